@@ -1,0 +1,71 @@
+package localfleet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Deployment is the deployment id of every local fleet.
+const Deployment = "playground"
+
+// tick is short: on one machine a heartbeat costs microseconds, and an election
+// should be over before a person notices.
+const tick = "50ms"
+
+// configure writes the configuration file of every process.
+func (f *Fleet) configure() error {
+	var errs []error
+	drummers := []string{}
+	for _, p := range f.procs {
+		if p.Kind == KindDrummer {
+			drummers = append(drummers, p.API)
+		}
+	}
+	index := 0
+	for _, p := range f.procs {
+		doc := map[string]any{
+			"name":       p.Name,
+			"deployment": Deployment,
+			"data_dir":   filepath.Join(f.opts.Dir, p.Name, "data"),
+			"drummers":   drummers,
+			"region":     p.Region,
+			"tick":       tick,
+			"api":        map[string]any{"listen": p.API},
+			"raft":       map[string]any{"listen": p.Raft},
+			"http":       map[string]any{"listen": p.HTTP},
+		}
+		if p.Kind == KindDrummer {
+			index++
+			doc["index"] = index
+		}
+		errs = append(errs, writeConfig(filepath.Join(f.opts.Dir, p.Name), doc))
+	}
+	return errors.Join(errs...)
+}
+
+func writeConfig(dir string, doc map[string]any) error {
+	raw, err := yaml.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), raw, 0o600); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
+}
+
+func (f *Fleet) command(p Process) command {
+	bin := f.opts.NodeHostBin
+	if p.Kind == KindDrummer {
+		bin = filepath.Join(f.opts.Bin, "drummer")
+	}
+	dir := filepath.Join(f.opts.Dir, p.Name)
+	return command{name: p.Name, bin: bin, dir: dir, args: []string{"--config", filepath.Join(dir, "config.yaml")}}
+}

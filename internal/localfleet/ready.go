@@ -1,0 +1,68 @@
+package localfleet
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+const readyPoll = 50 * time.Millisecond
+
+// WaitReady waits until the processes of these names say that they can serve; no
+// names means all that run.
+func (f *Fleet) WaitReady(ctx context.Context, names ...string) error {
+	for _, p := range f.Processes() {
+		if !wanted(p, names) {
+			continue
+		}
+		if err := waitReady(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func wanted(p Process, names []string) bool {
+	for _, n := range names {
+		if n == p.Name {
+			return true
+		}
+	}
+	return len(names) == 0 && p.PID != 0
+}
+
+func waitReady(ctx context.Context, p Process) error {
+	poll := time.NewTicker(readyPoll)
+	defer poll.Stop()
+	last := "it has not answered"
+	for {
+		if last = notReady(ctx, p); last == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w: %s", p.Name, ctx.Err(), last)
+		case <-poll.C:
+		}
+	}
+}
+
+// notReady says why a process cannot serve yet; empty when it can.
+func notReady(ctx context.Context, p Process) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.HTTP+"/readyz", nil)
+	if err != nil {
+		return err.Error()
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }() // nothing of it is read
+	if resp.StatusCode != http.StatusOK {
+		return "readyz answers " + resp.Status
+	}
+	return ""
+}

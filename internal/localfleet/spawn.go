@@ -1,0 +1,122 @@
+package localfleet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// command is what to run for a process.
+type command struct {
+	name, bin string
+	args      []string
+	dir       string
+}
+
+// child is one started process.
+type child struct {
+	cmd   *exec.Cmd
+	log   *os.File
+	done  chan struct{} // closed after the end was recorded
+	asked bool          // the fleet ended it; guarded by Fleet.mu
+}
+
+func (c *child) pid() int { return c.cmd.Process.Pid }
+
+func (c *child) wait() error { return errors.Join(c.cmd.Wait(), c.log.Close()) }
+
+func (c *child) signal(sig syscall.Signal) error {
+	if err := c.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal %s: %w", sig, err)
+	}
+	return nil
+}
+
+// spawner starts children from one thread that lives as long as the fleet: the
+// kernel ties a child's death signal to the thread that started it, not to the process.
+type spawner struct {
+	jobs chan func()
+	wg   sync.WaitGroup
+	once sync.Once
+}
+
+func newSpawner() *spawner {
+	s := &spawner{jobs: make(chan func())}
+	s.wg.Go(func() {
+		runtime.LockOSThread()
+		for job := range s.jobs {
+			job()
+		}
+	})
+	return s
+}
+
+func (s *spawner) close() {
+	s.once.Do(func() { close(s.jobs) })
+	s.wg.Wait()
+}
+
+func (s *spawner) spawn(c command, out io.Writer) (*child, error) {
+	log, err := os.OpenFile(filepath.Join(c.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open its log: %w", err)
+	}
+	cmd := exec.Command(c.bin, c.args...)
+	cmd.Dir = c.dir
+	cmd.SysProcAttr = childAttributes()
+	w := io.MultiWriter(log, &prefixWriter{prefix: fmt.Sprintf("%-10s| ", c.name), out: out})
+	cmd.Stdout, cmd.Stderr = w, w
+	started := make(chan error)
+	s.jobs <- func() { started <- cmd.Start() }
+	if err := <-started; err != nil {
+		return nil, errors.Join(fmt.Errorf("run %s: %w", c.bin, err), log.Close())
+	}
+	return &child{cmd: cmd, log: log, done: make(chan struct{})}, nil
+}
+
+// prefixWriter writes whole lines with a prefix. One child's output comes from one
+// goroutine; lines of several children meet in out, which writes each call whole.
+type prefixWriter struct {
+	prefix string
+	out    io.Writer
+	rest   []byte
+}
+
+// Write keeps an unfinished line until its end comes.
+func (w *prefixWriter) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	end := bytes.LastIndexByte(w.rest, '\n')
+	if end < 0 {
+		return len(p), nil
+	}
+	var text bytes.Buffer
+	for line := range bytes.Lines(w.rest[:end+1]) {
+		text.WriteString(w.prefix)
+		text.Write(line)
+	}
+	w.rest = append(w.rest[:0], w.rest[end+1:]...)
+	if _, err := w.out.Write(text.Bytes()); err != nil {
+		return 0, fmt.Errorf("write log: %w", err)
+	}
+	return len(p), nil
+}
+
+// lockedWriter lets the children's lines meet without mixing.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write passes p on, one caller at a time.
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
