@@ -1940,7 +1940,11 @@ type FormRequest struct {
 	// raft is the asker's Raft address.
 	Raft string `protobuf:"bytes,4,opt,name=raft,proto3" json:"raft,omitempty"`
 	// boot_epoch of the asker.
-	BootEpoch     uint64 `protobuf:"varint,5,opt,name=boot_epoch,json=bootEpoch,proto3" json:"boot_epoch,omitempty"`
+	BootEpoch uint64 `protobuf:"varint,5,opt,name=boot_epoch,json=bootEpoch,proto3" json:"boot_epoch,omitempty"`
+	// name of the asker, for people.
+	Name string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	// region that the asker is in.
+	Region        string `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2010,6 +2014,20 @@ func (x *FormRequest) GetBootEpoch() uint64 {
 	return 0
 }
 
+func (x *FormRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FormRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // FormResponse is what the other says.
 type FormResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2022,7 +2040,11 @@ type FormResponse struct {
 	// raft is the answerer's Raft address.
 	Raft string `protobuf:"bytes,4,opt,name=raft,proto3" json:"raft,omitempty"`
 	// boot_epoch of the answerer.
-	BootEpoch     uint64 `protobuf:"varint,5,opt,name=boot_epoch,json=bootEpoch,proto3" json:"boot_epoch,omitempty"`
+	BootEpoch uint64 `protobuf:"varint,5,opt,name=boot_epoch,json=bootEpoch,proto3" json:"boot_epoch,omitempty"`
+	// name of the answerer, for people.
+	Name string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	// region that the answerer is in.
+	Region        string `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2090,6 +2112,20 @@ func (x *FormResponse) GetBootEpoch() uint64 {
 		return x.BootEpoch
 	}
 	return 0
+}
+
+func (x *FormResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FormResponse) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // CreateGroupsRequest defines groups and may set the policy first.
@@ -3333,7 +3369,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05order\x18\x02 \x01(\v2\x17.drumline.drummer.OrderH\x00R\x05order\x12;\n" +
 	"\taddresses\x18\x03 \x01(\v2\x1b.drumline.drummer.AddressesH\x00R\taddresses\x128\n" +
 	"\bredirect\x18\x04 \x01(\v2\x1a.drumline.drummer.RedirectH\x00R\bredirectB\x06\n" +
-	"\x04body\"\x8f\x01\n" +
+	"\x04body\"\xbb\x01\n" +
 	"\vFormRequest\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -3342,14 +3378,18 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\ahost_id\x18\x03 \x01(\tR\x06hostId\x12\x12\n" +
 	"\x04raft\x18\x04 \x01(\tR\x04raft\x12\x1d\n" +
 	"\n" +
-	"boot_epoch\x18\x05 \x01(\x04R\tbootEpoch\"\xf3\x01\n" +
+	"boot_epoch\x18\x05 \x01(\x04R\tbootEpoch\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\x12\x16\n" +
+	"\x06region\x18\a \x01(\tR\x06region\"\x9f\x02\n" +
 	"\fFormResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x12E\n" +
 	"\amembers\x18\x03 \x03(\v2+.drumline.drummer.FormResponse.MembersEntryR\amembers\x12\x12\n" +
 	"\x04raft\x18\x04 \x01(\tR\x04raft\x12\x1d\n" +
 	"\n" +
-	"boot_epoch\x18\x05 \x01(\x04R\tbootEpoch\x1a:\n" +
+	"boot_epoch\x18\x05 \x01(\x04R\tbootEpoch\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\x12\x16\n" +
+	"\x06region\x18\a \x01(\tR\x06region\x1a:\n" +
 	"\fMembersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x01\n" +
