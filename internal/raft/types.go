@@ -1,0 +1,119 @@
+package raft
+
+import (
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// MaxCommand is the largest command or query in bytes; larger ones are refused as
+// too large before they are proposed.
+const MaxCommand = 1 << 20
+
+// Replica says which replica to run.
+type Replica struct {
+	// Group and ID name the replica; an id is never reused in any group.
+	Group ids.Group
+	ID    ids.Replica
+	// Name is the group's name; its app decides the Machine.
+	Name string
+	// Join is true for a replica that came into the group as an observer: it is
+	// started as an observer for ever, also after its promotion.
+	Join bool
+	// Members are the voters of a group that is launched now; ignored once the
+	// replica has data on this host.
+	Members map[ids.Replica]ids.Host
+}
+
+// Session is a client session of a group: proposals under one are applied exactly
+// once, however often they are retried with the same Series.
+type Session struct {
+	Group       ids.Group
+	Client      uint64
+	Series      uint64
+	RespondedTo uint64
+}
+
+// Membership is who belongs to a group.
+type Membership struct {
+	// ConfigChange is the log index of the last change; the next change names it.
+	ConfigChange uint64
+	Voters       map[ids.Replica]ids.Host
+	Observers    map[ids.Replica]ids.Host
+	// Removed replicas never come back; sorted.
+	Removed []ids.Replica
+}
+
+// ChangeKind is what a Change does.
+type ChangeKind uint8
+
+// Kinds of Change.
+const (
+	// AddObserver adds a replica without a vote.
+	AddObserver ChangeKind = iota + 1
+	// Promote makes an observer a voter.
+	Promote
+	// Remove removes a voter or observer, for ever.
+	Remove
+)
+
+// Change is one change of a group's membership.
+type Change struct {
+	Kind    ChangeKind
+	Replica ids.Replica
+	// Host is where the replica is; not needed for Remove, and for Promote only checked.
+	Host ids.Host
+	// ConfigChange, unless 0, must match the membership that is changed.
+	ConfigChange uint64
+}
+
+// Status is what this host knows of one of its replicas. Its own role and progress
+// are facts, the leader is a belief.
+type Status struct {
+	Group   ids.Group
+	Replica ids.Replica
+	Name    string
+	// Ready: it has recovered its data and takes part.
+	Ready    bool
+	Observer bool
+	// Leader and LeaderHost are zero when unknown.
+	Leader     ids.Replica
+	LeaderHost ids.Host
+	Term       uint64
+	// Leading: it is the Raft leader.
+	Leading bool
+	// Serving: it leads, has applied its own Lead entry, and its lease clock runs.
+	Serving      bool
+	ConfigChange uint64
+	// Applied is the index of the last entry that the machine was given.
+	Applied uint64
+	Opened  bool
+	Sealed  bool
+	// Version is the behaviour version in force.
+	Version uint32
+}
+
+// EventKind is what changed.
+type EventKind uint8
+
+// Kinds of Event.
+const (
+	// EventReady: the replica has recovered its data and takes part.
+	EventReady EventKind = iota + 1
+	// EventLeader: the leader or the term changed.
+	EventLeader
+	// EventServing: the replica began or ceased to serve as leader.
+	EventServing
+	// EventMembership: the group's membership changed.
+	EventMembership
+	// EventLife: the group was opened or sealed, or its behaviour version raised.
+	EventLife
+	// EventStopped: the replica is unloaded, by Stop or because it was removed.
+	EventStopped
+)
+
+// Event tells that something changed; Status has the values. Events of a replica
+// that were not delivered yet are merged.
+type Event struct {
+	Kind    EventKind
+	Group   ids.Group
+	Replica ids.Replica
+}
