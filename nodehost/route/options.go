@@ -1,0 +1,96 @@
+package route
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"google.golang.org/grpc"
+
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// Locator asks a drummer; nodehost/agent implements it.
+type Locator interface {
+	// Locate tells where a group is: fault.GroupNotFound when the fleet has none.
+	Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error)
+	// Servers lists the cluster's servers.
+	Servers(ctx context.Context) ([]*hostpb.Server, error)
+}
+
+// Local knows this host's replicas; nodehost/replicas implements it.
+type Local interface {
+	// GroupByName returns the open group of that name with a replica here; the
+	// highest number wins.
+	GroupByName(name string) (ids.Group, bool)
+}
+
+// Raft is what a Router needs of *raft.Host.
+type Raft interface {
+	Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
+	ProposeSession(ctx context.Context, s raft.Session, cmd []byte) (statemachines.Result, error)
+	OpenSession(ctx context.Context, g ids.Group) (raft.Session, error)
+	CloseSession(ctx context.Context, s raft.Session) error
+	Read(ctx context.Context, g ids.Group, query []byte) ([]byte, error)
+	Status(g ids.Group) (raft.Status, bool)
+}
+
+var _ Raft = (*raft.Host)(nil)
+
+// Pool gives the connection to another host; *serve.Pool does.
+type Pool interface {
+	Conn(addr string) (*grpc.ClientConn, error)
+}
+
+// Options of a Router.
+type Options struct {
+	// Self is this host's id.
+	Self ids.Host
+	// Raft runs this host's replicas.
+	Raft Raft
+	// Local resolves names of local groups.
+	Local Local
+	// Locator asks a drummer.
+	Locator Locator
+	// Pool connects to other hosts.
+	Pool Pool
+	// DB keeps the directory; nil keeps it in memory only.
+	DB *bbolt.DB
+	// API returns the gRPC address of a host, as a drummer last told it; may be nil.
+	API func(ids.Host) (string, bool)
+	// Log may be nil.
+	Log *slog.Logger
+	// Entries bounds the directory; 0 means 65,536 groups.
+	Entries int
+	// Flush is how long a changed hint may wait for the disk; 0 means 2 s.
+	Flush time.Duration
+}
+
+// Defaults and limits.
+const (
+	defaultDeadline = 10 * time.Second
+	defaultEntries  = 1 << 16
+	defaultFlush    = 2 * time.Second
+	maxHops         = 3
+)
+
+// withDefaults fills in what is optional.
+func (o Options) withDefaults() Options {
+	if o.Entries <= 0 {
+		o.Entries = defaultEntries
+	}
+	if o.Flush <= 0 {
+		o.Flush = defaultFlush
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.API == nil {
+		o.API = func(ids.Host) (string, bool) { return "", false }
+	}
+	return o
+}
