@@ -170,3 +170,14 @@ func (w *Workload) close(ctx context.Context, l *log, r *Report) error {
 	r.Gaps = append(r.Gaps, Gap{Group: l.group, Length: l.longest, Started: l.gapStart})
 	return errors.Join(errs...)
 }
+
+// Acknowledged counts the writes acknowledged so far.
+func (w *Workload) Acknowledged() int {
+	n := 0
+	for _, l := range w.logs {
+		l.mu.Lock()
+		n += l.acked
+		l.mu.Unlock()
+	}
+	return n
+}

@@ -1,0 +1,300 @@
+//go:build e2e || e2elong
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/drumline/drumline/client"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/chaos"
+	"github.com/drumline/drumline/internal/localfleet"
+)
+
+// downAfter is short, so that the tests need not wait half a minute for each repair.
+const downAfter = 10 * time.Second
+
+// pollEach is how often a test asks the fleet how it is.
+const pollEach = 100 * time.Millisecond
+
+// world is one fleet under test and a client of it.
+type world struct {
+	*testing.T
+	fleet  *localfleet.Fleet
+	client *client.Client
+	dir    string
+}
+
+// programs builds the programs once a run, or takes those of E2E_BIN.
+func programs(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("E2E_BIN"); dir != "" {
+		abs, err := filepath.Abs(filepath.Join("..", "..", dir))
+		require.NoError(t, err)
+		return abs
+	}
+	dir := t.TempDir()
+	out, err := exec.Command("go", "build", "-o", dir+"/", "../../tools/...").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return dir
+}
+
+// newWorld starts a fleet of that many drummers and hosts in two regions.
+func newWorld(t *testing.T, drummers, hosts int) *world {
+	t.Helper()
+	dir := t.TempDir()
+	fleet, err := localfleet.Open(localfleet.Options{
+		Dir: dir, Bin: programs(t), Drummers: drummers, Hosts: hosts, Output: io.Discard,
+		Exited: func(name string, err error) { t.Errorf("%s ended by itself: %v\n%s", name, err, tail(dir, name)) },
+	})
+	require.NoError(t, err)
+	w := &world{T: t, fleet: fleet, dir: dir}
+	t.Cleanup(w.close)
+	require.NoError(t, fleet.StartAll())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, fleet.WaitReady(ctx))
+	w.client, err = client.Open(ctx, fleet.APIs(localfleet.KindDrummer))
+	require.NoError(t, err)
+	return w
+}
+
+func (w *world) close() {
+	if w.client != nil {
+		w.client.Close()
+	}
+	if err := w.fleet.Close(); err != nil {
+		w.Errorf("stop the fleet: %v", err)
+	}
+	if !w.Failed() {
+		return
+	}
+	for _, p := range w.fleet.Processes() {
+		w.Logf("%s\n%s", p.Name, tail(w.dir, p.Name))
+	}
+	if keep := os.Getenv("E2E_KEEP"); keep != "" {
+		w.Logf("kept in %s: %v", keep, os.CopyFS(filepath.Join(keep, w.Name()), os.DirFS(w.dir)))
+	}
+}
+
+// tail returns the end of a process' log.
+func tail(dir, name string) string {
+	raw, err := os.ReadFile(filepath.Join(dir, name, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	return strings.Join(lines[max(0, len(lines)-25):], "\n")
+}
+
+// within polls until is true, and returns how long that took; past the limit the test fails with what was last seen.
+func (w *world) within(limit time.Duration, what string, is func() (bool, string)) time.Duration {
+	w.Helper()
+	start := time.Now()
+	poll := time.NewTicker(pollEach)
+	defer poll.Stop()
+	for {
+		ok, seen := is()
+		took := time.Since(start)
+		if ok {
+			w.Logf("%s: %.1fs (limit %s)", what, took.Seconds(), limit)
+			return took
+		}
+		if took > limit {
+			w.Fatalf("%s: not within %s: %s", what, limit, seen)
+		}
+		<-poll.C
+	}
+}
+
+// must ends the test on an error.
+func (w *world) must(err error) {
+	w.Helper()
+	require.NoError(w, err)
+}
+
+// create defines groups, with the tests' policy.
+func (w *world) create(specs ...*fleetpb.Spec) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
+	defer cancel()
+	resp, err := w.client.Drummer().CreateGroups(ctx, &drummerpb.CreateGroupsRequest{
+		Specs: specs, Policy: &fleetpb.Policy{DownAfterMs: downAfter.Milliseconds(), SuspectAfterMs: 3000, OperationsPerHost: 8, OperationsTotal: 64},
+	})
+	w.must(err)
+	for _, item := range resp.GetItems() {
+		require.Equal(w, fleetpb.Code_CODE_OK, item.GetCode(), item.GetName()+": "+item.GetDetail())
+	}
+}
+
+// specs are n three-replica kv groups.
+func specs(prefix string, n int) []*fleetpb.Spec {
+	out := make([]*fleetpb.Spec, 0, n)
+	for i := range n {
+		out = append(out, &fleetpb.Spec{Name: fmt.Sprintf("kv/%s-%03d", prefix, i+1), App: "kv", Replicas: 3})
+	}
+	return out
+}
+
+func names(specs []*fleetpb.Spec) []string {
+	out := make([]string, 0, len(specs))
+	for _, s := range specs {
+		out = append(out, s.GetName())
+	}
+	return out
+}
+
+// groups lists all groups by name.
+func (w *world) groups() (map[string]*drummerpb.GroupInfo, error) {
+	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
+	defer cancel()
+	out := map[string]*drummerpb.GroupInfo{}
+	req := &drummerpb.ListGroupsRequest{}
+	for {
+		resp, err := w.client.Drummer().ListGroups(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range resp.GetGroups() {
+			if prev := out[g.GetName()]; prev == nil || prev.GetId() < g.GetId() {
+				out[g.GetName()] = g
+			}
+			req.After, req.AfterId = g.GetName(), g.GetId()
+		}
+		if !resp.GetMore() {
+			return out, nil
+		}
+	}
+}
+
+// whole tells whether all of these groups are ok with none of their replicas on the
+// hosts to avoid; names nil means all groups.
+func (w *world) whole(names []string, avoid ...string) func() (bool, string) {
+	return func() (bool, string) {
+		groups, err := w.groups()
+		if err != nil {
+			return false, err.Error()
+		}
+		if names == nil {
+			names = slices.Sorted(maps.Keys(groups))
+		}
+		bad := []string{}
+		for _, n := range names {
+			if why := unwhole(groups[n], avoid); why != "" {
+				bad = append(bad, n+": "+why)
+			}
+		}
+		return len(bad) == 0, fmt.Sprintf("%d of %d not whole: %s", len(bad), len(names), strings.Join(bad[:min(3, len(bad))], "; "))
+	}
+}
+
+func unwhole(g *drummerpb.GroupInfo, avoid []string) string {
+	if g == nil {
+		return "no such group"
+	}
+	if g.GetState() != "ok" {
+		return g.GetState() + " " + fmt.Sprint(g.GetReplicas())
+	}
+	voters := 0
+	for _, r := range g.GetReplicas() {
+		if slices.Contains(avoid, r.GetHost()) {
+			return "replica on " + r.GetHost()
+		}
+		if !r.GetObserver() && r.GetState() == drummerpb.ReplicaState_REPLICA_STATE_OK {
+			voters++
+		}
+	}
+	if voters != int(g.GetWant()) {
+		return fmt.Sprintf("%d voters of %d", voters, g.GetWant())
+	}
+	return ""
+}
+
+// hostsOf returns the names of a group's hosts, sorted.
+func hostsOf(g *drummerpb.GroupInfo) []string {
+	out := []string{}
+	for _, r := range g.GetReplicas() {
+		out = append(out, r.GetHost())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// replicaIDs maps each group to its replicas' numbers.
+func replicaIDs(groups map[string]*drummerpb.GroupInfo) map[string][]uint64 {
+	out := map[string][]uint64{}
+	for name, g := range groups {
+		for _, r := range g.GetReplicas() {
+			out[name] = append(out[name], r.GetId())
+		}
+		slices.Sort(out[name])
+	}
+	return out
+}
+
+// leadingDrummer returns the name of the drummer that leads.
+func (w *world) leadingDrummer() (string, error) {
+	ctx, cancel := context.WithTimeout(w.Context(), 2*time.Second)
+	defer cancel()
+	resp, err := w.client.Drummer().Status(ctx, &drummerpb.StatusRequest{})
+	return resp.GetLeader(), err
+}
+
+// store is the fleet as the workload sees it.
+type store struct{ c *client.Client }
+
+// Put stores a value.
+func (s store) Put(ctx context.Context, group, key, value string) error {
+	_, err := s.c.KV(group).Put(ctx, []byte(key), []byte(value))
+	return err
+}
+
+// Get reads a value.
+func (s store) Get(ctx context.Context, group, key string) (string, error) {
+	entry, err := s.c.KV(group).Get(ctx, []byte(key))
+	return string(entry.Value), err
+}
+
+// Unknown classes a failed put.
+func (store) Unknown(err error) bool { return client.OutcomeOf(err) == client.Unknown }
+
+// load starts writers and readers on groups, through the nodehosts.
+func (w *world) load(groups []string, pace time.Duration) *chaos.Workload {
+	drawings := os.Getenv("E2E_KEEP")
+	return chaos.Begin(w.Context(), store{w.client}, chaos.Load{Groups: groups, Pace: pace, Run: w.Name(), Drawings: drawings})
+}
+
+// finish ends a workload and judges it.
+func (w *world) finish(l *chaos.Workload) chaos.Report {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r, err := l.Finish(ctx)
+	w.must(err)
+	w.Logf("%d writes acknowledged, %d unknown, %d refused, %d histories linearizable, longest gaps %v", r.Acknowledged, r.Unknown, r.Refused, r.Histories, r.Gaps[:min(3, len(r.Gaps))])
+	return r
+}
+
+// await fails the test when something asked of the fleet has another reason than expected.
+func reasonOf(err error) hostpb.Reason {
+	var e *client.Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return hostpb.Reason_REASON_UNSPECIFIED
+}
