@@ -1,0 +1,13 @@
+// Command nodehost runs a host with the apps of this project. `nodehost --help`
+// lists its configuration; docs/your-own-app.md shows a host with an app of your
+// own.
+package main
+
+import (
+	"os"
+
+	"github.com/drumline/drumline/nodehost"
+	"github.com/drumline/drumline/statemachines/kv"
+)
+
+func main() { os.Exit(nodehost.Main(kv.App())) }
