@@ -1,0 +1,291 @@
+package fleet
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// createGroups defines each group that can be defined; the others are refused one
+// by one.
+func (t *turn) createGroups(c *fleetpb.CreateGroups) *fleetpb.Result {
+	if n := len(c.GetSpecs()); n == 0 || n > MaxSpecsPerCommand {
+		return refuse(fleetpb.Code_CODE_INVALID, "%d specs: want 1 to %d in one command", n, MaxSpecsPerCommand)
+	}
+	result := done("")
+	for _, spec := range c.GetSpecs() {
+		item := t.createGroup(spec)
+		if item.GetCode() != fleetpb.Code_CODE_OK && result.GetCode() == fleetpb.Code_CODE_OK {
+			result.Code, result.Detail = item.GetCode(), fmt.Sprintf("group %s: %s", quote(item.GetName()), item.GetDetail())
+		}
+		result.Items = append(result.Items, item)
+	}
+	return result
+}
+
+func (t *turn) createGroup(spec *fleetpb.Spec) *fleetpb.ItemResult {
+	item := CheckCreate(&View{t.state}, spec)
+	if item.GetCode() != fleetpb.Code_CODE_OK || item.GetId() != 0 {
+		return item
+	}
+	g := t.define(spec, "asked for")
+	item.Id = g.GetId()
+	return item
+}
+
+// CheckCreate says what create_groups would answer for the spec now, and changes
+// nothing; the id is 0 when the group would be new.
+func CheckCreate(v *View, spec *fleetpb.Spec) *fleetpb.ItemResult {
+	item := &fleetpb.ItemResult{Name: spec.GetName(), Code: fleetpb.Code_CODE_OK}
+	if err := CheckSpec(spec); err != nil {
+		item.Code, item.Detail = fleetpb.Code_CODE_INVALID, err.Error()
+		return item
+	}
+	old := v.ByName(spec.GetName())
+	switch {
+	case old == nil && v.GroupCount() >= MaxGroups:
+		item.Code, item.Detail = fleetpb.Code_CODE_INVALID, fmt.Sprintf("the record holds %d groups already", MaxGroups)
+	case old == nil:
+	case old.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING:
+		item.Code, item.Id = fleetpb.Code_CODE_CONFLICT, old.GetId()
+		item.Detail = "the group of that name is being deleted; create it again when that is done"
+	case !proto.Equal(old.GetSpec(), spec):
+		item.Code, item.Id = fleetpb.Code_CODE_EXISTS, old.GetId()
+		item.Detail = fmt.Sprintf("the name is taken by group %d, which has another spec", old.GetId())
+	default:
+		item.Id, item.Detail = old.GetId(), "exists already"
+	}
+	return item
+}
+
+// define gives the name to a new group.
+func (t *turn) define(spec *fleetpb.Spec, reason string) *fleetpb.Group {
+	g := &fleetpb.Group{Id: t.nextGroup, Spec: clone(spec), State: fleetpb.GroupState_GROUP_STATE_LAUNCHING}
+	t.nextGroup++
+	t.begin(g, "launch", reason)
+	t.put(g)
+	t.names.ReplaceOrInsert(taken{spec.GetName(), g.GetId()})
+	t.event("group-created", spec.GetName(), "", "group %d with %d replicas", g.GetId(), spec.GetReplicas())
+	return g
+}
+
+// deleteGroup begins a deletion. A group that was never ordered to open has
+// acknowledged nothing and needs no Seal.
+func (t *turn) deleteGroup(c *fleetpb.DeleteGroup) *fleetpb.Result {
+	g := t.named(c.GetName())
+	if g == nil {
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the name %s", quote(c.GetName()))
+	}
+	item := &fleetpb.ItemResult{Name: g.GetSpec().GetName(), Code: fleetpb.Code_CODE_OK, Id: g.GetId()}
+	result := &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Items: []*fleetpb.ItemResult{item}}
+	sealing := g.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING
+	if sealing && !c.GetForce() {
+		item.Detail = "is being deleted already"
+		return result
+	}
+	g = clone(g)
+	if !sealing {
+		t.begin(g, "delete", deletion(c.GetForce()))
+	}
+	if g.GetState() == fleetpb.GroupState_GROUP_STATE_LAUNCHING {
+		t.bury(g)
+	} else if c.GetForce() {
+		g.Forced = true
+		t.bury(g)
+	} else {
+		g.State = fleetpb.GroupState_GROUP_STATE_SEALING
+	}
+	t.event("group-deleted", g.GetSpec().GetName(), "", "group %d, %s", g.GetId(), deletion(c.GetForce()))
+	t.put(g)
+	return result
+}
+
+func deletion(force bool) string {
+	if force {
+		return "by force, without a seal"
+	}
+	return "asked for"
+}
+
+// bury makes a group a tombstone: its name is free, its replicas' data may go.
+func (t *turn) bury(g *fleetpb.Group) {
+	g.State = fleetpb.GroupState_GROUP_STATE_PURGING
+	for _, r := range g.GetReplicas() {
+		r.Phase, r.Voter = fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED, false
+	}
+	t.names.Delete(taken{name: g.GetSpec().GetName()})
+}
+
+// find finds the group of a step that its planner saw at a generation, or says why
+// the step is refused.
+func (t *turn) find(id, generation uint64, states ...fleetpb.GroupState) (*fleetpb.Group, *fleetpb.Result) {
+	g := t.group(id)
+	if g == nil {
+		return nil, refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the number %d", id)
+	}
+	if g.GetGeneration() != generation {
+		return nil, refuse(fleetpb.Code_CODE_CONFLICT, "group %d is at generation %d, not %d", id, g.GetGeneration(), generation)
+	}
+	for _, s := range states {
+		if g.GetState() == s {
+			return g, nil
+		}
+	}
+	return nil, refuse(fleetpb.Code_CODE_CONFLICT, "group %d is %s, which forbids it", id, StateWord(g.GetState()))
+}
+
+// StateWord is a group's state as a word for people.
+func StateWord(s fleetpb.GroupState) string {
+	switch s {
+	case fleetpb.GroupState_GROUP_STATE_LAUNCHING:
+		return "launching"
+	case fleetpb.GroupState_GROUP_STATE_OPENING:
+		return "opening"
+	case fleetpb.GroupState_GROUP_STATE_OPEN:
+		return "open"
+	case fleetpb.GroupState_GROUP_STATE_SEALING:
+		return "being sealed"
+	case fleetpb.GroupState_GROUP_STATE_PURGING:
+		return "being purged"
+	default:
+		return "unknown"
+	}
+}
+
+// place gives a launching group its first replicas.
+func (t *turn) place(c *fleetpb.Place) *fleetpb.Result {
+	g, refusal := t.find(c.GetGroup(), c.GetGeneration(), fleetpb.GroupState_GROUP_STATE_LAUNCHING)
+	if refusal != nil {
+		return refusal
+	}
+	if len(g.GetReplicas()) > 0 {
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is placed already", g.GetId())
+	}
+	if err := t.checkPlacement(g.GetSpec(), c.GetHostIds()); err != nil {
+		return refuse(fleetpb.Code_CODE_INVALID, "group %d: %v", g.GetId(), err)
+	}
+	g = clone(g)
+	for _, id := range c.GetHostIds() {
+		g.Replicas = append(g.Replicas, &fleetpb.Replica{
+			Id:     t.nextReplica,
+			HostId: t.host(id).GetId(),
+			Phase:  fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED,
+			Voter:  true,
+		})
+		t.nextReplica++
+	}
+	t.put(g)
+	return done("")
+}
+
+func (t *turn) checkPlacement(spec *fleetpb.Spec, hosts []string) error {
+	if len(hosts) != int(spec.GetReplicas()) {
+		return fmt.Errorf("%d hosts for %d replicas", len(hosts), spec.GetReplicas())
+	}
+	for i, id := range hosts {
+		if err := t.checkTarget(spec, id); err != nil {
+			return err
+		}
+		for _, other := range hosts[:i] {
+			if other == id {
+				return fmt.Errorf("host %q is named twice", t.host(id).GetName())
+			}
+		}
+	}
+	for _, rule := range spec.GetRegions() {
+		n := uint32(0)
+		for _, id := range hosts {
+			if t.host(id).GetRegion() == rule.GetRegion() {
+				n++
+			}
+		}
+		if n != rule.GetCount() {
+			return fmt.Errorf("%d replicas in region %q, and the rule says %d", n, rule.GetRegion(), rule.GetCount())
+		}
+	}
+	return nil
+}
+
+// checkTarget says why a host cannot hold a replica of the spec's app.
+func (t *turn) checkTarget(spec *fleetpb.Spec, id string) error {
+	h := t.host(id)
+	switch {
+	case h == nil:
+		return fmt.Errorf("no host has the id %s", quote(id))
+	case h.GetLost():
+		return fmt.Errorf("host %q is lost", h.GetName())
+	case !knows(h, spec.GetApp()):
+		return fmt.Errorf("host %q does not know the app %q", h.GetName(), spec.GetApp())
+	}
+	return nil
+}
+
+// abandon gives up a launch and begins it anew under the next number.
+func (t *turn) abandon(c *fleetpb.Abandon) *fleetpb.Result {
+	if len(c.GetReason()) > MaxReason {
+		return refuse(fleetpb.Code_CODE_INVALID, "the reason has %d bytes, at most %d are kept", len(c.GetReason()), MaxReason)
+	}
+	g, refusal := t.find(c.GetGroup(), c.GetGeneration(), fleetpb.GroupState_GROUP_STATE_LAUNCHING)
+	if refusal != nil {
+		return refusal
+	}
+	if len(g.GetReplicas()) == 0 {
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has no replicas to give up", g.GetId())
+	}
+	g = clone(g)
+	t.end(g, "superseded: "+c.GetReason())
+	t.bury(g)
+	t.event("launch-abandoned", g.GetSpec().GetName(), "", "group %d: %s", g.GetId(), c.GetReason())
+	t.put(g)
+	next := t.define(g.GetSpec(), c.GetReason())
+	return &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Items: []*fleetpb.ItemResult{
+		{Name: g.GetSpec().GetName(), Code: fleetpb.Code_CODE_OK, Id: next.GetId()},
+	}}
+}
+
+// advance moves a group on in its life.
+func (t *turn) advance(c *fleetpb.Advance) *fleetpb.Result {
+	if g := t.group(c.GetGroup()); g != nil && g.GetState() == c.GetState() {
+		return done("it is %s already", StateWord(c.GetState()))
+	}
+	from, ok := map[fleetpb.GroupState]fleetpb.GroupState{
+		fleetpb.GroupState_GROUP_STATE_OPENING: fleetpb.GroupState_GROUP_STATE_LAUNCHING,
+		fleetpb.GroupState_GROUP_STATE_OPEN:    fleetpb.GroupState_GROUP_STATE_OPENING,
+		fleetpb.GroupState_GROUP_STATE_PURGING: fleetpb.GroupState_GROUP_STATE_SEALING,
+	}[c.GetState()]
+	if !ok {
+		return refuse(fleetpb.Code_CODE_INVALID, "no group advances to that state")
+	}
+	g, refusal := t.find(c.GetGroup(), c.GetGeneration(), from)
+	if refusal != nil {
+		return refusal
+	}
+	if from == fleetpb.GroupState_GROUP_STATE_LAUNCHING && !allStarted(g) {
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d: not all of its replicas have started", g.GetId())
+	}
+	g = clone(g)
+	switch c.GetState() {
+	case fleetpb.GroupState_GROUP_STATE_OPEN:
+		t.end(g, "done")
+		g.State = c.GetState()
+		t.event("group-opened", g.GetSpec().GetName(), "", "group %d serves", g.GetId())
+	case fleetpb.GroupState_GROUP_STATE_PURGING:
+		t.bury(g)
+		t.event("group-sealed", g.GetSpec().GetName(), "", "group %d is sealed, its name is free", g.GetId())
+	default:
+		g.State = c.GetState()
+	}
+	t.put(g)
+	return done("")
+}
+
+func allStarted(g *fleetpb.Group) bool {
+	for _, r := range g.GetReplicas() {
+		if r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED {
+			return false
+		}
+	}
+	return len(g.GetReplicas()) == int(g.GetSpec().GetReplicas())
+}

@@ -1,0 +1,188 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// replicasStarted records replicas that run: they never start from nothing again.
+func (t *turn) replicasStarted(c *fleetpb.ReplicasStarted) *fleetpb.Result {
+	g, refusal := t.replicasOf(c.GetGroup(), c.GetReplicas())
+	if refusal != nil {
+		return refusal
+	}
+	var started []uint64
+	for _, id := range c.GetReplicas() {
+		r := replica(g, id)
+		if r == nil {
+			return refuse(fleetpb.Code_CODE_INVALID, "group %d has no replica %d", g.GetId(), id)
+		}
+		if r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED {
+			started = append(started, id)
+		}
+	}
+	if len(started) == 0 {
+		return done("known already")
+	}
+	g = clone(g)
+	for _, id := range started {
+		replica(g, id).Phase = fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED
+	}
+	t.put(g)
+	return done("")
+}
+
+// replicasOf finds the group of a list of its replicas, and bounds the list.
+func (t *turn) replicasOf(id uint64, replicas []uint64) (*fleetpb.Group, *fleetpb.Result) {
+	if n := len(replicas); n == 0 || n > maxMembers {
+		return nil, refuse(fleetpb.Code_CODE_INVALID, "%d replicas: want 1 to %d", n, maxMembers)
+	}
+	g := t.group(id)
+	if g == nil {
+		return nil, refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the number %d", id)
+	}
+	return g, nil
+}
+
+// addReplica plans an observer. A group has one at a time, and a host one replica
+// of a group, even while the data of an earlier one is still there.
+func (t *turn) addReplica(c *fleetpb.AddReplica) *fleetpb.Result {
+	if len(c.GetReason()) > MaxReason {
+		return refuse(fleetpb.Code_CODE_INVALID, "the reason has %d bytes, at most %d are kept", len(c.GetReason()), MaxReason)
+	}
+	g, refusal := t.find(c.GetGroup(), c.GetGeneration(), fleetpb.GroupState_GROUP_STATE_OPENING, fleetpb.GroupState_GROUP_STATE_OPEN)
+	if refusal != nil {
+		return refusal
+	}
+	if err := t.checkTarget(g.GetSpec(), c.GetHostId()); err != nil {
+		return refuse(fleetpb.Code_CODE_INVALID, "group %d: %v", g.GetId(), err)
+	}
+	if len(g.GetReplicas()) >= maxMembers {
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has %d replicas and leftovers already", g.GetId(), maxMembers)
+	}
+	if r := replica(g, c.GetReplaces()); c.GetReplaces() != 0 && !r.GetVoter() {
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has no voter %d to replace", g.GetId(), c.GetReplaces())
+	}
+	for _, r := range g.GetReplicas() {
+		if r.GetHostId() == c.GetHostId() {
+			return refuse(fleetpb.Code_CODE_CONFLICT, "host %q has replica %d of group %d", t.host(c.GetHostId()).GetName(), r.GetId(), g.GetId())
+		}
+		if !r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
+			return refuse(fleetpb.Code_CODE_CONFLICT, "replica %d of group %d is being built", r.GetId(), g.GetId())
+		}
+	}
+	g = clone(g)
+	g.Replicas = append(g.Replicas, &fleetpb.Replica{
+		Id:       t.nextReplica,
+		HostId:   t.host(c.GetHostId()).GetId(),
+		Phase:    fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED,
+		Joined:   true,
+		Replaces: c.GetReplaces(),
+	})
+	t.nextReplica++
+	t.begin(g, "replace", c.GetReason())
+	t.event("replica-planned", g.GetSpec().GetName(), t.host(c.GetHostId()).GetName(), "replica %d: %s", t.nextReplica-1, c.GetReason())
+	t.put(g)
+	return done("")
+}
+
+// membershipSeen records what a linearizable read of the membership showed.
+func (t *turn) membershipSeen(c *fleetpb.MembershipSeen) *fleetpb.Result {
+	if err := checkMembership(c); err != nil {
+		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
+	}
+	g := t.group(c.GetGroup())
+	switch {
+	case g == nil:
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the number %d", c.GetGroup())
+	case g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING:
+		return done("the group is a tombstone")
+	case c.GetConfigChange() < g.GetConfigChange():
+		return done("a newer membership is known")
+	}
+	next := clone(g)
+	next.ConfigChange = c.GetConfigChange()
+	changed := g.GetConfigChange() != c.GetConfigChange()
+	for _, r := range next.GetReplicas() {
+		changed = t.seen(next, r, c) || changed
+	}
+	if !changed {
+		return done("known already")
+	}
+	t.put(next)
+	return done("")
+}
+
+// seen brings one replica up to the membership and tells whether it changed.
+func (t *turn) seen(g *fleetpb.Group, r *fleetpb.Replica, c *fleetpb.MembershipSeen) bool {
+	if r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
+		return false // ids that were removed never return
+	}
+	name, host := g.GetSpec().GetName(), t.host(r.GetHostId()).GetName()
+	voter := slices.Contains(c.GetVoters(), r.GetId())
+	switch {
+	case slices.Contains(c.GetRemoved(), r.GetId()):
+		r.Phase = fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED
+		t.event("replica-removed", name, host, "replica %d is no member of group %d any more", r.GetId(), g.GetId())
+		if !r.GetVoter() {
+			t.endReplace(g, fmt.Sprintf("cancelled: replica %d was removed before it had a vote", r.GetId()))
+		}
+		r.Voter = false
+		return true
+	case voter && !r.GetVoter():
+		r.Voter = true
+		t.event("replica-promoted", name, host, "replica %d has a vote in group %d", r.GetId(), g.GetId())
+		t.endReplace(g, "done")
+		return true
+	case !voter && r.GetVoter():
+		r.Voter = false
+		return true
+	}
+	return false
+}
+
+func checkMembership(c *fleetpb.MembershipSeen) error {
+	if n := len(c.GetVoters()); n == 0 || n > maxMembers || len(c.GetObservers()) > maxMembers || len(c.GetRemoved()) > maxMembers {
+		return fmt.Errorf("%d voters, %d observers and %d removed: want 1 to %d voters, and at most as many of the others",
+			n, len(c.GetObservers()), len(c.GetRemoved()), maxMembers)
+	}
+	all := slices.Concat(c.GetVoters(), c.GetObservers(), c.GetRemoved())
+	slices.Sort(all)
+	for i, id := range all {
+		if id == 0 || (i > 0 && all[i-1] == id) {
+			return fmt.Errorf("replica %d: each has an id and is one of voter, observer and removed", id)
+		}
+	}
+	return nil
+}
+
+// purged drops replicas whose data is gone.
+func (t *turn) purged(c *fleetpb.Purged) *fleetpb.Result {
+	g, refusal := t.replicasOf(c.GetGroup(), c.GetReplicas())
+	if refusal != nil {
+		return refusal
+	}
+	for _, id := range c.GetReplicas() {
+		if r := replica(g, id); r != nil && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
+			return refuse(fleetpb.Code_CODE_CONFLICT, "replica %d of group %d is a member", id, g.GetId())
+		}
+	}
+	next := clone(g)
+	next.Replicas = slices.DeleteFunc(next.Replicas, func(r *fleetpb.Replica) bool { return slices.Contains(c.GetReplicas(), r.GetId()) })
+	if len(next.Replicas) == len(g.GetReplicas()) {
+		return done("known already")
+	}
+	t.put(next)
+	return done("")
+}
+
+func replica(g *fleetpb.Group, id uint64) *fleetpb.Replica {
+	for _, r := range g.GetReplicas() {
+		if r.GetId() == id {
+			return r
+		}
+	}
+	return nil
+}

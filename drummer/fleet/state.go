@@ -1,0 +1,105 @@
+package fleet
+
+import (
+	"cmp"
+
+	"github.com/google/btree"
+	"google.golang.org/protobuf/proto"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// degree of the trees: wide enough that a lookup touches few nodes, narrow enough
+// that copying a node after a freeze is cheap.
+const degree = 32
+
+// incarnationSpan is how many numbers one incarnation can give. Numbers stay below
+// 2^53, which JSON readers keep exact, up to two million incarnations.
+const incarnationSpan = 1 << 32
+
+// maxIncarnation keeps the numbers of the last incarnation inside 64 bits.
+const maxIncarnation = 1 << 31
+
+// taken is an entry of the index of names: a name and its live group.
+type taken struct {
+	name string
+	id   uint64
+}
+
+// state is the record's content. Trees hold messages that are never changed in place.
+type state struct {
+	incarnation, nextGroup, nextReplica, nextOperation, nextEvent, revision uint64
+
+	policy     *fleetpb.Policy
+	hosts      *btree.BTreeG[*fleetpb.Host]
+	groups     *btree.BTreeG[*fleetpb.Group]
+	names      *btree.BTreeG[taken] // groups that are no tombstones
+	operations *btree.BTreeG[*fleetpb.Operation]
+	events     *btree.BTreeG[*fleetpb.Event]
+	ended      *btree.BTreeG[uint64] // ids of the operations that have ended
+}
+
+func newState() *state {
+	return &state{
+		incarnation:   1,
+		nextGroup:     uint64(ids.FirstGroup),
+		nextReplica:   1,
+		nextOperation: 1,
+		nextEvent:     1,
+		policy:        DefaultPolicy(),
+		hosts:         btree.NewG(degree, func(a, b *fleetpb.Host) bool { return a.GetId() < b.GetId() }),
+		groups:        btree.NewG(degree, func(a, b *fleetpb.Group) bool { return a.GetId() < b.GetId() }),
+		names:         btree.NewG(degree, func(a, b taken) bool { return a.name < b.name }),
+		operations:    btree.NewG(degree, func(a, b *fleetpb.Operation) bool { return a.GetId() < b.GetId() }),
+		events:        btree.NewG(degree, func(a, b *fleetpb.Event) bool { return a.GetSequence() < b.GetSequence() }),
+		ended:         btree.NewG(degree, cmp.Less[uint64]),
+	}
+}
+
+// clone shares everything copy-on-write.
+func (s *state) clone() *state {
+	c := *s
+	c.hosts, c.groups, c.names = s.hosts.Clone(), s.groups.Clone(), s.names.Clone()
+	c.operations, c.events, c.ended = s.operations.Clone(), s.events.Clone(), s.ended.Clone()
+	return &c
+}
+
+// recover begins a higher incarnation.
+func (s *state) recover(generation uint64) {
+	if s.incarnation >= maxIncarnation {
+		return
+	}
+	s.incarnation = min(max(s.incarnation+1, generation), maxIncarnation)
+	base := (s.incarnation - 1) * incarnationSpan
+	s.nextGroup = max(s.nextGroup, base+uint64(ids.FirstGroup))
+	s.nextReplica = max(s.nextReplica, base+1)
+	s.nextOperation = max(s.nextOperation, base+1)
+	s.revision++
+}
+
+func (s *state) host(id string) *fleetpb.Host {
+	h, _ := s.hosts.Get(&fleetpb.Host{Id: id})
+	return h
+}
+
+func (s *state) group(id uint64) *fleetpb.Group {
+	g, _ := s.groups.Get(&fleetpb.Group{Id: id})
+	return g
+}
+
+func (s *state) named(name string) *fleetpb.Group {
+	t, ok := s.names.Get(taken{name: name})
+	if !ok {
+		return nil
+	}
+	return s.group(t.id)
+}
+
+func (s *state) operation(id uint64) *fleetpb.Operation {
+	o, _ := s.operations.Get(&fleetpb.Operation{Id: id})
+	return o
+}
+
+// clone is proto.Clone with its type.
+func clone[M proto.Message](m M) M { return proto.CloneOf(m) }

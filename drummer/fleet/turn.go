@@ -1,0 +1,174 @@
+package fleet
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/must"
+)
+
+// Bounds of the history.
+const (
+	keptOperations = 1_000
+	keptEvents     = 10_000
+)
+
+// turn is the execution of one command. Each handler checks everything first and
+// changes the state only after its last refusal.
+type turn struct {
+	*state
+	at int64
+}
+
+// execute hands the command to its handler.
+func (t *turn) execute(c *fleetpb.Command) *fleetpb.Result {
+	switch op := c.GetOp().(type) {
+	case *fleetpb.Command_SetPolicy:
+		return t.setPolicy(op.SetPolicy)
+	case *fleetpb.Command_CreateGroups:
+		return t.createGroups(op.CreateGroups)
+	case *fleetpb.Command_DeleteGroup:
+		return t.deleteGroup(op.DeleteGroup)
+	case *fleetpb.Command_RegisterHost:
+		return t.registerHost(op.RegisterHost)
+	case *fleetpb.Command_HostLost:
+		return t.hostLost(op.HostLost)
+	case *fleetpb.Command_Place:
+		return t.place(op.Place)
+	case *fleetpb.Command_Abandon:
+		return t.abandon(op.Abandon)
+	case *fleetpb.Command_ReplicasStarted:
+		return t.replicasStarted(op.ReplicasStarted)
+	case *fleetpb.Command_Advance:
+		return t.advance(op.Advance)
+	case *fleetpb.Command_AddReplica:
+		return t.addReplica(op.AddReplica)
+	case *fleetpb.Command_Membership:
+		return t.membershipSeen(op.Membership)
+	case *fleetpb.Command_Purged:
+		return t.purged(op.Purged)
+	default:
+		return refuse(fleetpb.Code_CODE_INVALID, "the command says nothing that this version of the record knows")
+	}
+}
+
+func (t *turn) setPolicy(p *fleetpb.Policy) *fleetpb.Result {
+	filled := FillPolicy(p)
+	if err := CheckPolicy(filled); err != nil {
+		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
+	}
+	if proto.Equal(filled, t.policy) {
+		return done("the policy is so already")
+	}
+	t.policy = filled
+	t.revision++
+	t.event("policy-set", "", "", "suspect after %d ms, down after %d ms, at most %d replicas being built on a host and %d in all",
+		filled.GetSuspectAfterMs(), filled.GetDownAfterMs(), filled.GetOperationsPerHost(), filled.GetOperationsTotal())
+	return done("")
+}
+
+// event writes a line of history and forgets the oldest beyond the bound.
+func (t *turn) event(kind, group, host, format string, args ...any) {
+	t.events.ReplaceOrInsert(&fleetpb.Event{
+		Sequence: t.nextEvent,
+		AtUnixMs: t.at,
+		Kind:     kind,
+		Group:    group,
+		Host:     host,
+		Text:     fmt.Sprintf(format, args...),
+	})
+	t.nextEvent++
+	t.revision++
+	if t.events.Len() > keptEvents {
+		t.events.DeleteMin()
+	}
+}
+
+// begin starts an operation of the group, which the caller is about to store; one
+// that still runs is superseded.
+func (t *turn) begin(g *fleetpb.Group, kind, reason string) {
+	t.end(g, "superseded: "+kind)
+	o := &fleetpb.Operation{
+		Id:            t.nextOperation,
+		Kind:          kind,
+		Group:         g.GetId(),
+		GroupName:     g.GetSpec().GetName(),
+		Reason:        reason,
+		StartedUnixMs: t.at,
+	}
+	t.nextOperation++
+	t.operations.ReplaceOrInsert(o)
+	g.Operation = o.GetId()
+}
+
+// end ends the group's operation, if one runs.
+func (t *turn) end(g *fleetpb.Group, result string) {
+	o := t.operation(g.GetOperation())
+	g.Operation = 0
+	if o == nil {
+		return
+	}
+	o = clone(o)
+	o.EndedUnixMs, o.Result = t.at, result
+	if o.GetEndedUnixMs() == 0 {
+		o.EndedUnixMs = 1 // zero means that it runs
+	}
+	t.operations.ReplaceOrInsert(o)
+	t.ended.ReplaceOrInsert(o.GetId())
+	if t.ended.Len() > keptOperations {
+		oldest, _ := t.ended.DeleteMin()
+		t.operations.Delete(&fleetpb.Operation{Id: oldest})
+	}
+}
+
+// endReplace ends the group's operation if it is a replacement: a launch or a
+// deletion goes on while its members change.
+func (t *turn) endReplace(g *fleetpb.Group, result string) {
+	if t.operation(g.GetOperation()).GetKind() == "replace" {
+		t.end(g, result)
+	}
+}
+
+// put stores a changed clone of a group under the next generation, without the
+// replicas that nobody will ever report again. A tombstone without replicas
+// disappears; its number stays used.
+func (t *turn) put(g *fleetpb.Group) {
+	kept := g.GetReplicas()[:0]
+	for _, r := range g.GetReplicas() {
+		if r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED || !t.host(r.GetHostId()).GetLost() {
+			kept = append(kept, r)
+		}
+	}
+	clear(g.GetReplicas()[len(kept):])
+	g.Replicas = kept
+	g.Generation++
+	t.revision++
+	if g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING && len(kept) == 0 {
+		t.end(g, "done: nothing of it is left")
+		t.groups.Delete(g)
+		t.event("group-purged", g.GetSpec().GetName(), "", "nothing is left of group %d", g.GetId())
+		return
+	}
+	t.groups.ReplaceOrInsert(g)
+}
+
+func done(format string, args ...any) *fleetpb.Result {
+	return &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Detail: fmt.Sprintf(format, args...)}
+}
+
+func refuse(code fleetpb.Code, format string, args ...any) *fleetpb.Result {
+	return &fleetpb.Result{Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+func compare(a, b string) int { return strings.Compare(a, b) }
+
+// marshal encodes a message of our own making; it has no maps, so the bytes are
+// the same everywhere.
+func marshal(m proto.Message) []byte {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	must.NoError(err, "marshal a message of the fleet record")
+	return b
+}

@@ -1,0 +1,87 @@
+package fleet
+
+import (
+	"iter"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// View is the record at one moment. It is immutable, safe for any number of
+// readers, and stays valid; the messages it gives are shared and must not be changed.
+type View struct{ s *state }
+
+// EmptyView is the view of a record in which nothing has happened.
+func EmptyView() *View { return New().Freeze() }
+
+// Revision counts the record's changes.
+func (v *View) Revision() uint64 { return v.s.revision }
+
+// Incarnation of the record: 1, and one more with each restore into a new life.
+func (v *View) Incarnation() uint64 { return v.s.incarnation }
+
+// Policy in force.
+func (v *View) Policy() *fleetpb.Policy { return v.s.policy }
+
+// Group returns the group of that number, or nil.
+func (v *View) Group(id ids.Group) *fleetpb.Group { return v.s.group(uint64(id)) }
+
+// ByName returns the group that has the name now, or nil. A tombstone has no name.
+func (v *View) ByName(name string) *fleetpb.Group { return v.s.named(name) }
+
+// Groups gives every group by number, tombstones included.
+func (v *View) Groups() iter.Seq[*fleetpb.Group] {
+	return func(yield func(*fleetpb.Group) bool) { v.s.groups.Ascend(yield) }
+}
+
+// GroupCount counts all groups, tombstones included.
+func (v *View) GroupCount() int { return v.s.groups.Len() }
+
+// GroupsByName gives the groups that have a name, by name, beginning after the
+// given one; tombstones are not among them.
+func (v *View) GroupsByName(after string) iter.Seq[*fleetpb.Group] {
+	return func(yield func(*fleetpb.Group) bool) {
+		v.s.names.AscendGreaterOrEqual(taken{name: after}, func(t taken) bool {
+			return (t.name == after && after != "") || yield(v.s.group(t.id))
+		})
+	}
+}
+
+// Host returns the host of that id, or nil.
+func (v *View) Host(id ids.Host) *fleetpb.Host { return v.s.host(string(id)) }
+
+// Hosts gives every host by id, lost ones included.
+func (v *View) Hosts() iter.Seq[*fleetpb.Host] {
+	return func(yield func(*fleetpb.Host) bool) { v.s.hosts.Ascend(yield) }
+}
+
+// HostCount counts all hosts, lost ones included.
+func (v *View) HostCount() int { return v.s.hosts.Len() }
+
+// Operation returns the operation of that id, or nil once its history is forgotten.
+func (v *View) Operation(id uint64) *fleetpb.Operation { return v.s.operation(id) }
+
+// Operations gives the operations kept, newest first.
+func (v *View) Operations() iter.Seq[*fleetpb.Operation] {
+	return func(yield func(*fleetpb.Operation) bool) { v.s.operations.Descend(yield) }
+}
+
+// OperationsRunning counts the operations under way.
+func (v *View) OperationsRunning() int { return v.s.operations.Len() - v.s.ended.Len() }
+
+// Events returns at most limit events whose sequence is above after, oldest first,
+// and whether more follow.
+func (v *View) Events(after uint64, limit int) (events []*fleetpb.Event, more bool) {
+	v.s.events.AscendGreaterOrEqual(&fleetpb.Event{Sequence: after}, func(e *fleetpb.Event) bool {
+		if e.GetSequence() <= after {
+			return true
+		}
+		if len(events) >= limit {
+			more = true
+			return false
+		}
+		events = append(events, e)
+		return true
+	})
+	return events, more
+}
