@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -126,14 +127,14 @@ func (c *Certificates) read(stamp string) error {
 
 // stamp changes when a file does; a file that can't be looked at has its own.
 func (t TLS) stamp() string {
-	s := ""
+	var s strings.Builder
 	for _, f := range []string{t.CA, t.Cert, t.Key} {
 		info, err := os.Stat(f)
 		if err != nil {
-			s += err.Error() + ";"
+			s.WriteString(err.Error() + ";")
 			continue
 		}
-		s += fmt.Sprintf("%d %d;", info.Size(), info.ModTime().UnixNano())
+		fmt.Fprintf(&s, "%d %d;", info.Size(), info.ModTime().UnixNano())
 	}
-	return s
+	return s.String()
 }

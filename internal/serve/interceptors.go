@@ -33,24 +33,27 @@ func streamStatus(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, n
 // defect must not take the process's replicas down with it. (State machines do
 // not run in handlers; what must end the process panics elsewhere.)
 func (s *Server) unaryRecover(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
-	defer s.recovered(ctx, info.FullMethod, &err)
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = s.panicked(ctx, info.FullMethod, cause)
+		}
+	}()
 	return next(ctx, req)
 }
 
 func (s *Server) streamRecover(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
-	defer s.recovered(stream.Context(), info.FullMethod, &err)
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = s.panicked(stream.Context(), info.FullMethod, cause)
+		}
+	}()
 	return next(srv, stream)
 }
 
-// recovered is deferred by the two above. The client learns that there was a
-// defect, the log learns which.
-func (s *Server) recovered(ctx context.Context, method string, err *error) {
-	cause := recover()
-	if cause == nil {
-		return
-	}
+// panicked tells the client that there was a defect, and the log which.
+func (s *Server) panicked(ctx context.Context, method string, cause any) error {
 	s.log.ErrorContext(ctx, "handler panicked", "method", method, "err", fmt.Sprint(cause), "stack", string(debug.Stack()))
-	*err = fault.New(fault.Internal, "%s hit a defect; the server's log has more", method)
+	return fault.New(fault.Internal, "%s hit a defect; the server's log has more", method)
 }
 
 func (s *Server) unaryAuthorize(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {

@@ -39,7 +39,7 @@ func NewLogger(w io.Writer, l config.Log) (*slog.Logger, error) {
 
 func textLogger(w io.Writer, level slog.Level) *slog.Logger {
 	plain := !terminal(w) || os.Getenv("NO_COLOR") != ""
-	return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly + ".000", NoColor: plain}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly + ".000", NoColor: plain}))
 }
 
 func terminal(w io.Writer) bool {

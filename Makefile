@@ -1,0 +1,71 @@
+# Everything is done with Go alone; race and check also need a C compiler.
+# A target says what it does in the comment behind its name: `make` prints them.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X github.com/drumline/drumline/config.version=$(VERSION)
+GO ?= go
+
+.DEFAULT_GOAL := help
+.PHONY: help build gen gen-check lint test race run bench check e2e e2e-long chaos cover tidy clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+build: ## build all programs into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./tools/...
+
+run: build ## run a whole cluster on this machine, with its example groups; Ctrl-C ends it
+	bin/playground
+
+test: ## run the quick tests (a few minutes)
+	$(GO) test -timeout 10m ./...
+
+race: ## run the quick tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+
+e2e: build ## run the end-to-end tests: real processes, killed for real
+	E2E_BIN=bin $(GO) test -tags e2e -count=1 -timeout 20m ./internal/e2e
+
+e2e-long: build ## run the end-to-end tests that take long
+	E2E_BIN=bin $(GO) test -tags e2elong,e2e -count=1 -timeout 90m ./internal/e2e
+
+chaos: build ## break a cluster at random for a while and judge its histories
+	bin/chaos
+
+bench: build ## measure throughput, latency and the idle cost
+	for m in propose read idle; do bin/bench $$m || exit 1; done
+
+lint: bin/golangci-lint bin/buf ## check style budgets, import rules and the wire's rules
+	bin/golangci-lint run ./...
+	cd drummerpb && ../bin/buf lint
+
+gen: bin/buf bin/protoc-gen-go bin/protoc-gen-go-grpc ## generate Go from the .proto files
+	cd drummerpb && ../bin/buf generate
+
+gen-check: bin/buf bin/protoc-gen-go bin/protoc-gen-go-grpc ## fail if generated code is not what gen makes
+	rm -rf bin/gen && cd drummerpb && ../bin/buf generate -o ../bin/gen
+	diff -r -x '*.proto' -x '*.yaml' bin/gen drummerpb && rm -rf bin/gen
+
+check: ## run all that CI runs
+	.ci/run
+
+cover: ## measure how much of the code the quick tests run
+	$(GO) test -timeout 10m -coverpkg=./... -coverprofile=coverage.out ./...
+	$(GO) tool cover -func=coverage.out | tail -1
+
+tidy: bin/golangci-lint ## put go.mod and the formatting in order
+	$(GO) mod tidy
+	bin/golangci-lint fmt
+
+clean: ## remove what was built; clusters under run/ stay
+	rm -rf bin dist coverage.*
+
+# Development tools have module files of their own, so that nothing of them gets
+# into go.mod; each is built when it is first needed.
+bin/buf: internal/devtools/buf.mod
+	$(GO) build -modfile=$< -o $@ github.com/bufbuild/buf/cmd/buf
+bin/golangci-lint: internal/devtools/lint.mod
+	$(GO) build -modfile=$< -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+bin/protoc-gen-go: internal/devtools/gen.mod
+	$(GO) build -modfile=$< -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
+bin/protoc-gen-go-grpc: internal/devtools/gen.mod
+	$(GO) build -modfile=$< -o $@ google.golang.org/grpc/cmd/protoc-gen-go-grpc
