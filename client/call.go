@@ -1,0 +1,178 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+)
+
+// Limits in time.
+const (
+	defaultDeadline = 10 * time.Second
+	// shortTry bounds one try of what may be sent again, unless the call has more time:
+	// a server that is stopped in its tracks must not take the whole deadline.
+	shortTry = time.Second
+)
+
+// send is one try of a call on a connection.
+type send func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) error
+
+// call is one call of the application, with all its tries.
+type call struct {
+	c      *Client
+	effect effect
+	road   *road
+	send   send
+	// forget is told of an answer that makes the hints of this call worthless.
+	forget func(*Error)
+
+	pauses  pauses
+	tries   int
+	unknown *Error // the first try of unknown outcome, for an effect of repeats
+}
+
+// do runs the call until it has an answer, an error that no retry helps, or no time.
+func (k *call) do(ctx context.Context) error {
+	leave, err := k.c.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	ctx, cancel := k.c.bound(ctx)
+	defer cancel()
+	k.c.budget.ask()
+	var last *Error
+	for ctx.Err() == nil {
+		e := k.try(ctx)
+		if e == nil {
+			return nil
+		}
+		// The last thing that a server said tells more than the silence after it.
+		if last == nil || e.answered || !last.answered {
+			last = e
+		}
+		if !e.retryable(k.effect) || k.tries >= maxAttempts || e.code == codes.Unimplemented && k.road.pick() == "" {
+			return k.final(e)
+		}
+		if !k.prepare(ctx, e) {
+			break
+		}
+	}
+	return k.final(ended(ctx, last))
+}
+
+// try makes one attempt.
+func (k *call) try(ctx context.Context) *Error {
+	addr := k.road.next()
+	k.tries++
+	ctx, cancel := k.window(ctx)
+	defer cancel()
+	a := attempted{server: addr, effect: k.effect}
+	err := k.c.reach(ctx, addr, &a, k.send)
+	if err == nil {
+		k.c.servers.answered(addr)
+		return nil
+	}
+	e := decode(err, a)
+	k.learn(addr, e)
+	if e.Outcome == Unknown && k.unknown == nil {
+		k.unknown = e
+	}
+	return e
+}
+
+// window bounds a try that may be repeated: to a third of what is left, but not below
+// shortTry, so that a silent server costs a part of the deadline only.
+func (k *call) window(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if k.effect == writes || !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, max(shortTry, time.Until(end)/3))
+}
+
+// learn draws from an error what is good to know for the next try and for other calls.
+func (k *call) learn(addr string, e *Error) {
+	switch {
+	case e.code == codes.Unimplemented:
+		k.c.servers.isOther(addr, k.road.kind)
+	case e.Reason == hostpb.Reason_REASON_UNAVAILABLE, e.Reason == hostpb.Reason_REASON_DEADLINE,
+		e.Reason == hostpb.Reason_REASON_UNKNOWN_OUTCOME:
+		k.c.servers.failed(addr)
+		k.c.refreshSoon()
+	default:
+		k.c.servers.answered(addr)
+	}
+	if k.forget != nil {
+		k.forget(e)
+	}
+}
+
+// prepare gets ready for the next try: a hint or an untried server is tried at once,
+// all else after a pause. It tells whether there is time for it.
+func (k *call) prepare(ctx context.Context, e *Error) bool {
+	paced := k.c.budget.spend()
+	hinted := k.road.follow(e.Leader)
+	if paced && (hinted || e.elsewhere() && k.road.untried()) {
+		return ctx.Err() == nil
+	}
+	pause := k.pauses.draw()
+	if !paced {
+		pause = longPause
+	}
+	if !sleep(ctx, pause) {
+		return false
+	}
+	k.road.rested()
+	return true
+}
+
+// final completes the error that the application sees. If an earlier try may have
+// been applied, so may the call, whatever the later ones said.
+func (k *call) final(e *Error) *Error {
+	if k.unknown != nil && e.Outcome == NotApplied {
+		e.Outcome = Unknown
+	}
+	e.Attempts = k.tries
+	return e
+}
+
+// reach makes one attempt at addr and notes whether the request was sent.
+func (c *Client) reach(ctx context.Context, addr string, a *attempted, do send) error {
+	if addr == "" {
+		return failure(hostpb.Reason_REASON_UNAVAILABLE, codes.Unavailable, "no server of the wanted kind is known")
+	}
+	conn, err := c.pool.conn(addr)
+	if err != nil {
+		return err
+	}
+	if err := ready(ctx, conn); err != nil {
+		return err
+	}
+	// gRPC fills in the peer exactly when the request got a stream of its own: without
+	// one, nothing of it has left this process.
+	var p peer.Peer
+	err = do(ctx, conn, grpc.Peer(&p))
+	a.sent = p.Addr != nil
+	return err
+}
+
+// bound gives ctx the default deadline if it has none, and ends it with the client.
+func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	cancelTimer := context.CancelFunc(func() {})
+	if _, ok := ctx.Deadline(); !ok {
+		ctx, cancelTimer = context.WithTimeout(ctx, defaultDeadline)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	detach := context.AfterFunc(c.life, func() { cancel(errClosed) })
+	return ctx, func() {
+		detach()
+		cancel(nil)
+		cancelTimer()
+	}
+}

@@ -1,0 +1,92 @@
+package client
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+)
+
+// Result is a state machine's answer to a command.
+type Result struct {
+	// Value is a number of the app's own meaning.
+	Value uint64
+	// Data is the answer in the app's own encoding.
+	Data []byte
+}
+
+// Group is one group of the cluster. Its methods may be called from any goroutine.
+type Group struct {
+	c    *Client
+	name string
+}
+
+// Name returns the group's name.
+func (g *Group) Name() string { return g.name }
+
+// ref names the group. Only the name is sent: a name leads to the group that has it
+// now, while a number would lead to one that may have been deleted since.
+func (g *Group) ref() *hostpb.GroupRef { return &hostpb.GroupRef{Name: g.name} }
+
+// Propose applies a command. It is sent again only while it was surely not applied:
+// an error with Outcome Unknown means that it may be applied once, now or a little later.
+func (g *Group) Propose(ctx context.Context, cmd []byte) (Result, error) {
+	return g.propose(ctx, writes, &hostpb.ProposeRequest{Group: g.ref(), Command: cmd})
+}
+
+// propose sends a proposal, with or without a session.
+func (g *Group) propose(ctx context.Context, e effect, req *hostpb.ProposeRequest) (Result, error) {
+	var resp *hostpb.ProposeResponse
+	err := g.call(e, func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (err error) {
+		resp, err = hostpb.NewGroupsClient(conn).Propose(ctx, req, opts...)
+		return err
+	}).do(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	g.c.locations.learn(g.name, resp.GetLeader())
+	return Result{Value: resp.GetValue(), Data: resp.GetData()}, nil
+}
+
+// Read answers a query linearizably: it sees every command that was acknowledged
+// before the call began.
+func (g *Group) Read(ctx context.Context, query []byte) ([]byte, error) {
+	var resp *hostpb.ReadResponse
+	err := g.call(reads, func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (err error) {
+		resp, err = hostpb.NewGroupsClient(conn).Read(ctx, &hostpb.ReadRequest{Group: g.ref(), Query: query}, opts...)
+		return err
+	}).do(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g.c.locations.learn(g.name, resp.GetLeader())
+	return resp.GetData(), nil
+}
+
+// Locate tells where the group is. The calls of a Group need no Locate: they learn
+// it from the answers.
+func (g *Group) Locate(ctx context.Context) (*hostpb.Location, error) {
+	var resp *hostpb.LocateResponse
+	k := g.c.newCall(reads, unknownKind, nil, func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (err error) {
+		resp, err = hostpb.NewDirectoryClient(conn).Locate(ctx, &hostpb.LocateRequest{Group: g.ref()}, opts...)
+		return err
+	})
+	if err := k.do(ctx); err != nil {
+		return nil, err
+	}
+	g.c.locations.learn(g.name, resp.GetLocation())
+	return resp.GetLocation(), nil
+}
+
+// call prepares a call to the group: its leader first, then its members, then any host.
+func (g *Group) call(e effect, do send) *call {
+	k := g.c.newCall(e, nodehostKind, func() []string { return g.c.locations.prefer(g.name) }, do)
+	k.forget = func(e *Error) {
+		switch e.Reason {
+		case hostpb.Reason_REASON_SEALED, hostpb.Reason_REASON_GROUP_NOT_FOUND:
+			g.c.locations.drop(g.name)
+		}
+	}
+	return k
+}

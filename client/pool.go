@@ -1,0 +1,116 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+)
+
+// How connections are made. A host that died and came back must be found within a
+// second, which gRPC's own back-off (up to two minutes) would not do.
+const (
+	connectTimeout  = 2 * time.Second
+	reconnectFirst  = 50 * time.Millisecond
+	reconnectLatest = time.Second
+)
+
+// pool keeps one connection for each address used.
+type pool struct {
+	creds credentials.TransportCredentials
+	extra []grpc.DialOption
+
+	mu     sync.Mutex
+	conns  map[string]*grpc.ClientConn // guarded by mu; nil once closed
+	closed bool                        // guarded by mu
+}
+
+// newPool is empty.
+func newPool(creds credentials.TransportCredentials, extra []grpc.DialOption) *pool {
+	return &pool{creds: creds, extra: extra, conns: map[string]*grpc.ClientConn{}}
+}
+
+// conn returns the connection to addr; it may not be established yet.
+func (p *pool) conn(addr string) (*grpc.ClientConn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errClosed
+	}
+	if c, ok := p.conns[addr]; ok {
+		return c, nil
+	}
+	c, err := grpc.NewClient("passthrough:///"+addr, p.dialOptions()...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	p.conns[addr] = c
+	return c, nil
+}
+
+// dialOptions of every connection.
+func (p *pool) dialOptions() []grpc.DialOption {
+	retry := backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectLatest}
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(p.creds),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: connectTimeout}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
+		// Retries are decided here, where the outcome of a command is known.
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+	}
+	return append(opts, p.extra...)
+}
+
+// ready waits until the connection is established. It gives up at the first failed
+// try, because another server may be there.
+func ready(ctx context.Context, c *grpc.ClientConn) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	for {
+		state := c.GetState()
+		switch state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.TransientFailure:
+			return fmt.Errorf("cannot connect to %s", c.CanonicalTarget())
+		case connectivity.Shutdown:
+			return errClosed
+		case connectivity.Idle:
+			c.Connect()
+		case connectivity.Connecting:
+		}
+		if !c.WaitForStateChange(ctx, state) {
+			return fmt.Errorf("connect to %s: %w", c.CanonicalTarget(), ctx.Err())
+		}
+	}
+}
+
+// keep closes the connections to addresses that are no server's any more.
+func (p *pool) keep(wanted func(addr string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for addr, c := range p.conns {
+		if !wanted(addr) && c.GetState() == connectivity.TransientFailure {
+			delete(p.conns, addr)
+			_ = c.Close() // a connection that is not established has nothing to lose
+		}
+	}
+}
+
+// close closes all connections; calls under way fail.
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, c := range p.conns {
+		_ = c.Close() // only ever reports that it was closed before
+	}
+	p.conns = nil
+}
