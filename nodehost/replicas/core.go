@@ -1,0 +1,338 @@
+package replicas
+
+import (
+	"slices"
+	"time"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// Self is what a Core knows of its host and takes its limits from; zero limits
+// become defaults.
+type Self struct {
+	Host      ids.Host
+	BootEpoch uint64
+	// Apps tells whether the program knows an app; the error is a sentence.
+	Apps func(name string) error
+	// Batch is how many replicas start behind one marker at boot.
+	Batch int
+	// ReadyAfter is how long a batch is waited for before the next one begins.
+	ReadyAfter time.Duration
+	// RetryAfter is the first pause before a failed start or destruction is tried
+	// again; it doubles up to RetryMost.
+	RetryAfter, RetryMost time.Duration
+	// Tombstones is how many destroyed replicas are remembered.
+	Tombstones int
+}
+
+func (s Self) withDefaults() Self {
+	if s.Batch <= 0 {
+		s.Batch = 32
+	}
+	if s.ReadyAfter <= 0 {
+		s.ReadyAfter = 30 * time.Second
+	}
+	if s.RetryAfter <= 0 {
+		s.RetryAfter = time.Second
+	}
+	if s.RetryMost <= 0 {
+		s.RetryMost = 30 * time.Second
+	}
+	if s.Tombstones <= 0 {
+		s.Tombstones = 65536
+	}
+	return s
+}
+
+// maxCrashes is how many deaths of the process, alone with the start of one
+// replica, keep that replica down.
+const maxCrashes = 2
+
+// Core decides what happens to the replicas of one host. Not safe for concurrent
+// use: its driver owns it.
+type Core struct {
+	self     Self
+	fence    Fence
+	replicas map[Key]*replica
+	// local is the one replica of each group that may be here.
+	local map[ids.Group]Key
+	tombs tombs
+	// executing is the order that raft carries out, at most one a group.
+	executing map[ids.Group]*drummerpb.Order
+	boot      boot
+	// out collects the effects of a Step.
+	out []Effect
+}
+
+// replica is a record and what this process knows of it.
+type replica struct {
+	Record
+	// busy: a Start or Destroy effect is under way.
+	busy bool
+	// started: StartCluster returned well.
+	started bool
+	up      bool
+	fell    bool
+	// detail says why it is down.
+	detail string
+	// retryAt is when the effect that failed is tried again; pause is what doubles.
+	retryAt, pause time.Duration
+	// starters and destroyers wait for the end of the effect.
+	starters, destroyers []waiter
+}
+
+// waiter is an order that is answered later.
+type waiter struct{ token, order uint64 }
+
+// maxWaiters bounds the orders that wait for one start or destruction.
+const maxWaiters = 4
+
+// New makes a Core from what was found on disk.
+func New(self Self, m Manifest) *Core {
+	c := &Core{
+		self:      self.withDefaults(),
+		fence:     m.Fence,
+		replicas:  make(map[Key]*replica, len(m.Records)),
+		local:     make(map[ids.Group]Key, len(m.Records)),
+		executing: make(map[ids.Group]*drummerpb.Order),
+		boot:      boot{found: m.Marker},
+	}
+	c.tombs.load(m.Tombstones)
+	for k, r := range m.Records {
+		c.replicas[k] = &replica{Record: r}
+		c.local[k.Group] = k
+	}
+	return c
+}
+
+// Step takes an event in and returns what is to be done, Saves first. Now is
+// monotonic since any origin.
+func (c *Core) Step(e Event, now time.Duration) []Effect {
+	switch e := e.(type) {
+	case Boot:
+		c.beginBoot()
+	case Tick:
+		c.retryDue(now)
+	case Welcomed:
+		c.raiseFence(e.Fence)
+	case Ordered:
+		c.order(e.Token, e.Order)
+	case Started:
+		c.startEnded(e, now)
+	case Up:
+		c.cameUp(e.Key)
+	case Fell:
+		c.fell(e.Key)
+	case Destroyed:
+		c.destroyEnded(e, now)
+	case Executed:
+		delete(c.executing, ids.Group(e.Order.GetGroup()))
+		c.answer(e.Token, e.Result)
+	}
+	c.goOnBooting(now)
+	out := c.out
+	c.out = nil
+	slices.SortStableFunc(out, savesFirst)
+	return out
+}
+
+// savesFirst keeps the order among Saves and among the others.
+func savesFirst(a, b Effect) int { return rank(a) - rank(b) }
+
+func rank(e Effect) int {
+	if _, ok := e.(Save); ok {
+		return 0
+	}
+	return 1
+}
+
+func (c *Core) do(e Effect) { c.out = append(c.out, e) }
+
+func (c *Core) save(r *replica) {
+	rec := r.Record
+	c.do(Save{Record: &rec})
+}
+
+func (c *Core) answer(token uint64, r *drummerpb.OrderResult) { c.do(Answer{token, r}) }
+
+func (c *Core) answerAll(ws []waiter, ok bool, detail string) {
+	for _, w := range ws {
+		c.answer(w.token, &drummerpb.OrderResult{Order: w.order, Ok: ok, Detail: detail})
+	}
+}
+
+// raiseFence remembers a newer supervisor.
+func (c *Core) raiseFence(f Fence) {
+	if c.fence.Before(f) {
+		c.fence = f
+		c.do(Save{Fence: &f})
+	}
+}
+
+// begin lets a replica start.
+func (c *Core) begin(r *replica) {
+	r.busy, r.fell, r.detail, r.retryAt = true, false, "", 0
+	c.do(Start{r.Record})
+	c.do(Changed{Key: r.Key()})
+}
+
+func (c *Core) startEnded(e Started, now time.Duration) {
+	r := c.replicas[e.Key]
+	if r == nil {
+		return
+	}
+	r.busy = false
+	c.answerAll(r.starters, e.Err == "" && r.Life != Destroying, e.Err)
+	r.starters = nil
+	switch {
+	case r.Life == Destroying:
+		c.beginDestroy(r)
+	case e.Err == "":
+		r.started, r.pause = true, 0
+	default:
+		r.detail = "start: " + e.Err
+		c.retryLater(r, now)
+	}
+	c.do(Changed{Key: e.Key})
+}
+
+// retryLater sets the time of the next try, each pause twice the last.
+func (c *Core) retryLater(r *replica, now time.Duration) {
+	r.pause = min(max(2*r.pause, c.self.RetryAfter), c.self.RetryMost)
+	r.retryAt = now + r.pause
+}
+
+func (c *Core) cameUp(k Key) {
+	r := c.replicas[k]
+	if r == nil || r.Life == Destroying || r.up {
+		return
+	}
+	r.up, r.fell = true, false
+	if r.Life != Running || r.Suspect || r.Crashes != 0 {
+		r.Life, r.Suspect, r.Crashes = Running, false, 0
+		c.save(r)
+	}
+	c.do(Changed{Key: k})
+}
+
+// fell marks a replica that stopped by itself. It is not started again: it would
+// only campaign in vain until the order to destroy it comes.
+func (c *Core) fell(k Key) {
+	r := c.replicas[k]
+	if r == nil || r.Life == Destroying || r.busy || !r.started {
+		return
+	}
+	r.up, r.started, r.fell = false, false, true
+	r.detail = "it stopped by itself: the group's membership no longer has it; its data waits for Drummer's order"
+	c.do(Changed{Key: k})
+}
+
+// beginDestroy removes a replica's data, once no effect is under way.
+func (c *Core) beginDestroy(r *replica) {
+	if r.busy {
+		return
+	}
+	r.busy, r.retryAt = true, 0
+	c.do(Destroy{r.Key()})
+}
+
+func (c *Core) destroyEnded(e Destroyed, now time.Duration) {
+	r := c.replicas[e.Key]
+	if r == nil {
+		return
+	}
+	r.busy = false
+	waiters := r.destroyers
+	r.destroyers = nil
+	if e.Err != "" {
+		r.detail = "destroy: " + e.Err
+		c.answerAll(waiters, false, r.detail)
+		c.retryLater(r, now)
+		c.do(Changed{Key: e.Key})
+		return
+	}
+	delete(c.replicas, e.Key)
+	delete(c.local, e.Key.Group)
+	c.do(Save{Drop: &e.Key})
+	c.bury(e.Key, r.Generation)
+	c.answerAll(waiters, true, "")
+	c.do(Changed{Key: e.Key, Gone: true})
+}
+
+// bury leaves a tombstone and forgets the oldest ones above the limit.
+func (c *Core) bury(k Key, generation uint64) {
+	t := c.tombs.add(k, generation)
+	c.do(Save{Tombstone: &t})
+	for _, old := range c.tombs.trim(c.self.Tombstones) {
+		c.do(Save{Forget: &old})
+	}
+}
+
+// retryDue tries again what failed and is due, in key order.
+func (c *Core) retryDue(now time.Duration) {
+	var due []Key
+	for k, r := range c.replicas {
+		if r.retryAt != 0 && now >= r.retryAt && !r.busy {
+			due = append(due, k)
+		}
+	}
+	sortKeys(due)
+	for _, k := range due {
+		if r := c.replicas[k]; r.Life == Destroying {
+			c.beginDestroy(r)
+		} else {
+			c.suspect(r)
+			c.begin(r)
+		}
+	}
+}
+
+// suspect makes the next boot start a replica alone: it is about to be started
+// again after a failure, with no marker set.
+func (c *Core) suspect(r *replica) {
+	if !r.Suspect {
+		r.Suspect = true
+		c.save(r)
+	}
+}
+
+// Look returns a replica's record, how it is and why.
+func (c *Core) Look(k Key) (Local, bool) {
+	r, ok := c.replicas[k]
+	if !ok {
+		return Local{}, false
+	}
+	return Local{Record: r.Record, State: r.state(), Detail: r.detail}, true
+}
+
+// Local is a replica of the manifest and how it is.
+type Local struct {
+	Record Record
+	State  drummerpb.ReplicaState
+	// Detail says why it is down; for people.
+	Detail string
+}
+
+func (r *replica) state() drummerpb.ReplicaState {
+	switch {
+	case r.Life == Destroying:
+		return drummerpb.ReplicaState_REPLICA_STATE_REMOVING
+	case r.up:
+		return drummerpb.ReplicaState_REPLICA_STATE_OK
+	case r.fell || r.retryAt != 0 || r.Crashes >= maxCrashes:
+		return drummerpb.ReplicaState_REPLICA_STATE_DOWN
+	default:
+		return drummerpb.ReplicaState_REPLICA_STATE_STARTING
+	}
+}
+
+// Keys lists the replicas of the manifest in order.
+func (c *Core) Keys() []Key {
+	keys := make([]Key, 0, len(c.replicas))
+	for k := range c.replicas {
+		keys = append(keys, k)
+	}
+	sortKeys(keys)
+	return keys
+}

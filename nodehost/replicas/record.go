@@ -1,0 +1,105 @@
+package replicas
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// Key names a replica.
+type Key struct {
+	Group   ids.Group
+	Replica ids.Replica
+}
+
+// String is group.replica, as logs show it.
+func (k Key) String() string { return fmt.Sprintf("%d.%d", k.Group, k.Replica) }
+
+// compare orders keys by group, then replica.
+func (k Key) compare(o Key) int {
+	return cmp.Or(cmp.Compare(k.Group, o.Group), cmp.Compare(k.Replica, o.Replica))
+}
+
+func sortKeys(keys []Key) { slices.SortFunc(keys, Key.compare) }
+
+// Life is where a replica of the manifest is in its life. The text is on disk.
+type Life string
+
+// The lives of a replica.
+const (
+	// Starting: it may or may not have run yet.
+	Starting Life = "starting"
+	// Running: it has run and voted; it must never be started from nothing again.
+	Running Life = "running"
+	// Destroying: an order said that it is no member any more; its data is going.
+	Destroying Life = "destroying"
+)
+
+// Record is one replica of the manifest. Its JSON form is on disk.
+type Record struct {
+	Group   ids.Group   `json:"group"`
+	Replica ids.Replica `json:"replica"`
+	// Name of the group.
+	Name string `json:"name"`
+	// Join tells that it came as an observer; it is started as one for ever.
+	Join bool `json:"join,omitempty"`
+	// Members of the launch that it was part of.
+	Members map[ids.Replica]ids.Host `json:"members,omitempty"`
+	// Generation is the newest of the group that an order carried.
+	Generation uint64 `json:"generation"`
+	Life       Life   `json:"life"`
+	// Suspect tells that the process died while this one was starting, perhaps
+	// because of it: it is started alone until it is ready once.
+	Suspect bool `json:"suspect,omitempty"`
+	// Crashes counts the deaths of the process while this one alone was starting.
+	Crashes int `json:"crashes,omitempty"`
+}
+
+// Key of the record.
+func (r Record) Key() Key { return Key{r.Group, r.Replica} }
+
+// Tombstone remembers a replica that was destroyed here.
+type Tombstone struct {
+	Group      ids.Group   `json:"group"`
+	Replica    ids.Replica `json:"replica"`
+	Generation uint64      `json:"generation"`
+	// Sequence ascends: the lowest is forgotten first when there are too many.
+	Sequence uint64 `json:"sequence"`
+}
+
+// Key of the replica destroyed.
+func (t Tombstone) Key() Key { return Key{t.Group, t.Replica} }
+
+// Fence is the newest supervisor obeyed.
+type Fence struct {
+	Incarnation uint64 `json:"incarnation"`
+	Term        uint64 `json:"term"`
+}
+
+// Before tells whether f is older than o: a higher incarnation wins over any term.
+func (f Fence) Before(o Fence) bool {
+	return cmp.Or(cmp.Compare(f.Incarnation, o.Incarnation), cmp.Compare(f.Term, o.Term)) < 0
+}
+
+// Manifest is all that the room keeps on disk.
+type Manifest struct {
+	Fence      Fence
+	Marker     []Key
+	Records    map[Key]Record
+	Tombstones map[Key]Tombstone
+}
+
+// Save is one durable change; exactly one field is set. The changes of one Step,
+// and of all Steps of a driver's turn, are committed together before any other
+// effect of that turn is done.
+type Save struct {
+	Record    *Record
+	Drop      *Key
+	Tombstone *Tombstone
+	Forget    *Key
+	Fence     *Fence
+	// Marker replaces the marker; a pointer to nil clears it.
+	Marker *[]Key
+}
