@@ -1,0 +1,242 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/statemachines"
+)
+
+const (
+	// maxSpecs bounds one call.
+	maxSpecs = 1000
+	// chunkSpecs and chunkBytes bound one command of the record's log, so that no
+	// entry is large and others get their turn in between.
+	chunkSpecs = 200
+	chunkBytes = 128 << 10
+)
+
+// CreateGroups sets the policy, if there is one, and defines the groups. Each spec
+// is answered on its own; what exists already with the same spec is fine, so a call
+// whose outcome is unknown is safe to repeat.
+func (s *Service) CreateGroups(ctx context.Context, r *drummerpb.CreateGroupsRequest) (*drummerpb.CreateGroupsResponse, error) {
+	if err := checkCreate(r); err != nil {
+		return nil, err
+	}
+	c, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	specs := normalized(r.GetSpecs())
+	if r.GetDryRun() {
+		return s.dryRun(ctx, specs)
+	}
+	if r.GetPolicy() != nil {
+		cmd := &fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: r.GetPolicy()}}
+		if err := propose(ctx, c, cmd, "set the policy"); err != nil {
+			return nil, err
+		}
+	}
+	return define(ctx, c, specs)
+}
+
+// define proposes the good specs in chunks and puts the answers into their places.
+func define(ctx context.Context, c *Cluster, specs []*fleetpb.Spec) (*drummerpb.CreateGroupsResponse, error) {
+	resp := &drummerpb.CreateGroupsResponse{Items: make([]*fleetpb.ItemResult, len(specs))}
+	good, places := sift(specs, resp.Items)
+	for len(good) > 0 {
+		n := chunk(good)
+		cmd := &fleetpb.Command{Op: &fleetpb.Command_CreateGroups{CreateGroups: &fleetpb.CreateGroups{Specs: good[:n]}}}
+		result, err := c.Record.Propose(ctx, cmd)
+		if err != nil {
+			return nil, again(err, "create groups")
+		}
+		if len(result.GetItems()) != n {
+			return nil, refused(result, "create groups")
+		}
+		for i, item := range result.GetItems() {
+			resp.Items[places[i]] = item
+		}
+		good, places = good[n:], places[n:]
+	}
+	return resp, nil
+}
+
+// sift answers the specs that are wrong in themselves, without the record.
+func sift(specs []*fleetpb.Spec, items []*fleetpb.ItemResult) (good []*fleetpb.Spec, places []int) {
+	for i, spec := range specs {
+		if err := fleet.CheckSpec(spec); err != nil {
+			items[i] = invalidItem(spec, err)
+			continue
+		}
+		good, places = append(good, spec), append(places, i)
+	}
+	return good, places
+}
+
+// invalidItem bounds what it repeats of the request.
+func invalidItem(spec *fleetpb.Spec, err error) *fleetpb.ItemResult {
+	name := spec.GetName()
+	if len(name) > statemachines.MaxGroupName {
+		name = strings.ToValidUTF8(name[:statemachines.MaxGroupName], "")
+	}
+	return &fleetpb.ItemResult{Name: name, Code: fleetpb.Code_CODE_INVALID, Detail: err.Error()}
+}
+
+// chunk is how many specs go into the next command.
+func chunk(specs []*fleetpb.Spec) int {
+	size := 0
+	for i, spec := range specs[:min(len(specs), chunkSpecs)] {
+		if size += proto.Size(spec); i > 0 && size > chunkBytes {
+			return i
+		}
+	}
+	return min(len(specs), chunkSpecs)
+}
+
+// dryRun says what would be answered now, and what would keep a launch waiting.
+func (s *Service) dryRun(ctx context.Context, specs []*fleetpb.Spec) (*drummerpb.CreateGroupsResponse, error) {
+	v, _, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &drummerpb.CreateGroupsResponse{}
+	first := map[string]*fleetpb.Spec{}
+	for _, spec := range specs {
+		item := fleet.CheckCreate(v, spec)
+		if item.GetCode() == fleetpb.Code_CODE_INVALID {
+			resp.Items = append(resp.Items, invalidItem(spec, errText(item.GetDetail())))
+			continue
+		}
+		if other := first[spec.GetName()]; other != nil && !proto.Equal(other, spec) {
+			item.Code, item.Detail = fleetpb.Code_CODE_EXISTS, "this request has the name twice, with different specs"
+		} else if item.GetCode() == fleetpb.Code_CODE_OK && item.GetId() == 0 && !known(v, spec.GetApp()) {
+			item.Detail = "no host knows the app " + spec.GetApp() + ": the group would wait for one"
+		}
+		first[spec.GetName()] = spec
+		resp.Items = append(resp.Items, item)
+	}
+	return resp, nil
+}
+
+// errText is a sentence as an error.
+type errText string
+
+func (e errText) Error() string { return string(e) }
+
+func known(v *fleet.View, app string) bool {
+	for h := range v.Hosts() {
+		if !h.GetLost() && fleet.VersionOf(h, app) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// checkCreate refuses a request as a whole.
+func checkCreate(r *drummerpb.CreateGroupsRequest) error {
+	if len(r.GetSpecs()) == 0 && r.GetPolicy() == nil {
+		return fault.New(fault.Invalid, "nothing to create: give at least one spec or a policy")
+	}
+	if len(r.GetSpecs()) > maxSpecs {
+		return fault.New(fault.Invalid, "%d specs in one call, at most %d are allowed: send several calls", len(r.GetSpecs()), maxSpecs)
+	}
+	if r.GetPolicy() != nil {
+		if err := fleet.CheckPolicy(fleet.FillPolicy(r.GetPolicy())); err != nil {
+			return fault.New(fault.Invalid, "policy: %v", err)
+		}
+	}
+	return nil
+}
+
+// normalized copies the specs into the record's form: the app spelt out, the
+// regions sorted.
+func normalized(specs []*fleetpb.Spec) []*fleetpb.Spec {
+	out := make([]*fleetpb.Spec, len(specs))
+	for i, spec := range specs {
+		n := &fleetpb.Spec{Name: spec.GetName(), App: spec.GetApp(), Replicas: spec.GetReplicas(), Regions: slices.Clone(spec.GetRegions())}
+		if n.App == "" {
+			n.App, _, _ = strings.Cut(n.GetName(), "/")
+		}
+		slices.SortStableFunc(n.Regions, func(a, b *fleetpb.RegionCount) int { return strings.Compare(a.GetRegion(), b.GetRegion()) })
+		out[i] = n
+	}
+	return out
+}
+
+// DeleteGroup begins a deletion; one that has begun already is answered the same.
+func (s *Service) DeleteGroup(ctx context.Context, r *drummerpb.DeleteGroupRequest) (*drummerpb.DeleteGroupResponse, error) {
+	if err := checkName(r.GetName()); err != nil {
+		return nil, err
+	}
+	c, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	cmd := &fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: r.GetName(), Force: r.GetForce()}}}
+	result, err := c.Record.Propose(ctx, cmd)
+	if err != nil {
+		return nil, again(err, "delete group "+r.GetName())
+	}
+	if result.GetCode() == fleetpb.Code_CODE_NOT_FOUND {
+		return nil, noGroup(r.GetName())
+	}
+	if result.GetCode() != fleetpb.Code_CODE_OK || len(result.GetItems()) != 1 {
+		return nil, refused(result, "delete group "+r.GetName())
+	}
+	return &drummerpb.DeleteGroupResponse{Id: result.GetItems()[0].GetId()}, nil
+}
+
+// propose proposes a command whose answer is only yes or no.
+func propose(ctx context.Context, c *Cluster, cmd *fleetpb.Command, doing string) error {
+	result, err := c.Record.Propose(ctx, cmd)
+	if err != nil {
+		return again(err, doing)
+	}
+	if result.GetCode() != fleetpb.Code_CODE_OK {
+		return refused(result, doing)
+	}
+	return nil
+}
+
+// again says how to go on after a proposal without an answer.
+func again(err error, doing string) error {
+	switch {
+	case fault.Is(err, fault.NotLeader), fault.Is(err, fault.NotOpen):
+		return fault.Wrap(err, fault.NotSupervisor, "%s: this drummer lost the lead; try again", doing)
+	case fault.Is(err, fault.UnknownOutcome):
+		return fault.Wrap(err, fault.UnknownOutcome, "%s: the outcome is unknown; it is safe to ask for the same again", doing)
+	}
+	return err
+}
+
+// refused is the record's refusal as a fault.
+func refused(r *fleetpb.Result, doing string) error {
+	reason := fault.Internal
+	switch r.GetCode() {
+	case fleetpb.Code_CODE_INVALID:
+		reason = fault.Invalid
+	case fleetpb.Code_CODE_NOT_FOUND:
+		reason = fault.GroupNotFound
+	case fleetpb.Code_CODE_EXISTS:
+		reason = fault.Exists
+	case fleetpb.Code_CODE_CONFLICT:
+		reason = fault.Conflict
+	case fleetpb.Code_CODE_OK, fleetpb.Code_CODE_UNSPECIFIED:
+	}
+	return fault.New(reason, "%s: %s", doing, r.GetDetail())
+}
+
+func checkName(name string) error {
+	if err := statemachines.CheckGroupName(name); err != nil {
+		return fault.New(fault.Invalid, "%v", err)
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/status"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// maxPage is the size of a page, at most and by default.
+const maxPage = 1000
+
+// pageSize is the size that a request's limit means.
+func pageSize(limit uint32) int {
+	if limit == 0 || limit > maxPage {
+		return maxPage
+	}
+	return int(limit)
+}
+
+// ListGroups lists groups by name and number, tombstones included: a name that was
+// deleted and created again is there twice until the old replicas' data is gone.
+func (s *Service) ListGroups(ctx context.Context, r *drummerpb.ListGroupsRequest) (*drummerpb.ListGroupsResponse, error) {
+	if len(r.GetPrefix()) > statemachines.MaxGroupName || len(r.GetAfter()) > statemachines.MaxGroupName {
+		return nil, fault.New(fault.Invalid, "prefix and after are parts of group names: at most %d bytes", statemachines.MaxGroupName)
+	}
+	if r.GetAfterId() != 0 && r.GetAfter() == "" {
+		return nil, fault.New(fault.Invalid, "after_id goes with after: take both from the last group of the page before")
+	}
+	v, o, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page, more := pageOf(v, r, pageSize(r.GetLimit()))
+	resp := &drummerpb.ListGroupsResponse{More: more}
+	for _, k := range page {
+		resp.Groups = append(resp.Groups, status.GroupInfo(v, o, ids.Group(k.id)))
+	}
+	return resp, nil
+}
+
+// key orders groups in a list.
+type key struct {
+	name string
+	id   uint64
+}
+
+func keyOf(g *fleetpb.Group) key { return key{g.GetSpec().GetName(), g.GetId()} }
+
+func (k key) compare(other key) int {
+	return cmp.Or(strings.Compare(k.name, other.name), cmp.Compare(k.id, other.id))
+}
+
+// pageOf returns the keys of the page that r asks for, and whether more follow. It
+// merges the live groups, which the record has by name, with the tombstones.
+func pageOf(v *fleet.View, r *drummerpb.ListGroupsRequest, size int) (page []key, more bool) {
+	after := key{r.GetAfter(), r.GetAfterId()}
+	if after.name != "" && after.id == 0 {
+		after.id = ^uint64(0) // all groups of that name were seen
+	}
+	wanted := func(k key) bool {
+		return strings.HasPrefix(k.name, r.GetPrefix()) && (after.name == "" || k.compare(after) > 0)
+	}
+	for g := range v.Groups() {
+		k := keyOf(g)
+		if g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING && wanted(k) {
+			page = append(page, k)
+		}
+	}
+	left := size + 1 // the one too many says that more follow
+	for k := range liveFrom(v, after.name, r.GetPrefix()) {
+		if left == 0 {
+			break
+		}
+		if wanted(k) {
+			page = append(page, k)
+			left--
+		}
+	}
+	slices.SortFunc(page, key.compare)
+	if len(page) > size {
+		return page[:size], true
+	}
+	return page, false
+}
+
+// liveFrom gives the live groups with the prefix, by name, beginning with the group
+// that is called after.
+func liveFrom(v *fleet.View, after, prefix string) iter.Seq[key] {
+	return func(yield func(key) bool) {
+		if g := v.ByName(after); g != nil && !yield(keyOf(g)) {
+			return
+		}
+		for g := range v.GroupsByName(max(after, before(prefix))) {
+			k := keyOf(g)
+			beyond := k.name > prefix && !strings.HasPrefix(k.name, prefix)
+			if beyond || (k.name != after && !yield(k)) {
+				return
+			}
+		}
+	}
+}
+
+// before is a text that no name lies between and the prefix; GroupsByName begins
+// after it.
+func before(prefix string) string {
+	if prefix == "" {
+		return ""
+	}
+	return prefix[:len(prefix)-1]
+}
+
+// Explain tells why a group is as it is.
+func (s *Service) Explain(ctx context.Context, r *drummerpb.ExplainRequest) (*drummerpb.ExplainResponse, error) {
+	if err := checkName(r.GetName()); err != nil {
+		return nil, err
+	}
+	v, o, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := status.Explain(v, o, r.GetName())
+	if resp == nil {
+		return nil, noGroup(r.GetName())
+	}
+	return resp, nil
+}
+
+// ListHosts lists all hosts.
+func (s *Service) ListHosts(ctx context.Context, _ *drummerpb.ListHostsRequest) (*drummerpb.ListHostsResponse, error) {
+	v, o, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &drummerpb.ListHostsResponse{Hosts: status.HostInfos(v, o)}, nil
+}
+
+// Status sums the cluster up.
+func (s *Service) Status(ctx context.Context, _ *drummerpb.StatusRequest) (*drummerpb.StatusResponse, error) {
+	v, o, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := status.Summary(v, o)
+	resp.Deployment, resp.Leader, resp.Term = s.o.Deployment, s.o.Name, o.Term
+	return resp, nil
+}
+
+// ListEvents lists the events kept, oldest first.
+func (s *Service) ListEvents(ctx context.Context, r *drummerpb.ListEventsRequest) (*drummerpb.ListEventsResponse, error) {
+	v, _, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	events, more := v.Events(r.GetAfter(), pageSize(r.GetLimit()))
+	return &drummerpb.ListEventsResponse{Events: events, More: more}, nil
+}

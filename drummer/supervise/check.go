@@ -1,0 +1,70 @@
+package supervise
+
+import (
+	"github.com/drumline/drumline/drummer/fleet"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/fault"
+)
+
+// Bounds of what a host may say, far above what ours say.
+const (
+	maxName     = 512
+	maxDetail   = 16 << 10
+	maxMembers  = 256
+	maxReplicas = 100_000
+)
+
+// checkHello refuses a stream of another cluster, or one that says nothing usable.
+func checkHello(h *drummerpb.Hello, deployment string) error {
+	if h == nil {
+		return fault.New(fault.Invalid, "the first message of a stream must be a hello")
+	}
+	host := h.GetHost()
+	if h.GetDeployment() != deployment {
+		return fault.New(fault.Invalid, "host %.64q belongs to deployment %.64q, these drummers to %q: check deployment and drummers in its configuration",
+			host.GetName(), h.GetDeployment(), deployment)
+	}
+	if err := fleet.CheckHost(host); err != nil {
+		return fault.New(fault.Invalid, "the hello's host: %v", err)
+	}
+	if len(h.GetVersion()) > fleet.MaxText {
+		return fault.New(fault.Invalid, "the hello's version has %d bytes, at most %d are allowed", len(h.GetVersion()), fleet.MaxText)
+	}
+	return checkReplicas(h.GetReplicas())
+}
+
+func checkReport(r *drummerpb.Report) error {
+	if len(r.GetGone()) > maxReplicas {
+		return tooMany(len(r.GetGone()))
+	}
+	for _, g := range r.GetGone() {
+		if g.GetGroup() == 0 || g.GetReplica() == 0 {
+			return nameless()
+		}
+	}
+	return checkReplicas(r.GetChanged())
+}
+
+func checkReplicas(list []*drummerpb.ReplicaReport) error {
+	if len(list) > maxReplicas {
+		return tooMany(len(list))
+	}
+	for _, r := range list {
+		if r.GetGroup() == 0 || r.GetReplica() == 0 {
+			return nameless()
+		}
+		m := r.GetMembership()
+		if len(r.GetName()) > maxName || len(r.GetDetail()) > maxDetail || len(m.GetVoters())+len(m.GetObservers()) > maxMembers {
+			return fault.New(fault.Invalid, "the report of group %d is too large", r.GetGroup())
+		}
+	}
+	return nil
+}
+
+func tooMany(n int) error {
+	return fault.New(fault.Invalid, "a report of %d replicas, at most %d are allowed", n, maxReplicas)
+}
+
+func nameless() error {
+	return fault.New(fault.Invalid, "a report without a group's or a replica's number")
+}
