@@ -2,6 +2,13 @@ package raft
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lni/dragonboat/v3"
+	"github.com/lni/dragonboat/v3/config"
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
@@ -9,29 +16,281 @@ import (
 )
 
 // Host runs the replicas of one host.
-type Host struct{}
+type Host struct {
+	opts   Options
+	nh     *dragonboat.NodeHost
+	events *events
+	gates  gates
 
-var errSkeleton = fault.New(fault.Unavailable, "raft is being built")
+	closing    chan struct{}
+	closeOnce  sync.Once
+	closeErr   error
+	dispatched chan struct{}
 
-func Open(o Options) (*Host, error)                     { return nil, errSkeleton }
-func (h *Host) Close() error                            { return nil }
-func (h *Host) HandOff(ctx context.Context) error       { return errSkeleton }
-func (h *Host) Start(ctx context.Context, r Replica) error { return errSkeleton }
-func (h *Host) Stop(ctx context.Context, g ids.Group) error { return errSkeleton }
-func (h *Host) Destroy(ctx context.Context, g ids.Group, r ids.Replica) error { return errSkeleton }
-func (h *Host) Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) { return statemachines.Result{}, errSkeleton }
-func (h *Host) OpenSession(ctx context.Context, g ids.Group) (Session, error) { return Session{}, errSkeleton }
-func (h *Host) CloseSession(ctx context.Context, s Session) error { return errSkeleton }
-func (h *Host) ProposeSession(ctx context.Context, s Session, cmd []byte) (statemachines.Result, error) { return statemachines.Result{}, errSkeleton }
-func (h *Host) Read(ctx context.Context, g ids.Group, query []byte) ([]byte, error) { return nil, errSkeleton }
-func (h *Host) View(ctx context.Context, g ids.Group) (any, error) { return nil, errSkeleton }
-func (h *Host) LocalView(g ids.Group) (any, error) { return nil, errSkeleton }
-func (h *Host) CatchUp(ctx context.Context, g ids.Group) error { return errSkeleton }
-func (h *Host) OpenGroup(ctx context.Context, g ids.Group, version uint32) error { return errSkeleton }
-func (h *Host) SealGroup(ctx context.Context, g ids.Group) error { return errSkeleton }
-func (h *Host) RaiseVersion(ctx context.Context, g ids.Group, version uint32) error { return errSkeleton }
-func (h *Host) Membership(ctx context.Context, g ids.Group) (Membership, error) { return Membership{}, errSkeleton }
-func (h *Host) Change(ctx context.Context, g ids.Group, c Change) (Membership, error) { return Membership{}, errSkeleton }
-func (h *Host) Transfer(ctx context.Context, g ids.Group, to ids.Replica) error { return errSkeleton }
-func (h *Host) Status(g ids.Group) (Status, bool) { return Status{}, false }
-func (h *Host) Statuses() []Status { return nil }
+	// mu guards what follows; never held while NodeHost is called, because its
+	// threads call the listener, which takes it.
+	mu       sync.RWMutex
+	closed   bool
+	replicas map[ids.Group]*replica
+	// onDisk are the replicas that have data here, running or not.
+	onDisk map[ids.Group]map[ids.Replica]bool
+}
+
+// Open starts a host without replicas; Start brings them. On an error the caller
+// still owns the transport.
+func Open(o Options) (*Host, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	installLogger(o.Log)
+	if err := tune(o.Log); err != nil {
+		return nil, err
+	}
+	h := &Host{
+		opts: o, events: newEvents(), gates: newGates(),
+		closing: make(chan struct{}), dispatched: make(chan struct{}),
+		replicas: make(map[ids.Group]*replica), onDisk: make(map[ids.Group]map[ids.Replica]bool),
+	}
+	if err := h.start(); err != nil {
+		return nil, err
+	}
+	go h.dispatch()
+	o.Transport.Ready()
+	return h, nil
+}
+
+// start makes dragonboat's NodeHost.
+func (h *Host) start() error {
+	c, err := h.nodeHostConfig()
+	if err != nil {
+		return err
+	}
+	if h.opts.FS == nil {
+		if err := adoptHostname(h.opts); err != nil {
+			return err
+		}
+	}
+	h.nh, err = dragonboat.NewNodeHost(c)
+	if err != nil {
+		return fmt.Errorf("start raft in %s: %w", h.opts.Dir, err)
+	}
+	if h.nh == nil {
+		// v3.3.8 swallows a panic that was no error.
+		return fmt.Errorf("start raft in %s: dragonboat gave up without a reason", h.opts.Dir)
+	}
+	for _, n := range h.nh.GetNodeHostInfo(dragonboat.NodeHostInfoOption{}).LogInfo {
+		h.noteData(ids.Group(n.ClusterID), ids.Replica(n.NodeID), true)
+	}
+	return nil
+}
+
+func (h *Host) nodeHostConfig() (config.NodeHostConfig, error) {
+	s, err := chooseShards(h.opts)
+	if err != nil {
+		return config.NodeHostConfig{}, err
+	}
+	c := config.NodeHostConfig{
+		DeploymentID:        deploymentID(h.opts.Deployment),
+		NodeHostDir:         h.opts.Dir,
+		WALDir:              h.opts.WALDir,
+		RTTMillisecond:      uint64(h.opts.Tick / time.Millisecond),
+		RaftAddress:         string(h.opts.Host),
+		MaxSendQueueSize:    maxSendQueueBytes,
+		MaxReceiveQueueSize: maxReceiveQueueBytes,
+		RaftEventListener:   listener{h},
+		SystemEventListener: listener{h},
+	}
+	c.Expert.TransportFactory = guardedFactory{inner: h.opts.Transport.Factory(), host: h}
+	c.Expert.FS = h.opts.FS
+	c.Expert.Engine = s.engine()
+	c.Expert.LogDB = s.logDB(h.opts.FS != nil)
+	return c, nil
+}
+
+// Close stops every replica and the transport; idempotent. It gives no leadership
+// away: HandOff first, for a graceful stop.
+func (h *Host) Close() error {
+	h.closeOnce.Do(func() { h.closeErr = h.close() })
+	return h.closeErr
+}
+
+func (h *Host) close() error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	for _, r := range h.all() {
+		r.halt()
+	}
+	h.nh.Stop()
+	for _, r := range h.all() {
+		r.markUnloaded()
+	}
+	close(h.closing)
+	<-h.dispatched
+	return h.opts.Transport.Close()
+}
+
+// replica returns the replica of a group that runs here.
+func (h *Host) replica(g ids.Group) (*replica, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	r := h.replicas[g]
+	if r == nil {
+		return nil, fault.New(fault.GroupNotFound, "no replica of group %d runs on this host", g).InGroup(fmt.Sprint(uint64(g)))
+	}
+	return r, nil
+}
+
+// all lists the replicas that run here.
+func (h *Host) all() []*replica {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	rs := make([]*replica, 0, len(h.replicas))
+	for _, r := range h.replicas {
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+// admit registers a replica and starts its loop.
+func (h *Host) admit(r *replica) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return errHostClosed()
+	}
+	h.replicas[r.spec.Group] = r
+	go r.run()
+	return nil
+}
+
+func errHostClosed() error { return fault.New(fault.Unavailable, "this host is being stopped") }
+
+// forget ends a replica's loop and drops it.
+func (h *Host) forget(r *replica) {
+	r.halt()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.replicas[r.spec.Group] == r {
+		delete(h.replicas, r.spec.Group)
+	}
+}
+
+// reap drops a replica that dragonboat unloaded, unless it runs again already.
+func (h *Host) reap(e Event) {
+	r, err := h.replica(e.Group)
+	if err != nil || r.spec.ID != e.Replica {
+		return
+	}
+	select {
+	case <-r.unloaded:
+		h.forget(r)
+	default:
+	}
+}
+
+// noteData notes whether a replica has data here.
+func (h *Host) noteData(g ids.Group, id ids.Replica, has bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if has {
+		if h.onDisk[g] == nil {
+			h.onDisk[g] = make(map[ids.Replica]bool)
+		}
+		h.onDisk[g][id] = true
+		return
+	}
+	delete(h.onDisk[g], id)
+	if len(h.onDisk[g]) == 0 {
+		delete(h.onDisk, g)
+	}
+}
+
+// refreshMembers asks dragonboat for the memberships that its replicas know.
+func (h *Host) refreshMembers() {
+	info := h.nh.GetNodeHostInfo(dragonboat.NodeHostInfoOption{SkipLogInfo: true})
+	if info == nil {
+		return
+	}
+	for i := range info.ClusterInfoList {
+		c := &info.ClusterInfoList[i]
+		r, err := h.replica(ids.Group(c.ClusterID))
+		if err != nil || c.Pending || uint64(r.spec.ID) != c.NodeID {
+			continue
+		}
+		r.setMembers(members{configChange: c.ConfigChangeIndex, observer: c.IsObserver, voters: hostsOf(c.Nodes)})
+	}
+}
+
+// Status tells what this host knows of its replica of a group.
+func (h *Host) Status(g ids.Group) (Status, bool) {
+	r, err := h.replica(g)
+	if err != nil {
+		return Status{}, false
+	}
+	return r.status(), true
+}
+
+// Statuses lists the Status of every replica that runs here, in no order.
+func (h *Host) Statuses() []Status {
+	rs := h.all()
+	out := make([]Status, len(rs))
+	for i, r := range rs {
+		out[i] = r.status()
+	}
+	return out
+}
+
+// proposalTimeout is after how long an entry's outcome is given up as unknown.
+func (h *Host) proposalTimeout() time.Duration {
+	return max(defaultDeadline, 4*h.opts.electionTimeout())
+}
+
+// gates serialise Start, Stop and Destroy of one group.
+type gates struct {
+	mu   *sync.Mutex
+	held map[ids.Group]chan struct{} // closed when the holder is done
+}
+
+func newGates() gates {
+	return gates{mu: new(sync.Mutex), held: make(map[ids.Group]chan struct{})}
+}
+
+// enter waits for the group's gate; the caller calls leave.
+func (g *gates) enter(ctx context.Context, group ids.Group) (leave func(), err error) {
+	for {
+		g.mu.Lock()
+		busy := g.held[group]
+		if busy == nil {
+			mine := make(chan struct{})
+			g.held[group] = mine
+			g.mu.Unlock()
+			return func() {
+				g.mu.Lock()
+				delete(g.held, group)
+				g.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		g.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, fault.Wrap(ctx.Err(), fault.Deadline, "another change of the replica of group %d is under way", group)
+		}
+	}
+}
+
+// app returns the app of a group's name.
+func (h *Host) app(name string) (statemachines.App, error) {
+	text, err := statemachines.AppOf(name)
+	if err != nil {
+		return statemachines.App{}, fault.Wrap(err, fault.Invalid, "start a replica")
+	}
+	app, err := h.opts.Apps.App(text)
+	if errors.Is(err, statemachines.ErrUnknownApp) {
+		return app, fault.Wrap(err, fault.Invalid, "start a replica of %s", name)
+	}
+	return app, err
+}

@@ -1,0 +1,238 @@
+package raft
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lni/goutils/vfs"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/statemachines"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Times of tests: short ticks, patient deadlines.
+const (
+	testTick    = 5 * time.Millisecond
+	testTimeout = 20 * time.Second
+)
+
+// book is the hosts' common address book.
+type book struct {
+	mu    sync.Mutex
+	addrs map[ids.Host]string
+}
+
+func (b *book) Lookup(h ids.Host) (string, uint64, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a, ok := b.addrs[h]
+	return a, 0, ok
+}
+
+func (b *book) Learn(h ids.Host, addr string, _ uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.addrs[h] = addr
+	return nil
+}
+
+// node is one host of a test's cluster.
+type node struct {
+	*Host
+	c     *cluster
+	id    ids.Host
+	dir   string
+	fs    vfs.FS // nil: on disk
+	epoch uint64
+	up    bool
+
+	mu     sync.Mutex
+	events []Event
+}
+
+type cluster struct {
+	t       *testing.T
+	book    *book
+	version uint32
+	nodes   []*node
+	tweak   func(*Options)
+}
+
+// newCluster starts n hosts in memory.
+func newCluster(t *testing.T, n int, tweak ...func(*Options)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, book: &book{addrs: make(map[ids.Host]string)}, version: 2}
+	if len(tweak) > 0 {
+		c.tweak = tweak[0]
+	}
+	for i := range n {
+		c.add(ids.Host(fmt.Sprintf("host-%d", i+1)), vfs.NewMem(), t.TempDir())
+	}
+	t.Cleanup(func() {
+		for _, n := range c.nodes {
+			n.crash()
+		}
+	})
+	return c
+}
+
+func (c *cluster) add(id ids.Host, fs vfs.FS, dir string) *node {
+	n := &node{c: c, id: id, dir: dir, fs: fs}
+	c.nodes = append(c.nodes, n)
+	n.boot()
+	return n
+}
+
+// boot opens the host, on the "disk" that it had.
+func (n *node) boot() {
+	t := n.c.t
+	t.Helper()
+	n.epoch++
+	tr, err := transport.New(transport.Options{
+		Host: n.id, BootEpoch: n.epoch, Deployment: "test", Listen: "127.0.0.1:0", Book: n.c.book, Log: testLog(),
+	})
+	require.NoError(t, err)
+	require.NoError(t, n.c.book.Learn(n.id, tr.Addr(), n.epoch))
+	apps, err := statemachines.NewRegistry(ledgerApp(n.c.version))
+	require.NoError(t, err)
+	o := Options{
+		Host: n.id, Deployment: "test", Dir: n.dir, FS: n.fs, Transport: tr, Apps: apps,
+		Tick: testTick, Log: testLog(), Events: n.event,
+	}
+	if n.c.tweak != nil {
+		n.c.tweak(&o)
+	}
+	n.Host, err = Open(o)
+	require.NoError(t, err)
+	n.up = true
+}
+
+// crash closes the host without handing anything off.
+func (n *node) crash() {
+	if n.up {
+		n.up = false
+		require.NoError(n.c.t, n.Close())
+	}
+}
+
+func (n *node) event(e Event) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.events = append(n.events, e)
+}
+
+func (n *node) saw(k EventKind, g ids.Group) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.events {
+		if e.Kind == k && e.Group == g {
+			return true
+		}
+	}
+	return false
+}
+
+func testLog() *slog.Logger {
+	var w io.Writer = io.Discard
+	if os.Getenv("RAFT_TEST_LOG") != "" {
+		w = os.Stderr
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (c *cluster) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	c.t.Cleanup(cancel)
+	return ctx
+}
+
+// spec is the replica of a group on a node: replica ids are group×10+node.
+func spec(g ids.Group, i int) Replica {
+	return Replica{Group: g, ID: replicaID(g, i), Name: fmt.Sprintf("ledger/%d", g)}
+}
+
+func replicaID(g ids.Group, i int) ids.Replica { return ids.Replica(uint64(g)*10 + uint64(i) + 1) }
+
+// launch starts a group on the nodes of those indices and opens it.
+func (c *cluster) launch(g ids.Group, on ...int) *node {
+	c.t.Helper()
+	c.start(g, on...)
+	l := c.leader(g)
+	require.NoError(c.t, l.OpenGroup(c.ctx(), g, 1))
+	return l
+}
+
+func (c *cluster) start(g ids.Group, on ...int) {
+	c.t.Helper()
+	members := make(map[ids.Replica]ids.Host)
+	for _, i := range on {
+		members[replicaID(g, i)] = c.nodes[i].id
+	}
+	for _, i := range on {
+		s := spec(g, i)
+		s.Members = members
+		require.NoError(c.t, c.nodes[i].Start(c.ctx(), s))
+	}
+}
+
+// leader waits for the node that serves a group.
+func (c *cluster) leader(g ids.Group) *node {
+	c.t.Helper()
+	var found *node
+	require.Eventually(c.t, func() bool {
+		for _, n := range c.nodes {
+			if n.up {
+				if s, ok := n.Status(g); ok && s.Serving {
+					found = n
+					return true
+				}
+			}
+		}
+		return false
+	}, testTimeout, testTick, "group %d has no serving leader", g)
+	return found
+}
+
+func (c *cluster) follower(g ids.Group) *node {
+	c.t.Helper()
+	l := c.leader(g)
+	for _, n := range c.nodes {
+		if n.up && n != l {
+			if _, ok := n.Status(g); ok {
+				return n
+			}
+		}
+	}
+	require.Fail(c.t, "no follower")
+	return nil
+}
+
+// propose goes to whoever leads, until the command is applied.
+func (c *cluster) propose(g ids.Group, text string) statemachines.Result {
+	c.t.Helper()
+	for {
+		res, err := c.leader(g).Propose(c.ctx(), g, []byte(text))
+		if err == nil {
+			return res
+		}
+		require.False(c.t, mayHaveApplied(err), "propose %q: %v", text, err)
+	}
+}
+
+func (n *node) read(g ids.Group, q string) string {
+	n.c.t.Helper()
+	b, err := n.Read(n.c.ctx(), g, []byte(q))
+	require.NoError(n.c.t, err)
+	return string(b)
+}

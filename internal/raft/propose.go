@@ -1,0 +1,226 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"hash/crc32"
+	"io"
+	"time"
+
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// defaultDeadline bounds a call whose context has no deadline.
+const defaultDeadline = 10 * time.Second
+
+// loadChunkSize is the size of the pieces in which a state is loaded.
+const loadChunkSize = 256 << 10
+
+// Propose applies a command. Only the group's leader takes it; elsewhere the fault
+// is NotLeader with the leader's host, if known. cmd is copied before Propose
+// returns. Every fault but UnknownOutcome means that the command was not applied.
+func (h *Host) Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) {
+	if len(cmd) > MaxCommand {
+		return statemachines.Result{}, tooLarge("command", len(cmd))
+	}
+	r, err := h.replica(g)
+	if err != nil {
+		return statemachines.Result{}, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return r.propose(ctx, cmd)
+}
+
+// OpenGroup opens a group: from now on it obeys commands. Only on the leader;
+// idempotent.
+func (h *Host) OpenGroup(ctx context.Context, g ids.Group, version uint32) error {
+	return h.OpenLoaded(ctx, g, version, 0)
+}
+
+// OpenLoaded opens a group whose state was loaded and tells its Machine that it
+// lives again under that generation.
+func (h *Host) OpenLoaded(ctx context.Context, g ids.Group, version uint32, generation uint64) error {
+	if err := h.knows(g, version); err != nil {
+		return err
+	}
+	return h.control(ctx, g, &entry{kind: kindOpen, version: version, generation: generation})
+}
+
+// SealGroup ends a group: it obeys nothing afterwards, for ever. Only on the
+// leader; idempotent.
+func (h *Host) SealGroup(ctx context.Context, g ids.Group) error {
+	return h.control(ctx, g, &entry{kind: kindSeal})
+}
+
+// RaiseVersion raises the group's behaviour version, once every host of the group
+// knows the new one. Only on the leader; a lower one changes nothing.
+func (h *Host) RaiseVersion(ctx context.Context, g ids.Group, version uint32) error {
+	if err := h.knows(g, version); err != nil {
+		return err
+	}
+	return h.control(ctx, g, &entry{kind: kindRaiseVersion, version: version})
+}
+
+// LoadGroup loads the state that a View wrote into a group that is not open yet,
+// in pieces through its log. A load that fails is begun again from the start. Only
+// on the leader.
+func (h *Host) LoadGroup(ctx context.Context, g ids.Group, state io.Reader) error {
+	var offset uint64
+	var sum uint32
+	buf := make([]byte, loadChunkSize)
+	for {
+		n, err := io.ReadFull(state, buf)
+		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !last {
+			return fault.Wrap(err, fault.Invalid, "read the state to load")
+		}
+		sum = crc32.Update(sum, castagnoli(), buf[:n])
+		chunk := loadChunk{offset: offset, last: last, crc: sum, data: buf[:n]}
+		if err := h.control(ctx, g, &entry{kind: kindLoad, load: chunk}); err != nil || last {
+			return err
+		}
+		offset += uint64(n)
+	}
+}
+
+// knows refuses a behaviour version that this program does not have.
+func (h *Host) knows(g ids.Group, version uint32) error {
+	r, err := h.replica(g)
+	if err != nil {
+		return err
+	}
+	if app := r.machine.app; version == 0 || version > app.Version {
+		return fault.New(fault.Invalid, "behaviour version %d of app %q: this host knows 1 to %d", version, app.Name, app.Version).InGroup(r.spec.Name)
+	}
+	return nil
+}
+
+func (h *Host) control(ctx context.Context, g ids.Group, e *entry) error {
+	r, err := h.replica(g)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return r.control(ctx, e)
+}
+
+// bounded gives a context without a deadline the default one.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, defaultDeadline)
+}
+
+func tooLarge(what string, size int) error {
+	return fault.New(fault.TooLarge, "%s of %d bytes is over the limit of %d", what, size, MaxCommand)
+}
+
+// propose queues a command and waits for its result.
+func (r *replica) propose(ctx context.Context, cmd []byte) (statemachines.Result, error) {
+	r.mu.Lock()
+	if err := r.admits(len(cmd)); err != nil {
+		r.mu.Unlock()
+		return statemachines.Result{}, err
+	}
+	t := r.queue.add(cmd)
+	r.mu.Unlock()
+	r.rouse()
+	select {
+	case <-t.batch.done:
+	case <-ctx.Done():
+		if err := r.leave(ctx, t.batch, t); err != nil {
+			return statemachines.Result{}, err
+		}
+	}
+	return t.result, t.batch.err
+}
+
+// control queues a control entry and waits until the log has it.
+func (r *replica) control(ctx context.Context, e *entry) error {
+	r.mu.Lock()
+	if !r.leading() {
+		defer r.mu.Unlock()
+		return r.refusal()
+	}
+	if r.queue.full(len(e.load.data)) {
+		defer r.mu.Unlock()
+		return r.busy()
+	}
+	b := r.queue.addControl(e)
+	r.mu.Unlock()
+	r.rouse()
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		if err := r.leave(ctx, b, nil); err != nil {
+			return err
+		}
+	}
+	return b.err
+}
+
+// leave takes a caller whose context has ended out of its batch. nil means that
+// the result came first.
+func (r *replica) leave(ctx context.Context, b *batch, t *ticket) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-b.done:
+		return nil
+	default:
+	}
+	if t != nil {
+		t.left = true
+	} else {
+		b.abandoned = true
+	}
+	if b.sealed {
+		return fault.Wrap(ctx.Err(), fault.UnknownOutcome, "group %s did not answer in time: the command may or may not be applied", r.spec.Name).InGroup(r.spec.Name)
+	}
+	return fault.Wrap(ctx.Err(), fault.Deadline, "the command did not get its turn in group %s and was not applied", r.spec.Name).InGroup(r.spec.Name)
+}
+
+// admits tells why a command of that size is not queued; mu is held.
+func (r *replica) admits(size int) error {
+	if !r.leading() {
+		return r.refusal()
+	}
+	if r.serving() {
+		// Only a serving leader has applied all that was before it.
+		if c := r.lifeCode(); c != codeOK {
+			return r.codeFault(c)
+		}
+	}
+	if r.queue.full(size) {
+		return r.busy()
+	}
+	return nil
+}
+
+// lifeCode is whether the machine, as far as applied here, obeys commands.
+func (r *replica) lifeCode() code {
+	switch flags := r.machine.flags.Load(); {
+	case flags&flagSealed != 0:
+		return codeSealed
+	case flags&flagOpened == 0:
+		return codeNotOpen
+	}
+	return codeOK
+}
+
+// refusal is why a replica that does not lead takes nothing; mu is held.
+func (r *replica) refusal() error {
+	if r.stopped {
+		return r.stopping()
+	}
+	return r.notLeader()
+}
+
+func (r *replica) busy() error {
+	return fault.New(fault.Busy, "too many commands wait for group %s; try again later", r.spec.Name).InGroup(r.spec.Name)
+}

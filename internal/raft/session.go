@@ -1,0 +1,226 @@
+package raft
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/lni/dragonboat/v3"
+	"github.com/lni/dragonboat/v3/client"
+
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// maxSessionsInFlight bounds a group's session commands in flight: each is an
+// entry of its own. Together with maxInFlight it stays below the proposal queue.
+const maxSessionsInFlight = 256
+
+// OpenSession registers a client session. dragonboat keeps 4,096 of a group and
+// evicts the least recently used. Only on the leader.
+func (h *Host) OpenSession(ctx context.Context, g ids.Group) (Session, error) {
+	r, err := h.replica(g)
+	if err != nil {
+		return Session{}, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	for {
+		// A fresh client number each time: an earlier one may be registered.
+		cs := &client.Session{ClusterID: uint64(g), ClientID: 1 + rand.Uint64N(math.MaxUint64-1), SeriesID: client.SeriesIDForRegister} //nolint:gosec // no secret
+		_, err := r.sessionCall(ctx, sessionCall{register: cs})
+		switch {
+		case err == nil:
+			return Session{Group: g, Client: cs.ClientID, Series: client.SeriesIDFirstProposal}, nil
+		case fault.Is(err, fault.SessionGone): // the number is taken
+		case fault.Is(err, fault.UnknownOutcome):
+			// Nobody knows of a session that may have been opened: nothing happened.
+			return Session{}, fault.Wrap(err, fault.Deadline, "open a session in group %s", r.spec.Name).InGroup(r.spec.Name)
+		default:
+			return Session{}, err
+		}
+	}
+}
+
+// CloseSession ends a session; one that is gone already is no error. Only on the
+// leader.
+func (h *Host) CloseSession(ctx context.Context, s Session) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	r, err := h.replica(s.Group)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	cs := s.dragonboat()
+	cs.PrepareForUnregister()
+	_, err = r.sessionCall(ctx, sessionCall{register: cs})
+	if fault.Is(err, fault.SessionGone) {
+		return nil
+	}
+	return err
+}
+
+// ProposeSession applies a command exactly once per (Client, Series): after an
+// unknown outcome it is safe to call again with the same Session. The caller
+// raises Series, and RespondedTo to the former Series, when it has the result.
+// Only on the leader.
+func (h *Host) ProposeSession(ctx context.Context, s Session, cmd []byte) (statemachines.Result, error) {
+	if err := s.check(); err != nil {
+		return statemachines.Result{}, err
+	}
+	if len(cmd) > MaxCommand {
+		return statemachines.Result{}, tooLarge("command", len(cmd))
+	}
+	r, err := h.replica(s.Group)
+	if err != nil {
+		return statemachines.Result{}, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return r.sessionCall(ctx, sessionCall{command: s.dragonboat(), cmd: cmd})
+}
+
+// check refuses numbers that dragonboat would panic on, or never answer.
+func (s Session) check() error {
+	switch {
+	case s.Client == client.NotSessionManagedClientID:
+		return fault.New(fault.Invalid, "session without a client number: open one first")
+	case s.Series == client.NoOPSeriesID || s.Series >= client.SeriesIDForRegister:
+		return fault.New(fault.Invalid, "session series %d: use 1 and up", s.Series)
+	case s.RespondedTo >= s.Series:
+		return fault.New(fault.Invalid, "session series %d was answered already, by its responded-to of %d", s.Series, s.RespondedTo)
+	}
+	return nil
+}
+
+func (s Session) dragonboat() *client.Session {
+	return &client.Session{ClusterID: uint64(s.Group), ClientID: s.Client, SeriesID: s.Series, RespondedTo: s.RespondedTo}
+}
+
+// sessionCall is a registration (or its end) or a command.
+type sessionCall struct {
+	register *client.Session
+	command  *client.Session
+	cmd      []byte
+}
+
+// sessionCall proposes an entry of a session, which goes alone, and repeats it
+// while dragonboat says that it did not take it.
+func (r *replica) sessionCall(ctx context.Context, c sessionCall) (statemachines.Result, error) {
+	select {
+	case r.sessions <- struct{}{}:
+		defer func() { <-r.sessions }()
+	default:
+		return statemachines.Result{}, r.busy()
+	}
+	for {
+		reign, err := r.awaitReign(ctx)
+		if err != nil {
+			return statemachines.Result{}, err
+		}
+		rs, err := r.proposeSession(ctx, c, reign)
+		var refused bool
+		if err == nil {
+			res, err := r.sessionVerdict(ctx, rs)
+			if err != nil || res != nil {
+				return r.sessionResult(c, res, err)
+			}
+			refused = true
+		}
+		if !refused && !retriable(err) {
+			return statemachines.Result{}, r.requestFault(err)
+		}
+		if !wait(ctx, r.host.opts.Tick) {
+			return statemachines.Result{}, fault.Wrap(ctx.Err(), fault.Deadline, "group %s did not take the command", r.spec.Name).InGroup(r.spec.Name)
+		}
+	}
+}
+
+// awaitReign waits until this replica serves or does not lead.
+func (r *replica) awaitReign(ctx context.Context) (reign, error) {
+	for {
+		r.mu.Lock()
+		reign, serving, changed := r.reign, r.serving(), r.changed
+		var err error
+		switch {
+		case !r.leading():
+			err = r.refusal()
+		case serving && r.lifeCode() != codeOK:
+			err = r.codeFault(r.lifeCode())
+		}
+		r.mu.Unlock()
+		if err != nil || serving {
+			return reign, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return reign, fault.Wrap(ctx.Err(), fault.Deadline, "group %s has no serving leader yet; the command was not applied", r.spec.Name).InGroup(r.spec.Name)
+		}
+	}
+}
+
+func (r *replica) proposeSession(ctx context.Context, c sessionCall, reign reign) (*dragonboat.RequestState, error) {
+	timeout := r.host.ticksLeft(ctx)
+	if c.register != nil {
+		return r.host.nh.ProposeSession(c.register, timeout)
+	}
+	e := entry{
+		kind: kindSessionCommand, term: reign.term, lead: reign.lead,
+		stamp: reign.clock.now(), commands: [][]byte{c.cmd},
+	}
+	return r.host.nh.Propose(c.command, e.encode(), timeout)
+}
+
+// sessionVerdict waits for dragonboat's answer; nil, nil means that it was dropped
+// before it came into the log.
+func (r *replica) sessionVerdict(ctx context.Context, rs *dragonboat.RequestState) (*dragonboat.RequestResult, error) {
+	select {
+	case res := <-rs.AppliedC():
+		rs.Release()
+		switch {
+		case res.Completed():
+			return &res, nil
+		case res.Dropped():
+			return nil, nil //nolint:nilnil // the caller proposes again
+		case res.Rejected():
+			return nil, fault.New(fault.SessionGone, "the session of group %s was closed, or evicted by newer ones: open another", r.spec.Name).InGroup(r.spec.Name)
+		}
+	case <-ctx.Done():
+	}
+	return nil, fault.New(fault.UnknownOutcome, "group %s did not answer in time: the command may or may not be applied; repeat it in the same session", r.spec.Name).InGroup(r.spec.Name)
+}
+
+// sessionResult takes a session's result apart.
+func (r *replica) sessionResult(c sessionCall, res *dragonboat.RequestResult, err error) (statemachines.Result, error) {
+	if err != nil || c.register != nil {
+		return statemachines.Result{}, err
+	}
+	out := res.GetResult()
+	if len(out.Data) == 0 {
+		return statemachines.Result{}, r.codeFault(codeBad)
+	}
+	if code := code(out.Data[0]); code != codeOK {
+		return statemachines.Result{}, r.codeFault(code)
+	}
+	result := statemachines.Result{Value: out.Value}
+	if len(out.Data) > 1 {
+		// The session keeps these bytes for a repetition.
+		result.Data = append([]byte(nil), out.Data[1:]...)
+	}
+	return result, nil
+}
+
+// ticksLeft is the time left, as dragonboat takes it: at least two ticks.
+func (h *Host) ticksLeft(ctx context.Context) time.Duration {
+	left := defaultDeadline
+	if d, ok := ctx.Deadline(); ok {
+		left = time.Until(d)
+	}
+	return max(left, 2*h.opts.Tick)
+}
