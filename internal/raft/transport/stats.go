@@ -1,0 +1,42 @@
+package transport
+
+import (
+	"time"
+
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// Stats are counters since the start, and what holds now.
+type Stats struct {
+	// Inbound and Outbound are the connections established now.
+	Inbound, Outbound int
+	// BytesIn and BytesOut count frames with their headers.
+	BytesIn, BytesOut uint64
+	// BatchesIn were handed to Raft; BatchesOut were written to a connection.
+	BatchesIn, BatchesOut uint64
+	// BatchesDropped were not sent, because the peer was away or too slow.
+	BatchesDropped uint64
+	// BatchesRefused came in but were not handed on: before Ready, or not what
+	// their peer may send.
+	BatchesRefused uint64
+	// ChunksIn and ChunksOut count snapshot chunks.
+	ChunksIn, ChunksOut uint64
+	// SnapshotsSent were taken by the receiver to the last chunk; SnapshotsFailed were not.
+	SnapshotsSent, SnapshotsFailed uint64
+	// BadFrames could not be decoded; each cost the peer its connection.
+	BadFrames uint64
+	// RefusedHandshakes counts refusals given here, by reason.
+	RefusedHandshakes map[string]uint64
+	// Peers are the hosts heard or called since the start.
+	Peers map[ids.Host]PeerStats
+}
+
+// PeerStats are one peer's.
+type PeerStats struct {
+	// Connected tells whether messages to the peer have a connection now.
+	Connected bool
+	// Epoch is the highest boot epoch the peer has shown here.
+	Epoch uint64
+	// Heard is when the last frame of the peer came in, on any connection.
+	Heard time.Time
+}
