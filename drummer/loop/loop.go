@@ -54,7 +54,8 @@ type (
 		Goodbye bool
 	}
 	// Pass makes the loop plan: sent after each change (coalesced) and at least
-	// every PassPeriod, with the newest view of the record.
+	// every PassPeriod, with the newest view of the record: at least as new as every
+	// result fed before it.
 	Pass struct{ View *fleet.View }
 	// Proposed is the fate of a proposal: a result, or why there is none.
 	Proposed struct {
@@ -116,6 +117,16 @@ type Options struct {
 	Resend time.Duration
 }
 
+func (o Options) withDefaults() Options {
+	if o.Heartbeat == 0 {
+		o.Heartbeat = time.Second
+	}
+	if o.Resend == 0 {
+		o.Resend = 5 * time.Second
+	}
+	return o
+}
+
 // Observed is an immutable copy of what the loop knows, for the API.
 type Observed struct {
 	planner.Observed
@@ -128,17 +139,3 @@ type Observed struct {
 	// Orders on their way.
 	Orders int
 }
-
-// Core is the loop's state. It is not safe for concurrent use: one goroutine steps it.
-type Core struct {
-	o Options
-}
-
-// New makes a Core that does not lead.
-func New(o Options) *Core { return &Core{o: o} }
-
-// Step takes an event at a time (monotonic, since any origin) and returns what to do.
-func (c *Core) Step(e Event, now time.Duration) []Effect { return nil }
-
-// Observed copies what is known.
-func (c *Core) Observed(now time.Duration) *Observed { return &Observed{} }

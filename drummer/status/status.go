@@ -3,30 +3,212 @@
 package status
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/loop"
+	"github.com/drumline/drumline/drummer/planner"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 )
 
 // States of a group.
 const (
-	Launching   = "launching"
-	OK          = "ok"
-	Degraded    = "degraded"
+	// Launching: it was never opened.
+	Launching = "launching"
+	// OK: exactly its wanted voters are up and a leader is known.
+	OK = "ok"
+	// Degraded: it serves, and is not whole.
+	Degraded = "degraded"
+	// Unavailable: no quorum of its voters is up, or no leader is known.
 	Unavailable = "unavailable"
-	Deleting    = "deleting"
+	// Deleting: it is being sealed or purged.
+	Deleting = "deleting"
 )
 
 // GroupInfo describes the group of that number; nil when the record has none.
-func GroupInfo(v *fleet.View, o *loop.Observed, id ids.Group) *drummerpb.GroupInfo { return nil }
+func GroupInfo(v *fleet.View, o *loop.Observed, id ids.Group) *drummerpb.GroupInfo {
+	g := v.Group(id)
+	if g == nil {
+		return nil
+	}
+	leader := leaderOf(o, g)
+	info := &drummerpb.GroupInfo{
+		Name:       g.GetSpec().GetName(),
+		Id:         g.GetId(),
+		App:        g.GetSpec().GetApp(),
+		State:      groupState(o, g, leader),
+		Want:       g.GetSpec().GetReplicas(),
+		Regions:    g.GetSpec().GetRegions(),
+		Generation: g.GetGeneration(),
+	}
+	for _, r := range g.GetReplicas() {
+		info.Replicas = append(info.Replicas, replicaInfo(v, o, g, r, leader))
+	}
+	return info
+}
+
+func replicaInfo(v *fleet.View, o *loop.Observed, g *fleetpb.Group, r *fleetpb.Replica, leader uint64) *drummerpb.ReplicaInfo {
+	state, detail := replicaState(o, g, r)
+	return &drummerpb.ReplicaInfo{
+		Id:       r.GetId(),
+		Host:     v.Host(ids.Host(r.GetHostId())).GetName(),
+		HostId:   r.GetHostId(),
+		Observer: !r.GetVoter(),
+		Leader:   r.GetId() == leader,
+		State:    state,
+		Applied:  report(o, g, r).GetApplied(),
+		Detail:   detail,
+	}
+}
+
+// report is what the replica's host said of it last; nil for nothing.
+func report(o *loop.Observed, g *fleetpb.Group, r *fleetpb.Replica) *drummerpb.ReplicaReport {
+	return o.Host(ids.Host(r.GetHostId())).Replicas[planner.Ref{Group: ids.Group(g.GetId()), Replica: ids.Replica(r.GetId())}]
+}
+
+// replicaState tells how a replica is, and why it is not ok.
+func replicaState(o *loop.Observed, g *fleetpb.Group, r *fleetpb.Replica) (drummerpb.ReplicaState, string) {
+	h, rep := o.Host(ids.Host(r.GetHostId())), report(o, g, r)
+	planned := r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED
+	switch {
+	case h.State == planner.Lost:
+		return drummerpb.ReplicaState_REPLICA_STATE_LOST, "its host's data directory is gone"
+	case r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED:
+		return drummerpb.ReplicaState_REPLICA_STATE_REMOVING, "it is no member any more; its data is to be removed"
+	case !h.Connected || h.State != planner.Up:
+		return drummerpb.ReplicaState_REPLICA_STATE_DOWN, "its host is silent"
+	case rep == nil && planned:
+		return drummerpb.ReplicaState_REPLICA_STATE_STARTING, ""
+	case rep == nil:
+		return drummerpb.ReplicaState_REPLICA_STATE_LOST, "its host runs without it: its data is gone"
+	case rep.GetState() != drummerpb.ReplicaState_REPLICA_STATE_OK:
+		return rep.GetState(), rep.GetDetail()
+	case rep.GetObserver() || !r.GetVoter():
+		return drummerpb.ReplicaState_REPLICA_STATE_CATCHING_UP, ""
+	default:
+		return drummerpb.ReplicaState_REPLICA_STATE_OK, ""
+	}
+}
+
+func isOK(o *loop.Observed, g *fleetpb.Group, r *fleetpb.Replica) bool {
+	state, _ := replicaState(o, g, r)
+	return state == drummerpb.ReplicaState_REPLICA_STATE_OK
+}
+
+// leaderOf returns the leader that a voter which is up knows under the highest term,
+// if it is up itself; 0 for none.
+func leaderOf(o *loop.Observed, g *fleetpb.Group) uint64 {
+	term, leader := uint64(0), uint64(0)
+	for _, r := range g.GetReplicas() {
+		if rep := report(o, g, r); isOK(o, g, r) && rep.GetLeaderReplica() != 0 && rep.GetTerm() >= term {
+			term, leader = rep.GetTerm(), rep.GetLeaderReplica()
+		}
+	}
+	for _, r := range g.GetReplicas() {
+		if r.GetId() == leader && isOK(o, g, r) {
+			return leader
+		}
+	}
+	return 0
+}
+
+func groupState(o *loop.Observed, g *fleetpb.Group, leader uint64) string {
+	switch g.GetState() {
+	case fleetpb.GroupState_GROUP_STATE_LAUNCHING, fleetpb.GroupState_GROUP_STATE_OPENING:
+		return Launching
+	case fleetpb.GroupState_GROUP_STATE_SEALING, fleetpb.GroupState_GROUP_STATE_PURGING:
+		return Deleting
+	}
+	voters, up := 0, 0
+	for _, r := range g.GetReplicas() {
+		if !r.GetVoter() {
+			continue
+		}
+		voters++
+		if isOK(o, g, r) {
+			up++
+		}
+	}
+	want := int(g.GetSpec().GetReplicas())
+	switch {
+	case leader == 0 || up < voters/2+1:
+		return Unavailable
+	case voters == want && up == want:
+		return OK
+	default:
+		return Degraded
+	}
+}
 
 // HostInfos describes every host, by name.
-func HostInfos(v *fleet.View, o *loop.Observed) []*drummerpb.HostInfo { return nil }
+func HostInfos(v *fleet.View, o *loop.Observed) []*drummerpb.HostInfo {
+	infos := map[string]*drummerpb.HostInfo{}
+	list := make([]*drummerpb.HostInfo, 0, v.HostCount())
+	for h := range v.Hosts() {
+		known := o.Host(ids.Host(h.GetId()))
+		info := &drummerpb.HostInfo{
+			Host: h, State: known.State.String(), SilentMs: known.Silent.Milliseconds(), Version: known.Version,
+		}
+		infos[h.GetId()] = info
+		list = append(list, info)
+	}
+	for g := range v.Groups() {
+		leader := leaderOf(o, g)
+		for _, r := range g.GetReplicas() {
+			info := infos[r.GetHostId()]
+			if info == nil {
+				continue
+			}
+			info.Replicas++
+			if r.GetId() == leader {
+				info.Leaders++
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b *drummerpb.HostInfo) int {
+		return cmp.Or(cmp.Compare(a.GetHost().GetName(), b.GetHost().GetName()), cmp.Compare(a.GetHost().GetId(), b.GetHost().GetId()))
+	})
+	return list
+}
 
-// Explain describes a group with the planner's reasons and its operations; nil
-// when no group has the name.
-func Explain(v *fleet.View, o *loop.Observed, name string) *drummerpb.ExplainResponse { return nil }
+// Explain describes a group with the planner's reasons and its operations, newest
+// first; nil when no group has the name.
+func Explain(v *fleet.View, o *loop.Observed, name string) *drummerpb.ExplainResponse {
+	g := v.ByName(name)
+	if g == nil {
+		return nil
+	}
+	answer := &drummerpb.ExplainResponse{
+		Group:   GroupInfo(v, o, ids.Group(g.GetId())),
+		Reasons: slices.Clone(o.Reasons[ids.Group(g.GetId())]),
+	}
+	for op := range v.Operations() {
+		if op.GetGroupName() == name {
+			answer.Operations = append(answer.Operations, op)
+		}
+	}
+	return answer
+}
 
 // Summary counts groups and hosts by state; the server fills in who leads.
-func Summary(v *fleet.View, o *loop.Observed) *drummerpb.StatusResponse { return nil }
+func Summary(v *fleet.View, o *loop.Observed) *drummerpb.StatusResponse {
+	s := &drummerpb.StatusResponse{
+		Term:        o.Term,
+		Groups:      map[string]uint32{},
+		Hosts:       map[string]uint32{},
+		Operations:  uint32(v.OperationsRunning()),
+		Policy:      v.Policy(),
+		Incarnation: v.Incarnation(),
+		Revision:    v.Revision(),
+	}
+	for g := range v.Groups() {
+		s.Groups[groupState(o, g, leaderOf(o, g))]++
+	}
+	for h := range v.Hosts() {
+		s.Hosts[o.Host(ids.Host(h.GetId())).State.String()]++
+	}
+	return s
+}

@@ -1,0 +1,84 @@
+package loop
+
+import (
+	"maps"
+	"math"
+	"time"
+
+	"github.com/drumline/drumline/drummer/planner"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// never is the age of what was never heard.
+const never = time.Duration(math.MaxInt64)
+
+// observed is what the planner sees now. It shares the groups with the Core.
+func (c *Core) observed() *planner.Observed {
+	o := &planner.Observed{
+		Now:      c.now,
+		Hosts:    make(map[ids.Host]*planner.Host, c.view.HostCount()),
+		Groups:   c.groups,
+		Refusers: c.expireRefusers(),
+	}
+	for rec := range c.view.Hosts() {
+		h := c.judge(rec)
+		o.Hosts[ids.Host(rec.GetId())] = h
+		if h.State == planner.Up && c.hosts[ids.Host(rec.GetId())] == nil && c.clock.leading(c.now) < c.suspectAfter() {
+			o.Settling = true
+		}
+	}
+	return o
+}
+
+// judge says how a host of the record is.
+func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
+	h := &planner.Host{Age: never}
+	since := c.clock.led
+	if known := c.hosts[ids.Host(rec.GetId())]; known != nil {
+		since = max(since, known.alive)
+		h.Age = c.now - known.session.heard
+		h.Connected = known.live && c.registered(known.session)
+		h.Version = known.session.hello.GetVersion()
+		h.Replicas = known.session.replicas
+	}
+	h.Silent = max(0, c.clock.read(c.now)-since)
+	policy := c.view.Policy()
+	switch {
+	case rec.GetLost():
+		h.State = planner.Lost
+	case h.Silent > time.Duration(policy.GetDownAfterMs())*time.Millisecond:
+		h.State = planner.Down
+	case h.Silent > time.Duration(policy.GetSuspectAfterMs())*time.Millisecond:
+		h.State = planner.Suspect
+	}
+	return h
+}
+
+// Observed copies what is known, for readers on other goroutines.
+func (c *Core) Observed(now time.Duration) *Observed {
+	if !c.leading {
+		return &Observed{}
+	}
+	o := &Observed{Leading: true, Term: c.term, Reasons: c.reasons, Orders: len(c.orders)}
+	if c.view == nil {
+		return o
+	}
+	c.now = now
+	o.Observed = *c.observed()
+	o.Settling = c.settling
+	for _, h := range c.hosts {
+		h.session.shared = true
+	}
+	o.Groups = make(map[ids.Group]*planner.Group, len(c.groups))
+	for id, g := range c.groups {
+		o.Groups[id] = copyGroup(g)
+	}
+	return o
+}
+
+func copyGroup(g *planner.Group) *planner.Group {
+	c := *g
+	c.CaughtUp, c.Gone, c.Refused = maps.Clone(g.CaughtUp), maps.Clone(g.Gone), maps.Clone(g.Refused)
+	return &c
+}

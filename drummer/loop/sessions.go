@@ -1,0 +1,284 @@
+package loop
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/planner"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// session is a host's stream.
+type session struct {
+	id    uint64
+	hello *drummerpb.Hello
+	// heard is the real time of the last message.
+	heard time.Duration
+	// admitted tells that it is its host's session; before the first view of the
+	// record nobody is.
+	admitted bool
+	// replicas that it reported. Observed copies share the map once it is shared.
+	replicas map[planner.Ref]*drummerpb.ReplicaReport
+	shared   bool
+}
+
+func (s *session) host() ids.Host { return ids.Host(s.hello.GetHost().GetId()) }
+
+// host is what is remembered of a host through its sessions.
+type host struct {
+	session *session // the last one
+	live    bool     // the session has not ended
+	alive   time.Duration
+}
+
+// connected takes a new stream in; who it is is judged as soon as there is a view.
+func (c *Core) connected(e Connected) {
+	if !c.leading {
+		c.emit(Disconnect{e.Session, "this drummer does not lead"})
+		return
+	}
+	s := &session{id: e.Session, hello: e.Hello, heard: c.now, replicas: map[planner.Ref]*drummerpb.ReplicaReport{}}
+	for _, r := range e.Hello.GetReplicas() {
+		s.replicas[refOf(r)] = r
+	}
+	c.sessions[s.id] = s
+	if c.view != nil {
+		c.admit(s)
+	}
+}
+
+func refOf(r *drummerpb.ReplicaReport) planner.Ref {
+	return planner.Ref{Group: ids.Group(r.GetGroup()), Replica: ids.Replica(r.GetReplica())}
+}
+
+// admitWaiting judges the sessions that came before there was a view.
+func (c *Core) admitWaiting() {
+	for _, id := range slices.Sorted(maps.Keys(c.sessions)) {
+		if s := c.sessions[id]; !s.admitted {
+			c.admit(s)
+		}
+	}
+}
+
+// admit makes a session its host's, or refuses it.
+func (c *Core) admit(s *session) {
+	if reason := c.refusal(s); reason != "" {
+		c.drop(s, reason)
+		return
+	}
+	old := c.hosts[s.host()]
+	if old != nil && old.live {
+		c.drop(old.session, "the host has connected anew")
+	}
+	s.admitted = true
+	c.hosts[s.host()] = &host{session: s, live: true, alive: c.clock.read(s.heard)}
+	c.emit(Send{s.id, &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Welcome{Welcome: &drummerpb.Welcome{
+		Incarnation: c.view.Incarnation(), Term: c.term, HeartbeatMs: c.o.Heartbeat.Milliseconds(),
+	}}}})
+	c.sendAddresses(s.id, c.addresses)
+	for _, r := range s.replicas {
+		c.learn(s, r)
+	}
+}
+
+// refusal says why a host cannot attend; empty when it can.
+func (c *Core) refusal(s *session) string {
+	h := s.hello.GetHost()
+	if s.hello.GetDeployment() != c.o.Deployment {
+		return fmt.Sprintf("the host belongs to deployment %q, the drummers to %q", s.hello.GetDeployment(), c.o.Deployment)
+	}
+	if err := fleet.CheckHost(h); err != nil {
+		return fmt.Sprintf("what the host says of itself is invalid: %v", err)
+	}
+	known := c.view.Host(s.host())
+	switch {
+	case known.GetLost():
+		return fmt.Sprintf("host id %s was declared lost and never comes back; give %s an empty data directory", h.GetId(), h.GetName())
+	case known.GetBootEpoch() > h.GetBootEpoch():
+		return fmt.Sprintf("start %d of host %s was seen, and this is start %d: an old copy of its data directory", known.GetBootEpoch(), h.GetName(), h.GetBootEpoch())
+	case c.attends(s.host()):
+		return fmt.Sprintf("host id %s is connected already: a copy of its data directory, or its last stream has not ended yet", h.GetId())
+	}
+	return c.nameRefusal(h)
+}
+
+// nameRefusal says why a host cannot have its name: another one attends under it,
+// or may do so in a moment. A name means one data directory, so a newcomer makes
+// the old one lost; that must not happen to a host that lives.
+func (c *Core) nameRefusal(h *fleetpb.Host) string {
+	for _, s := range c.sessions {
+		if s.admitted && s.hello.GetHost().GetName() == h.GetName() && s.hello.GetHost().GetId() != h.GetId() && c.attends(s.host()) {
+			return fmt.Sprintf("another host is connected under the name %s", h.GetName())
+		}
+	}
+	if c.clock.leading(c.now) > c.suspectAfter() {
+		return ""
+	}
+	for o := range c.view.Hosts() {
+		if o.GetName() == h.GetName() && o.GetId() != h.GetId() && !o.GetLost() && c.hosts[ids.Host(o.GetId())] == nil {
+			return fmt.Sprintf("the name %s belongs to another host, which is given time to connect", h.GetName())
+		}
+	}
+	return ""
+}
+
+// attends tells whether a host has a session that was heard lately.
+func (c *Core) attends(id ids.Host) bool {
+	h := c.hosts[id]
+	return h != nil && h.live && c.now-h.session.heard <= c.suspectAfter()
+}
+
+func (c *Core) suspectAfter() time.Duration {
+	return time.Duration(c.policy().GetSuspectAfterMs()) * time.Millisecond
+}
+
+// heard notes a sign of life and returns the session if it is its host's.
+func (c *Core) heard(id uint64) *session {
+	s := c.sessions[id]
+	if s == nil {
+		return nil
+	}
+	s.heard = c.now
+	if s.admitted {
+		c.hosts[s.host()].alive = c.clock.read(c.now)
+	}
+	return s
+}
+
+func (c *Core) reported(e Reported) {
+	s := c.heard(e.Session)
+	if s == nil {
+		return
+	}
+	if s.shared {
+		s.replicas, s.shared = maps.Clone(s.replicas), false
+	}
+	for _, r := range e.Report.GetChanged() {
+		s.replicas[refOf(r)] = r
+		if s.admitted {
+			c.learn(s, r)
+		}
+	}
+	for _, r := range e.Report.GetGone() {
+		ref := planner.Ref{Group: ids.Group(r.GetGroup()), Replica: ids.Replica(r.GetReplica())}
+		delete(s.replicas, ref)
+		if s.admitted {
+			c.destroyed(s, ref)
+		}
+	}
+}
+
+// learn takes over what a report says beside the replica's state.
+func (c *Core) learn(s *session, r *drummerpb.ReplicaReport) {
+	ref := refOf(r)
+	if g := c.groups[ref.Group]; g != nil && c.placedOn(s, ref) {
+		delete(g.Gone, ref.Replica)
+		delete(g.Refused, ref.Replica)
+	}
+	c.sawMembership(ref.Group, r.GetMembership())
+}
+
+// destroyed notes that the data of a replica is gone, if it was on that host.
+func (c *Core) destroyed(s *session, ref planner.Ref) {
+	if c.placedOn(s, ref) {
+		c.group(ref.Group).Gone[ref.Replica] = true
+	}
+}
+
+// placedOn tells whether the record has the replica on the session's host.
+func (c *Core) placedOn(s *session, ref planner.Ref) bool {
+	return slices.ContainsFunc(c.view.Group(ref.Group).GetReplicas(), func(r *fleetpb.Replica) bool {
+		return ids.Replica(r.GetId()) == ref.Replica && ids.Host(r.GetHostId()) == s.host()
+	})
+}
+
+// sawMembership keeps the newest membership of a group.
+func (c *Core) sawMembership(id ids.Group, m *drummerpb.Membership) {
+	if m == nil {
+		return
+	}
+	if g := c.group(id); g.Membership.GetConfigChange() < m.GetConfigChange() {
+		g.Membership = m
+	}
+}
+
+// gone ends a session. What it reported stays known, and its silence begins.
+func (c *Core) gone(e Gone) {
+	s := c.sessions[e.Session]
+	if s == nil {
+		return
+	}
+	delete(c.sessions, s.id)
+	if !s.admitted {
+		return
+	}
+	c.hosts[s.host()].live = false
+	c.dropOrders(s.id)
+}
+
+// drop ends a session from this side.
+func (c *Core) drop(s *session, reason string) {
+	c.emit(Disconnect{s.id, reason})
+	c.gone(Gone{Session: s.id})
+}
+
+func (c *Core) disconnectAll(reason string) {
+	for _, id := range slices.Sorted(maps.Keys(c.sessions)) {
+		c.emit(Disconnect{id, reason})
+	}
+}
+
+// register has the record store what hosts said of themselves, where it differs.
+func (c *Core) register() {
+	for _, id := range slices.Sorted(maps.Keys(c.hosts)) {
+		if h := c.hosts[id]; h.live && !c.registered(h.session) {
+			c.propose("host "+string(id), &fleetpb.Command{Op: &fleetpb.Command_RegisterHost{RegisterHost: h.session.hello.GetHost()}})
+		}
+	}
+}
+
+// registered tells whether the record has what the session's host said of itself.
+func (c *Core) registered(s *session) bool {
+	return proto.Equal(c.view.Host(s.host()), s.hello.GetHost())
+}
+
+// tellAddresses sends every session the addresses that have changed.
+func (c *Core) tellAddresses() {
+	if c.addressed == c.view.Revision() && len(c.addresses) > 0 {
+		return
+	}
+	c.addressed = c.view.Revision()
+	changed := map[ids.Host]*drummerpb.HostAddress{}
+	for h := range c.view.Hosts() {
+		a := &drummerpb.HostAddress{
+			Id: h.GetId(), Name: h.GetName(), Region: h.GetRegion(), Raft: h.GetRaft(), Api: h.GetApi(), BootEpoch: h.GetBootEpoch(),
+		}
+		id := ids.Host(h.GetId())
+		if h.GetLost() {
+			delete(c.addresses, id)
+		} else if !proto.Equal(c.addresses[id], a) {
+			c.addresses[id], changed[id] = a, a
+		}
+	}
+	if len(changed) == 0 {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.sessions)) {
+		c.sendAddresses(id, changed)
+	}
+}
+
+func (c *Core) sendAddresses(session uint64, hosts map[ids.Host]*drummerpb.HostAddress) {
+	list := slices.SortedFunc(maps.Values(hosts), func(a, b *drummerpb.HostAddress) int { return cmp.Compare(a.GetId(), b.GetId()) })
+	c.emit(Send{session, &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Addresses{Addresses: &drummerpb.Addresses{
+		Hosts: list, Drummers: c.o.Drummers,
+	}}}})
+}

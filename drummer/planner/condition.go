@@ -1,0 +1,123 @@
+package planner
+
+import (
+	"fmt"
+	"time"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// condition of a replica as the supervisor sees it.
+type condition int
+
+const (
+	// live: its host is up and says that it runs, in the role that it has.
+	live condition = iota
+	// rising: its host is up; the replica starts, or has not applied its promotion.
+	rising
+	// silent: its host is not heard, for less than it takes to be down.
+	silent
+	// dead: to be replaced.
+	dead
+)
+
+// active tells whether a replica is or shall be a member.
+func active(r *fleetpb.Replica) bool {
+	return r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED
+}
+
+// candidate is the replica that is being built; a group has one at most.
+func candidate(g *fleetpb.Group) *fleetpb.Replica {
+	if s := g.GetState(); s != fleetpb.GroupState_GROUP_STATE_OPENING && s != fleetpb.GroupState_GROUP_STATE_OPEN {
+		return nil
+	}
+	for _, r := range g.GetReplicas() {
+		if active(r) && !r.GetVoter() {
+			return r
+		}
+	}
+	return nil
+}
+
+// report returns what the replica's host says of it; nil when it says nothing.
+func (p *pass) report(g *fleetpb.Group, r *fleetpb.Replica) *drummerpb.ReplicaReport {
+	return p.host(r.GetHostId()).Replicas[Ref{ids.Group(g.GetId()), ids.Replica(r.GetId())}]
+}
+
+// condition judges a replica.
+func (p *pass) condition(g *fleetpb.Group, r *fleetpb.Replica) condition {
+	h := p.host(r.GetHostId())
+	rep := p.report(g, r)
+	switch {
+	case h.State >= Down:
+		return dead
+	case !h.Connected || h.State != Up:
+		return silent
+	case p.observed(g).Gone[ids.Replica(r.GetId())]:
+		return dead
+	case rep == nil && r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED:
+		return rising
+	case rep == nil:
+		return dead // a host reports its whole manifest: what it had is gone
+	}
+	switch rep.GetState() {
+	case drummerpb.ReplicaState_REPLICA_STATE_OK:
+		if r.GetVoter() && rep.GetObserver() {
+			return rising
+		}
+		return live
+	case drummerpb.ReplicaState_REPLICA_STATE_STARTING:
+		return rising
+	default:
+		return dead
+	}
+}
+
+// why tells in words why a replica is not live.
+func (p *pass) why(g *fleetpb.Group, r *fleetpb.Replica) string {
+	h, rep := p.host(r.GetHostId()), p.report(g, r)
+	name := p.name(r.GetHostId())
+	down := time.Duration(p.policy.GetDownAfterMs()) * time.Millisecond
+	text := ""
+	switch {
+	case h.State == Lost:
+		text = "is lost"
+	case h.State == Down:
+		text = fmt.Sprintf("is down, silent for %s", round(h.Silent))
+	case !h.Connected || h.State != Up:
+		text = fmt.Sprintf("is silent for %s, and is down after %s", round(h.Silent), down)
+	case rep == nil && r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED:
+		text = "has not said yet that it runs it"
+	case rep == nil || p.observed(g).Gone[ids.Replica(r.GetId())]:
+		text = "has it no more: its data is gone"
+	case rep.GetState() == drummerpb.ReplicaState_REPLICA_STATE_STARTING:
+		text = "is starting it"
+	case rep.GetState() == drummerpb.ReplicaState_REPLICA_STATE_OK:
+		text = "runs it, and it has not applied its promotion yet"
+	default:
+		text = "cannot run it: " + rep.GetDetail()
+	}
+	return fmt.Sprintf("replica %d: host %s %s", r.GetId(), name, text)
+}
+
+// round makes a duration readable, and equal from pass to pass for a while.
+func round(d time.Duration) time.Duration { return d.Truncate(time.Second) }
+
+// leader returns the replica that serves as leader, by the newest report that says so.
+func (p *pass) leader(g *fleetpb.Group) (*fleetpb.Replica, *drummerpb.ReplicaReport) {
+	var at *fleetpb.Replica
+	var best *drummerpb.ReplicaReport
+	for _, r := range g.GetReplicas() {
+		if !active(r) || p.condition(g, r) != live {
+			continue
+		}
+		if rep := p.report(g, r); rep.GetServing() && (best == nil || rep.GetTerm() > best.GetTerm()) {
+			at, best = r, rep
+		}
+	}
+	return at, best
+}
+
+func quorum(voters int) int { return voters/2 + 1 }

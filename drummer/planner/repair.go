@@ -1,0 +1,335 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// survey is a group's members by their condition.
+type survey struct {
+	group  *fleetpb.Group
+	want   int
+	voters []*fleetpb.Replica // by id
+	conds  []condition        // of each voter
+	alive  int
+	dead   []*fleetpb.Replica
+	// candidate is the observer being built; nil for none.
+	candidate *fleetpb.Replica
+
+	// leader and members are set once the membership is known to be current.
+	leader  *fleetpb.Replica
+	members *drummerpb.Membership
+}
+
+func (p *pass) survey(g *fleetpb.Group) *survey {
+	s := &survey{group: g, want: int(g.GetSpec().GetReplicas()), candidate: candidate(g)}
+	for _, r := range g.GetReplicas() {
+		if !active(r) || !r.GetVoter() {
+			continue
+		}
+		c := p.condition(g, r)
+		s.voters, s.conds = append(s.voters, r), append(s.conds, c)
+		switch c {
+		case live:
+			s.alive++
+		case dead:
+			s.dead = append(s.dead, r)
+		}
+	}
+	return s
+}
+
+// whole tells whether nothing is to be done.
+func (s *survey) whole() bool {
+	return s.candidate == nil && len(s.voters) == s.want && s.alive == s.want
+}
+
+// short tells whether another voter is needed.
+func (s *survey) short() bool { return len(s.dead) > 0 || len(s.voters) < s.want }
+
+// repair takes the next step towards a group of exactly its wanted voters, all
+// live. Each step leaves a live quorum of the voters that there are after it.
+func (p *pass) repair(g *fleetpb.Group) {
+	s := p.survey(g)
+	if p.recordMembership(g) || s.whole() {
+		return
+	}
+	for i, r := range s.voters {
+		if s.conds[i] != live {
+			p.reason(g, "%s", p.why(g, r))
+		}
+	}
+	if !p.quorate(s) || !p.current(s) {
+		return
+	}
+	if p.observed(g).Changing {
+		p.reason(g, "a change of its membership is on its way")
+		return
+	}
+	switch {
+	case s.candidate != nil:
+		p.build(s)
+	case len(s.voters) > s.want:
+		p.shrink(s)
+	case s.short():
+		p.requests = append(p.requests, replacement(s))
+	}
+}
+
+// recordMembership brings the record up to the newest linearizable membership.
+func (p *pass) recordMembership(g *fleetpb.Group) bool {
+	m := p.observed(g).Membership
+	if m == nil || m.GetConfigChange() < g.GetConfigChange() || len(m.GetVoters()) == 0 {
+		return false
+	}
+	news := m.GetConfigChange() > g.GetConfigChange()
+	seen := &fleetpb.MembershipSeen{Group: g.GetId(), ConfigChange: m.GetConfigChange()}
+	for _, r := range g.GetReplicas() {
+		_, voter := m.GetVoters()[r.GetId()]
+		removed := slices.Contains(m.GetRemoved(), r.GetId())
+		if removed {
+			seen.Removed = append(seen.Removed, r.GetId())
+		}
+		news = news || active(r) && (removed || voter != r.GetVoter())
+	}
+	if !news {
+		return false
+	}
+	seen.Voters, seen.Observers = sortedKeys(m.GetVoters()), sortedKeys(m.GetObservers())
+	p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_Membership{Membership: seen}}, "the membership has changed")
+	return true
+}
+
+func sortedKeys(m map[uint64]string) []uint64 {
+	keys := make([]uint64, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// quorate tells whether the group has a live quorum. One that has lost it for good
+// is never touched: only a person may give up what its dead may have known.
+func (p *pass) quorate(s *survey) bool {
+	need := quorum(len(s.voters))
+	switch {
+	case len(s.voters)-len(s.dead) < need:
+		p.reason(s.group, "its quorum is lost: %d of %d voters are dead; nothing is changed until enough of them return", len(s.dead), len(s.voters))
+		return false
+	case s.alive < need:
+		p.reason(s.group, "it has no quorum: %d of %d voters are up, and %d are needed", s.alive, len(s.voters), need)
+		return false
+	}
+	return true
+}
+
+// current makes sure that the membership planned on is the group's newest, read
+// linearizably, and the one in the record; else it asks the leader for it.
+func (p *pass) current(s *survey) bool {
+	leader, rep := p.leader(s.group)
+	if leader == nil {
+		p.reason(s.group, "no leader serves")
+		return false
+	}
+	m := p.observed(s.group).Membership
+	if m == nil || m.GetConfigChange() < max(s.group.GetConfigChange(), rep.GetConfigChange()) {
+		p.reason(s.group, "its membership is being read")
+		p.order(repairing, s.group, leader, &drummerpb.Order{Body: &drummerpb.Order_Change{Change: &drummerpb.Change{}}}, "its membership is not known")
+		return false
+	}
+	for _, id := range slices.Concat(sortedKeys(m.GetVoters()), sortedKeys(m.GetObservers())) {
+		if !slices.ContainsFunc(s.group.GetReplicas(), func(r *fleetpb.Replica) bool { return r.GetId() == id }) {
+			p.reason(s.group, "replica %d is a member, and the record does not know it: a newer record exists, or existed", id)
+			return false
+		}
+	}
+	s.leader, s.members = leader, m
+	return true
+}
+
+// build takes the observer being built one step further, or takes it back.
+func (p *pass) build(s *survey) {
+	g, c := s.group, s.candidate
+	if p.takeBack(s) {
+		return
+	}
+	h := p.host(c.GetHostId())
+	if !h.Connected || h.State != Up {
+		p.reason(g, "%s; another host is chosen if that lasts %s", p.why(g, c), p.patience())
+		return
+	}
+	if _, member := s.members.GetObservers()[c.GetId()]; !member {
+		p.reason(g, "replica %d on %s is being added as an observer", c.GetId(), p.name(c.GetHostId()))
+		p.change(s, drummerpb.ChangeKind_CHANGE_KIND_ADD_OBSERVER, c, "it is to become a voter")
+		return
+	}
+	if p.report(g, c) == nil {
+		p.reason(g, "replica %d is being started on %s", c.GetId(), p.name(c.GetHostId()))
+		p.order(repairing, g, c, startOrder(g, c), "it is a member, and does not run yet")
+		return
+	}
+	if p.condition(g, c) != live {
+		p.reason(g, "%s", p.why(g, c))
+		return
+	}
+	if !p.gate(s) {
+		p.reason(g, "replica %d on %s is catching up", c.GetId(), p.name(c.GetHostId()))
+		p.order(repairing, g, c, &drummerpb.Order{Body: &drummerpb.Order_CatchUp{CatchUp: &drummerpb.CatchUp{}}}, "it must have all that is committed before the next change")
+		return
+	}
+	if len(s.voters) >= s.want {
+		p.removeDead(s)
+		return
+	}
+	if s.alive+1 < quorum(len(s.voters)+1) || h.Age > fresh {
+		p.reason(g, "replica %d cannot be promoted: too few voters are up", c.GetId())
+		return
+	}
+	p.reason(g, "replica %d on %s is being promoted", c.GetId(), p.name(c.GetHostId()))
+	p.change(s, drummerpb.ChangeKind_CHANGE_KIND_PROMOTE, c, "it has caught up")
+}
+
+// gate tells whether the observer proved lately that it has all that was committed.
+func (p *pass) gate(s *survey) bool {
+	at, ok := p.observed(s.group).CaughtUp[ids.Replica(s.candidate.GetId())]
+	return ok && p.Observed.Now-at <= fresh
+}
+
+// patience is how long an observer's host may be silent: less than a voter's, for
+// nothing is lost with an observer and the group waits for it.
+func (p *pass) patience() time.Duration {
+	return time.Duration(min(p.policy.GetDownAfterMs(), 3*p.policy.GetSuspectAfterMs())) * time.Millisecond
+}
+
+// takeBack removes an observer that is not needed any more, or whose host failed;
+// which works before the removal of the dead one as after it, when another follows.
+func (p *pass) takeBack(s *survey) bool {
+	g, c := s.group, s.candidate
+	h := p.host(c.GetHostId())
+	refusal, refused := p.observed(g).Refused[ids.Replica(c.GetId())]
+	why := ""
+	switch {
+	case !s.short() && s.alive == len(s.voters):
+		why = "every voter is up again"
+	case !s.short():
+		p.reason(g, "replica %d is kept until every voter is up again", c.GetId())
+		return true
+	case refused && p.report(g, c) == nil:
+		why = fmt.Sprintf("host %s refused to start it: %s", p.name(c.GetHostId()), refusal)
+	case p.condition(g, c) == dead:
+		why = p.why(g, c)
+	case h.State == Suspect && h.Silent > p.patience():
+		why = p.why(g, c)
+	default:
+		return false
+	}
+	p.reason(g, "replica %d is being taken back: %s", c.GetId(), why)
+	p.change(s, drummerpb.ChangeKind_CHANGE_KIND_REMOVE, c, why)
+	return true
+}
+
+// removeDead removes the voter that the observer replaces.
+func (p *pass) removeDead(s *survey) {
+	victim := s.dead[0]
+	for _, r := range s.dead {
+		if r.GetId() == s.candidate.GetReplaces() {
+			victim = r
+		}
+	}
+	p.remove(s, victim, p.why(s.group, victim))
+}
+
+// remove removes a voter, if a quorum of those that stay was heard just now.
+func (p *pass) remove(s *survey, victim *fleetpb.Replica, why string) {
+	heard := 0
+	for i, r := range s.voters {
+		if r != victim && s.conds[i] == live && p.host(r.GetHostId()).Age <= fresh {
+			heard++
+		}
+	}
+	if need := quorum(len(s.voters) - 1); len(s.voters) < 2 || heard < need {
+		p.reason(s.group, "replica %d cannot be removed: %d of the other voters were heard just now, and %d are needed", victim.GetId(), heard, need)
+		return
+	}
+	p.reason(s.group, "replica %d on %s is being removed", victim.GetId(), p.name(victim.GetHostId()))
+	p.change(s, drummerpb.ChangeKind_CHANGE_KIND_REMOVE, victim, why)
+}
+
+// shrink removes a voter too many: a dead one first, else one whose region has more
+// than its rule says, never the leader while another can go.
+func (p *pass) shrink(s *survey) {
+	if len(s.dead) > 0 {
+		p.remove(s, s.dead[0], "the group has a voter too many")
+		return
+	}
+	counts := map[string]int{}
+	for _, r := range s.voters {
+		counts[p.region(r)]++
+	}
+	var victim *fleetpb.Replica
+	for i, r := range s.voters {
+		if s.conds[i] != live || !p.surplus(s.group, r, counts) {
+			continue
+		}
+		if victim == nil || victim == s.leader {
+			victim = r
+		}
+	}
+	switch {
+	case victim == nil:
+		p.reason(s.group, "it has %d voters and wants %d; none of those that are up can go", len(s.voters), s.want)
+	case victim == s.leader:
+		p.transfer(s)
+	default:
+		p.remove(s, victim, "the group has a voter too many")
+	}
+}
+
+func (p *pass) region(r *fleetpb.Replica) string {
+	return p.Fleet.Host(ids.Host(r.GetHostId())).GetRegion()
+}
+
+// surplus tells whether the group's rule allows the voter to go.
+func (p *pass) surplus(g *fleetpb.Group, r *fleetpb.Replica, counts map[string]int) bool {
+	if len(g.GetSpec().GetRegions()) == 0 {
+		return true
+	}
+	for _, rule := range g.GetSpec().GetRegions() {
+		if rule.GetRegion() == p.region(r) {
+			return counts[rule.GetRegion()] > int(rule.GetCount())
+		}
+	}
+	return true
+}
+
+// transfer hands the leadership to another voter, so that the leader can go.
+func (p *pass) transfer(s *survey) {
+	for i, r := range s.voters {
+		if r != s.leader && s.conds[i] == live {
+			p.reason(s.group, "its leader is a voter too many; replica %d is asked to lead", r.GetId())
+			p.order(repairing, s.group, s.leader, &drummerpb.Order{Body: &drummerpb.Order_Transfer{Transfer: &drummerpb.Transfer{To: r.GetId()}}}, "the leader is to be removed")
+			return
+		}
+	}
+}
+
+// change orders a membership change at the leader's host.
+func (p *pass) change(s *survey, kind drummerpb.ChangeKind, r *fleetpb.Replica, why string) {
+	body := &drummerpb.Order_Change{Change: &drummerpb.Change{
+		Kind: kind, Replica: r.GetId(), HostId: r.GetHostId(), ConfigChange: s.members.GetConfigChange(),
+	}}
+	p.order(repairing, s.group, s.leader, &drummerpb.Order{Body: body}, why)
+}
+
+// moving tells whether a replica being built has a chance: one that is stuck must
+// not hold a place that another group could use.
+func (p *pass) moving(g *fleetpb.Group, c *fleetpb.Replica) bool {
+	s := p.survey(g)
+	return p.condition(g, c) != dead && s.alive >= quorum(len(s.voters))
+}
