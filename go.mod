@@ -2,6 +2,8 @@ module github.com/drumline/drumline
 
 go 1.26.0
 
+// Exactly v3.3.8: its list of versions can't be asked for everywhere, so @latest,
+// `go list -m -u` and `go get -u ./...` fail; raise one module at a time.
 require github.com/lni/dragonboat/v3 v3.3.8
 
 require (
@@ -22,7 +24,7 @@ require (
 	github.com/mattn/go-isatty v0.0.24
 	github.com/oklog/run v1.2.0
 	github.com/prometheus/client_golang v1.25.0
-	github.com/prometheus/common v0.72.1
+	github.com/prometheus/common v0.72.1 // at most v0.72.1: later ones need a module that not every proxy has
 	github.com/rogpeppe/go-internal v1.15.0
 	github.com/schollz/progressbar/v3 v3.19.1
 	github.com/stretchr/testify v1.12.1
@@ -46,12 +48,12 @@ require (
 	github.com/clipperhouse/uax29/v2 v2.7.0 // indirect
 	github.com/cockroachdb/errors v1.14.0 // indirect
 	github.com/cockroachdb/logtags v0.0.0-20230118201751-21c54148d20b // indirect
-	github.com/cockroachdb/pebble v0.0.0-20210331181633-27fc006b8bfb // indirect
+	github.com/cockroachdb/pebble v0.0.0-20210331181633-27fc006b8bfb // indirect; as dragonboat pins it: later ones do not build with it
 	github.com/cockroachdb/redact v1.1.5 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
 	github.com/getsentry/sentry-go v0.46.0 // indirect
-	github.com/gogo/protobuf v1.3.2 // indirect
-	github.com/golang/protobuf v1.5.4 // indirect
+	github.com/gogo/protobuf v1.3.2 // indirect; not older: CVE-2021-3121
+	github.com/golang/protobuf v1.5.4 // indirect; dragonboat's: it registers "session.proto" and client.Session, which must not be ours
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/hashicorp/errwrap v1.1.0 // indirect
 	github.com/hashicorp/go-immutable-radix v1.3.1 // indirect
@@ -60,7 +62,7 @@ require (
 	github.com/hashicorp/go-multierror v1.1.1 // indirect
 	github.com/hashicorp/go-sockaddr v1.0.7 // indirect
 	github.com/hashicorp/golang-lru v1.0.2 // indirect
-	github.com/hashicorp/memberlist v0.7.0 // indirect
+	github.com/hashicorp/memberlist v0.7.0 // indirect; dragonboat's gossip, which stays off: it is neither encrypted nor authenticated
 	github.com/juju/ratelimit v1.0.2 // indirect
 	github.com/kr/pretty v0.3.1 // indirect
 	github.com/kr/text v0.2.0 // indirect

@@ -87,7 +87,7 @@ func TestEveryKeyHasAFlagAndAVariable(t *testing.T) {
 
 func TestMistakesInTheFileNameTheirPlace(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"unknown key":       {"nmae: x\n", `c.yaml:1:1: unknown key "nmae"; did you mean "name"?`},
+		"unknown key":       {"namee: x\n", `c.yaml:1:1: unknown key "namee"; did you mean "name"?`},
 		"unknown below":     {"api:\n  lisen: x:1\n", `c.yaml:2:3: api: unknown key "lisen"; did you mean "listen"?`},
 		"nothing near":      {"log: {colour: x}\n", `c.yaml:1:7: log: unknown key "colour"; known keys: format, level`},
 		"duplicate":         {"name: a\nname: b\n", `c.yaml:2:1: key "name" is there twice`},
