@@ -277,7 +277,7 @@ func (c *Core) retryDue(now time.Duration) {
 			due = append(due, k)
 		}
 	}
-	sortKeys(due)
+	SortKeys(due)
 	for _, k := range due {
 		if r := c.replicas[k]; r.Life == Destroying {
 			c.beginDestroy(r)
@@ -333,6 +333,6 @@ func (c *Core) Keys() []Key {
 	for k := range c.replicas {
 		keys = append(keys, k)
 	}
-	sortKeys(keys)
+	SortKeys(keys)
 	return keys
 }

@@ -223,4 +223,4 @@ func (c *Core) orderRaft(token uint64, o *drummerpb.Order) {
 	c.do(Execute{token, o})
 }
 
-func keyOf(o *drummerpb.Order) Key { return Key{ids.Group(o.GetGroup()), ids.Replica(o.GetReplica())} }
+func keyOf(o *drummerpb.Order) Key { return KeyOf(o.GetGroup(), o.GetReplica()) }

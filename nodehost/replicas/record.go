@@ -22,7 +22,11 @@ func (k Key) compare(o Key) int {
 	return cmp.Or(cmp.Compare(k.Group, o.Group), cmp.Compare(k.Replica, o.Replica))
 }
 
-func sortKeys(keys []Key) { slices.SortFunc(keys, Key.compare) }
+// KeyOf makes a Key of the wire's numbers.
+func KeyOf(group, replica uint64) Key { return Key{ids.Group(group), ids.Replica(replica)} }
+
+// SortKeys sorts keys by group, then replica.
+func SortKeys(keys []Key) { slices.SortFunc(keys, Key.compare) }
 
 // Life is where a replica of the manifest is in its life. The text is on disk.
 type Life string

@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+
+	"go.etcd.io/bbolt"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// Place of the directory in the host's database; on disk, do not rename. Values
+// are JSON with a version.
+const (
+	bucketDirectory  = "directory"
+	bucketHosts      = "hosts"
+	keyDrummers      = "drummers"
+	directoryVersion = 1
+)
+
+// Entry is what the directory knows of a host.
+type Entry struct {
+	ID        ids.Host `json:"id"`
+	Name      string   `json:"name"`
+	Region    string   `json:"region"`
+	API       string   `json:"api"`
+	BootEpoch uint64   `json:"boot_epoch"`
+}
+
+type stored[T any] struct {
+	Version int `json:"v"`
+	Value   T   `json:"value"`
+}
+
+// directory is the hosts and drummers that supervisors told of, kept on disk.
+type directory struct {
+	db *bbolt.DB
+
+	mu       sync.RWMutex
+	hosts    map[ids.Host]Entry
+	drummers []string
+}
+
+// openDirectory reads what is on disk. It is a hint: what does not decode is
+// forgotten, and learnt again from the next drummer.
+func openDirectory(db *bbolt.DB) (*directory, error) {
+	d := &directory{db: db, hosts: make(map[ids.Host]Entry)}
+	err := db.View(func(tx *bbolt.Tx) error {
+		root := tx.Bucket([]byte(bucketDirectory))
+		if root == nil {
+			return nil
+		}
+		if v, ok := unpack[[]string](root.Get([]byte(keyDrummers))); ok {
+			d.drummers = v
+		}
+		hosts := root.Bucket([]byte(bucketHosts))
+		if hosts == nil {
+			return nil
+		}
+		return hosts.ForEach(func(_, raw []byte) error {
+			if e, ok := unpack[Entry](raw); ok {
+				d.hosts[e.ID] = e
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("directory: read: %w", err)
+	}
+	return d, nil
+}
+
+func unpack[T any](raw []byte) (T, bool) {
+	var s stored[T]
+	err := json.Unmarshal(raw, &s)
+	return s.Value, err == nil && s.Version == directoryVersion
+}
+
+// learn takes addresses in and writes what is new, in one transaction.
+func (d *directory) learn(m *drummerpb.Addresses) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var fresh []Entry
+	for _, h := range m.GetHosts() {
+		e := Entry{ids.Host(h.GetId()), h.GetName(), h.GetRegion(), h.GetApi(), h.GetBootEpoch()}
+		old, known := d.hosts[e.ID]
+		if e.ID == "" || known && (old == e || e.BootEpoch < old.BootEpoch) {
+			continue
+		}
+		d.hosts[e.ID] = e
+		fresh = append(fresh, e)
+	}
+	drummers := m.GetDrummers()
+	if len(drummers) == 0 || slices.Equal(drummers, d.drummers) {
+		drummers = nil
+	} else {
+		d.drummers = slices.Clone(drummers)
+	}
+	if len(fresh) == 0 && drummers == nil {
+		return nil
+	}
+	return d.write(fresh, drummers)
+}
+
+func (d *directory) write(hosts []Entry, drummers []string) error {
+	err := d.db.Update(func(tx *bbolt.Tx) error {
+		root, err := tx.CreateBucketIfNotExists([]byte(bucketDirectory))
+		if err != nil {
+			return err
+		}
+		into, err := root.CreateBucketIfNotExists([]byte(bucketHosts))
+		if err != nil {
+			return err
+		}
+		for _, e := range hosts {
+			if err := pack(into, string(e.ID), e); err != nil {
+				return err
+			}
+		}
+		if drummers == nil {
+			return nil
+		}
+		return pack(root, keyDrummers, drummers)
+	})
+	if err != nil {
+		return fmt.Errorf("directory: write: %w", err)
+	}
+	return nil
+}
+
+func pack[T any](b *bbolt.Bucket, key string, v T) error {
+	raw, err := json.Marshal(stored[T]{directoryVersion, v})
+	if err != nil {
+		return err
+	}
+	return b.Put([]byte(key), raw)
+}
+
+func (d *directory) learnt() []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Clone(d.drummers)
+}
+
+// API returns the gRPC address of a host, as a drummer last told it.
+func (a *Agent) API(h ids.Host) (string, bool) {
+	a.dir.mu.RLock()
+	defer a.dir.mu.RUnlock()
+	e, ok := a.dir.hosts[h]
+	return e.API, ok && e.API != ""
+}
+
+// Hosts lists the directory by name.
+func (a *Agent) Hosts() []Entry {
+	a.dir.mu.RLock()
+	defer a.dir.mu.RUnlock()
+	all := make([]Entry, 0, len(a.dir.hosts))
+	for _, e := range a.dir.hosts {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(x, y Entry) int { return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.ID, y.ID)) })
+	return all
+}

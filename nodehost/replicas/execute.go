@@ -1,0 +1,135 @@
+package replicas
+
+import (
+	"context"
+	"time"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
+)
+
+// start runs on the start crew. A replica that has run before gets no members to
+// launch with: if its Raft data is gone it must fail, not vote again from nothing.
+func (k *Keeper) start(ctx context.Context, r Record) {
+	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
+	defer cancel()
+	replica := raft.Replica{Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join}
+	if r.Life == Starting && !r.Join {
+		replica.Members = r.Members
+	}
+	begun := time.Now()
+	err := k.o.Raft.Start(ctx, replica)
+	if err != nil {
+		k.o.Log.Warn("replica does not start", "group", r.Name, "replica", r.Key(), "error", err)
+	} else {
+		k.o.Log.Debug("replica started", "group", r.Name, "replica", r.Key(), "took", time.Since(begun))
+	}
+	k.post(Started{r.Key(), textOf(err)})
+	if s, ok := k.o.Raft.Status(r.Group); err == nil && ok && s.Replica == r.Replica && s.Ready {
+		k.post(Up{r.Key()}) // it was up already, or came up before the event was taken
+	}
+}
+
+func (k *Keeper) destroy(ctx context.Context, key Key) {
+	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
+	defer cancel()
+	err := k.o.Raft.Destroy(ctx, key.Group, key.Replica)
+	if err != nil {
+		k.o.Log.Warn("replica is not destroyed", "replica", key, "error", err)
+	} else {
+		k.o.Log.Info("replica destroyed", "replica", key)
+	}
+	k.post(Destroyed{key, textOf(err)})
+}
+
+func textOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// execute has raft carry an order out and turns the end into a result.
+func (k *Keeper) execute(ctx context.Context, e Execute) {
+	ctx, cancel := context.WithTimeout(ctx, k.o.OrderTimeout)
+	defer cancel()
+	m, err := k.carryOut(ctx, e.Order)
+	result := &drummerpb.OrderResult{Order: e.Order.GetId(), Ok: err == nil, Detail: textOf(err), Membership: m}
+	// a membership that changed meanwhile and input that breaks a rule stay so;
+	// everything else may go better next time
+	result.Refused = fault.Is(err, fault.Conflict) || fault.Is(err, fault.Invalid)
+	k.post(Executed{e.Token, e.Order, result})
+}
+
+func (k *Keeper) carryOut(ctx context.Context, o *drummerpb.Order) (*drummerpb.Membership, error) {
+	g := ids.Group(o.GetGroup())
+	switch body := o.GetBody().(type) {
+	case *drummerpb.Order_Open:
+		return nil, k.o.Raft.OpenGroup(ctx, g, body.Open.GetVersion())
+	case *drummerpb.Order_Seal:
+		return nil, k.o.Raft.SealGroup(ctx, g)
+	case *drummerpb.Order_Raise:
+		return nil, k.o.Raft.RaiseVersion(ctx, g, body.Raise.GetVersion())
+	case *drummerpb.Order_CatchUp:
+		return nil, k.o.Raft.CatchUp(ctx, g)
+	case *drummerpb.Order_Transfer:
+		return nil, k.o.Raft.Transfer(ctx, g, ids.Replica(body.Transfer.GetTo()))
+	case *drummerpb.Order_Change:
+		return k.change(ctx, g, body.Change)
+	}
+	return nil, fault.New(fault.Invalid, "the order says nothing that this program understands")
+}
+
+// change makes the change, or only reads the membership; either way the answer
+// carries a linearizable read, also of a change that was not to be.
+func (k *Keeper) change(ctx context.Context, g ids.Group, c *drummerpb.Change) (*drummerpb.Membership, error) {
+	kinds := map[drummerpb.ChangeKind]raft.ChangeKind{
+		drummerpb.ChangeKind_CHANGE_KIND_ADD_OBSERVER: raft.AddObserver,
+		drummerpb.ChangeKind_CHANGE_KIND_PROMOTE:      raft.Promote,
+		drummerpb.ChangeKind_CHANGE_KIND_REMOVE:       raft.Remove,
+	}
+	kind, changes := kinds[c.GetKind()]
+	if !changes {
+		if c.GetKind() != drummerpb.ChangeKind_CHANGE_KIND_UNSPECIFIED {
+			return nil, fault.New(fault.Invalid, "change %d is not known to this program", c.GetKind())
+		}
+		return k.membership(ctx, g)
+	}
+	m, err := k.o.Raft.Change(ctx, g, raft.Change{
+		Kind: kind, Replica: ids.Replica(c.GetReplica()), Host: ids.Host(c.GetHostId()), ConfigChange: c.GetConfigChange(),
+	})
+	if err == nil {
+		return MembershipToWire(m), nil
+	}
+	now, readErr := k.membership(ctx, g)
+	if readErr != nil {
+		return nil, err
+	}
+	return now, err
+}
+
+func (k *Keeper) membership(ctx context.Context, g ids.Group) (*drummerpb.Membership, error) {
+	m, err := k.o.Raft.Membership(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return MembershipToWire(m), nil
+}
+
+// MembershipToWire makes the message of a membership.
+func MembershipToWire(m raft.Membership) *drummerpb.Membership {
+	hosts := func(in map[ids.Replica]ids.Host) map[uint64]string {
+		out := make(map[uint64]string, len(in))
+		for r, h := range in {
+			out[uint64(r)] = string(h)
+		}
+		return out
+	}
+	w := &drummerpb.Membership{ConfigChange: m.ConfigChange, Voters: hosts(m.Voters), Observers: hosts(m.Observers)}
+	for _, r := range m.Removed {
+		w.Removed = append(w.Removed, uint64(r))
+	}
+	return w
+}

@@ -1,0 +1,290 @@
+package replicas
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// Raft is what a Keeper needs of *raft.Host.
+type Raft interface {
+	Start(ctx context.Context, r raft.Replica) error
+	Destroy(ctx context.Context, g ids.Group, r ids.Replica) error
+	OpenGroup(ctx context.Context, g ids.Group, version uint32) error
+	SealGroup(ctx context.Context, g ids.Group) error
+	RaiseVersion(ctx context.Context, g ids.Group, version uint32) error
+	Membership(ctx context.Context, g ids.Group) (raft.Membership, error)
+	Change(ctx context.Context, g ids.Group, c raft.Change) (raft.Membership, error)
+	CatchUp(ctx context.Context, g ids.Group) error
+	Transfer(ctx context.Context, g ids.Group, to ids.Replica) error
+	Status(g ids.Group) (raft.Status, bool)
+}
+
+var _ Raft = (*raft.Host)(nil)
+
+// Options of a Keeper. Zero limits become defaults.
+type Options struct {
+	Self Self
+	// DB is the host's database; the Keeper uses one bucket of it.
+	DB   *bbolt.DB
+	Raft Raft
+	Apps *statemachines.Registry
+	// Changed is called when the report of a replica may have changed; gone when it
+	// is no longer here. It must not block. May be nil.
+	Changed func(k Key, gone bool)
+	// Starts, Destroys and Executes bound what runs at a time.
+	Starts, Destroys, Executes int
+	// OrderTimeout bounds an order that raft carries out, StartTimeout a start or a
+	// destruction.
+	OrderTimeout, StartTimeout time.Duration
+	// Tick is the grain of the Core's time.
+	Tick time.Duration
+	// Pending bounds the orders that were taken and not answered yet.
+	Pending int
+	Log     *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&o.Starts, 8)
+	def(&o.Destroys, 4)
+	def(&o.Executes, 16)
+	def(&o.Pending, 8192)
+	if o.OrderTimeout <= 0 {
+		o.OrderTimeout = 4 * time.Second // below the drummers' patience of 5 s
+	}
+	if o.StartTimeout <= 0 {
+		o.StartTimeout = time.Minute
+	}
+	if o.Tick <= 0 {
+		o.Tick = 200 * time.Millisecond
+	}
+	if o.Changed == nil {
+		o.Changed = func(Key, bool) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Self.Apps = func(app string) error {
+		_, err := o.Apps.App(app)
+		return err
+	}
+	return o
+}
+
+// Keeper keeps this host's replicas: it drives a Core with a disk and a raft.Host.
+type Keeper struct {
+	o     Options
+	store store
+	core  *Core // owned by Run
+	begun time.Time
+	// booted is closed when the boot is done.
+	booted chan struct{}
+	// wake has room for one: the inbox is not empty.
+	wake chan struct{}
+
+	starts, destroys, executes crew
+
+	mu    sync.Mutex
+	inbox []Event
+	// answers of the orders under way, by token.
+	answers map[uint64]pending
+	token   uint64
+	stopped bool
+
+	view view
+	tell counters
+}
+
+// Open reads the manifest. Nothing starts before Run and Boot.
+func Open(o Options) (*Keeper, error) {
+	o = o.withDefaults()
+	st := store{o.DB}
+	m, err := st.load()
+	if err != nil {
+		return nil, err
+	}
+	k := &Keeper{
+		o: o, store: st, core: New(o.Self, m), begun: time.Now(),
+		booted: make(chan struct{}), wake: make(chan struct{}, 1),
+		starts: crew{limit: o.Starts}, destroys: crew{limit: o.Destroys}, executes: crew{limit: o.Executes},
+		answers: make(map[uint64]pending),
+	}
+	k.view.init(k.core)
+	return k, nil
+}
+
+// Boot lets the replicas of the manifest start; later calls do nothing.
+func (k *Keeper) Boot() { k.post(Boot{}) }
+
+// Booted is closed once every replica of the manifest was started or is kept down.
+func (k *Keeper) Booted() <-chan struct{} { return k.booted }
+
+// Welcomed tells of the supervisor that took this host in.
+func (k *Keeper) Welcomed(f Fence) { k.post(Welcomed{f}) }
+
+// Order obeys an order. answer is called once, from another goroutine, unless the
+// same order is being executed already or the Keeper stops first; it must not block.
+func (k *Keeper) Order(o *drummerpb.Order, answer func(*drummerpb.OrderResult)) {
+	k.mu.Lock()
+	busy := len(k.answers) >= k.o.Pending
+	if !busy {
+		k.token++
+		k.answers[k.token] = pending{o, answer}
+	}
+	token := k.token
+	k.mu.Unlock()
+	if busy {
+		answer(&drummerpb.OrderResult{Order: o.GetId(), Detail: "the host has too many orders under way"})
+		return
+	}
+	k.post(Ordered{token, o})
+}
+
+// Observe is to be called with every event of raft.
+func (k *Keeper) Observe(e raft.Event) {
+	key := Key{e.Group, e.Replica}
+	switch e.Kind {
+	case raft.EventReady:
+		k.post(Up{key})
+	case raft.EventStopped:
+		if _, runs := k.o.Raft.Status(e.Group); !runs {
+			k.post(Fell{key})
+		}
+	default:
+		k.o.Changed(key, false)
+	}
+}
+
+// post queues an event; events of a stopped Keeper are dropped.
+func (k *Keeper) post(e Event) {
+	k.mu.Lock()
+	if !k.stopped {
+		k.inbox = append(k.inbox, e)
+	}
+	k.mu.Unlock()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run drives the Core until ctx ends. It returns an error only when the manifest
+// cannot be written: the host must then stop, because it could forget what votes
+// here. When it returns nothing of the Keeper runs any more.
+func (k *Keeper) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer k.stop(cancel)
+	tick := time.NewTicker(k.o.Tick)
+	defer tick.Stop()
+	for {
+		var events []Event
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.wake:
+		case <-tick.C:
+			events = append(events, Tick{})
+		}
+		if err := k.turn(ctx, append(events, k.drain()...)); err != nil {
+			return err
+		}
+	}
+}
+
+func (k *Keeper) drain() []Event {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	events := k.inbox
+	k.inbox = nil
+	return events
+}
+
+// stop ends the effects under way, waits for them and drops the orders' answers.
+func (k *Keeper) stop(cancel context.CancelFunc) {
+	cancel()
+	k.starts.wait()
+	k.destroys.wait()
+	k.executes.wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped, k.inbox = true, nil
+	clear(k.answers)
+}
+
+// turn takes events in and does their effects: what all of them want saved is
+// committed together, before anything else happens.
+func (k *Keeper) turn(ctx context.Context, events []Event) error {
+	now := time.Since(k.begun)
+	var saves []Save
+	var rest []Effect
+	for _, e := range events {
+		for _, f := range k.core.Step(e, now) {
+			if s, ok := f.(Save); ok {
+				saves = append(saves, s)
+			} else {
+				rest = append(rest, f)
+			}
+		}
+	}
+	if err := k.store.commit(saves); err != nil {
+		return err
+	}
+	for _, f := range rest {
+		k.perform(ctx, f)
+	}
+	return nil
+}
+
+func (k *Keeper) perform(ctx context.Context, f Effect) {
+	switch f := f.(type) {
+	case Start:
+		k.starts.run(func() { k.start(ctx, f.Record) })
+	case Destroy:
+		k.destroys.run(func() { k.destroy(ctx, f.Key) })
+	case Execute:
+		k.executes.run(func() { k.execute(ctx, f) })
+	case Answer:
+		k.answer(f)
+	case Changed:
+		k.view.update(k.core, f.Key)
+		k.o.Changed(f.Key, f.Gone)
+	case Booted:
+		k.o.Log.Info("boot done", "replicas", len(k.core.replicas), "took", time.Since(k.begun).Round(time.Millisecond))
+		close(k.booted)
+	}
+}
+
+func (k *Keeper) answer(a Answer) {
+	k.mu.Lock()
+	p, ok := k.answers[a.Token]
+	delete(k.answers, a.Token)
+	k.mu.Unlock()
+	if !ok || a.Result == nil {
+		return
+	}
+	k.tell.count(p.order, a.Result)
+	if !a.Result.GetOk() {
+		k.o.Log.Info("order not obeyed", "kind", KindOf(p.order), "replica", keyOf(p.order),
+			"refused", a.Result.GetRefused(), "detail", a.Result.GetDetail())
+	}
+	p.answer(a.Result)
+}
+
+// pending is an order that was taken and not answered yet.
+type pending struct {
+	order  *drummerpb.Order
+	answer func(*drummerpb.OrderResult)
+}
