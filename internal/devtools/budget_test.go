@@ -20,6 +20,13 @@ const (
 	maxExported = 40
 )
 
+// larger names the packages that may have more lines, and why.
+var larger = map[string]int{
+	// The translation of dragonboat is one room on purpose: its adapter, sessions,
+	// membership and events share one lock order, and nobody else may know it.
+	"internal/raft": 4800,
+}
+
 // size is what a package has of each.
 type size struct{ lines, exported int }
 
@@ -28,8 +35,8 @@ func TestPackagesKeepTheirBudget(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, sizes, "internal/fault", "looked in the wrong place")
 	for dir, s := range sizes {
-		if s.lines > maxLines {
-			t.Errorf("%s has %d lines, at most %d are allowed: split it", dir, s.lines, maxLines)
+		if limit := max(maxLines, larger[dir]); s.lines > limit {
+			t.Errorf("%s has %d lines, at most %d are allowed: split it", dir, s.lines, limit)
 		}
 		if s.exported > maxExported {
 			t.Errorf("%s exports %d names, at most %d are allowed: split it, or keep some to yourself", dir, s.exported, maxExported)
