@@ -23,6 +23,12 @@ type located struct {
 	where *hostpb.Location // never changed, only replaced
 }
 
+// at returns what an element of the order holds.
+func at(e *list.Element) *located {
+	l, _ := e.Value.(*located) // the list holds nothing else
+	return l
+}
+
 // newLocations holds at most size groups.
 func newLocations(size int) *locations {
 	return &locations{size: size, byKey: map[string]*list.Element{}, order: list.New()}
@@ -37,7 +43,7 @@ func (l *locations) get(name string) *hostpb.Location {
 		return nil
 	}
 	l.order.MoveToFront(e)
-	return e.Value.(*located).where
+	return at(e).where
 }
 
 // learn takes over where a server says that the group is. A server that does not
@@ -56,7 +62,7 @@ func (l *locations) learn(name string, where *hostpb.Location) {
 		return
 	}
 	l.order.MoveToFront(e)
-	old := e.Value.(*located)
+	old := at(e)
 	if newer := merge(old.where, where); newer != nil {
 		old.where = newer
 	}
@@ -81,7 +87,8 @@ func merge(old, where *hostpb.Location) *hostpb.Location {
 func (l *locations) evict() {
 	for l.order.Len() > l.size {
 		oldest := l.order.Back()
-		delete(l.byKey, l.order.Remove(oldest).(*located).name)
+		l.order.Remove(oldest)
+		delete(l.byKey, at(oldest).name)
 	}
 }
 

@@ -151,7 +151,7 @@ func (c *Client) reach(ctx context.Context, addr string, a *attempted, do send) 
 	if err != nil {
 		return err
 	}
-	if err := ready(ctx, conn); err != nil {
+	if err = ready(ctx, conn); err != nil {
 		return err
 	}
 	// gRPC fills in the peer exactly when the request got a stream of its own: without

@@ -1,6 +1,13 @@
-// Package api is a host's gRPC services, one file each. Handlers are thin: they
-// check what the wire can break and hand on to route.Router. Errors are *fault.Error,
-// which internal/serve makes statuses of.
+// Package api is a host's gRPC services, one file each: Groups and Directory, the
+// native ways in; NodehostAPI, wire-compatible with Drummer v2; KV, the key-value app.
+//
+// Handlers are thin: they check what the wire can break, hand on to Router and
+// translate its answer. None of them panics on anything that can be sent, and none
+// changes anything before its request is known to be sound. Errors are *fault.Error,
+// which internal/serve makes statuses of; only NodehostAPI makes its own, because the
+// original's codes are part of its contract.
+//
+//	api.Register(server.GRPC(), api.Options{Router: router})
 package api
 
 import (
@@ -9,6 +16,9 @@ import (
 	"google.golang.org/grpc"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	kvpb "github.com/drumline/drumline/drummerpb/kv"
+	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
+	"github.com/drumline/drumline/nodehost/route"
 )
 
 // Router answers for every group; *route.Router does.
@@ -21,12 +31,18 @@ type Router interface {
 	Servers(ctx context.Context) ([]*hostpb.Server, error)
 }
 
+var _ Router = (*route.Router)(nil)
+
 // Options of Register.
 type Options struct {
 	// Router answers for every group, and lists the cluster's servers.
 	Router Router
 }
 
-// Register registers all services of a host: Groups, Directory, NodehostAPI and KV.
+// Register registers all services of a host.
 func Register(registrar grpc.ServiceRegistrar, o Options) {
+	hostpb.RegisterGroupsServer(registrar, &groups{router: o.Router})
+	hostpb.RegisterDirectoryServer(registrar, &directory{router: o.Router})
+	multiraftpb.RegisterNodehostAPIServer(registrar, &nodehostAPI{router: o.Router})
+	kvpb.RegisterKVServer(registrar, &kvService{router: o.Router})
 }

@@ -11,6 +11,7 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -41,10 +42,13 @@ type Raft interface {
 
 var _ Raft = (*raft.Host)(nil)
 
-// Pool gives the connection to another host; *serve.Pool does.
+// Pool connects to other hosts; *serve.Pool does.
 type Pool interface {
-	Conn(addr string) (*grpc.ClientConn, error)
+	// Dial returns an established connection; its error means that nothing was sent.
+	Dial(ctx context.Context, addr string) (*grpc.ClientConn, error)
 }
+
+var _ Pool = (*serve.Pool)(nil)
 
 // Options of a Router.
 type Options struct {
@@ -60,7 +64,8 @@ type Options struct {
 	Pool Pool
 	// DB keeps the directory; nil keeps it in memory only.
 	DB *bbolt.DB
-	// API returns the gRPC address of a host, as a drummer last told it; may be nil.
+	// API returns the gRPC address of a host, this one included, as it was last
+	// told; may be nil.
 	API func(ids.Host) (string, bool)
 	// Log may be nil.
 	Log *slog.Logger

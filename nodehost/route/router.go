@@ -2,46 +2,153 @@ package route
 
 import (
 	"context"
-	"errors"
+	"sync"
+
+	"google.golang.org/grpc"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
 )
 
 // Router answers for every group.
-type Router struct{ o Options }
+type Router struct {
+	o         Options
+	directory *directory
+	asker     *asker
+	peers     *peers
 
-// New starts a Router.
-func New(o Options) *Router { return &Router{o: o.withDefaults()} }
+	mu      sync.Mutex
+	servers []*hostpb.Server // guarded by mu: the last list that a drummer gave
+}
 
-// Close writes the directory to the disk and ends the Router's goroutine; idempotent.
-func (r *Router) Close() error { return nil }
+// New starts a Router; Close it.
+func New(o Options) *Router {
+	o = o.withDefaults()
+	d := openDirectory(o)
+	return &Router{o: o, directory: d, asker: newAsker(o.Locator), peers: newPeers(o.Pool)}
+}
 
-var errSkel = errors.New("skeleton")
+// Close writes the directory to the disk and waits for the Router's goroutines; idempotent.
+// Requests under way go on, but what they learn is not kept.
+func (r *Router) Close() error {
+	r.asker.close()
+	return r.directory.close()
+}
 
-// Propose proposes a command to a group.
+// Propose proposes a command to a group, under a session exactly once.
 func (r *Router) Propose(ctx context.Context, req *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
-	return nil, errSkel
+	ref, err := sessionRef(req.GetGroup(), req.GetSession())
+	if err != nil {
+		return nil, err
+	}
+	if err = checkSize("command", req.GetCommand()); err != nil {
+		return nil, err
+	}
+	resp := &hostpb.ProposeResponse{}
+	o := &op{ref: ref, hops: req.GetHops()}
+	o.local = func(ctx context.Context, g ids.Group) error {
+		res, failed := r.proposeHere(ctx, g, req)
+		resp.Value, resp.Data = res.Value, res.Data
+		return failed
+	}
+	o.remote = func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error) {
+		fwd := &hostpb.ProposeRequest{Group: s.group, Command: req.GetCommand(), Hops: s.hops, Session: req.GetSession()}
+		answer, failed := c.Propose(ctx, fwd, opts...)
+		if failed != nil {
+			return nil, failed
+		}
+		resp = answer
+		return answer.GetLeader(), nil
+	}
+	where, err := r.route(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	resp.Leader = where
+	return resp, nil
 }
 
 // Read reads from a group, linearizably.
 func (r *Router) Read(ctx context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
-	return nil, errSkel
+	if err := checkSize("query", req.GetQuery()); err != nil {
+		return nil, err
+	}
+	resp := &hostpb.ReadResponse{}
+	o := &op{ref: req.GetGroup(), hops: req.GetHops(), anywhere: true, repeatable: true}
+	o.local = func(ctx context.Context, g ids.Group) (err error) {
+		resp.Data, err = r.o.Raft.Read(ctx, g, req.GetQuery())
+		return err
+	}
+	o.remote = func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error) {
+		fwd := &hostpb.ReadRequest{Group: s.group, Query: req.GetQuery(), Hops: s.hops}
+		answer, err := c.Read(ctx, fwd, opts...)
+		if err != nil {
+			return nil, err
+		}
+		resp = answer
+		return answer.GetLeader(), nil
+	}
+	where, err := r.route(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	resp.Leader = where
+	return resp, nil
 }
 
 // OpenSession registers a client session.
 func (r *Router) OpenSession(ctx context.Context, req *hostpb.OpenSessionRequest) (*hostpb.OpenSessionResponse, error) {
-	return nil, errSkel
+	resp := &hostpb.OpenSessionResponse{}
+	// A registration whose answer was lost leaves a session that nobody uses: repeatable.
+	o := &op{ref: req.GetGroup(), hops: req.GetHops(), repeatable: true}
+	o.local = func(ctx context.Context, g ids.Group) error {
+		s, err := r.o.Raft.OpenSession(ctx, g)
+		resp.Session = &hostpb.Session{Group: uint64(s.Group), Client: s.Client, Series: s.Series, RespondedTo: s.RespondedTo}
+		return err
+	}
+	o.remote = func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error) {
+		answer, err := c.OpenSession(ctx, &hostpb.OpenSessionRequest{Group: s.group, Hops: s.hops}, opts...)
+		if err == nil {
+			resp = answer
+		}
+		return nil, err
+	}
+	if _, err := r.route(ctx, o); err != nil {
+		return nil, err
+	}
+	return resp, nil
 }
 
-// CloseSession ends a client session.
+// CloseSession ends a client session; one that is gone already is no error.
 func (r *Router) CloseSession(ctx context.Context, req *hostpb.CloseSessionRequest) (*hostpb.CloseSessionResponse, error) {
-	return nil, errSkel
+	ref, err := sessionRef(nil, req.GetSession())
+	if err != nil {
+		return nil, err
+	}
+	o := &op{ref: ref, hops: req.GetHops(), repeatable: true}
+	o.local = func(ctx context.Context, g ids.Group) error {
+		return r.o.Raft.CloseSession(ctx, sessionOf(g, req.GetSession()))
+	}
+	o.remote = func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error) {
+		_, err := c.CloseSession(ctx, &hostpb.CloseSessionRequest{Session: req.GetSession(), Hops: s.hops}, opts...)
+		return nil, err
+	}
+	if _, err := r.route(ctx, o); err != nil {
+		return nil, err
+	}
+	return &hostpb.CloseSessionResponse{}, nil
 }
 
-// Locate tells where a group is.
-func (r *Router) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
-	return nil, errSkel
+// proposeHere proposes to the replica of this host.
+func (r *Router) proposeHere(ctx context.Context, g ids.Group, req *hostpb.ProposeRequest) (result, error) {
+	if s := req.GetSession(); s != nil {
+		return r.o.Raft.ProposeSession(ctx, sessionOf(g, s), req.GetCommand())
+	}
+	return r.o.Raft.Propose(ctx, g, req.GetCommand())
 }
 
-// Servers lists the cluster's servers, as a drummer knows them.
-func (r *Router) Servers(ctx context.Context) ([]*hostpb.Server, error) { return nil, errSkel }
+// sessionOf takes a session off the wire.
+func sessionOf(g ids.Group, s *hostpb.Session) raft.Session {
+	return raft.Session{Group: g, Client: s.GetClient(), Series: s.GetSeries(), RespondedTo: s.GetRespondedTo()}
+}

@@ -1,0 +1,113 @@
+package route
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// result is short for what a machine answers.
+type result = statemachines.Result
+
+// op is one request on its way.
+type op struct {
+	// ref is the group as the caller named it.
+	ref *hostpb.GroupRef
+	// hops is how many hosts forwarded the request so far.
+	hops uint32
+	// anywhere: every replica can do it, not only the leader.
+	anywhere bool
+	// repeatable: doing it twice does no harm, so that an unknown outcome may be retried.
+	repeatable bool
+	// local does it on the replica of this host.
+	local func(ctx context.Context, g ids.Group) error
+	// remote does it through another host, and returns where the group is led, if told.
+	remote func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error)
+}
+
+// sent is what a forwarded request differs in.
+type sent struct {
+	group *hostpb.GroupRef
+	hops  uint32
+}
+
+// byName tells whether the caller named the group by name alone: then it wants the
+// group that has the name now.
+func (o *op) byName() bool { return o.ref.GetId() == 0 }
+
+// title names the group for people.
+func (o *op) title() string { return title(o.ref.GetName(), o.ref.GetId()) }
+
+// title names a group for people.
+func title(name string, id uint64) string {
+	switch {
+	case name == "":
+		return strconv.FormatUint(id, 10)
+	case id == 0:
+		return name
+	default:
+		return name + " (" + strconv.FormatUint(id, 10) + ")"
+	}
+}
+
+// checkRef says what is wrong with a reference to a group.
+func checkRef(ref *hostpb.GroupRef) error {
+	if ref.GetName() == "" {
+		if ref.GetId() == 0 {
+			return fault.New(fault.Invalid, "the request names no group: set its name, like kv/demo, or its number")
+		}
+		return nil
+	}
+	if err := statemachines.CheckGroupName(ref.GetName()); err != nil {
+		return fault.Wrap(err, fault.Invalid, "the request's group")
+	}
+	return nil
+}
+
+// sessionRef is the group of a request that may come under a session, which is of
+// one group: a reference beside it must agree.
+func sessionRef(ref *hostpb.GroupRef, s *hostpb.Session) (*hostpb.GroupRef, error) {
+	switch {
+	case s == nil && ref != nil:
+		return ref, nil
+	case s.GetGroup() == 0:
+		return nil, fault.New(fault.Invalid, "the request names neither a group nor a session of one")
+	case ref.GetId() != 0 && ref.GetId() != s.GetGroup():
+		return nil, fault.New(fault.Invalid, "the session is of group %d, but the request names group %d", s.GetGroup(), ref.GetId())
+	}
+	return &hostpb.GroupRef{Name: ref.GetName(), Id: s.GetGroup()}, nil
+}
+
+// checkSize refuses what no group takes, before it travels.
+func checkSize(what string, data []byte) error {
+	if len(data) > raft.MaxCommand {
+		return fault.New(fault.TooLarge, "%s of %d bytes is over the limit of %d", what, len(data), raft.MaxCommand)
+	}
+	return nil
+}
+
+// Margins that a host keeps for itself of the caller's deadline, so that its answer
+// still finds somebody who listens.
+const (
+	leastMargin = 5 * time.Millisecond
+	mostMargin  = 250 * time.Millisecond
+	marginPart  = 20
+)
+
+// bound gives ctx the deadline that this host works with.
+func bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithTimeout(ctx, defaultDeadline)
+	}
+	margin := min(max(time.Until(end)/marginPart, leastMargin), mostMargin)
+	return context.WithDeadline(ctx, end.Add(-margin))
+}

@@ -1,0 +1,278 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// Pace of the tries for one request.
+const (
+	firstPause = 10 * time.Millisecond
+	longPause  = 250 * time.Millisecond
+	// shortTry bounds one try of what may be repeated, unless a third of the time
+	// left is more: a host that hangs must not take the whole deadline.
+	shortTry = 500 * time.Millisecond
+	// maxHints bounds how many hints are followed without a pause.
+	maxHints = 3
+)
+
+// route does o and returns where the group was led then.
+func (r *Router) route(ctx context.Context, o *op) (*hostpb.Location, error) {
+	if err := checkRef(o.ref); err != nil {
+		return nil, err
+	}
+	if o.hops > maxHops {
+		return nil, fault.New(fault.Invalid, "the request was forwarded %d times, at most %d are allowed", o.hops, maxHops)
+	}
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	if o.hops > 0 {
+		return r.pass(ctx, o)
+	}
+	w := &walk{r: r, o: o}
+	return w.run(ctx)
+}
+
+// walk is one request that looks for the replica that can do it, within its deadline.
+type walk struct {
+	r *Router
+	o *op
+
+	where *hostpb.Location // nil while unknown
+	// moved: the name was found to lead to a group that is sealed or gone, and a
+	// drummer was asked once more.
+	moved bool
+	asked time.Time // when a drummer was last asked on behalf of this request
+
+	round round
+	said  []answer // of the last whole round, or of this one while it is the first
+	pause time.Duration
+}
+
+// answer is what one try came to.
+type answer struct {
+	at  string
+	err *fault.Error
+}
+
+// run tries until it is done, cannot be done, or may not go on.
+func (w *walk) run(ctx context.Context) (*hostpb.Location, error) {
+	for {
+		if w.where == nil {
+			if err := w.find(ctx); err != nil {
+				return nil, err
+			}
+		}
+		t := w.round.next(w)
+		where, err := w.try(ctx, t)
+		if err == nil {
+			return w.learn(t, where), nil
+		}
+		f := fault.Of(err)
+		if f == nil {
+			return nil, err
+		}
+		w.round.note(t, f)
+		if on, err := w.consider(ctx, f); !on {
+			return nil, err
+		}
+	}
+}
+
+// find resolves the group, with patience when no drummer answers.
+func (w *walk) find(ctx context.Context) error {
+	for {
+		where, err := w.r.resolve(ctx, w.o.ref)
+		if err == nil {
+			w.where = where
+			return nil
+		}
+		if !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.NotSupervisor) {
+			return err
+		}
+		if !w.rest(ctx) {
+			return fault.Wrap(err, fault.Unavailable,
+				"this host does not know where group %s is, and no drummer tells it: try again, or through another host", w.o.title()).InGroup(w.o.title())
+		}
+	}
+}
+
+// consider decides after a failed try whether to go on, and prepares the next one.
+func (w *walk) consider(ctx context.Context, f *fault.Error) (bool, error) {
+	switch {
+	case w.stale(f):
+		return w.move(ctx, f)
+	case !w.retryable(f):
+		return false, f
+	case w.round.again(w, f):
+		return w.inTime(ctx)
+	}
+	w.said = w.round.answers
+	w.round.reset()
+	if !w.rest(ctx) {
+		return false, w.giveUp(ctx)
+	}
+	return w.refresh(ctx)
+}
+
+// inTime tells whether there is time for another try.
+func (w *walk) inTime(ctx context.Context) (bool, error) {
+	if ctx.Err() == nil {
+		return true, nil
+	}
+	return false, w.giveUp(ctx)
+}
+
+// retryable tells whether the same request may be tried again after f.
+func (w *walk) retryable(f *fault.Error) bool {
+	switch f.Reason {
+	case fault.NotLeader, fault.NoQuorum, fault.NotOpen, fault.Unavailable, fault.GroupNotFound:
+		return true
+	case fault.Deadline, fault.UnknownOutcome:
+		return w.o.repeatable
+	default:
+		return false
+	}
+}
+
+// stale tells whether f may only mean that the name has another group now.
+func (w *walk) stale(f *fault.Error) bool {
+	return w.o.byName() && !w.moved && f.Reason == fault.Sealed
+}
+
+// move asks a drummer once more where the name leads, after it led to a group that
+// is sealed. The same group again means that it is being deleted.
+func (w *walk) move(ctx context.Context, f *fault.Error) (bool, error) {
+	w.moved = true
+	old := w.where.GetId()
+	w.r.directory.drop(w.o.ref.GetName(), ids.Group(old))
+	where, err := w.r.ask(ctx, w.o.ref, sealedFresh)
+	switch {
+	case fault.Is(err, fault.GroupNotFound):
+		return false, err
+	case err != nil || where.GetId() <= old:
+		return false, f
+	}
+	w.where = where
+	w.round.reset()
+	return true, nil
+}
+
+// refresh asks a drummer where the group is now: at most once a second, and with no
+// harm done if none answers, for the hint may still be good.
+func (w *walk) refresh(ctx context.Context) (bool, error) {
+	if time.Since(w.asked) < answerFresh {
+		return true, nil
+	}
+	w.asked = time.Now()
+	short, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	where, err := w.r.ask(short, w.o.ref, answerFresh)
+	switch {
+	case err == nil:
+		w.where = where
+	case fault.Is(err, fault.GroupNotFound):
+		w.r.directory.drop(w.where.GetName(), ids.Group(w.where.GetId()))
+		return false, err
+	}
+	return true, nil
+}
+
+// rest pauses, longer each time, and tells whether there is time left. A pause that
+// would outlive the deadline is not begun.
+func (w *walk) rest(ctx context.Context) bool {
+	w.pause = min(max(2*w.pause, firstPause), longPause)
+	d := w.pause/2 + rand.N(w.pause/2)
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d {
+		return false
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// try does the request at t, in a window of the time left if it may be repeated.
+func (w *walk) try(ctx context.Context, t target) (*hostpb.Location, error) {
+	if w.o.repeatable {
+		end, _ := ctx.Deadline()
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, max(shortTry, time.Until(end)/3))
+		defer cancel()
+	}
+	if t.here {
+		return nil, w.r.here(ctx, w.o, w.where)
+	}
+	if t.addr == "" {
+		return nil, fault.New(fault.Unavailable, "no address of a host of the group is known")
+	}
+	return w.r.peers.send(ctx, w.o, t.addr, sent{
+		group: &hostpb.GroupRef{Name: w.where.GetName(), Id: w.where.GetId()}, hops: w.o.hops + 1,
+	})
+}
+
+// here does o on the replica of this host. That this host has none says nothing of
+// the group.
+func (r *Router) here(ctx context.Context, o *op, where *hostpb.Location) error {
+	err := o.local(ctx, ids.Group(where.GetId()))
+	if err == nil {
+		return nil
+	}
+	f := fault.Of(err)
+	switch {
+	case f == nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)):
+		return fault.Wrap(err, fault.UnknownOutcome, "group %s did not answer in time", o.title())
+	case f == nil:
+		return fault.Wrap(err, fault.Internal, "group %s", o.title())
+	case f.Reason == fault.GroupNotFound:
+		return fault.New(fault.NotLeader, "this host has no replica of it")
+	}
+	if f.Leader == "" && f.LeaderHost != "" {
+		// A copy: the fault may be shared by the callers of one batch.
+		g := *f
+		g.Leader = r.api(ids.Host(f.LeaderHost), where)
+		return &g
+	}
+	return f
+}
+
+// learn remembers where the request was done and returns it for the answer.
+func (w *walk) learn(t target, where *hostpb.Location) *hostpb.Location {
+	if t.here {
+		return w.r.led(w.where)
+	}
+	if where.GetId() == w.where.GetId() {
+		return w.r.directory.learn(where)
+	}
+	return where
+}
+
+// led returns where a group with a replica on this host is led, and remembers it.
+func (r *Router) led(where *hostpb.Location) *hostpb.Location {
+	s, ok := r.o.Raft.Status(ids.Group(where.GetId()))
+	if !ok {
+		return where
+	}
+	leader := s.LeaderHost
+	if s.Leading {
+		leader = r.o.Self
+	}
+	api := r.api(leader, where)
+	if string(leader) == where.GetLeaderHost() && api == where.GetLeaderApi() {
+		return where
+	}
+	return r.directory.learn(&hostpb.Location{
+		Name: where.GetName(), Id: where.GetId(), Members: where.GetMembers(), Version: where.GetVersion(),
+		LeaderHost: string(leader), LeaderApi: api,
+	})
+}
