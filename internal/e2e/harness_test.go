@@ -255,28 +255,10 @@ func (w *world) leadingDrummer() (string, error) {
 	return resp.GetLeader(), err
 }
 
-// store is the fleet as the workload sees it.
-type store struct{ c *client.Client }
-
-// Put stores a value.
-func (s store) Put(ctx context.Context, group, key, value string) error {
-	_, err := s.c.KV(group).Put(ctx, []byte(key), []byte(value))
-	return err
-}
-
-// Get reads a value.
-func (s store) Get(ctx context.Context, group, key string) (string, error) {
-	entry, err := s.c.KV(group).Get(ctx, []byte(key))
-	return string(entry.Value), err
-}
-
-// Unknown classes a failed put.
-func (store) Unknown(err error) bool { return client.OutcomeOf(err) == client.Unknown }
-
 // load starts writers and readers on groups, through the nodehosts.
 func (w *world) load(groups []string, pace time.Duration) *chaos.Workload {
 	drawings := os.Getenv("E2E_KEEP")
-	return chaos.Begin(w.Context(), store{w.client}, chaos.Load{Groups: groups, Pace: pace, Run: w.Name(), Drawings: drawings})
+	return chaos.Begin(w.Context(), chaos.Clients{Client: w.client}, chaos.Load{Groups: groups, Pace: pace, Run: w.Name(), Drawings: drawings})
 }
 
 // finish ends a workload and judges it.
@@ -290,7 +272,7 @@ func (w *world) finish(l *chaos.Workload) chaos.Report {
 	return r
 }
 
-// await fails the test when something asked of the fleet has another reason than expected.
+// reasonOf is the reason of a call's failure.
 func reasonOf(err error) hostpb.Reason {
 	var e *client.Error
 	if errors.As(err, &e) {

@@ -68,7 +68,7 @@ func TestHostileInput(t *testing.T) {
 	w.must(err)
 	require.Equal(t, replicaIDs(before), replicaIDs(after), "hostile input changed the fleet")
 	w.within(10*time.Second, "still whole", w.whole([]string{"kv/target"}))
-	entry, err := kv.Get(ctx, []byte("k"))
+	entry, _, err := kv.Get(ctx, []byte("k"))
 	w.must(err)
 	require.Equal(t, "v", string(entry.Value))
 }

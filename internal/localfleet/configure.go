@@ -37,6 +37,7 @@ func (f *Fleet) configure() error {
 			"api":        map[string]any{"listen": p.API},
 			"raft":       map[string]any{"listen": p.Raft},
 			"http":       map[string]any{"listen": p.HTTP},
+			"log":        map[string]any{"format": "text"}, // people read it
 		}
 		if p.Kind == KindDrummer {
 			index++

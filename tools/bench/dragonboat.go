@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/lni/dragonboat/v3"
+	"github.com/lni/dragonboat/v3/client"
+	"github.com/lni/dragonboat/v3/config"
+	"github.com/lni/dragonboat/v3/logger"
+	sm "github.com/lni/dragonboat/v3/statemachine"
+)
+
+// raw is three NodeHosts of plain dragonboat with its default settings, on disk,
+// over its own TCP transport.
+type raw struct {
+	hosts    []*dragonboat.NodeHost
+	leaders  []*dragonboat.NodeHost // by group
+	sessions []*client.Session      // by group
+}
+
+func newRaw(ctx context.Context, dir string, groups int) (subject, error) {
+	for _, name := range []string{"raft", "rsm", "transport", "dragonboat", "logdb", "config", "settings", "raftpb"} {
+		logger.GetLogger(name).SetLevel(logger.ERROR)
+	}
+	addrs, err := freeAddresses(members)
+	if err != nil {
+		return nil, err
+	}
+	s := &raw{}
+	for i := range members {
+		h, err := dragonboat.NewNodeHost(config.NodeHostConfig{
+			DeploymentID: 7, NodeHostDir: filepath.Join(dir, fmt.Sprint(i)), RTTMillisecond: uint64(tick.Milliseconds()), RaftAddress: addrs[i],
+		})
+		if err != nil {
+			return nil, fmt.Errorf("start dragonboat: %w", err)
+		}
+		s.hosts = append(s.hosts, h)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	return s, s.launch(ctx, addrs, groups)
+}
+
+// freeAddresses finds free ports: dragonboat can't listen on port 0.
+func freeAddresses(n int) ([]string, error) {
+	addrs := make([]string, 0, n)
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a port: %w", err)
+		}
+		defer func() { _ = ln.Close() }() // only to have had it
+		addrs = append(addrs, ln.Addr().String())
+	}
+	return addrs, nil
+}
+
+func (s *raw) launch(ctx context.Context, addrs []string, groups int) error {
+	set := map[uint64]dragonboat.Target{}
+	for i, a := range addrs {
+		set[uint64(i+1)] = a
+	}
+	for g := range groups {
+		for i, h := range s.hosts {
+			c := config.Config{
+				ClusterID: uint64(g + 1), NodeID: uint64(i + 1), ElectionRTT: 10, HeartbeatRTT: 1, CheckQuorum: true,
+				OrderedConfigChange: true, SnapshotEntries: 5000, CompactionOverhead: 500,
+			}
+			if err := h.StartCluster(set, false, newRawTally, c); err != nil {
+				return fmt.Errorf("start dragonboat group: %w", err)
+			}
+		}
+	}
+	for g := range groups {
+		h, err := s.leader(ctx, uint64(g+1))
+		if err != nil {
+			return err
+		}
+		s.leaders = append(s.leaders, h)
+		s.sessions = append(s.sessions, h.GetNoOPSession(uint64(g+1)))
+	}
+	return nil
+}
+
+func (s *raw) leader(ctx context.Context, group uint64) (*dragonboat.NodeHost, error) {
+	poll := time.NewTicker(tick)
+	defer poll.Stop()
+	for {
+		for i, h := range s.hosts {
+			if id, ok, err := h.GetLeaderID(group); err == nil && ok && id == uint64(i+1) {
+				return h, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("dragonboat group %d has no leader: %w", group, ctx.Err())
+		case <-poll.C:
+		}
+	}
+}
+
+func (s *raw) operate(op string) (operation, error) {
+	cmd := make([]byte, payload)
+	call := func(do func(context.Context, int) error) operation {
+		return func(ctx context.Context, caller int) error {
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			return do(ctx, caller%len(s.leaders))
+		}
+	}
+	switch op {
+	case "propose":
+		return call(func(ctx context.Context, g int) error {
+			_, err := s.leaders[g].SyncPropose(ctx, s.sessions[g], cmd)
+			return err
+		}), nil
+	case "read":
+		return call(func(ctx context.Context, g int) error {
+			_, err := s.leaders[g].SyncRead(ctx, uint64(g+1), cmd)
+			return err
+		}), nil
+	}
+	return nil, fmt.Errorf("%w: no operation %q", errUsage, op)
+}
+
+func (*raw) cpu() time.Duration { return ownCPU() }
+
+func (s *raw) close() error {
+	for _, h := range s.hosts {
+		h.Stop()
+	}
+	return nil
+}
+
+// rawTally is tally as dragonboat wants it.
+type rawTally struct{ n uint64 }
+
+func newRawTally(_, _ uint64) sm.IStateMachine { return &rawTally{} }
+
+// Update counts.
+func (m *rawTally) Update([]byte) (sm.Result, error) {
+	m.n++
+	return sm.Result{Value: m.n}, nil
+}
+
+// Lookup returns the count.
+func (m *rawTally) Lookup(any) (any, error) { return binary.BigEndian.AppendUint64(nil, m.n), nil }
+
+// SaveSnapshot writes the count.
+func (m *rawTally) SaveSnapshot(w io.Writer, _ sm.ISnapshotFileCollection, _ <-chan struct{}) error {
+	return binary.Write(w, binary.BigEndian, m.n)
+}
+
+// RecoverFromSnapshot reads the count.
+func (m *rawTally) RecoverFromSnapshot(r io.Reader, _ []sm.SnapshotFile, _ <-chan struct{}) error {
+	return binary.Read(r, binary.BigEndian, &m.n)
+}
+
+// Close has nothing to free.
+func (*rawTally) Close() error { return nil }

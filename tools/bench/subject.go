@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// subject is something that is measured.
+type subject interface {
+	// operate returns the operation of that name.
+	operate(op string) (operation, error)
+	// cpu is the processor time that the subject has used.
+	cpu() time.Duration
+	// close ends it.
+	close() error
+}
+
+// subjects makes each subject with a number of groups, in a directory of its own.
+func subjects() map[string]func(ctx context.Context, dir string, groups int) (subject, error) {
+	return map[string]func(context.Context, string, int) (subject, error){
+		"drumline":      newInProcess,
+		"dragonboat":    newRaw,
+		"drumline-grpc": newFleet,
+		"echo-grpc":     newEcho,
+	}
+}
+
+// subjectCommand is the process of one subject: requests come on standard input, a
+// JSON text a line, samples go to standard output.
+func subjectCommand() *cli.Command {
+	return &cli.Command{
+		Name: "subject", Hidden: true, ArgsUsage: "NAME GROUPS",
+		Action: func(c *cli.Context) error {
+			make := subjects()[c.Args().Get(0)]
+			groups, err := strconv.Atoi(c.Args().Get(1))
+			if make == nil || err != nil {
+				return fmt.Errorf("%w: bench subject NAME GROUPS", errUsage)
+			}
+			return serveSubject(c, make, groups)
+		},
+	}
+}
+
+func serveSubject(c *cli.Context, make func(context.Context, string, int) (subject, error), groups int) (err error) {
+	dir, err := os.MkdirTemp("", "drumline-bench-")
+	if err != nil {
+		return fmt.Errorf("make a directory: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // a leftover in the temporary directory hurts nobody
+	s, err := make(c.Context, dir, groups)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := s.close(); err == nil {
+			err = e
+		}
+	}()
+	out := json.NewEncoder(c.App.Writer)
+	if err := out.Encode(sample{}); err != nil { // ready
+		return err
+	}
+	in := json.NewDecoder(os.Stdin)
+	for {
+		var r request
+		if err := in.Decode(&r); err != nil {
+			if err == io.EOF { //nolint:errorlint // Decode returns it bare
+				return nil
+			}
+			return fmt.Errorf("read a request: %w", err)
+		}
+		result, err := runOne(c.Context, s, r)
+		if err != nil {
+			return err
+		}
+		result.Subject, result.Groups = c.Args().Get(0), groups
+		if err := out.Encode(result); err != nil {
+			return err
+		}
+	}
+}
+
+func runOne(ctx context.Context, s subject, r request) (sample, error) {
+	if r.Op == "idle" {
+		return rest(ctx, s, r)
+	}
+	op, err := s.operate(r.Op)
+	if err != nil {
+		return sample{}, err
+	}
+	return measure(ctx, r, s.cpu, op), nil
+}
+
+// rest measures the processor time of doing nothing.
+func rest(ctx context.Context, s subject, r request) (sample, error) {
+	began, used := time.Now(), s.cpu()
+	select {
+	case <-ctx.Done():
+		return sample{}, ctx.Err()
+	case <-time.After(r.Time):
+	}
+	return sample{Op: r.Op, CPU: 100 * float64(s.cpu()-used) / float64(time.Since(began))}, nil
+}
+
+// process is a subject's process, seen from the command that asked for it.
+type process struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *json.Decoder
+}
+
+func startSubject(ctx context.Context, name string, groups int) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	p := &process{cmd: exec.CommandContext(ctx, self, "subject", name, strconv.Itoa(groups))}
+	p.cmd.Stderr = os.Stderr
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p.out = json.NewDecoder(bufio.NewReader(out))
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	var ready sample
+	if err := p.out.Decode(&ready); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("start %s with %d groups: %w", name, groups, err)
+	}
+	return p, nil
+}
+
+func (p *process) ask(r request) (sample, error) {
+	if err := json.NewEncoder(p.in).Encode(r); err != nil {
+		return sample{}, fmt.Errorf("ask for a run: %w", err)
+	}
+	var s sample
+	if err := p.out.Decode(&s); err != nil {
+		return sample{}, fmt.Errorf("read a sample: %w", err)
+	}
+	return s, nil
+}
+
+// stop ends the subject; it cleans up when its input ends.
+func (p *process) stop() {
+	_ = p.in.Close() // it may have ended by itself
+	_ = p.cmd.Wait() // what it had to say went to standard error
+}
