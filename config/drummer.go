@@ -61,8 +61,8 @@ func (c Drummer) Validate() error {
 	if len(c.Drummers) > 0 && len(c.Drummers)%2 == 0 {
 		p.add("drummers", "has an even number of addresses", len(c.Drummers), "use 1, 3 or 5: one more brings no more safety")
 	}
-	if c.Index < 1 || c.Index > max(1, len(c.Drummers)) {
-		p.add("index", "names no entry of drummers", c.Index, "use 1 to %d, this drummer's place in the list", len(c.Drummers))
+	if most := max(1, len(c.Drummers)); c.Index < 1 || c.Index > most {
+		p.add("index", "names no entry of drummers", c.Index, "use 1 to %d, this drummer's place in the list", most)
 	}
 	p.ports(c.API, c.Raft, c.HTTP)
 	p.secure(c.TLS, c.Insecure, c.API, c.Raft, c.HTTP)
