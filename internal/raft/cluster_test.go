@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/transport"
 	"github.com/drumline/drumline/statemachines"
@@ -56,6 +58,8 @@ type node struct {
 	fs    vfs.FS // nil: on disk
 	epoch uint64
 	up    bool
+	// live is the Host for goroutines that go on while the node is killed.
+	live atomic.Pointer[Host]
 
 	mu     sync.Mutex
 	events []Event
@@ -115,6 +119,7 @@ func (n *node) boot() {
 	}
 	n.Host, err = Open(o)
 	require.NoError(t, err)
+	n.live.Store(n.Host)
 	n.up = true
 }
 
@@ -232,7 +237,19 @@ func (c *cluster) propose(g ids.Group, text string) statemachines.Result {
 
 func (n *node) read(g ids.Group, q string) string {
 	n.c.t.Helper()
+	n.catchUp(g)
 	b, err := n.Read(n.c.ctx(), g, []byte(q))
 	require.NoError(n.c.t, err)
 	return string(b)
+}
+
+// catchUp waits out an election.
+func (n *node) catchUp(g ids.Group) {
+	n.c.t.Helper()
+	var err error
+	require.Eventually(n.c.t, func() bool {
+		err = n.CatchUp(n.c.ctx(), g)
+		return !fault.Is(err, fault.NoQuorum)
+	}, testTimeout, testTick)
+	require.NoError(n.c.t, err)
 }

@@ -1,0 +1,279 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// Writers go on while the leader is killed and comes back, several times: what was
+// acknowledged is applied exactly once, what was "not applied" never is, and the
+// survivors serve.
+func TestFailoverLosesNothing(t *testing.T) {
+	c := newCluster(t, 3)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	w := startWriters(c, g, 8)
+	for round := range 3 {
+		w.waitAcks(t, 200*(round+1))
+		l := c.leader(g)
+		l.crash()
+		c.leader(g)
+		w.waitAcks(t, 200*(round+1)+100)
+		l.boot()
+		require.NoError(t, l.Start(c.ctx(), spec(g, c.indexOf(l))))
+		l.catchUp(g)
+	}
+	w.finish()
+	for _, n := range c.nodes {
+		n.catchUp(g)
+		w.verify(t, n)
+	}
+	c.requireSameSnapshots(g)
+}
+
+func (c *cluster) indexOf(n *node) int {
+	for i := range c.nodes {
+		if c.nodes[i] == n {
+			return i
+		}
+	}
+	return -1
+}
+
+// requireSameSnapshots compares the snapshot bytes of all replicas of a group, once
+// each has applied all.
+func (c *cluster) requireSameSnapshots(g ids.Group) {
+	c.t.Helper()
+	var want []byte
+	for _, n := range c.nodes {
+		r, err := n.replica(g)
+		if err != nil {
+			continue
+		}
+		n.catchUp(g)
+		got := snapshotBytes(c.t, r.machine)
+		if want == nil {
+			want = got
+		}
+		require.Equal(c.t, want, got, "snapshot of %s", n.id)
+	}
+}
+
+// writers propose unique texts until told to finish and remember each one's outcome.
+type writers struct {
+	c      *cluster
+	g      ids.Group
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	acked  atomic.Int64
+
+	mu       sync.Mutex
+	outcomes map[string]string // text → acked, refused, unknown
+}
+
+func startWriters(c *cluster, g ids.Group, n int) *writers {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &writers{c: c, g: g, cancel: cancel, outcomes: make(map[string]string)}
+	for i := range n {
+		w.wg.Add(1)
+		go func() {
+			defer w.wg.Done()
+			for k := 0; ctx.Err() == nil; k++ {
+				w.write(ctx, fmt.Sprintf("w%d-%d", i, k))
+			}
+		}()
+	}
+	c.t.Cleanup(w.finish)
+	return w
+}
+
+func (w *writers) write(ctx context.Context, text string) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for _, n := range w.c.nodes {
+		_, err := n.live.Load().Propose(ctx, w.g, []byte(text))
+		if err == nil {
+			w.acked.Add(1)
+			w.note(text, "acked")
+			return
+		}
+		if fault.MayHaveApplied(err) {
+			w.note(text, "unknown")
+			return
+		}
+		var f *fault.Error
+		if !errors.As(err, &f) {
+			panic(err)
+		}
+	}
+	w.note(text, "refused")
+	wait(ctx, testTick)
+}
+
+func (w *writers) note(text, outcome string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.outcomes[text] = outcome
+}
+
+func (w *writers) waitAcks(t *testing.T, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return w.acked.Load() >= int64(n) }, testTimeout, testTick)
+}
+
+func (w *writers) finish() {
+	w.cancel()
+	w.wg.Wait()
+}
+
+func (w *writers) verify(t *testing.T, n *node) {
+	t.Helper()
+	v, err := n.View(w.c.ctx(), w.g)
+	require.NoError(t, err)
+	times := make(map[string]int)
+	for _, l := range v.([]line) {
+		times[l.text]++
+	}
+	acked, unknown := 0, 0
+	for text, outcome := range w.outcomes {
+		switch outcome {
+		case "acked":
+			acked++
+			require.Equal(t, 1, times[text], "acknowledged %s on %s", text, n.id)
+		case "refused":
+			require.Zero(t, times[text], "refused %s on %s", text, n.id)
+		case "unknown":
+			unknown++
+			require.LessOrEqual(t, times[text], 1, "unknown %s on %s", text, n.id)
+		}
+	}
+	require.Greater(t, acked, 500, "the test wrote too little to show anything")
+	t.Logf("%s: %d acked, %d unknown, %d outcomes", n.id, acked, unknown, len(w.outcomes))
+}
+
+// Between any two commands the machine's time advances by no more than real time
+// did: through failovers, restarts, replays and snapshots.
+func TestLeaseClockIsNeverAhead(t *testing.T) {
+	c := newCluster(t, 3, func(o *Options) { o.SnapshotEntries = 20 })
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	type sample struct {
+		sent, answered time.Time
+		machine        int64
+	}
+	var samples []sample
+	take := func(n int) {
+		for range n {
+			for {
+				text := fmt.Sprintf("s%d", len(samples))
+				sent := time.Now()
+				l := c.leader(g)
+				_, err := l.Propose(c.ctx(), g, []byte(text))
+				if err != nil {
+					require.False(t, fault.MayHaveApplied(err), "%v", err)
+					continue
+				}
+				answered := time.Now()
+				at, err := strconv.ParseInt(l.read(g, "time"), 10, 64)
+				require.NoError(t, err)
+				samples = append(samples, sample{sent, answered, at})
+				break
+			}
+		}
+	}
+	take(30)
+	for round := range 3 {
+		l := c.leader(g)
+		switch round {
+		case 0: // the leader dies and stays away for a while
+			l.crash()
+			take(10)
+			l.boot()
+			require.NoError(t, l.Start(c.ctx(), spec(g, c.indexOf(l))))
+		case 1: // the leadership moves
+			f := c.follower(g)
+			require.NoError(t, l.Transfer(c.ctx(), g, replicaID(g, c.indexOf(f))))
+		case 2: // everything stops and starts again
+			for _, n := range c.nodes {
+				n.crash()
+			}
+			for i, n := range c.nodes {
+				n.boot()
+				require.NoError(t, n.Start(c.ctx(), spec(g, i)))
+			}
+		}
+		take(30)
+	}
+	for i := range samples {
+		for j := i + 1; j < len(samples); j++ {
+			// i's time was taken after it was sent, j's before it was answered.
+			real := samples[j].answered.Sub(samples[i].sent)
+			moved := time.Duration(samples[j].machine - samples[i].machine)
+			require.LessOrEqual(t, moved, real, "samples %d and %d", i, j)
+			require.GreaterOrEqual(t, moved, time.Duration(0), "samples %d and %d", i, j)
+		}
+	}
+	first, last := samples[0], samples[len(samples)-1]
+	require.Greater(t, last.machine, first.machine, "the clock must run at all")
+	c.requireSameSnapshots(g)
+}
+
+func TestTransferAndHandOff(t *testing.T) {
+	c := newCluster(t, 3)
+	groups := []ids.Group{1000, 1001, 1002, 1003}
+	for _, g := range groups {
+		c.launch(g, 0, 1, 2)
+	}
+	l := c.leader(1000)
+	to := c.follower(1000)
+	require.NoError(t, l.Transfer(c.ctx(), 1000, replicaID(1000, c.indexOf(to))))
+	require.Equal(t, to, c.leader(1000))
+	err := to.Transfer(c.ctx(), 1000, 4711)
+	require.True(t, fault.Is(err, fault.Conflict), "%v", err)
+
+	require.NoError(t, to.HandOff(c.ctx()))
+	for _, g := range groups {
+		s, ok := to.Status(g)
+		require.True(t, ok)
+		require.False(t, s.Leading, "group %d", g)
+		require.NotEqual(t, to, c.leader(g))
+	}
+}
+
+// A leader that loses its followers says so instead of hanging: its callers get an
+// unknown outcome for what was proposed, and "not led here" once it has stepped down.
+func TestLossOfQuorum(t *testing.T) {
+	c := newCluster(t, 3)
+	const g = 1000
+	l := c.launch(g, 0, 1, 2)
+	for _, n := range c.nodes {
+		if n != l {
+			n.crash()
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*testTick)
+	defer cancel()
+	_, err := l.Propose(ctx, g, []byte("x"))
+	require.Error(t, err)
+	require.Eventually(t, func() bool {
+		_, err := l.Propose(c.ctx(), g, []byte("y"))
+		return fault.Is(err, fault.NotLeader)
+	}, testTimeout, testTick)
+	start := time.Now()
+	_, err = l.Read(c.ctx(), g, []byte("x"))
+	require.True(t, fault.Is(err, fault.NoQuorum), "%v", err)
+	require.Less(t, time.Since(start), testTimeout/2, "a read must not wait for its whole deadline")
+	_, err = l.Membership(c.ctx(), g)
+	require.True(t, fault.Is(err, fault.NoQuorum), "%v", err)
+}

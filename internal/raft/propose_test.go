@@ -1,0 +1,262 @@
+package raft
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+func TestLifeOfAGroup(t *testing.T) {
+	c := newCluster(t, 3)
+	const g = 1000
+	c.start(g, 0, 1, 2)
+	l := c.leader(g)
+	_, err := l.Propose(c.ctx(), g, []byte("early"))
+	require.True(t, fault.Is(err, fault.NotOpen), "%v", err)
+	_, err = l.Read(c.ctx(), g, []byte("early"))
+	require.True(t, fault.Is(err, fault.NotOpen), "%v", err)
+	require.NoError(t, l.CatchUp(c.ctx(), g), "catching up is possible whatever the life")
+	require.True(t, fault.Is(l.RaiseVersion(c.ctx(), g, 2), fault.NotOpen))
+	require.True(t, fault.Is(c.follower(g).OpenGroup(c.ctx(), g, 1), fault.NotLeader))
+	require.True(t, fault.Is(l.OpenGroup(c.ctx(), g, 99), fault.Invalid), "a version that this program does not know")
+
+	require.NoError(t, l.OpenGroup(c.ctx(), g, 1))
+	require.NoError(t, l.OpenGroup(c.ctx(), g, 1), "idempotent")
+	c.propose(g, "a")
+	require.NoError(t, c.leader(g).RaiseVersion(c.ctx(), g, 2))
+	require.NoError(t, c.leader(g).RaiseVersion(c.ctx(), g, 1), "a lower one changes nothing")
+	c.propose(g, "b")
+	v, err := c.leader(g).View(c.ctx(), g)
+	require.NoError(t, err)
+	lines := v.([]line)
+	require.Equal(t, []uint32{1, 2}, []uint32{lines[0].version, lines[1].version})
+	s, _ := c.leader(g).Status(g)
+	require.Equal(t, Status{
+		Group: g, Replica: s.Replica, Name: "ledger/1000", Ready: true, Leader: s.Replica, LeaderHost: c.leader(g).id,
+		Term: s.Term, Leading: true, Serving: true, ConfigChange: 3, Applied: s.Applied, Opened: true, Version: 2,
+	}, s)
+
+	require.NoError(t, c.leader(g).SealGroup(c.ctx(), g))
+	require.NoError(t, c.leader(g).SealGroup(c.ctx(), g), "idempotent")
+	_, err = c.leader(g).Propose(c.ctx(), g, []byte("late"))
+	require.True(t, fault.Is(err, fault.Sealed), "%v", err)
+	_, err = c.follower(g).Read(c.ctx(), g, []byte("a"))
+	require.True(t, fault.Is(err, fault.Sealed), "%v", err)
+	require.True(t, fault.Is(c.leader(g).OpenGroup(c.ctx(), g, 1), fault.Sealed))
+	for _, n := range c.nodes {
+		n.catchUp(g)
+		require.Eventually(t, func() bool { return n.saw(EventReady, g) && n.saw(EventLife, g) && n.saw(EventLeader, g) }, testTimeout, testTick)
+	}
+	c.requireSameSnapshots(g)
+}
+
+func TestLoadGroup(t *testing.T) {
+	c := newCluster(t, 3)
+	c.launch(1000, 0, 1, 2)
+	big := bytes.Repeat([]byte("x"), loadChunkSize)
+	for i := range 3 {
+		c.propose(1000, fmt.Sprint(i, string(big)))
+	}
+	c.propose(1000, "a")
+	r, err := c.leader(1000).replica(1000)
+	require.NoError(t, err)
+	var state bytes.Buffer
+	_, err = r.machine.state.Snapshot().WriteTo(&state)
+	require.NoError(t, err)
+
+	c.start(2000, 0, 1, 2)
+	l := c.leader(2000)
+	require.NoError(t, l.LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())), "and once more, from the start")
+	require.NoError(t, l.LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())))
+	require.True(t, fault.Is(l.LoadGroup(c.ctx(), 2000, bytes.NewReader([]byte("no state"))), fault.Conflict))
+	require.NoError(t, l.LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())))
+	require.NoError(t, c.leader(2000).OpenLoaded(c.ctx(), 2000, 1, 7))
+	require.Equal(t, "1", c.follower(2000).read(2000, "a"))
+	require.Equal(t, "7", c.follower(2000).read(2000, "recovered"))
+	require.Equal(t, "0", c.follower(1000).read(1000, "recovered"))
+	require.True(t, fault.Is(c.leader(2000).LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())), fault.Conflict), "an open group takes none")
+	c.requireSameSnapshots(2000)
+}
+
+// Many callers share few entries, and each gets the answer to its own command.
+func TestCoalescing(t *testing.T) {
+	c := newCluster(t, 3)
+	const g = 1000
+	l := c.launch(g, 0, 1, 2)
+	before, _ := l.Status(g)
+	const callers, each = 200, 20
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for k := range each {
+				text := fmt.Sprintf("c%d-%d", i, k)
+				res, err := l.Propose(c.ctx(), g, []byte(text))
+				if err != nil || string(res.Data) != "did "+text {
+					t.Errorf("%s: %q, %v", text, res.Data, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, fmt.Sprint(callers*each), l.read(g, "count"))
+	after, _ := l.Status(g)
+	entries := after.Applied - before.Applied
+	t.Logf("%d commands in %d entries", callers*each, entries)
+	require.Less(t, entries, uint64(callers*each/4), "commands were not coalesced")
+	c.requireSameSnapshots(g)
+}
+
+func TestProposeRefuses(t *testing.T) {
+	c := newCluster(t, 1)
+	const g = 1000
+	l := c.launch(g, 0)
+	_, err := l.Propose(c.ctx(), g, make([]byte, MaxCommand+1))
+	require.True(t, fault.Is(err, fault.TooLarge), "%v", err)
+	res, err := l.Propose(c.ctx(), g, make([]byte, MaxCommand))
+	require.NoError(t, err, "a command at the limit goes through")
+	require.Equal(t, uint64(1), res.Value)
+	res, err = l.Propose(c.ctx(), g, nil)
+	require.NoError(t, err, "an empty command is the Machine's business")
+	require.Equal(t, uint64(2), res.Value)
+	_, err = l.Propose(c.ctx(), 4711, []byte("x"))
+	require.True(t, fault.Is(err, fault.GroupNotFound), "%v", err)
+	_, err = l.Read(c.ctx(), g, make([]byte, MaxCommand+1))
+	require.True(t, fault.Is(err, fault.TooLarge), "%v", err)
+	_, err = l.Read(c.ctx(), g, nil)
+	require.True(t, fault.Is(err, fault.Invalid), "%v", err)
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = l.Read(done, g, []byte("x"))
+	require.True(t, fault.Is(err, fault.Deadline), "%v", err)
+}
+
+// A deadline of less than two ticks is enough when the group is quick.
+func TestShortDeadline(t *testing.T) {
+	c := newCluster(t, 1, func(o *Options) { o.Tick = 100 * time.Millisecond; o.ElectionTicks = 3 })
+	const g = 1000
+	l := c.launch(g, 0)
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Millisecond)
+	defer cancel()
+	_, err := l.Propose(ctx, g, []byte("x"))
+	require.NoError(t, err)
+	_, err = l.Read(ctx, g, []byte("x"))
+	require.NoError(t, err)
+}
+
+// What waits in a replica that is not serving yet is bounded; a caller that leaves
+// before its turn is told that nothing was applied, and nothing is.
+func TestWaitingIsBoundedAndLeavable(t *testing.T) {
+	r := newReplica(&Host{opts: Options{Tick: testTick, Host: "h"}, events: newEvents()}, Replica{Group: 1000, ID: 7, Name: "ledger/x"})
+	r.machine = newTestMachine().machine
+	r.leaderUpdated(7, 1) // leads, but its Lead entry is not applied
+
+	done, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := r.propose(done, []byte("left"))
+	require.True(t, fault.Is(err, fault.Deadline), "%v", err)
+	require.Nil(t, r.queue.take(), "nobody is left who wants it")
+
+	big := make([]byte, maxWaitingBytes/2)
+	for range 2 {
+		_, err = r.propose(done, big)
+		require.True(t, fault.Is(err, fault.Deadline), "%v", err)
+	}
+	_, err = r.propose(done, []byte("x"))
+	require.True(t, fault.Is(err, fault.Busy), "%v", err)
+	require.True(t, fault.Is(r.control(done, &entry{kind: kindLoad, load: loadChunk{data: big}}), fault.Busy))
+	r.abandon()
+	_, err = r.propose(done, []byte("x"))
+	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
+}
+
+// What the log says of a batch reaches its callers; what it refused for its term is
+// proposed again without those who have left.
+func TestFlights(t *testing.T) {
+	newLeader := func() *replica {
+		r := newReplica(&Host{opts: Options{Tick: testTick, Host: "h"}, events: newEvents()}, Replica{Group: 1000, ID: 7, Name: "ledger/x"})
+		r.machine = newTestMachine().machine
+		applyAll(r.machine, lead(1), open(1, 1, 1))
+		r.leaderUpdated(7, 1)
+		r.began(1, 1, 0)
+		return r
+	}
+	sealOne := func(r *replica) (*ticket, *ticket, *flight) {
+		r.mu.Lock()
+		a, b := r.queue.add([]byte("a")), r.queue.add([]byte("b"))
+		r.mu.Unlock()
+		f, _ := (&loop{r: r}).seal()
+		require.NotNil(t, f)
+		return a, b, f
+	}
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+
+	t.Run("a newer leadership of ours", func(t *testing.T) {
+		r := newLeader()
+		a, b, f := sealOne(r)
+		require.True(t, fault.Is(r.leave(gone, a.batch, a), fault.UnknownOutcome))
+		r.leaderUpdated(7, 2)
+		r.began(2, 9, 0)
+		require.True(t, f.settled)
+		again, _ := (&loop{r: r}).seal()
+		require.Equal(t, []*ticket{b}, again.batch.tickets)
+		require.Equal(t, uint64(9), again.lead)
+		r.applied(1, f.serial, codeOK, nil) // the old entry, if it came through, is nobody's
+		r.applied(9, again.serial, codeRetry, nil)
+		last, _ := (&loop{r: r}).seal()
+		r.applied(9, last.serial, codeSealed, nil)
+		<-b.batch.done
+		require.True(t, fault.Is(b.batch.err, fault.Sealed))
+	})
+	t.Run("a newer leadership of another", func(t *testing.T) {
+		r := newLeader()
+		a, _, _ := sealOne(r)
+		r.leaderUpdated(8, 2)
+		select {
+		case <-a.batch.done:
+			require.Fail(t, "its outcome is not known yet")
+		default:
+		}
+		r.began(2, 9, 0)
+		<-a.batch.done
+		require.True(t, fault.Is(a.batch.err, fault.NotLeader), "%v", a.batch.err)
+	})
+	t.Run("a snapshot instead of the log", func(t *testing.T) {
+		r := newLeader()
+		a, _, _ := sealOne(r)
+		r.restored()
+		<-a.batch.done
+		require.True(t, fault.Is(a.batch.err, fault.UnknownOutcome), "%v", a.batch.err)
+	})
+	t.Run("an interruption", func(t *testing.T) {
+		r := newLeader()
+		_, _, f := sealOne(r)
+		r.interrupted()
+		require.False(t, r.status().Serving)
+		r.applied(1, f.serial, codeRetry, nil)
+		none, _ := (&loop{r: r}).seal()
+		require.Nil(t, none, "nothing is sealed without a clock")
+		r.began(1, 20, 5)
+		again, _ := (&loop{r: r}).seal()
+		require.Len(t, again.batch.tickets, 2)
+	})
+}
+
+func TestStatusesAreCheapAndComplete(t *testing.T) {
+	c := newCluster(t, 1)
+	for g := ids.Group(1000); g < 1020; g++ {
+		c.launch(g, 0)
+	}
+	require.Len(t, c.nodes[0].Statuses(), 20)
+	_, ok := c.nodes[0].Status(1)
+	require.False(t, ok)
+}
