@@ -99,7 +99,7 @@ type drummer struct {
 
 // open acquires what is needed to speak with the other drummers.
 func (d *drummer) open() (err error) {
-	if err := d.cfg.Validate(); err != nil {
+	if err = d.cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
 	if d.dir, err = hostdir.Open(d.cfg.DataDir); err != nil {
@@ -110,15 +110,15 @@ func (d *drummer) open() (err error) {
 		return fmt.Errorf("connections: %w", err)
 	}
 	d.stop.Push("connections", d.pool.Close)
-	if err := d.openServer(); err != nil {
+	if err = d.openServer(); err != nil {
 		return fmt.Errorf("ports: %w", err)
 	}
 	d.stop.Push("ports", d.server.Close)
-	if err := d.openTransport(); err != nil {
+	if err = d.openTransport(); err != nil {
 		return fmt.Errorf("raft port: %w", err)
 	}
 	d.stop.Push("raft port", d.closeTransport)
-	if err := d.openFormation(); err != nil {
+	if err = d.openFormation(); err != nil {
 		return err
 	}
 	return d.register(d.server.GRPC())

@@ -28,7 +28,7 @@ func Main() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	defer context.AfterFunc(ctx, stop)()
+	context.AfterFunc(ctx, stop)
 	if err := Run(ctx, cfg, log); err != nil {
 		log.Error("drummer stopped", "err", err)
 		return config.ExitFailed

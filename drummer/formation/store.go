@@ -35,8 +35,8 @@ func (s store) load() (members Members, peers map[int]Identity, err error) {
 				return nil
 			}
 			var r drummerpb.FormResponse
-			if err := proto.Unmarshal(v, &r); err != nil {
-				return fmt.Errorf("key %s: %w", k, err)
+			if bad := proto.Unmarshal(v, &r); bad != nil {
+				return fmt.Errorf("key %s: %w", k, bad)
 			}
 			if string(k) == keyMembers {
 				members = membersOf(&r)

@@ -96,7 +96,6 @@ type rig struct {
 	record  *ledger
 	sup     *Supervisor
 	leader  atomic.Value
-	addr    string
 	client  drummerpb.SupervisorClient
 	metrics *prometheus.Registry
 	stop    func() // ends the Supervisor, and waits
@@ -194,7 +193,7 @@ func welcome() *drummerpb.SupervisorMessage {
 }
 
 // metric reads one metric; of a histogram its count.
-func (r *rig) metric(name string, label ...string) float64 {
+func (r *rig) metric(name string, label ...string) int {
 	families, err := r.metrics.Gather()
 	require.NoError(r.t, err)
 	for _, f := range families {
@@ -203,7 +202,7 @@ func (r *rig) metric(name string, label ...string) float64 {
 		}
 		for _, m := range f.GetMetric() {
 			if len(label) == 0 || m.GetLabel()[0].GetValue() == label[0] {
-				return m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+				return int(m.GetGauge().GetValue()+m.GetCounter().GetValue()) + int(m.GetHistogram().GetSampleCount())
 			}
 		}
 	}

@@ -133,7 +133,7 @@ func TestABrokenStreamIsGone(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, st.Send(hello()))
 	r.eventually(func() bool { return r.core.count(is[loop.Connected]) == 1 }, "connected")
-	require.Equal(t, 1.0, r.metric("drummer_streams"))
+	require.Equal(t, 1, r.metric("drummer_streams"))
 	cancel()
 	r.eventually(func() bool { return r.core.count(is[loop.Gone]) == 1 }, "gone")
 	r.eventually(func() bool { return r.metric("drummer_streams") == 0 }, "counted")
@@ -312,7 +312,7 @@ func TestProposalsAreBoundedAndAnswered(t *testing.T) {
 		p, ok := e.(loop.Proposed)
 		return ok && p.Token == 9 && p.Result.GetCode() == fleetpb.Code_CODE_CONFLICT
 	}))
-	for label, want := range map[string]float64{"ok": all - 2, "conflict": 1, "unknown": 1} {
+	for label, want := range map[string]int{"ok": all - 2, "conflict": 1, "unknown": 1} {
 		require.Equal(t, want, r.metric("drummer_proposals_total", label), label)
 	}
 }
@@ -351,6 +351,6 @@ func TestMetrics(t *testing.T) {
 	r.eventually(func() bool { return r.metric("drummer_leader_known") == 1 }, "the leader is known")
 	require.Zero(t, r.metric("drummer_leading"))
 	r.lead(1)
-	require.Equal(t, 1.0, r.metric("drummer_leading"))
+	require.Equal(t, 1, r.metric("drummer_leading"))
 	r.eventually(func() bool { return r.metric("drummer_passes_total") > 0 && r.metric("drummer_pass_seconds") > 0 }, "passes")
 }

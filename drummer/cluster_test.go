@@ -1,0 +1,246 @@
+package drummer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/drumline/drumline/config"
+	"github.com/drumline/drumline/drummer/loop"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testTick = 10 * time.Millisecond
+
+// cluster is drummers in this process, with real Raft on real disks.
+type cluster struct {
+	t         *testing.T
+	dir       string
+	addresses []string
+	masters   []*master
+}
+
+// master is one drummer that may be stopped and started again.
+type master struct {
+	c      *cluster
+	index  int
+	disk   string
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // after done
+	conn   *grpc.ClientConn
+	port   net.Listener // reserved for the first start
+}
+
+// newCluster reserves the API ports; nothing runs yet.
+func newCluster(t *testing.T, size int) *cluster {
+	c := &cluster{t: t, dir: t.TempDir()}
+	for i := range size {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		addr := l.Addr().String()
+		c.addresses = append(c.addresses, addr)
+		conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second}))
+		require.NoError(t, err)
+		c.masters = append(c.masters, &master{c: c, index: i + 1, disk: fmt.Sprintf("drummer-%d", i+1), conn: conn, port: l})
+	}
+	t.Cleanup(func() {
+		for _, m := range c.masters {
+			if m.cancel != nil {
+				m.cancel()
+			}
+		}
+		for _, m := range c.masters {
+			m.stop()
+			require.NoError(t, m.conn.Close())
+			if m.port != nil {
+				require.NoError(t, m.port.Close())
+			}
+		}
+	})
+	return c
+}
+
+func testLog() *slog.Logger {
+	var w io.Writer = io.Discard
+	if os.Getenv("DRUMMER_TEST_LOG") != "" {
+		w = os.Stderr
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (m *master) config() config.Drummer {
+	cfg := config.DefaultDrummer()
+	cfg.Name = fmt.Sprintf("drummer-%d", m.index)
+	cfg.Deployment = "test"
+	cfg.DataDir = filepath.Join(m.c.dir, m.disk)
+	cfg.Index = m.index
+	cfg.Drummers = m.c.addresses
+	cfg.API = config.Listener{Listen: m.c.addresses[m.index-1]}
+	cfg.Raft = config.Listener{Listen: "127.0.0.1:0"} // another port at each start: the others must find it
+	cfg.HTTP = config.Listener{}
+	cfg.Tick = testTick
+	return cfg
+}
+
+func (m *master) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	m.cancel, m.done, m.err = cancel, make(chan struct{}), nil
+	o := Options{Config: m.config(), Log: testLog().With("drummer", m.index), Loop: loop.Options{Heartbeat: 100 * time.Millisecond, Resend: 500 * time.Millisecond}}
+	o.APIListener, m.port = m.port, nil
+	done := m.done
+	go func() { defer close(done); m.err = RunWith(ctx, o) }()
+}
+
+// stop is a SIGTERM; it must end without an error.
+func (m *master) stop() {
+	if m.cancel == nil {
+		return
+	}
+	m.cancel()
+	<-m.done
+	m.cancel = nil
+	require.NoError(m.c.t, m.err)
+}
+
+func (c *cluster) start() {
+	for _, m := range c.masters {
+		m.start()
+	}
+}
+
+func (m *master) drummer() drummerpb.DrummerClient { return drummerpb.NewDrummerClient(m.conn) }
+
+func (m *master) directory() hostpb.DirectoryClient { return hostpb.NewDirectoryClient(m.conn) }
+
+// status asks any drummer that runs; nil while none answers.
+func (c *cluster) status() *drummerpb.StatusResponse {
+	for _, m := range c.masters {
+		if m.cancel == nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
+		st, err := m.drummer().Status(ctx, &drummerpb.StatusRequest{})
+		cancel()
+		if err == nil {
+			return st
+		}
+	}
+	return nil
+}
+
+// leader waits until one leads and returns it.
+func (c *cluster) leader() *master {
+	c.t.Helper()
+	var st *drummerpb.StatusResponse
+	require.Eventually(c.t, func() bool { st = c.status(); return st != nil }, 20*time.Second, 10*time.Millisecond, "a drummer leads")
+	for _, m := range c.masters {
+		if m.config().Name == st.GetLeader() {
+			return m
+		}
+	}
+	require.Fail(c.t, "unknown leader", "%v", st)
+	return nil
+}
+
+// follower returns one that runs and does not lead.
+func (c *cluster) follower() *master {
+	leader := c.leader()
+	for _, m := range c.masters {
+		if m != leader && m.cancel != nil {
+			return m
+		}
+	}
+	require.Fail(c.t, "no follower")
+	return nil
+}
+
+// groups lists all groups, through any drummer.
+func (c *cluster) groups() []*drummerpb.GroupInfo {
+	for _, m := range c.masters {
+		if m.cancel == nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
+		resp, err := m.drummer().ListGroups(ctx, &drummerpb.ListGroupsRequest{})
+		cancel()
+		if err == nil {
+			return resp.GetGroups()
+		}
+	}
+	return nil
+}
+
+// awaitOK waits until so many groups are ok and satisfy the condition.
+func (c *cluster) awaitOK(n int, also func(*drummerpb.GroupInfo) bool) {
+	c.t.Helper()
+	var last []*drummerpb.GroupInfo
+	ok := func() bool {
+		last = c.groups()
+		good := 0
+		for _, g := range last {
+			if g.GetState() == "ok" && (also == nil || also(g)) {
+				good++
+			}
+		}
+		return good == n && len(last) == n
+	}
+	if !eventually(ok, 30*time.Second) {
+		c.t.Fatalf("not %d groups are ok: %v", n, last)
+	}
+}
+
+func eventually(f func() bool, patience time.Duration) bool {
+	end := time.Now().Add(patience)
+	for !f() {
+		if time.Now().After(end) {
+			return false
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return true
+}
+
+func kvSpecs(n int) []*fleetpb.Spec {
+	var specs []*fleetpb.Spec
+	for i := range n {
+		specs = append(specs, &fleetpb.Spec{Name: fmt.Sprintf("kv/demo-%03d", i+1), App: "kv", Replicas: 3})
+	}
+	return specs
+}
+
+// policy is quick: a silent host is dead after half a second.
+func policy() *fleetpb.Policy { return &fleetpb.Policy{SuspectAfterMs: 400, DownAfterMs: 800} }
+
+// settled launches groups on hosts that attend.
+func (c *cluster) settled(w *world, hosts, groups int) []*fakeHost {
+	c.t.Helper()
+	var list []*fakeHost
+	for i := range hosts {
+		h := w.addHost(fmt.Sprintf("h%d", i+1), []string{"east", "west"}[i%2], c.addresses)
+		h.start(c.t)
+		list = append(list, h)
+	}
+	c.leader()
+	resp, err := c.masters[0].drummer().CreateGroups(c.t.Context(), &drummerpb.CreateGroupsRequest{Specs: kvSpecs(groups), Policy: policy()})
+	require.NoError(c.t, err)
+	require.Len(c.t, resp.GetItems(), groups)
+	c.awaitOK(groups, nil)
+	return list
+}

@@ -1,0 +1,262 @@
+package drummer
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/drumline/drumline/drummer/formation"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+)
+
+// placement maps each group to its replicas and their hosts.
+func placement(groups []*drummerpb.GroupInfo) map[string][]string {
+	out := map[string][]string{}
+	for _, g := range groups {
+		for _, r := range g.GetReplicas() {
+			out[g.GetName()] = append(out[g.GetName()], r.GetHost())
+		}
+	}
+	return out
+}
+
+func TestLaunchAndRepair(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	w := newWorld()
+	hosts := c.settled(w, 5, 20)
+
+	perHost := map[string]int{}
+	for name, on := range placement(c.groups()) {
+		require.Len(t, slices.Compact(slices.Sorted(slices.Values(on))), 3, "group %s has one replica on a host", name)
+		for _, h := range on {
+			perHost[h]++
+		}
+	}
+	require.Len(t, perHost, 5)
+	require.LessOrEqual(t, slices.Max(slices.Collect(maps.Values(perHost)))-slices.Min(slices.Collect(maps.Values(perHost))), 1, "%v", perHost)
+
+	dead := hosts[2]
+	dead.kill()
+	c.awaitOK(20, func(g *drummerpb.GroupInfo) bool {
+		return len(g.GetReplicas()) == 3 && !slices.ContainsFunc(g.GetReplicas(), func(r *drummerpb.ReplicaInfo) bool { return r.GetHostId() == dead.id })
+	})
+
+	// It comes back: its old replicas are destroyed, and it takes new ones.
+	dead.start(t)
+	require.True(t, eventually(func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(dead.replicas) == 0 }, 10*time.Second), "stale replicas are removed")
+	events, err := c.follower().drummer().ListEvents(t.Context(), &drummerpb.ListEventsRequest{})
+	require.NoError(t, err)
+	require.NotEmpty(t, events.GetEvents())
+}
+
+func TestAnotherDrummerLeadsAndNothingMoves(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	w := newWorld()
+	c.settled(w, 4, 20)
+	before := placement(c.groups())
+	w.mu.Lock()
+	orders := maps.Clone(w.orders)
+	w.mu.Unlock()
+
+	old := c.leader()
+	term := c.status().GetTerm()
+	began := time.Now()
+	old.stop()
+	next := c.leader()
+	t.Logf("another drummer answers as leader %s after the stop began", time.Since(began))
+	require.NotEqual(t, old.index, next.index)
+	require.Greater(t, c.status().GetTerm(), term)
+
+	// All hosts come to it, and it sees every group whole; then twice down_after passes.
+	c.awaitOK(20, nil)
+	quiet := time.Now().Add(2 * 800 * time.Millisecond)
+	require.True(t, eventually(func() bool { return time.Now().After(quiet) }, 5*time.Second))
+	require.Equal(t, before, placement(c.groups()))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	require.Equal(t, orders, w.orders, "nothing was ordered")
+}
+
+func TestFollowersAnswerForTheLeader(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	w := newWorld()
+	c.settled(w, 3, 3)
+	f := c.follower()
+	ctx := t.Context()
+
+	loc, err := f.directory().Locate(ctx, &hostpb.LocateRequest{Group: &hostpb.GroupRef{Name: "kv/demo-001"}})
+	require.NoError(t, err)
+	require.Len(t, loc.GetLocation().GetMembers(), 3)
+	require.NotEmpty(t, loc.GetLocation().GetLeaderHost())
+	require.NotEmpty(t, loc.GetLocation().GetLeaderApi())
+
+	servers, err := f.directory().Servers(ctx, &hostpb.ServersRequest{})
+	require.NoError(t, err)
+	require.Len(t, servers.GetServers(), 6)
+	leader := c.leader()
+	for _, s := range servers.GetServers() {
+		require.NotEmpty(t, s.GetName())
+		if s.GetKind() == "drummer" {
+			require.Equal(t, s.GetName() == leader.config().Name, s.GetLeader())
+			require.Contains(t, c.addresses, s.GetApi())
+		}
+	}
+
+	hosts, err := f.drummer().ListHosts(ctx, &drummerpb.ListHostsRequest{})
+	require.NoError(t, err)
+	require.Len(t, hosts.GetHosts(), 3)
+	for _, h := range hosts.GetHosts() {
+		require.Equal(t, "up", h.GetState())
+		require.Equal(t, uint32(3), h.GetReplicas())
+	}
+	explained, err := f.drummer().Explain(ctx, &drummerpb.ExplainRequest{Name: "kv/demo-002"})
+	require.NoError(t, err)
+	require.Equal(t, "ok", explained.GetGroup().GetState())
+
+	_, err = f.drummer().DeleteGroup(ctx, &drummerpb.DeleteGroupRequest{Name: "kv/demo-002"})
+	require.NoError(t, err)
+	c.awaitOK(2, nil)
+	require.True(t, eventually(func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.orders["seal"] >= 1 && len(w.hosts["h1"].replicas) == 2
+	}, 10*time.Second), "sealed and destroyed")
+	_, err = f.directory().Locate(ctx, &hostpb.LocateRequest{Group: &hostpb.GroupRef{Name: "kv/demo-002"}})
+	require.Equal(t, codes.NotFound, status.Code(err))
+}
+
+func TestRestartOfAllDrummers(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	_, err := c.leader().drummer().CreateGroups(t.Context(), &drummerpb.CreateGroupsRequest{Specs: kvSpecs(2), Policy: policy()})
+	require.NoError(t, err)
+	for range 2 {
+		for _, m := range c.masters {
+			m.cancel()
+		}
+		for _, m := range c.masters {
+			m.stop()
+		}
+		c.start() // on other Raft ports
+		c.leader()
+		groups := c.groups()
+		require.Len(t, groups, 2)
+		require.Equal(t, "launching", groups[0].GetState())
+		require.Equal(t, int64(800), c.status().GetPolicy().GetDownAfterMs())
+	}
+	c.masters[0].stop()
+	c.leader()
+	require.Len(t, c.groups(), 2, "two of three go on")
+}
+
+func TestALostDiskIsRefusedAndTheOthersGoOn(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	c.leader()
+	m := c.masters[1]
+	m.stop()
+	m.disk = "an empty one"
+	m.start()
+	<-m.done
+	var lost *formation.LostError
+	require.ErrorAs(t, m.err, &lost)
+	require.Equal(t, 2, lost.Index)
+	m.cancel = nil
+
+	// Only the Raft data is gone: refused too, because it would vote anew.
+	m.disk = "drummer-2"
+	require.NoError(t, os.RemoveAll(filepath.Join(c.dir, m.disk, "raft")))
+	m.start()
+	<-m.done
+	require.ErrorContains(t, m.err, "can't vote anew")
+	m.cancel = nil
+	c.leader()
+}
+
+func TestAFollowerCatchesUpAfterAStop(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	f := c.follower()
+	f.stop()
+	_, err := c.leader().drummer().CreateGroups(t.Context(), &drummerpb.CreateGroupsRequest{Specs: kvSpecs(3)})
+	require.NoError(t, err)
+	f.start()
+	require.True(t, eventually(func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		resp, err := f.drummer().ListGroups(ctx, &drummerpb.ListGroupsRequest{})
+		return err == nil && len(resp.GetGroups()) == 3
+	}, 10*time.Second))
+}
+
+func TestOneDrummerAlone(t *testing.T) {
+	c := newCluster(t, 1)
+	c.start()
+	w := newWorld()
+	c.settled(w, 3, 2)
+	c.masters[0].stop()
+	c.masters[0].start()
+	c.awaitOK(2, nil)
+}
+
+func TestAStopWhileTheOthersAreMissing(t *testing.T) {
+	c := newCluster(t, 3)
+	m := c.masters[0]
+	m.start()
+	require.True(t, eventually(func() bool {
+		_, err := m.drummer().Status(t.Context(), &drummerpb.StatusRequest{})
+		return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "is starting")
+	}, 5*time.Second), "calls are refused with a sentence")
+	st, err := drummerpb.NewSupervisorClient(m.conn).Attend(t.Context())
+	require.NoError(t, err)
+	_, err = st.Recv()
+	require.Equal(t, codes.Unavailable, status.Code(err))
+	m.stop()
+}
+
+func TestBadConfigurationIsRefused(t *testing.T) {
+	c := newCluster(t, 1)
+	cfg := c.masters[0].config()
+	cfg.Index = 2
+	err := Run(t.Context(), cfg, testLog())
+	require.ErrorContains(t, err, "index")
+}
+
+// Every RPC is hit with what no client of ours sends, at a follower, with Raft
+// below; the record must not change, and all drummers go on.
+func TestBadInputChangesNothing(t *testing.T) {
+	c := newCluster(t, 3)
+	c.start()
+	f := c.follower()
+	before := c.status().GetRevision()
+	ctx := t.Context()
+	for _, spec := range []*fleetpb.Spec{{}, {Name: "x"}, {Name: "kv/a", App: "other", Replicas: 3}, {Name: "kv/a", Replicas: 0}, {Name: "kv/\x00", Replicas: 3}} {
+		resp, err := f.drummer().CreateGroups(ctx, &drummerpb.CreateGroupsRequest{Specs: []*fleetpb.Spec{spec}})
+		require.NoError(t, err)
+		require.Equal(t, fleetpb.Code_CODE_INVALID, resp.GetItems()[0].GetCode())
+	}
+	_, err := f.drummer().CreateGroups(ctx, &drummerpb.CreateGroupsRequest{})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+	_, err = f.drummer().DeleteGroup(ctx, &drummerpb.DeleteGroupRequest{Name: "kv/none"})
+	require.Equal(t, codes.NotFound, status.Code(err))
+	form := drummerpb.NewFormationClient(f.conn)
+	_, err = form.Form(ctx, &drummerpb.FormRequest{})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+	_, err = form.Form(ctx, &drummerpb.FormRequest{Deployment: "test", Index: 99, HostId: "x", Raft: "y"})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+	require.Equal(t, before, c.status().GetRevision())
+}
