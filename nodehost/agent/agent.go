@@ -134,13 +134,13 @@ func (a *Agent) judge(addr string, e end) error {
 	}
 	a.stats.Failures++
 	if !e.refused {
-		a.o.Log.Debug("drummer does not answer", "drummer", addr, "error", e.err)
+		a.o.Log.Debug("drummer does not answer", "drummer", addr, "err", e.err)
 		return nil
 	}
 	now := time.Now()
 	if now.Sub(a.refusedLast) > a.o.Patience {
 		a.refusedFirst = now
-		a.o.Log.Warn("drummer refuses this host", "drummer", addr, "error", e.err, "patience", a.o.Patience)
+		a.o.Log.Warn("drummer refuses this host", "drummer", addr, "err", e.err, "patience", a.o.Patience)
 	}
 	a.refusedLast = now
 	if now.Sub(a.refusedFirst) < a.o.Patience {

@@ -142,7 +142,7 @@ func (a *Agent) attend(ctx context.Context, addr string) end {
 
 func (a *Agent) forget(addr string) {
 	if err := a.o.Pool.Forget(addr); err != nil {
-		a.o.Log.Debug("connection does not close", "drummer", addr, "error", err)
+		a.o.Log.Debug("connection does not close", "drummer", addr, "err", err)
 	}
 }
 
@@ -264,7 +264,7 @@ func (s *session) learn(m *drummerpb.Addresses) {
 		}
 	}
 	if err != nil {
-		s.a.o.Log.Warn("addresses are not kept", "error", err)
+		s.a.o.Log.Warn("addresses are not kept", "err", err)
 	}
 }
 

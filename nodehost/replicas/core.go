@@ -303,7 +303,7 @@ func (c *Core) Look(k Key) (Local, bool) {
 	if !ok {
 		return Local{}, false
 	}
-	return Local{Record: r.Record, State: r.state(), Detail: r.detail}, true
+	return Local{Record: r.Record, State: r.state(), Detail: r.detail, KeptDown: r.keptDown()}, true
 }
 
 // Local is a replica of the manifest and how it is.
@@ -312,6 +312,12 @@ type Local struct {
 	State  drummerpb.ReplicaState
 	// Detail says why it is down; for people.
 	Detail string
+	// KeptDown: it is not started, because its start killed the process.
+	KeptDown bool
+}
+
+func (r *replica) keptDown() bool {
+	return r.Crashes >= maxCrashes && !r.started && !r.busy && r.Life != Destroying
 }
 
 func (r *replica) state() drummerpb.ReplicaState {
@@ -320,7 +326,7 @@ func (r *replica) state() drummerpb.ReplicaState {
 		return drummerpb.ReplicaState_REPLICA_STATE_REMOVING
 	case r.up:
 		return drummerpb.ReplicaState_REPLICA_STATE_OK
-	case r.fell || r.retryAt != 0 || r.Crashes >= maxCrashes:
+	case r.fell || r.retryAt != 0 || r.keptDown():
 		return drummerpb.ReplicaState_REPLICA_STATE_DOWN
 	default:
 		return drummerpb.ReplicaState_REPLICA_STATE_STARTING

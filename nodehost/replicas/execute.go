@@ -22,7 +22,7 @@ func (k *Keeper) start(ctx context.Context, r Record) {
 	begun := time.Now()
 	err := k.o.Raft.Start(ctx, replica)
 	if err != nil {
-		k.o.Log.Warn("replica does not start", "group", r.Name, "replica", r.Key(), "error", err)
+		k.o.Log.Warn("replica does not start", "group", r.Name, "replica", r.Key(), "err", err)
 	} else {
 		k.o.Log.Debug("replica started", "group", r.Name, "replica", r.Key(), "took", time.Since(begun))
 	}
@@ -37,7 +37,7 @@ func (k *Keeper) destroy(ctx context.Context, key Key) {
 	defer cancel()
 	err := k.o.Raft.Destroy(ctx, key.Group, key.Replica)
 	if err != nil {
-		k.o.Log.Warn("replica is not destroyed", "replica", key, "error", err)
+		k.o.Log.Warn("replica is not destroyed", "replica", key, "err", err)
 	} else {
 		k.o.Log.Info("replica destroyed", "replica", key)
 	}

@@ -1,0 +1,301 @@
+// Package nodehost is the host: a process that runs replicas of groups and answers
+// for every group of the cluster.
+//
+// It wires the rooms below it. replicas knows what lives here and keeps the
+// manifest; agent is the line to Drummer; duty does what only leaders do; route
+// finds and forwards; api is the services. DESIGN.md says how they play together.
+//
+// Users build a host with apps of their own from two lines:
+//
+//	func main() { os.Exit(nodehost.Main(myapp.App())) }
+package nodehost
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drumline/drumline/config"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/hostdir"
+	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/nodehost/agent"
+	"github.com/drumline/drumline/nodehost/api"
+	"github.com/drumline/drumline/nodehost/duty"
+	"github.com/drumline/drumline/nodehost/replicas"
+	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// Bounds of a graceful stop, and the grain of the wait before the boot.
+const (
+	goodbyePatience = time.Second
+	handOffPatience = 5 * time.Second
+	identityCheck   = 100 * time.Millisecond
+)
+
+// Options of a host beyond its configuration; tests use them.
+type Options struct {
+	Config config.NodeHost
+	Apps   *statemachines.Registry
+	Log    *slog.Logger
+	// APIListener and HTTPListener are ports that are bound already; may be nil.
+	APIListener, HTTPListener net.Listener
+	// Agent tunes the line to Drummer; only its times are taken.
+	Agent agent.Options
+	// Hook decides about what goes over the Raft transport; may be nil.
+	Hook transport.Hook
+}
+
+// Run runs a host until ctx ends, and stops it gracefully: readiness goes first,
+// then Drummer is told, running calls finish, leaderships are handed off, and the
+// data directory is closed last. An error means that the host could not start or
+// go on: a refusal of its identity is a *agent.Refusal.
+func Run(ctx context.Context, cfg config.NodeHost, apps *statemachines.Registry, log *slog.Logger) error {
+	return RunWith(ctx, Options{Config: cfg, Apps: apps, Log: log})
+}
+
+// RunWith is Run with options.
+func RunWith(ctx context.Context, o Options) error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &host{o: o, cfg: o.Config, log: o.Log, registry: prometheus.NewRegistry()}
+	err := h.open()
+	if err == nil {
+		err = h.run(ctx)
+	}
+	return errors.Join(err, h.stop.Drain())
+}
+
+// host is one running nodehost.
+type host struct {
+	o        Options
+	cfg      config.NodeHost
+	log      *slog.Logger
+	registry *prometheus.Registry
+	events   eventCounts
+	stop     serve.Stack
+
+	dir       *hostdir.Dir
+	pool      *serve.Pool
+	server    *serve.Server
+	transport *transport.Transport
+	raft      *raft.Host
+	keeper    *replicas.Keeper
+	agent     *agent.Agent
+	roster    *duty.Roster
+	router    *route.Router
+
+	stopping atomic.Bool
+}
+
+// open acquires everything; nothing runs yet, and no replica is started.
+func (h *host) open() (err error) {
+	if err := h.cfg.Validate(); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	if h.dir, err = hostdir.Open(h.cfg.DataDir); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	h.stop.Push("data directory", h.dir.Close)
+	if h.pool, err = serve.NewPool(h.cfg.TLS); err != nil {
+		return fmt.Errorf("connections: %w", err)
+	}
+	h.stop.Push("connections", h.pool.Close)
+	if err := h.openServer(); err != nil {
+		return fmt.Errorf("ports: %w", err)
+	}
+	h.stop.Push("ports", h.server.Close)
+	if err := h.openRaft(); err != nil {
+		return err
+	}
+	h.stop.Push("raft", h.raft.Close)
+	return h.openRooms()
+}
+
+func (h *host) openServer() (err error) {
+	h.server, err = serve.NewServer(serve.Options{
+		Kind: "nodehost", Name: h.cfg.Name, API: h.cfg.API, HTTP: h.cfg.HTTP,
+		APIListener: h.o.APIListener, HTTPListener: h.o.HTTPListener,
+		TLS: h.cfg.TLS, Log: h.log, Metrics: h.registry, Ready: h.ready, OnStop: h.bow,
+	})
+	return err
+}
+
+func (h *host) openRaft() error {
+	server, client, err := raftTLS(h.cfg.TLS)
+	if err != nil {
+		return err
+	}
+	h.transport, err = transport.New(transport.Options{
+		Host: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Deployment: h.cfg.Deployment,
+		Listen: h.cfg.Raft.Listen, Advertise: h.cfg.Raft.Advertise,
+		ServerTLS: server, ClientTLS: client, Book: h.dir.Book(), Hook: h.o.Hook, Log: h.log,
+	})
+	if err != nil {
+		return fmt.Errorf("raft port: %w", err)
+	}
+	h.raft, err = raft.Open(raft.Options{
+		Host: h.dir.Host(), Deployment: h.cfg.Deployment, Dir: h.dir.RaftDir(), WALDir: h.cfg.WALDir,
+		Transport: h.transport, Apps: h.o.Apps, Tick: h.cfg.Tick, ElectionTicks: h.cfg.ElectionTicks,
+		HeartbeatTicks: h.cfg.HeartbeatTicks, SnapshotEntries: h.cfg.SnapshotEntries,
+		Events: h.observe, Log: h.log,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("open raft: %w", err), h.transport.Close())
+	}
+	return nil
+}
+
+func raftTLS(t config.TLS) (server, client *tls.Config, err error) {
+	if server, err = t.Server(); err != nil {
+		return nil, nil, fmt.Errorf("tls: %w", err)
+	}
+	if client, err = t.Client(); err != nil {
+		return nil, nil, fmt.Errorf("tls: %w", err)
+	}
+	return server, client, nil
+}
+
+// openRooms makes the rooms of this package. None of them runs yet, so raft, which
+// has no replica, tells them of nothing either.
+func (h *host) openRooms() (err error) {
+	h.keeper, err = replicas.Open(replicas.Options{
+		Self: replicas.Self{Host: h.dir.Host(), BootEpoch: h.dir.BootEpoch()},
+		DB:   h.dir.DB(), Raft: h.raft, Apps: h.o.Apps, Log: h.log,
+		Changed: func(k replicas.Key, gone bool) { h.agent.Changed(k, gone) },
+	})
+	if err != nil {
+		return fmt.Errorf("replicas: %w", err)
+	}
+	if h.agent, err = agent.New(h.agentOptions()); err != nil {
+		return fmt.Errorf("line to drummer: %w", err)
+	}
+	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log}, duty.Membership(h.raft.Membership, h.tellMembership))
+	h.router = route.New(route.Options{
+		Self: h.dir.Host(), Raft: h.raft, Local: h.keeper, Locator: h.agent, Pool: h.pool,
+		DB: h.dir.DB(), API: h.agent.API, Log: h.log,
+	})
+	h.stop.Push("directory of groups", h.router.Close)
+	api.Register(h.server.GRPC(), api.Options{Router: h.router})
+	h.server.Handle("GET /debug/status", statusHandler{h})
+	if err := h.registry.Register(collector{h}); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return nil
+}
+
+func (h *host) tellMembership(s raft.Status, m raft.Membership) {
+	h.keeper.SetMembership(replicas.Key{Group: s.Group, Replica: s.Replica}, m)
+}
+
+// observe hands raft's events to whom they concern.
+func (h *host) observe(e raft.Event) {
+	h.events.count(e.Kind)
+	h.keeper.Observe(e)
+	h.roster.Observe(e)
+}
+
+// ready says why the host cannot serve, or nil.
+func (h *host) ready() error {
+	if h.stopping.Load() {
+		return fault.New(fault.Unavailable, "the host is stopping")
+	}
+	select {
+	case <-h.keeper.Booted():
+		return nil
+	default:
+		return fault.New(fault.Unavailable, "the host has not started its replicas yet")
+	}
+}
+
+// bow is the first part of a graceful stop; the server runs it while calls are
+// still answered.
+func (h *host) bow(ctx context.Context) {
+	h.stopping.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, goodbyePatience)
+	defer cancel()
+	if err := h.agent.Goodbye(ctx); err != nil {
+		h.log.Warn("drummer was not told of the stop", "err", err)
+	}
+}
+
+// run serves until ctx ends or a part fails. The rooms outlive the server: calls
+// that are still being answered need them.
+func (h *host) run(ctx context.Context) error {
+	rooms, stopRooms := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRooms()
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	var g errgroup.Group
+	part := func(f func(context.Context) error) {
+		g.Go(func() error {
+			err := f(rooms)
+			if err != nil {
+				stopServing()
+			}
+			return err
+		})
+	}
+	part(h.keeper.Run)
+	part(h.agent.Run)
+	part(func(ctx context.Context) error { h.roster.Run(ctx); return nil })
+	part(h.boot)
+	h.log.Info("nodehost runs", "name", h.cfg.Name, "nodehost", h.dir.Host(), "boot_epoch", h.dir.BootEpoch(),
+		"api", h.server.APIAddr(), "raft", h.transport.Addr(), "http", h.server.HTTPAddr(), "replicas", len(h.keeper.Keys()))
+	err := h.server.Serve(serving)
+	h.handOff(rooms)
+	stopRooms()
+	return errors.Join(err, g.Wait())
+}
+
+// handOff gives leaderships away, as far as there is somebody to take them.
+func (h *host) handOff(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, handOffPatience)
+	defer cancel()
+	if err := h.raft.HandOff(ctx); err != nil {
+		h.log.Warn("some leaderships were not handed off", "err", err)
+	}
+}
+
+// boot starts the replicas as soon as a drummer has said that this host is still
+// who it was, or alone when none answers within the grace. While one refuses the
+// host, nothing starts: the agent ends the process if it stays so.
+func (h *host) boot(ctx context.Context) error {
+	grace := time.NewTimer(h.cfg.BootGrace)
+	defer grace.Stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-h.agent.Welcomed():
+		h.keeper.Boot()
+		return nil
+	case <-grace.C:
+	}
+	check := time.NewTicker(identityCheck)
+	defer check.Stop()
+	for h.agent.Refused() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.agent.Welcomed():
+		case <-check.C:
+			continue
+		}
+		break
+	}
+	h.log.Info("starting replicas", "grace", h.cfg.BootGrace, "replicas", len(h.keeper.Keys()))
+	h.keeper.Boot()
+	return nil
+}

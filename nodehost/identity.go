@@ -1,0 +1,35 @@
+package nodehost
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/drumline/drumline/config"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/nodehost/agent"
+)
+
+// self is what the host says of itself.
+func (h *host) self() *fleetpb.Host {
+	s := &fleetpb.Host{
+		Id: string(h.dir.Host()), Name: h.cfg.Name, Region: h.cfg.Region, Zone: h.cfg.Zone,
+		Api: h.server.APIAddr(), Raft: h.transport.Addr(), BootEpoch: h.dir.BootEpoch(),
+	}
+	for _, k := range slices.Sorted(maps.Keys(h.cfg.Labels)) {
+		s.Labels = append(s.Labels, k+"="+h.cfg.Labels[k])
+	}
+	for _, name := range h.o.Apps.Names() {
+		if a, err := h.o.Apps.App(name); err == nil {
+			s.Apps = append(s.Apps, &fleetpb.App{Name: a.Name, Version: a.Version})
+		}
+	}
+	return s
+}
+
+func (h *host) agentOptions() agent.Options {
+	o := h.o.Agent // its times
+	o.Self, o.Deployment, o.Version = h.self(), h.cfg.Deployment, config.Version()
+	o.Drummers, o.Pool, o.Log = h.cfg.Drummers, h.pool, h.log
+	o.Replicas, o.Book, o.DB = h.keeper, h.dir.Book(), h.dir.DB()
+	return o
+}

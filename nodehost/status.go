@@ -1,0 +1,82 @@
+package nodehost
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas"
+)
+
+// statusHandler answers GET /debug/status: what lives here and how it is, for
+// people who look for a fault. Its fields may change.
+type statusHandler struct{ h *host }
+
+// hostStatus is the whole answer.
+type hostStatus struct {
+	Name      string          `json:"name"`
+	ID        ids.Host        `json:"id"`
+	BootEpoch uint64          `json:"boot_epoch"`
+	Booted    bool            `json:"booted"`
+	API       string          `json:"api"`
+	Raft      string          `json:"raft"`
+	Drummer   string          `json:"drummer"`
+	Replicas  []replicaStatus `json:"replicas"`
+}
+
+// replicaStatus is one replica.
+type replicaStatus struct {
+	Group    ids.Group   `json:"group"`
+	Replica  ids.Replica `json:"replica"`
+	Name     string      `json:"name"`
+	State    string      `json:"state"`
+	Detail   string      `json:"detail,omitempty"`
+	Observer bool        `json:"observer"`
+	Leader   ids.Replica `json:"leader"`
+	Term     uint64      `json:"term"`
+	Serving  bool        `json:"serving"`
+	Applied  uint64      `json:"applied"`
+	Opened   bool        `json:"opened"`
+	Sealed   bool        `json:"sealed"`
+}
+
+// ServeHTTP writes the status as JSON.
+func (s statusHandler) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(s.h.status()) // the client may have left
+}
+
+func (h *host) status() hostStatus {
+	out := hostStatus{
+		Name: h.cfg.Name, ID: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Booted: h.booted(),
+		API: h.server.APIAddr(), Raft: h.transport.Addr(), Drummer: h.agent.Stats().Drummer,
+		Replicas: []replicaStatus{},
+	}
+	for _, l := range h.keeper.Locals() {
+		out.Replicas = append(out.Replicas, h.replicaStatus(l))
+	}
+	return out
+}
+
+func (h *host) replicaStatus(l replicas.Local) replicaStatus {
+	r := replicaStatus{
+		Group: l.Record.Group, Replica: l.Record.Replica, Name: l.Record.Name,
+		State: stateWord(l), Detail: l.Detail, Observer: l.Record.Join,
+	}
+	if s, ok := h.raft.Status(l.Record.Group); ok && s.Replica == l.Record.Replica {
+		r.Observer, r.Leader, r.Term, r.Serving = s.Observer, s.Leader, s.Term, s.Serving
+		r.Applied, r.Opened, r.Sealed = s.Applied, s.Opened, s.Sealed
+	}
+	return r
+}
+
+func (h *host) booted() bool {
+	select {
+	case <-h.keeper.Booted():
+		return true
+	default:
+		return false
+	}
+}
