@@ -3,7 +3,6 @@ package raft
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -66,7 +65,7 @@ type node struct {
 }
 
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	book    *book
 	version uint32
 	nodes   []*node
@@ -74,7 +73,7 @@ type cluster struct {
 }
 
 // newCluster starts n hosts in memory.
-func newCluster(t *testing.T, n int, tweak ...func(*Options)) *cluster {
+func newCluster(t testing.TB, n int, tweak ...func(*Options)) *cluster {
 	t.Helper()
 	c := &cluster{t: t, book: &book{addrs: make(map[ids.Host]string)}, version: 2}
 	if len(tweak) > 0 {
@@ -149,11 +148,10 @@ func (n *node) saw(k EventKind, g ids.Group) bool {
 }
 
 func testLog() *slog.Logger {
-	var w io.Writer = io.Discard
-	if os.Getenv("RAFT_TEST_LOG") != "" {
-		w = os.Stderr
+	if os.Getenv("RAFT_TEST_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func (c *cluster) ctx() context.Context {

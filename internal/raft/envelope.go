@@ -15,7 +15,8 @@ import (
 //	1       1        kind
 //	2       uvarint  term    of the Raft leadership that proposes it
 //	.       uvarint  lead    log index of the Lead entry that began that leadership; 0 in a Lead
-//	.       uvarint  serial  the proposer's own number of this entry, from 1; 0 in a Lead and in a SessionCommand
+//	.       uvarint  serial  number of this entry in the leadership, growing but with gaps; 0 in a Lead and in a
+//	                         SessionCommand. One that does not grow is refused (codeRetry)
 //	.       uvarint  stamp   lease clock in nanoseconds when the entry was sealed; 0 in a Lead
 //	.       ...      body, by kind
 //

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,21 +53,35 @@ func (c *cluster) indexOf(n *node) int {
 }
 
 // requireSameSnapshots compares the snapshot bytes of all replicas of a group, once
-// each has applied all.
+// each has applied all. An election in between adds a Lead entry, so that it looks
+// until all stand at the same index.
 func (c *cluster) requireSameSnapshots(g ids.Group) {
 	c.t.Helper()
-	var want []byte
-	for _, n := range c.nodes {
-		r, err := n.replica(g)
-		if err != nil {
-			continue
+	var all map[ids.Host][]byte
+	require.Eventually(c.t, func() bool {
+		all = make(map[ids.Host][]byte)
+		at := make(map[uint64]bool)
+		for _, n := range c.nodes {
+			r, err := n.replica(g)
+			if err != nil {
+				continue
+			}
+			n.catchUp(g)
+			f, err := r.machine.PrepareSnapshot()
+			require.NoError(c.t, err)
+			var b bytes.Buffer
+			require.NoError(c.t, r.machine.SaveSnapshot(f, &b, nil, nil))
+			all[n.id] = b.Bytes()
+			at[f.(*frozen).life.applied] = true
 		}
-		n.catchUp(g)
-		got := snapshotBytes(c.t, r.machine)
+		return len(at) == 1
+	}, testTimeout, testTick)
+	var want []byte
+	for host, got := range all {
 		if want == nil {
 			want = got
 		}
-		require.Equal(c.t, want, got, "snapshot of %s", n.id)
+		require.Equal(c.t, want, got, "snapshot of %s", host)
 	}
 }
 
@@ -218,9 +233,9 @@ func TestLeaseClockIsNeverAhead(t *testing.T) {
 	for i := range samples {
 		for j := i + 1; j < len(samples); j++ {
 			// i's time was taken after it was sent, j's before it was answered.
-			real := samples[j].answered.Sub(samples[i].sent)
+			elapsed := samples[j].answered.Sub(samples[i].sent)
 			moved := time.Duration(samples[j].machine - samples[i].machine)
-			require.LessOrEqual(t, moved, real, "samples %d and %d", i, j)
+			require.LessOrEqual(t, moved, elapsed, "samples %d and %d", i, j)
 			require.GreaterOrEqual(t, moved, time.Duration(0), "samples %d and %d", i, j)
 		}
 	}

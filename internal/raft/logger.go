@@ -14,8 +14,6 @@ import (
 
 // dragonboatLog is where dragonboat's loggers write. They are the process's, so
 // the first host's logger serves all of them.
-//
-//nolint:gochecknoglobals // dragonboat's logger factory is process-wide and set once
 var dragonboatLog struct {
 	once sync.Once
 	to   atomic.Pointer[slog.Logger]
@@ -65,6 +63,7 @@ func (l *packageLogger) Panicf(format string, args ...any) {
 
 func (l *packageLogger) print(level slog.Level, format string, args []any) {
 	if l.log.Enabled(context.Background(), level) {
+		//nolint:sloglint // dragonboat's messages are formatted text
 		l.log.Log(context.Background(), level, fmt.Sprintf(format, args...))
 	}
 }

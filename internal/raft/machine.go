@@ -56,6 +56,9 @@ type life struct {
 	term uint64
 	lead uint64
 	led  bool
+	// serial is that of the leadership's last entry. A network that delivers twice
+	// what a deposed leader hands to the next one must not apply it twice.
+	serial uint64
 	// clock is the lease clock.
 	clock  int64
 	opened bool
@@ -184,9 +187,10 @@ func (m *machine) obey(e *entry) (code, []statemachines.Result) {
 	case kindSessionCommand:
 		return m.session(e)
 	}
-	if !m.current(e) {
+	if !m.current(e) || e.serial <= m.life.serial {
 		return codeRetry, nil
 	}
+	m.life.serial = e.serial
 	m.life.clock = max(m.life.clock, e.stamp)
 	switch e.kind {
 	case kindCommands:
@@ -216,7 +220,7 @@ func (m *machine) lead(e *entry) code {
 	if e.term < m.life.term {
 		return codeRetry
 	}
-	m.life.term, m.life.lead, m.life.led = e.term, m.life.applied, true
+	m.life.term, m.life.lead, m.life.led, m.life.serial = e.term, m.life.applied, true, 0
 	return codeOK
 }
 

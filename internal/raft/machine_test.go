@@ -90,11 +90,13 @@ func (r *recorder) texts() []string {
 
 func TestNothingIsObeyedBeforeOpenNorAfterSeal(t *testing.T) {
 	r := newTestMachine()
-	seal := (&entry{kind: kindSeal, term: 1, lead: 1, serial: 5}).encode()
+	seal := func(serial uint64) []byte {
+		return (&entry{kind: kindSeal, term: 1, lead: 1, serial: serial}).encode()
+	}
 	got := applyAll(r.machine, lead(1),
 		commands(1, 1, 1, "early"), session(1, 1, 0, "early too"),
 		open(1, 1, 2), open(1, 1, 3), commands(1, 1, 4, "a", "b"),
-		seal, seal, commands(1, 1, 6, "late"), session(1, 1, 0, "late too"), open(1, 1, 7))
+		seal(5), seal(6), commands(1, 1, 7, "late"), session(1, 1, 0, "late too"), open(1, 1, 8))
 	require.Equal(t, []code{
 		codeOK, codeNotOpen, codeNotOpen, codeOK, codeOK, codeOK,
 		codeOK, codeOK, codeSealed, codeSealed, codeSealed,
@@ -155,6 +157,16 @@ func TestSessionCommandOfAnotherLeadership(t *testing.T) {
 	require.Equal(t, int64(100), r.state.(*ledger).lines[1].time)
 }
 
+// The same entry twice, or out of order, as a careless network may deliver what a
+// deposed leader hands on, is applied once at most.
+func TestSerialsOnlyGrow(t *testing.T) {
+	r := newTestMachine()
+	got := applyAll(r.machine, lead(1), open(1, 1, 1), commands(1, 1, 3, "c"), commands(1, 1, 3, "c"), commands(1, 1, 2, "b"),
+		session(1, 1, 0, "s"), commands(1, 1, 4, "d"), lead(1), commands(1, 8, 5, "e"))
+	require.Equal(t, []code{codeOK, codeOK, codeOK, codeRetry, codeRetry, codeOK, codeOK, codeOK, codeOK}, got)
+	require.Equal(t, []string{"c", "s", "d", "e"}, r.texts())
+}
+
 func TestBadEntriesChangeNothing(t *testing.T) {
 	r := newTestMachine()
 	applyAll(r.machine, lead(1), open(1, 1, 1), commands(1, 1, 2, "a"))
@@ -186,8 +198,10 @@ func TestLoadThenOpenTellsTheMachineThatItLivesAgain(t *testing.T) {
 	_, err := old.state.Snapshot().WriteTo(&state)
 	require.NoError(t, err)
 	sum := crc32.Checksum(state.Bytes(), castagnoli())
+	var serial uint64
 	load := func(offset int, last bool, data []byte, crc uint32) []byte {
-		return (&entry{kind: kindLoad, term: 1, lead: 1, serial: 1, load: loadChunk{offset: uint64(offset), last: last, crc: crc, data: data}}).encode()
+		serial++
+		return (&entry{kind: kindLoad, term: 1, lead: 1, serial: serial, load: loadChunk{offset: uint64(offset), last: last, crc: crc, data: data}}).encode()
 	}
 	b := state.Bytes()
 	r := newTestMachine()
@@ -196,8 +210,8 @@ func TestLoadThenOpenTellsTheMachineThatItLivesAgain(t *testing.T) {
 		load(0, true, b[:5], sum), // cut: the checksum says so
 		load(0, true, []byte("xx"), crc32.Checksum([]byte("xx"), castagnoli())), // no snapshot
 		load(0, false, b[:3], 0), load(3, true, b[3:], sum),
-		(&entry{kind: kindOpen, term: 1, lead: 1, serial: 2, version: 1, generation: 42}).encode(),
-		load(0, true, b, sum))
+		(&entry{kind: kindOpen, term: 1, lead: 1, serial: 7, version: 1, generation: 42}).encode(),
+		(&entry{kind: kindLoad, term: 1, lead: 1, serial: 8, load: loadChunk{last: true, crc: sum, data: b}}).encode())
 	require.Equal(t, []code{codeOK, codeOK, codeRefused, codeRefused, codeRefused, codeOK, codeOK, codeOK, codeRefused}, got)
 	require.Equal(t, []string{"a", "b"}, r.texts())
 	require.Equal(t, uint64(42), r.state.(*ledger).recovered)

@@ -109,8 +109,10 @@ func (r *replica) broadcast() {
 	r.changed = make(chan struct{})
 }
 
-// leading and serving; mu is held.
+// leading tells whether this replica is the Raft leader; mu is held.
 func (r *replica) leading() bool { return r.leader == r.spec.ID && !r.stopped }
+
+// serving tells whether it leads and its lease clock runs; mu is held.
 func (r *replica) serving() bool {
 	return r.leading() && r.reign.on && r.reign.term == r.term
 }

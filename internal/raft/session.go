@@ -29,7 +29,7 @@ func (h *Host) OpenSession(ctx context.Context, g ids.Group) (Session, error) {
 	defer cancel()
 	for {
 		// A fresh client number each time: an earlier one may be registered.
-		cs := &client.Session{ClusterID: uint64(g), ClientID: 1 + rand.Uint64N(math.MaxUint64-1), SeriesID: client.SeriesIDForRegister} //nolint:gosec // no secret
+		cs := &client.Session{ClusterID: uint64(g), ClientID: 1 + rand.Uint64N(math.MaxUint64-1), SeriesID: client.SeriesIDForRegister}
 		_, err := r.sessionCall(ctx, sessionCall{register: cs})
 		switch {
 		case err == nil:
@@ -119,11 +119,11 @@ func (r *replica) sessionCall(ctx context.Context, c sessionCall) (statemachines
 		return statemachines.Result{}, r.busy()
 	}
 	for {
-		reign, err := r.awaitReign(ctx)
+		now, err := r.awaitReign(ctx)
 		if err != nil {
 			return statemachines.Result{}, err
 		}
-		rs, err := r.proposeSession(ctx, c, reign)
+		rs, err := r.proposeSession(ctx, c, now)
 		var refused bool
 		if err == nil {
 			res, err := r.sessionVerdict(ctx, rs)
@@ -145,7 +145,7 @@ func (r *replica) sessionCall(ctx context.Context, c sessionCall) (statemachines
 func (r *replica) awaitReign(ctx context.Context) (reign, error) {
 	for {
 		r.mu.Lock()
-		reign, serving, changed := r.reign, r.serving(), r.changed
+		now, serving, changed := r.reign, r.serving(), r.changed
 		var err error
 		switch {
 		case !r.leading():
@@ -155,24 +155,24 @@ func (r *replica) awaitReign(ctx context.Context) (reign, error) {
 		}
 		r.mu.Unlock()
 		if err != nil || serving {
-			return reign, err
+			return now, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return reign, fault.Wrap(ctx.Err(), fault.Deadline, "group %s has no serving leader yet; the command was not applied", r.spec.Name).InGroup(r.spec.Name)
+			return now, fault.Wrap(ctx.Err(), fault.Deadline, "group %s has no serving leader yet; the command was not applied", r.spec.Name).InGroup(r.spec.Name)
 		}
 	}
 }
 
-func (r *replica) proposeSession(ctx context.Context, c sessionCall, reign reign) (*dragonboat.RequestState, error) {
+func (r *replica) proposeSession(ctx context.Context, c sessionCall, now reign) (*dragonboat.RequestState, error) {
 	timeout := r.host.ticksLeft(ctx)
 	if c.register != nil {
 		return r.host.nh.ProposeSession(c.register, timeout)
 	}
 	e := entry{
-		kind: kindSessionCommand, term: reign.term, lead: reign.lead,
-		stamp: reign.clock.now(), commands: [][]byte{c.cmd},
+		kind: kindSessionCommand, term: now.term, lead: now.lead,
+		stamp: now.clock.now(), commands: [][]byte{c.cmd},
 	}
 	return r.host.nh.Propose(c.command, e.encode(), timeout)
 }
@@ -205,8 +205,8 @@ func (r *replica) sessionResult(c sessionCall, res *dragonboat.RequestResult, er
 	if len(out.Data) == 0 {
 		return statemachines.Result{}, r.codeFault(codeBad)
 	}
-	if code := code(out.Data[0]); code != codeOK {
-		return statemachines.Result{}, r.codeFault(code)
+	if said := code(out.Data[0]); said != codeOK {
+		return statemachines.Result{}, r.codeFault(said)
 	}
 	result := statemachines.Result{Value: out.Value}
 	if len(out.Data) > 1 {

@@ -82,8 +82,6 @@ func settings() []setting {
 
 // tuning remembers that the process is tuned: the variables are read without a
 // lock by every host in it, so that they are written once, before the first.
-//
-//nolint:gochecknoglobals // mirrors process-wide variables of dragonboat
 var tuning struct {
 	once sync.Once
 	err  error

@@ -20,7 +20,7 @@ import (
 //	2 bytes   format version, little endian, 1
 //	4 bytes   length n of the header's body, little endian
 //	n bytes   body, all uvarints but the name: applied, commands, term, lead,
-//	          flags (1 opened, 2 sealed, 4 led, 8 loaded), clock, behaviour
+//	          serial, flags (1 opened, 2 sealed, 4 led, 8 loaded), clock, behaviour
 //	          version, generation, length of the name, the name
 //	4 bytes   CRC-32C of all the above, little endian
 //	section   what Load entries have brought of a state still being loaded
@@ -86,7 +86,7 @@ func appendSnapshotHeader(b []byte, name string, l *life) []byte {
 	flags := bit(snapOpened, l.opened) | bit(snapSealed, l.sealed) | bit(snapLed, l.led) | bit(snapLoaded, l.loaded)
 	var body []byte
 	for _, v := range []uint64{
-		l.applied, l.commands, l.term, l.lead, flags, uint64(l.clock), uint64(l.version), l.generation, uint64(len(name)),
+		l.applied, l.commands, l.term, l.lead, l.serial, flags, uint64(l.clock), uint64(l.version), l.generation, uint64(len(name)),
 	} {
 		body = binary.AppendUvarint(body, v)
 	}
@@ -170,6 +170,7 @@ func decodeSnapshotBody(body []byte) (restored, error) {
 	var s restored
 	l := &s.life
 	l.applied, l.commands, l.term, l.lead = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+	l.serial = r.uvarint()
 	flags := r.uvarint()
 	l.opened, l.sealed = flags&snapOpened != 0, flags&snapSealed != 0
 	l.led, l.loaded = flags&snapLed != 0, flags&snapLoaded != 0

@@ -26,9 +26,9 @@ func restoreTest(b io.Reader) (restored, *ledger, error) {
 }
 
 func TestSnapshotHeaderBytesAreFixed(t *testing.T) {
-	l := life{applied: 300, commands: 2, term: 3, lead: 4, led: true, clock: 5, opened: true, version: 6, generation: 7}
-	require.Equal(t, []byte("DRUMSNAP\x01\x00\x0d\x00\x00\x00\xac\x02\x02\x03\x04\x05\x05\x06\x07\x03k/a"),
-		appendSnapshotHeader(nil, "k/a", &l)[:snapshotFixed+13])
+	l := life{applied: 300, commands: 2, term: 3, lead: 4, led: true, serial: 9, clock: 5, opened: true, version: 6, generation: 7}
+	require.Equal(t, []byte("DRUMSNAP\x01\x00\x0e\x00\x00\x00\xac\x02\x02\x03\x04\x09\x05\x05\x06\x07\x03k/a"),
+		appendSnapshotHeader(nil, "k/a", &l)[:snapshotFixed+14])
 }
 
 // Every single cut and every flipped byte is noticed: a damaged snapshot never
