@@ -9,8 +9,8 @@
 //
 // The adapter in internal/raft makes a Machine a replicated state machine and
 // does all the locking: Apply, Restore and Recovered are never called together
-// with any other method; Query and Snapshot may run beside each other, and a
-// View taken before may be written while Apply goes on.
+// with any other method; any number of Query calls and one Snapshot may run
+// beside each other, and a View taken before may be written while Apply goes on.
 //
 // Package smtest holds the suite that every Machine passes.
 package statemachines

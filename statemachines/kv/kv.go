@@ -15,7 +15,6 @@ package kv
 import (
 	"bytes"
 	"io"
-	"sync"
 
 	"github.com/google/btree"
 
@@ -62,9 +61,6 @@ func less(a, b entry) bool { return bytes.Compare(a.key, b.key) < 0 }
 
 // Machine is the state of one kv group.
 type Machine struct {
-	// clone guards the tree's own mark of what is shared, which Snapshot moves;
-	// two snapshots may be taken at once.
-	clone    sync.Mutex
 	tree     *btree.BTreeG[entry]
 	revision uint64
 }
@@ -83,8 +79,6 @@ func (m *Machine) Apply(batch []statemachines.Command, results []statemachines.R
 
 // Snapshot implements statemachines.Machine; it takes O(1).
 func (m *Machine) Snapshot() statemachines.View {
-	m.clone.Lock()
-	defer m.clone.Unlock()
 	return &view{tree: m.tree.Clone(), revision: m.revision}
 }
 

@@ -3,6 +3,7 @@ package smtest
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/drumline/drumline/statemachines"
 )
@@ -186,7 +187,7 @@ func mutate(r *rand.Rand, data []byte) []byte {
 	case 2:
 		return out[:r.IntN(len(out)+1)]
 	case 3:
-		return append(out, data...)
+		return slices.Concat(data, data)
 	case 4:
 		at := r.IntN(len(out) + 1)
 		out = append(out[:at:at], append([]byte{byte(r.IntN(256))}, out[at:]...)...)

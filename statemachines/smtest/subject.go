@@ -164,7 +164,7 @@ func sameAnswer(a, b *subject, query []byte) error {
 		}
 	}
 	if (err1 == nil) != (err2 == nil) || !bytes.Equal(one, two) {
-		return fmt.Errorf("query %q is answered (%q, %v) and (%q, %v)", query, one, err1, two, err2)
+		return fmt.Errorf("query %q is answered %q (%w) and %q (%w)", query, one, orNil(err1), two, orNil(err2))
 	}
 	return nil
 }

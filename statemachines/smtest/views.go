@@ -171,7 +171,7 @@ func concurrent(s Suite, seed uint64) error {
 	c := &contest{u: s.fresh()}
 	var readers sync.WaitGroup
 	for i := range 4 {
-		readers.Go(func() { c.read(queries[i:], i%2 == 0) })
+		readers.Go(func() { c.read(queries[i:], i == 0) }) // one snapshot at a time
 	}
 	r := random(seed, 3)
 	for rest := log; len(rest) > 0; {
