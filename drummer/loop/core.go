@@ -45,6 +45,7 @@ type leadership struct {
 	addressed uint64 // revision of the record that addresses is of
 
 	settling bool
+	steady   time.Duration // memberships are not changed before
 	reasons  map[ids.Group][]string
 }
 
@@ -115,9 +116,7 @@ func (c *Core) pass(v *fleet.View) {
 		return
 	}
 	if c.clock.pass(c.now) {
-		for _, h := range c.hosts {
-			h.alive = min(h.alive, c.clock.read(c.now))
-		}
+		c.late()
 	}
 	c.view = v
 	c.admitWaiting()
@@ -136,6 +135,15 @@ func (c *Core) pass(v *fleet.View) {
 			c.order(a.Order)
 		}
 	}
+}
+
+// late notes that the loop did not run for a while. What waited for it in the
+// meantime looks new and is not: freshness has to be earned again.
+func (c *Core) late() {
+	for _, h := range c.hosts {
+		h.alive = min(h.alive, c.clock.read(c.now))
+	}
+	c.steady = c.now + planner.Fresh + PassPeriod
 }
 
 // forget drops what is known of groups that the record no longer has, and holds

@@ -21,6 +21,12 @@ func (c *Core) observed() *planner.Observed {
 		Groups:   c.groups,
 		Refusers: c.expireRefusers(),
 	}
+	if c.now < c.steady {
+		o.Unsteady = true
+		for _, g := range c.groups {
+			clear(g.CaughtUp)
+		}
+	}
 	for rec := range c.view.Hosts() {
 		h := c.judge(rec)
 		o.Hosts[ids.Host(rec.GetId())] = h

@@ -11,9 +11,9 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 )
 
-// fresh is how recently a catch-up gate must have answered, and a survivor must
+// Fresh is how recently a catch-up gate must have answered, and a survivor must
 // have been heard, for a removal or a promotion to be decided on it: two heartbeats.
-const fresh = 2 * time.Second
+const Fresh = 2 * time.Second
 
 // priority orders the actions of a plan: what brings back redundancy first.
 type priority int

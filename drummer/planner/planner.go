@@ -97,6 +97,9 @@ type Observed struct {
 	// Settling tells that the supervisor has only just taken the lead and not every
 	// host has had the chance to connect: no host is chosen for anything yet.
 	Settling bool
+	// Unsteady tells that the supervisor itself was suspended a moment ago: what it
+	// heard since may be old, so no membership is changed yet.
+	Unsteady bool
 	// Hosts of the record by id; absent for a host never heard since taking the lead
 	// and not known to the loop yet.
 	Hosts map[ids.Host]*Host

@@ -67,8 +67,12 @@ func (p *pass) repair(g *fleetpb.Group) {
 	if !p.quorate(s) || !p.current(s) {
 		return
 	}
-	if p.observed(g).Changing {
+	switch {
+	case p.observed(g).Changing:
 		p.reason(g, "a change of its membership is on its way")
+		return
+	case p.Observed.Unsteady:
+		p.reason(g, "the supervisor was suspended a moment ago; it listens before it changes anything")
 		return
 	}
 	switch {
@@ -178,27 +182,54 @@ func (p *pass) build(s *survey) {
 		p.reason(g, "%s", p.why(g, c))
 		return
 	}
-	if !p.gate(s) {
+	if !p.caughtUp(s, c) {
 		p.reason(g, "replica %d on %s is catching up", c.GetId(), p.name(c.GetHostId()))
-		p.order(repairing, g, c, &drummerpb.Order{Body: &drummerpb.Order_CatchUp{CatchUp: &drummerpb.CatchUp{}}}, "it must have all that is committed before the next change")
+		p.ask(s, c)
+		p.proven(s, nil) // asked now, the voters answer in the same time
 		return
 	}
 	if len(s.voters) >= s.want {
 		p.removeDead(s)
 		return
 	}
-	if s.alive+1 < quorum(len(s.voters)+1) || h.Age > fresh {
-		p.reason(g, "replica %d cannot be promoted: too few voters are up", c.GetId())
+	if need := quorum(len(s.voters) + 1); p.proven(s, nil)+1 < need {
+		p.reason(g, "replica %d cannot be promoted before %d other voters have shown that they are up to date", c.GetId(), need-1)
 		return
 	}
 	p.reason(g, "replica %d on %s is being promoted", c.GetId(), p.name(c.GetHostId()))
 	p.change(s, drummerpb.ChangeKind_CHANGE_KIND_PROMOTE, c, "it has caught up")
 }
 
-// gate tells whether the observer proved lately that it has all that was committed.
-func (p *pass) gate(s *survey) bool {
-	at, ok := p.observed(s.group).CaughtUp[ids.Replica(s.candidate.GetId())]
-	return ok && p.Observed.Now-at <= fresh
+// caughtUp tells whether a replica's host was heard, and the replica proved that it
+// has all that was committed, just now. A leader that serves has it all.
+func (p *pass) caughtUp(s *survey, r *fleetpb.Replica) bool {
+	if p.host(r.GetHostId()).Age > Fresh {
+		return false
+	}
+	at, ok := p.observed(s.group).CaughtUp[ids.Replica(r.GetId())]
+	return r == s.leader || ok && p.Observed.Now-at <= Fresh
+}
+
+// ask orders the catch-up gate.
+func (p *pass) ask(s *survey, r *fleetpb.Replica) {
+	p.order(repairing, s.group, r, &drummerpb.Order{Body: &drummerpb.Order_CatchUp{CatchUp: &drummerpb.CatchUp{}}},
+		"it must have all that is committed before the next change")
+}
+
+// proven counts the voters, but for one, that are live and up to date, and asks
+// those that may be. A voter that has just come back is live before it is up to date.
+func (p *pass) proven(s *survey, except *fleetpb.Replica) int {
+	n := 0
+	for i, r := range s.voters {
+		switch {
+		case r == except || s.conds[i] != live:
+		case p.caughtUp(s, r):
+			n++
+		case r != s.leader:
+			p.ask(s, r)
+		}
+	}
+	return n
 }
 
 // patience is how long an observer's host may be silent: less than a voter's, for
@@ -224,6 +255,8 @@ func (p *pass) takeBack(s *survey) bool {
 		why = fmt.Sprintf("host %s refused to start it: %s", p.name(c.GetHostId()), refusal)
 	case p.condition(g, c) == dead:
 		why = p.why(g, c)
+	case !p.fits(s):
+		why = fmt.Sprintf("the voters that are left need none in region %s", p.region(c))
 	case h.State == Suspect && h.Silent > p.patience():
 		why = p.why(g, c)
 	default:
@@ -232,6 +265,25 @@ func (p *pass) takeBack(s *survey) bool {
 	p.reason(g, "replica %d is being taken back: %s", c.GetId(), why)
 	p.change(s, drummerpb.ChangeKind_CHANGE_KIND_REMOVE, c, why)
 	return true
+}
+
+// fits tells whether the group's rule still wants the observer where it is: since it
+// was chosen, another voter may have died, and the one that it was to replace may
+// have returned.
+func (p *pass) fits(s *survey) bool {
+	rules := s.group.GetSpec().GetRegions()
+	if len(rules) == 0 {
+		return true
+	}
+	have := 0
+	for i, r := range s.voters {
+		if s.conds[i] != dead && p.region(r) == p.region(s.candidate) {
+			have++
+		}
+	}
+	return slices.ContainsFunc(rules, func(rule *fleetpb.RegionCount) bool {
+		return rule.GetRegion() == p.region(s.candidate) && have < int(rule.GetCount())
+	})
 }
 
 // removeDead removes the voter that the observer replaces.
@@ -245,16 +297,12 @@ func (p *pass) removeDead(s *survey) {
 	p.remove(s, victim, p.why(s.group, victim))
 }
 
-// remove removes a voter, if a quorum of those that stay was heard just now.
+// remove removes a voter, if a quorum of those that stay was heard just now, up to
+// date.
 func (p *pass) remove(s *survey, victim *fleetpb.Replica, why string) {
-	heard := 0
-	for i, r := range s.voters {
-		if r != victim && s.conds[i] == live && p.host(r.GetHostId()).Age <= fresh {
-			heard++
-		}
-	}
-	if need := quorum(len(s.voters) - 1); len(s.voters) < 2 || heard < need {
-		p.reason(s.group, "replica %d cannot be removed: %d of the other voters were heard just now, and %d are needed", victim.GetId(), heard, need)
+	have, need := p.proven(s, victim), quorum(len(s.voters)-1)
+	if len(s.voters) < 2 || have < need {
+		p.reason(s.group, "replica %d cannot be removed before a quorum of the other voters have shown that they are up to date: %d of %d", victim.GetId(), have, need)
 		return
 	}
 	p.reason(s.group, "replica %d on %s is being removed", victim.GetId(), p.name(victim.GetHostId()))
