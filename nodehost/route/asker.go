@@ -16,7 +16,6 @@ const (
 	askTimeout   = 3 * time.Second
 	answerFresh  = time.Second
 	failureFresh = 250 * time.Millisecond
-	sealedFresh  = 100 * time.Millisecond
 	keptAnswers  = 4096
 )
 

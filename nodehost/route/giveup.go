@@ -36,12 +36,12 @@ func (w *walk) saidAny(reason fault.Reason) bool {
 	return false
 }
 
-// newest are the answers of this round, or of the last one if this has none.
+// newest are the answers of the last whole round, or of this one while it is the first.
 func (w *walk) newest() []answer {
-	if len(w.round.answers) > 0 {
-		return w.round.answers
+	if len(w.said) > 0 {
+		return w.said
 	}
-	return w.said
+	return w.round.answers
 }
 
 // tried tells who was asked and what they said.

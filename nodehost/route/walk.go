@@ -35,7 +35,7 @@ func (r *Router) route(ctx context.Context, o *op) (*hostpb.Location, error) {
 	if o.hops > 0 {
 		return r.pass(ctx, o)
 	}
-	w := &walk{r: r, o: o}
+	w := &walk{r: r, o: o, begun: time.Now()}
 	return w.run(ctx)
 }
 
@@ -44,6 +44,7 @@ type walk struct {
 	r *Router
 	o *op
 
+	begun time.Time
 	where *hostpb.Location // nil while unknown
 	// moved: the name was found to lead to a group that is sealed or gone, and a
 	// drummer was asked once more.
@@ -51,7 +52,7 @@ type walk struct {
 	asked time.Time // when a drummer was last asked on behalf of this request
 
 	round round
-	said  []answer // of the last whole round, or of this one while it is the first
+	said  []answer // of the last whole round
 	pause time.Duration
 }
 
@@ -78,7 +79,10 @@ func (w *walk) run(ctx context.Context) (*hostpb.Location, error) {
 		if f == nil {
 			return nil, err
 		}
-		w.round.note(t, f)
+		if ctx.Err() == nil || len(w.said) == 0 {
+			// What failed for want of time says nothing about the place.
+			w.round.note(t, f)
+		}
 		if on, err := w.consider(ctx, f); !on {
 			return nil, err
 		}
@@ -113,7 +117,9 @@ func (w *walk) consider(ctx context.Context, f *fault.Error) (bool, error) {
 	case w.round.again(w, f):
 		return w.inTime(ctx)
 	}
-	w.said = w.round.answers
+	if len(w.round.answers) > 0 {
+		w.said = w.round.answers
+	}
 	w.round.reset()
 	if !w.rest(ctx) {
 		return false, w.giveUp(ctx)
@@ -152,7 +158,8 @@ func (w *walk) move(ctx context.Context, f *fault.Error) (bool, error) {
 	w.moved = true
 	old := w.where.GetId()
 	w.r.directory.drop(w.o.ref.GetName(), ids.Group(old))
-	where, err := w.r.ask(ctx, w.o.ref, sealedFresh)
+	// What a drummer was asked after this request had come is news enough.
+	where, err := w.r.ask(ctx, w.o.ref, time.Since(w.begun))
 	switch {
 	case fault.Is(err, fault.GroupNotFound):
 		return false, err

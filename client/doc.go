@@ -1,0 +1,57 @@
+// Package client is the Go client of a Drumline cluster: what applications use, and
+// drummer-cmd, bench and the tests too. It knows nothing of Raft.
+//
+// # Opening
+//
+// Open takes addresses of gRPC ports, of drummers, of nodehosts or of both, and learns
+// all other servers from whichever answers. One that answers is enough; naming two or
+// three is wise, for they are also what is asked again when everything else is gone.
+// A Client is meant to live as long as its program, and is shared by its goroutines.
+//
+//	c, err := client.Open(ctx, []string{"10.0.0.1:7001", "10.0.0.2:7001"}, client.WithTLS(tls))
+//	defer c.Close()
+//
+// # Groups
+//
+// Group names a group; it asks nobody. Propose gives the group's state machine a
+// command, Read a query; both are bytes in the app's own encoding. Any nodehost answers
+// for any group. The client remembers from the answers where each group is led, so that
+// most calls make one hop, and asks others when that host is gone.
+//
+//	g := c.Group("kv/demo")
+//	res, err := g.Propose(ctx, command)
+//	data, err := g.Read(ctx, query)
+//
+// KV speaks to groups of app kv with keys and values.
+//
+// # Deadlines and retries
+//
+// A call ends with its context, after ten seconds if the context has no deadline.
+// Within that time it is tried again, at other servers, with growing pauses, as long as
+// it was surely not applied. The retries of all calls draw on one budget of a fifth of
+// their number; when it is empty, each waits a second before it tries again, so that a
+// cluster in trouble is not buried.
+//
+// # Errors
+//
+// Every error is an *Error. Its Reason says what is wrong, its Text what to do, and its
+// Outcome whether a command may have been applied:
+//
+//   - NotApplied: it was not, and never will be. Doing it again is safe.
+//   - Unknown: it may be applied, now or a little later. The client does not repeat it;
+//     only the application can tell whether that is right.
+//
+// A Session removes the second kind for as long as its group answers within the
+// deadline: commands proposed through it are applied exactly once, so the client repeats
+// them itself.
+//
+//	s, err := g.Session(ctx)
+//	defer s.Close(ctx)
+//	res, err := s.Propose(ctx, command)
+//
+// # Operators
+//
+// Drummer returns the operators' service. Its calls follow the drummer that leads.
+// Those that only read are repeated at will; those that change something only when
+// they surely were not obeyed.
+package client
