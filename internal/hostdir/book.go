@@ -55,6 +55,16 @@ func (b *Book) All() []Entry {
 	return all
 }
 
+// Hosts returns the ids of every host known, sorted.
+func (b *Book) Hosts() []ids.Host {
+	all := b.All()
+	hosts := make([]ids.Host, len(all))
+	for n, e := range all {
+		hosts[n] = e.Host
+	}
+	return hosts
+}
+
 // Learn records a host's address; it is on disk when Learn returns. News of an
 // older boot epoch are ignored. An empty address raises the epoch only.
 func (b *Book) Learn(h ids.Host, addr string, epoch uint64) error {

@@ -1,6 +1,9 @@
 package transport
 
 import (
+	"maps"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/drumline/drumline/internal/ids"
@@ -39,4 +42,54 @@ type PeerStats struct {
 	Epoch uint64
 	// Heard is when the last frame of the peer came in, on any connection.
 	Heard time.Time
+}
+
+// counters are the live side of Stats.
+type counters struct {
+	inbound, outbound                         atomic.Int64
+	bytesIn, bytesOut                         atomic.Uint64
+	batchesIn, batchesOut                     atomic.Uint64
+	batchesDropped, batchesRefused, badFrames atomic.Uint64
+	chunksIn, chunksOut                       atomic.Uint64
+	snapshotsSent, snapshotsFailed            atomic.Uint64
+
+	mu      sync.Mutex
+	refused map[string]uint64 // guarded by mu
+}
+
+func (c *counters) refuse(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refused == nil {
+		c.refused = make(map[string]uint64)
+	}
+	c.refused[reason]++
+}
+
+func (c *counters) refusals() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.refused)
+}
+
+// Stats returns the counters.
+func (t *Transport) Stats() Stats {
+	c := &t.counters
+	s := Stats{
+		Inbound: int(c.inbound.Load()), Outbound: int(c.outbound.Load()),
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		BatchesIn: c.batchesIn.Load(), BatchesOut: c.batchesOut.Load(),
+		BatchesDropped: c.batchesDropped.Load(), BatchesRefused: c.batchesRefused.Load(),
+		ChunksIn: c.chunksIn.Load(), ChunksOut: c.chunksOut.Load(),
+		SnapshotsSent: c.snapshotsSent.Load(), SnapshotsFailed: c.snapshotsFailed.Load(),
+		BadFrames: c.badFrames.Load(), RefusedHandshakes: c.refusals(), Peers: t.sessions.peers(),
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for host, p := range t.peers {
+		known := s.Peers[host]
+		known.Connected = p.connected()
+		s.Peers[host] = known
+	}
+	return s
 }

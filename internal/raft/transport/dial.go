@@ -1,0 +1,171 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/drumline/drumline/internal/ids"
+)
+
+const (
+	// dialTimeout bounds one attempt to connect. It is short: the peer may have moved
+	// on to another address meanwhile.
+	dialTimeout = 2 * time.Second
+	// announcing bounds the announcements going on at once.
+	announcing = 8
+)
+
+var (
+	errNoAddress = errors.New("its address is not known yet")
+	errCut       = errors.New("cut by the test's hook")
+)
+
+// link is an established connection to a peer.
+type link struct {
+	net.Conn
+	raw   net.Conn
+	heard *record
+	leave func()
+	t     *Transport
+	once  sync.Once
+}
+
+// Close ends the connection and its stay in the books.
+func (l *link) Close() error {
+	l.once.Do(func() {
+		l.leave()
+		l.t.counters.outbound.Add(-1)
+		l.t.untrack(l.raw)
+	})
+	return nil
+}
+
+// dial connects to a host wherever it is now.
+func (t *Transport) dial(ctx context.Context, to ids.Host, s stream) (*link, error) {
+	addr, epoch, ok := t.o.Book.Lookup(to)
+	if !ok || addr == "" {
+		return nil, errNoAddress
+	}
+	if t.fate(to, Dial).Drop {
+		return nil, errCut
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if !t.track(raw) {
+		_ = raw.Close()
+		return nil, errClosed
+	}
+	l, err := t.greet(ctx, raw, &hello{version: protocol, stream: s, deployment: t.o.Deployment, from: t.self, to: to}, epoch)
+	if err != nil {
+		t.untrack(raw)
+		return nil, fmt.Errorf("%s: %w", addr, err)
+	}
+	return l, nil
+}
+
+// greet does the handshake, and TLS before it.
+func (t *Transport) greet(ctx context.Context, raw net.Conn, h *hello, known uint64) (*link, error) {
+	// Both the deadline and the end of ctx end the handshake.
+	inTime := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	defer inTime()
+	l := &link{Conn: raw, raw: raw, t: t}
+	if t.o.ClientTLS != nil {
+		l.Conn = tls.Client(raw, t.tlsFor(raw))
+	}
+	if _, err := l.Write(h.encode()); err != nil {
+		return nil, err
+	}
+	a, err := readAnswer(l.Conn)
+	if err != nil {
+		return nil, err
+	}
+	if err = t.recognize(h, &a); err != nil {
+		return nil, err
+	}
+	rec, leave, refused := t.sessions.admit(a.from, known, raw)
+	if refused != nil {
+		t.counters.refuse(refused.reason)
+		return nil, refused
+	}
+	if !inTime() {
+		leave()
+		return nil, ctx.Err()
+	}
+	t.counters.outbound.Add(1)
+	l.heard, l.leave = rec, leave
+	if err = t.o.Book.Learn(a.from.host, a.from.advertise, a.from.epoch); err != nil {
+		t.o.Log.Error("transport: a peer's address could not be kept", "peer", a.from.host, "error", err)
+	}
+	return l, nil
+}
+
+// recognize checks that the host that answered is the one that was called.
+func (t *Transport) recognize(h *hello, a *answer) error {
+	switch {
+	case a.version != protocol:
+		return refuse(refusedVersion, "the peer speaks protocol version %d, this host speaks %d", a.version, protocol)
+	case a.refused != "":
+		return refuse(a.refused, "the peer says: %s", a.text)
+	case a.from.host != h.to:
+		return refuse(refusedHost, "host %s answered instead of %s", a.from.host, h.to)
+	}
+	return nil
+}
+
+// tlsFor returns the client's configuration with the name that the certificate must
+// have: the host part of the address that was dialed, unless the owner set one.
+func (t *Transport) tlsFor(raw net.Conn) *tls.Config {
+	c := t.o.ClientTLS
+	if c.ServerName != "" || c.InsecureSkipVerify {
+		return c
+	}
+	c = c.Clone()
+	c.ServerName, _, _ = net.SplitHostPort(raw.RemoteAddr().String())
+	return c
+}
+
+// announce tells all known hosts where this one is now: a host that came back on
+// another address is found again without waiting for its own messages.
+func (t *Transport) announce() {
+	lister, ok := t.o.Book.(interface{ Hosts() []ids.Host })
+	if !ok {
+		return
+	}
+	hosts := make(chan ids.Host)
+	for range announcing {
+		t.spawn(func() {
+			for h := range hosts {
+				l, err := t.dial(t.ctx, h, announcer)
+				if err != nil {
+					t.o.Log.Debug("transport: not announced", "peer", h, "error", err)
+					continue
+				}
+				_ = l.Close()
+			}
+		})
+	}
+	if !t.spawn(func() {
+		defer close(hosts)
+		for _, h := range lister.Hosts() {
+			if h == t.self.host {
+				continue
+			}
+			select {
+			case hosts <- h:
+			case <-t.ctx.Done():
+				return
+			}
+		}
+	}) {
+		close(hosts)
+	}
+}

@@ -1,0 +1,56 @@
+// Package transport carries Raft between hosts: a raftio.ITransport over TCP, or
+// mutual TLS, that knows hosts by their ids.
+//
+//	t, err := transport.New(transport.Options{Host: dir.Host(), BootEpoch: dir.BootEpoch(), Book: dir.Book(), ...})
+//	config.Expert.TransportFactory = t.Factory()
+//	nh, err := dragonboat.NewNodeHost(config)  // RaftAddress is the host's id
+//	t.Ready()                                  // only now Raft comes in
+//	nh.Stop()                                  // closes the transport; Close again does no harm
+//
+// # Design
+//
+// Purpose. Dragonboat's own transport dies of 20 bytes from a stranger, of too few
+// file descriptors and of an early message, is held up by silent connections, and
+// binds a replica to an IP address. This one takes none of it in, and a host may move.
+//
+// Invariants.
+//   - Nothing that comes from the network ends the process: all lengths are bounded
+//     before memory is made for them, decoders are guarded, and what dragonboat
+//     panics on is dropped before it gets there (decode.go).
+//   - Nothing is handed to Raft before Ready, and nothing after Close has returned.
+//   - A batch reaches Raft only from the host that it says it is from.
+//   - Messages may be lost, doubled or overtaken, never changed, and never held by a
+//     peer that is away: GetConnection and SendMessageBatch do not fail because of one.
+//
+// Who a host is. A handshake each way (handshake.go) tells protocol version,
+// deployment, host id, boot epoch, a nonce of the process and the address where the
+// host can be dialed; the dialer names the host that it wants. Refused, with a text
+// that is logged on both sides: another deployment; a host that is not the one wanted
+// (its old address is somebody else's now); this host's own id; a boot epoch older
+// than the highest known (an old copy of a disk); and, while a process of an id is
+// connected, another process of that id without a higher epoch (a copied disk). A
+// higher epoch replaces the process before it, whose connections are closed. Both
+// sides write what they learned into the Book before the connection stands. With TLS
+// the certificate says that a peer belongs to the cluster, the handshake says who it is.
+//
+// Finding a host. The address is looked up at every attempt to connect, so news from
+// Drummer count at once. A host that comes back elsewhere announces itself at Ready
+// to all hosts in its Book, and a handshake from a host wakes the dialer to it.
+//
+// Flow. One connection per peer and direction carries the messages of all groups:
+// dragonboat's streams encode into the peer's queue, one goroutine writes what is
+// there with few system calls. A slow peer makes senders wait, so that dragonboat's
+// queues see it; for a peer that is away only the newest is kept. Pings every
+// KeepAlive find a peer that is gone without a word. A snapshot has a connection of
+// its own, whose end the receiver confirms.
+//
+// Failures.
+//
+//	peer away or unknown     dialed again after 20 to 500 ms; messages dropped, counted
+//	snapshot not delivered   counted, logged, not told to dragonboat: its breaker would
+//	                         hold back every group's messages (see snapshotConn)
+//	no file descriptors      accepting goes on when there are some
+//	idle or garbage strangers  64 handshakes at a time, 5 s each; a new one ends the oldest
+//	peer with a broken encoder loses its connection; it is counted
+//	the Book can't be written  logged; the epochs seen still count until the end of the process
+package transport
