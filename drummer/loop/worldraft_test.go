@@ -21,7 +21,6 @@ type simRaft struct {
 	commit            int
 	commits           map[time.Duration]int // commit index by second
 	opened, sealed    bool
-	dataLoss          bool // its last quorum of data was wiped
 }
 
 func newRaft(id uint64, members map[uint64]string) *simRaft {

@@ -80,7 +80,7 @@ func (p *pass) why(g *fleetpb.Group, r *fleetpb.Replica) string {
 	h, rep := p.host(r.GetHostId()), p.report(g, r)
 	name := p.name(r.GetHostId())
 	down := time.Duration(p.policy.GetDownAfterMs()) * time.Millisecond
-	text := ""
+	var text string
 	switch {
 	case h.State == Lost:
 		text = "is lost"

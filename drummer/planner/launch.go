@@ -74,10 +74,14 @@ func (p *pass) abandon(g *fleetpb.Group) bool {
 		p.reason(g, "%s; the launch cannot move: %v", trouble, err)
 		return false
 	}
-	reason := trouble[:min(len(trouble), fleet.MaxReason)]
-	p.propose(launching, g, &fleetpb.Command{Op: &fleetpb.Command_Abandon{Abandon: &fleetpb.Abandon{
-		Group: g.GetId(), Generation: g.GetGeneration(), Reason: strings.ToValidUTF8(reason, "")}}}, trouble)
+	give := &fleetpb.Abandon{Group: g.GetId(), Generation: g.GetGeneration(), Reason: bounded(trouble)}
+	p.propose(launching, g, &fleetpb.Command{Op: &fleetpb.Command_Abandon{Abandon: give}}, trouble)
 	return true
+}
+
+// bounded cuts a reason to what the record takes.
+func bounded(reason string) string {
+	return strings.ToValidUTF8(reason[:min(len(reason), fleet.MaxReason)], "")
 }
 
 // running tells whether every replica runs and the record knows it.
@@ -105,14 +109,15 @@ func (p *pass) recordStarted(g *fleetpb.Group) {
 		}
 	}
 	if len(started) > 0 {
-		p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_ReplicasStarted{ReplicasStarted: &fleetpb.ReplicasStarted{
-			Group: g.GetId(), Replicas: started}}}, "their hosts run them")
+		p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_ReplicasStarted{
+			ReplicasStarted: &fleetpb.ReplicasStarted{Group: g.GetId(), Replicas: started},
+		}}, "their hosts run them")
 	}
 }
 
 func (p *pass) advance(g *fleetpb.Group, to fleetpb.GroupState, why string) {
-	p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_Advance{Advance: &fleetpb.Advance{
-		Group: g.GetId(), Generation: g.GetGeneration(), State: to}}}, why)
+	step := &fleetpb.Advance{Group: g.GetId(), Generation: g.GetGeneration(), State: to}
+	p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_Advance{Advance: step}}, why)
 }
 
 // open orders Open at the leader until some replica has applied it. Applied means

@@ -98,7 +98,7 @@ func (p *pass) settle(r *request, hosts []*fleetpb.Host) {
 		add.Replaces = r.repair.dead[0].GetId()
 		why = p.why(g, r.repair.dead[0])
 	}
-	add.Reason = strings.ToValidUTF8(why[:min(len(why), fleet.MaxReason)], "")
+	add.Reason = bounded(why)
 	p.reason(g, "host %s is chosen for a new replica", target.GetName())
 	p.propose(repairing, g, &fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: add}}, why)
 }

@@ -244,7 +244,7 @@ func (p *pass) takeBack(s *survey) bool {
 	g, c := s.group, s.candidate
 	h := p.host(c.GetHostId())
 	refusal, refused := p.observed(g).Refused[ids.Replica(c.GetId())]
-	why := ""
+	var why string
 	switch {
 	case !s.short() && s.alive == len(s.voters):
 		why = "every voter is up again"

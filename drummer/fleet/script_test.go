@@ -1,0 +1,71 @@
+package fleet_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	"google.golang.org/protobuf/encoding/prototext"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// TestScripts runs testdata/*.txt. Verbs: apply (commands as prototext, one on each
+// line), hosts N (registers h1..hN), groups, operations, events.
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
+		m := fleet.New()
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			var b strings.Builder
+			switch d.Cmd {
+			case "reset":
+				m = fleet.New()
+			case "hosts":
+				for i := range len(d.CmdArgs[0].Key) {
+					name := d.CmdArgs[0].Key[i : i+1]
+					line(&b, apply(t, m, encode(&fleetpb.Command{Op: &fleetpb.Command_RegisterHost{RegisterHost: &fleetpb.Host{
+						Id: name, Name: "host-" + name, Region: "east", Api: "x:1", Raft: "x:2", BootEpoch: 1,
+						Apps: []*fleetpb.App{{Name: "kv", Version: 1}},
+					}}})))
+				}
+			case "apply":
+				for l := range strings.Lines(d.Input) {
+					var c fleetpb.Command
+					if err := prototext.Unmarshal([]byte(l), &c); err != nil {
+						d.Fatalf(t, "%s: %v", l, err)
+					}
+					line(&b, apply(t, m, encode(&c)))
+				}
+			case "groups":
+				for g := range m.Freeze().Groups() {
+					fmt.Fprintf(&b, "%d %s %s gen=%d cc=%d op=%d\n", g.GetId(), g.GetSpec().GetName(), fleet.StateWord(g.GetState()), g.GetGeneration(), g.GetConfigChange(), g.GetOperation())
+					for _, r := range g.GetReplicas() {
+						fmt.Fprintf(&b, "  %d on %s %s joined=%v voter=%v replaces=%d\n", r.GetId(), r.GetHostId(),
+							strings.ToLower(strings.TrimPrefix(r.GetPhase().String(), "REPLICA_PHASE_")), r.GetJoined(), r.GetVoter(), r.GetReplaces())
+					}
+				}
+			case "operations":
+				for o := range m.Freeze().Operations() {
+					fmt.Fprintf(&b, "%d %s %s (%d): %q -> %q\n", o.GetId(), o.GetKind(), o.GetGroupName(), o.GetGroup(), o.GetReason(), o.GetResult())
+				}
+			case "events":
+				events, _ := m.Freeze().Events(0, 1000)
+				for _, e := range events {
+					fmt.Fprintf(&b, "%d %s %s %s: %s\n", e.GetSequence(), e.GetKind(), e.GetGroup(), e.GetHost(), e.GetText())
+				}
+			default:
+				d.Fatalf(t, "no verb %s", d.Cmd)
+			}
+			return b.String()
+		})
+	})
+}
+
+func line(b *strings.Builder, r *fleetpb.Result) {
+	fmt.Fprintf(b, "%s %s\n", strings.ToLower(strings.TrimPrefix(r.GetCode().String(), "CODE_")), r.GetDetail())
+	for _, i := range r.GetItems() {
+		fmt.Fprintf(b, "  %s %d: %s %s\n", i.GetName(), i.GetId(), strings.ToLower(strings.TrimPrefix(i.GetCode().String(), "CODE_")), i.GetDetail())
+	}
+}
