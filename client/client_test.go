@@ -126,7 +126,7 @@ func TestFollowsHintsButNotInCircles(t *testing.T) {
 		return nil, saying("NOT_LEADER", b.addr)
 	}
 	cl := c.open(a.addr)
-	b.propose = func(_ context.Context, n int, _ *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
+	b.propose = func(_ context.Context, _ int, _ *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
 		return nil, saying("NOT_LEADER", a.addr)
 	}
 	_, err := cl.Group("kv/x").Propose(within(t, 400*time.Millisecond), nil)

@@ -83,7 +83,7 @@ func (c *cluster) add(kind string) *server {
 }
 
 // count counts all calls.
-func (c *cluster) count(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+func (c *cluster) count(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	c.mu.Lock()
 	c.calls++
 	c.mu.Unlock()

@@ -1,0 +1,116 @@
+package api_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/nodehost/api"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeRouter answers as it is told and keeps what it was asked.
+type fakeRouter struct {
+	mu    sync.Mutex
+	asked []any // guarded by mu
+
+	err     error
+	propose *hostpb.ProposeResponse
+	read    *hostpb.ReadResponse
+}
+
+func note[T any](f *fakeRouter, req any, answer T) (T, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, req)
+	if f.err != nil {
+		var none T
+		return none, f.err
+	}
+	return answer, nil
+}
+
+func (f *fakeRouter) Propose(_ context.Context, req *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
+	return note(f, req, f.propose)
+}
+
+func (f *fakeRouter) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
+	return note(f, req, f.read)
+}
+
+func (f *fakeRouter) OpenSession(_ context.Context, req *hostpb.OpenSessionRequest) (*hostpb.OpenSessionResponse, error) {
+	s := &hostpb.Session{Group: req.GetGroup().GetId(), Client: 7, Series: 1}
+	return note(f, req, &hostpb.OpenSessionResponse{Session: s})
+}
+
+func (f *fakeRouter) CloseSession(_ context.Context, req *hostpb.CloseSessionRequest) (*hostpb.CloseSessionResponse, error) {
+	return note(f, req, &hostpb.CloseSessionResponse{})
+}
+
+func (f *fakeRouter) Locate(_ context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
+	return note(f, ref, &hostpb.Location{Name: ref.GetName(), Id: 1000})
+}
+
+func (f *fakeRouter) Servers(context.Context) ([]*hostpb.Server, error) {
+	return note(f, "servers", []*hostpb.Server{{Kind: "drummer"}})
+}
+
+// last is what the router was asked last, nil if nothing since the last call.
+func (f *fakeRouter) last() any {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.asked) == 0 {
+		return nil
+	}
+	req := f.asked[len(f.asked)-1]
+	f.asked = nil
+	return req
+}
+
+// serveRouter serves all services over a Router and returns a connection to them.
+// Panics are not recovered: they end the test.
+func serveRouter(t testing.TB, r api.Router, opts ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		resp, err := next(ctx, req)
+		return resp, serve.Status(err).Err()
+	}))
+	api.Register(server, api.Options{Router: r})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(ln)
+	}()
+	conn, err := grpc.NewClient(ln.Addr().String(), append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = conn.Close()
+		server.Stop()
+		<-served
+	})
+	return conn
+}
+
+// within gives a test a deadline.
+func within(t testing.TB, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// said makes a fault.
+func said(reason fault.Reason) error { return fault.New(reason, "said %s", reason).InGroup("kv/x") }
