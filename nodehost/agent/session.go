@@ -193,6 +193,7 @@ func (s *session) welcome(addr string, w *drummerpb.Welcome) {
 	a.mu.Lock()
 	a.stats.Drummer, a.stats.Incarnation, a.stats.Term = addr, w.GetIncarnation(), w.GetTerm()
 	a.stats.Sessions++
+	a.refusedLast = time.Time{}
 	a.mu.Unlock()
 	a.o.Log.Info("attending on drummer", "drummer", addr, "incarnation", w.GetIncarnation(), "term", w.GetTerm())
 	a.welcomeOnce.Do(func() { close(a.welcomed) })
