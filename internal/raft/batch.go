@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -35,7 +36,7 @@ type batch struct {
 	tickets []*ticket
 	bytes   int
 	// control, unless nil, is an entry that goes alone instead of commands.
-	control *entry
+	control *machine.Entry
 	// abandoned: the caller of the control entry has gone.
 	abandoned bool
 	// sealed: it is in an entry that was, or is about to be, proposed.
@@ -116,10 +117,10 @@ func (q *queue) add(cmd []byte) *ticket {
 }
 
 // addControl puts a control entry at the end; it counts as one command.
-func (q *queue) addControl(e *entry) *batch {
+func (q *queue) addControl(e *machine.Entry) *batch {
 	b := newBatch()
 	b.control = e
-	b.bytes = len(e.load.data)
+	b.bytes = len(e.Load.Data)
 	q.batches = append(q.batches, b)
 	q.commands++
 	q.bytes += b.bytes

@@ -16,6 +16,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/ledger"
 	"github.com/drumline/drumline/internal/raft/transport"
 	"github.com/drumline/drumline/statemachines"
 )
@@ -107,7 +108,7 @@ func (n *node) boot() {
 	})
 	require.NoError(t, err)
 	require.NoError(t, n.c.book.Learn(n.id, tr.Addr(), n.epoch))
-	apps, err := statemachines.NewRegistry(ledgerApp(n.c.version))
+	apps, err := statemachines.NewRegistry(ledger.App(n.c.version))
 	require.NoError(t, err)
 	o := Options{
 		Host: n.id, Deployment: "test", Dir: n.dir, FS: n.fs, Transport: tr, Apps: apps,

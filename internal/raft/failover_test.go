@@ -15,6 +15,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/ledger"
 )
 
 // Writers go on while the leader is killed and comes back, several times: what was
@@ -67,12 +68,13 @@ func (c *cluster) requireSameSnapshots(g ids.Group) {
 				continue
 			}
 			n.catchUp(g)
+			before := r.machine.Index()
 			f, err := r.machine.PrepareSnapshot()
 			require.NoError(c.t, err)
 			var b bytes.Buffer
 			require.NoError(c.t, r.machine.SaveSnapshot(f, &b, nil, nil))
 			all[n.id] = b.Bytes()
-			at[f.(*frozen).life.applied] = true
+			at[before], at[r.machine.Index()] = true, true
 		}
 		return len(at) == 1
 	}, testTimeout, testTick)
@@ -157,8 +159,8 @@ func (w *writers) verify(t *testing.T, n *node) {
 	v, err := n.View(w.c.ctx(), w.g)
 	require.NoError(t, err)
 	times := make(map[string]int)
-	for _, l := range v.([]line) {
-		times[l.text]++
+	for _, l := range v.([]ledger.Line) {
+		times[l.Text]++
 	}
 	acked, unknown := 0, 0
 	for text, outcome := range w.outcomes {

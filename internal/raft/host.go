@@ -12,6 +12,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/engine"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -43,8 +44,8 @@ func Open(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	installLogger(o.Log)
-	if err := tune(o.Log); err != nil {
+	engine.UseLogger(o.Log)
+	if err := engine.Tune(o.Log); err != nil {
 		return nil, err
 	}
 	h := &Host{
@@ -67,7 +68,7 @@ func (h *Host) start() error {
 		return err
 	}
 	if h.opts.FS == nil {
-		if err := adoptHostname(h.opts); err != nil {
+		if err := engine.AdoptHostname(h.opts.Log, h.opts.Dir, h.opts.WALDir); err != nil {
 			return err
 		}
 	}
@@ -86,7 +87,7 @@ func (h *Host) start() error {
 }
 
 func (h *Host) nodeHostConfig() (config.NodeHostConfig, error) {
-	s, err := chooseShards(h.opts)
+	s, err := engine.ChooseShards(h.opts.Dir, h.opts.FS != nil)
 	if err != nil {
 		return config.NodeHostConfig{}, err
 	}
@@ -96,15 +97,15 @@ func (h *Host) nodeHostConfig() (config.NodeHostConfig, error) {
 		WALDir:              h.opts.WALDir,
 		RTTMillisecond:      uint64(h.opts.Tick / time.Millisecond),
 		RaftAddress:         string(h.opts.Host),
-		MaxSendQueueSize:    maxSendQueueBytes,
-		MaxReceiveQueueSize: maxReceiveQueueBytes,
+		MaxSendQueueSize:    engine.MaxSendQueue,
+		MaxReceiveQueueSize: engine.MaxReceiveQueue,
 		RaftEventListener:   listener{h},
 		SystemEventListener: listener{h},
 	}
 	c.Expert.TransportFactory = guardedFactory{inner: h.opts.Transport.Factory(), host: h}
 	c.Expert.FS = h.opts.FS
-	c.Expert.Engine = s.engine()
-	c.Expert.LogDB = s.logDB(h.opts.FS != nil)
+	c.Expert.Engine = s.Engine()
+	c.Expert.LogDB = s.LogDB(h.opts.FS != nil)
 	return c, nil
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/engine"
+	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -114,7 +116,7 @@ func (h *Host) launch(ctx context.Context, spec Replica) error {
 		return err
 	}
 	r := newReplica(h, spec)
-	r.machine = newMachine(app, statemachines.Group{ID: uint64(spec.Group), Name: spec.Name}, r)
+	r.machine = machine.New(app, statemachines.Group{ID: uint64(spec.Group), Name: spec.Name}, r)
 	if err := h.admit(r); err != nil {
 		return err
 	}
@@ -249,7 +251,7 @@ func (h *Host) removeData(ctx context.Context, g ids.Group, id ids.Replica) erro
 		switch {
 		case err == nil:
 			h.noteData(g, id, false)
-			return removeSnapshotDir(h.opts, g, id)
+			return h.removeTraces(g, id)
 		case errors.Is(err, dragonboat.ErrClosed):
 			return errHostClosed()
 		case !errors.Is(err, dragonboat.ErrClusterNotStopped):
@@ -259,4 +261,16 @@ func (h *Host) removeData(ctx context.Context, g ids.Group, id ids.Replica) erro
 			return fault.Wrap(ctx.Err(), fault.Deadline, "replica %d of group %d is still unloading", id, g)
 		}
 	}
+}
+
+// removeTraces removes the directory that dragonboat leaves of a destroyed replica:
+// chunks, the only thing that could still be written there, are refused (guard.go).
+func (h *Host) removeTraces(g ids.Group, id ids.Replica) error {
+	if h.opts.FS != nil {
+		return nil
+	}
+	if err := engine.RemoveDestroyed(h.opts.Dir, uint64(g), uint64(id)); err != nil {
+		return fault.Wrap(err, fault.Internal, "remove what is left of replica %d of group %d", id, g)
+	}
+	return nil
 }

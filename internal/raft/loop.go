@@ -8,6 +8,7 @@ import (
 	"github.com/lni/dragonboat/v3/client"
 
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/raft/machine"
 )
 
 // loop is the state that only a replica's own goroutine touches.
@@ -150,8 +151,8 @@ func (l *loop) proposeLead(term uint64) {
 	if l.lead != nil {
 		return
 	}
-	e := entry{kind: kindLead, term: term}
-	rs, err := l.propose(e.encode(), l.r.host.opts.electionTimeout())
+	e := machine.Entry{Kind: machine.KindLead, Term: term}
+	rs, err := l.propose(e.Encode(), l.r.host.opts.electionTimeout())
 	if err != nil {
 		l.hold()
 		return
@@ -159,8 +160,8 @@ func (l *loop) proposeLead(term uint64) {
 	l.lead = rs
 }
 
-func (l *loop) propose(entry []byte, timeout time.Duration) (*dragonboat.RequestState, error) {
-	return l.r.host.nh.Propose(l.session, entry, timeout)
+func (l *loop) propose(encoded []byte, timeout time.Duration) (*dragonboat.RequestState, error) {
+	return l.r.host.nh.Propose(l.session, encoded, timeout)
 }
 
 // proposeNext seals the oldest waiting batch and proposes it; false if there is none
@@ -208,13 +209,13 @@ func (l *loop) seal() (*flight, []byte) {
 	r.serial++
 	f := &flight{lead: r.reign.lead, serial: r.serial, batch: b}
 	r.flights[f.serial] = f
-	e := &entry{kind: kindCommands}
+	e := &machine.Entry{Kind: machine.KindCommands}
 	if b.control != nil {
 		c := *b.control
 		e = &c
 	} else {
-		e.commands = b.commands()
+		e.Commands = b.commands()
 	}
-	e.term, e.lead, e.serial, e.stamp = r.reign.term, r.reign.lead, f.serial, r.reign.clock.now()
-	return f, e.encode()
+	e.Term, e.Lead, e.Serial, e.Stamp = r.reign.term, r.reign.lead, f.serial, r.reign.clock.now()
+	return f, e.Encode()
 }

@@ -3,12 +3,12 @@ package raft
 import (
 	"context"
 	"errors"
-	"hash/crc32"
 	"io"
 	"time"
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -46,13 +46,13 @@ func (h *Host) OpenLoaded(ctx context.Context, g ids.Group, version uint32, gene
 	if err := h.knows(g, version); err != nil {
 		return err
 	}
-	return h.control(ctx, g, &entry{kind: kindOpen, version: version, generation: generation})
+	return h.control(ctx, g, &machine.Entry{Kind: machine.KindOpen, Version: version, Generation: generation})
 }
 
 // SealGroup ends a group: it obeys nothing afterwards, for ever. Only on the
 // leader; idempotent.
 func (h *Host) SealGroup(ctx context.Context, g ids.Group) error {
-	return h.control(ctx, g, &entry{kind: kindSeal})
+	return h.control(ctx, g, &machine.Entry{Kind: machine.KindSeal})
 }
 
 // RaiseVersion raises the group's behaviour version, once every host of the group
@@ -61,7 +61,7 @@ func (h *Host) RaiseVersion(ctx context.Context, g ids.Group, version uint32) er
 	if err := h.knows(g, version); err != nil {
 		return err
 	}
-	return h.control(ctx, g, &entry{kind: kindRaiseVersion, version: version})
+	return h.control(ctx, g, &machine.Entry{Kind: machine.KindRaiseVersion, Version: version})
 }
 
 // LoadGroup loads the state that a View wrote into a group that is not open yet,
@@ -77,9 +77,9 @@ func (h *Host) LoadGroup(ctx context.Context, g ids.Group, state io.Reader) erro
 		if err != nil && !last {
 			return fault.Wrap(err, fault.Invalid, "read the state to load")
 		}
-		sum = crc32.Update(sum, castagnoli(), buf[:n])
-		chunk := loadChunk{offset: offset, last: last, crc: sum, data: buf[:n]}
-		if err := h.control(ctx, g, &entry{kind: kindLoad, load: chunk}); err != nil || last {
+		sum = machine.Checksum(sum, buf[:n])
+		chunk := machine.Chunk{Offset: offset, Last: last, CRC: sum, Data: buf[:n]}
+		if err := h.control(ctx, g, &machine.Entry{Kind: machine.KindLoad, Load: chunk}); err != nil || last {
 			return err
 		}
 		offset += uint64(n)
@@ -92,13 +92,13 @@ func (h *Host) knows(g ids.Group, version uint32) error {
 	if err != nil {
 		return err
 	}
-	if app := r.machine.app; version == 0 || version > app.Version {
+	if app := r.machine.App(); version == 0 || version > app.Version {
 		return fault.New(fault.Invalid, "behaviour version %d of app %q: this host knows 1 to %d", version, app.Name, app.Version).InGroup(r.spec.Name)
 	}
 	return nil
 }
 
-func (h *Host) control(ctx context.Context, g ids.Group, e *entry) error {
+func (h *Host) control(ctx context.Context, g ids.Group, e *machine.Entry) error {
 	r, err := h.replica(g)
 	if err != nil {
 		return err
@@ -141,13 +141,13 @@ func (r *replica) propose(ctx context.Context, cmd []byte) (statemachines.Result
 }
 
 // control queues a control entry and waits until the log has it.
-func (r *replica) control(ctx context.Context, e *entry) error {
+func (r *replica) control(ctx context.Context, e *machine.Entry) error {
 	r.mu.Lock()
 	if !r.leading() {
 		defer r.mu.Unlock()
 		return r.refusal()
 	}
-	if r.queue.full(len(e.load.data)) {
+	if r.queue.full(len(e.Load.Data)) {
 		defer r.mu.Unlock()
 		return r.busy()
 	}
@@ -192,7 +192,7 @@ func (r *replica) admits(size int) error {
 	}
 	if r.serving() {
 		// Only a serving leader has applied all that was before it.
-		if c := r.lifeCode(); c != codeOK {
+		if c := r.machine.Obeys(); c != machine.CodeOK {
 			return r.codeFault(c)
 		}
 	}
@@ -200,17 +200,6 @@ func (r *replica) admits(size int) error {
 		return r.busy()
 	}
 	return nil
-}
-
-// lifeCode is whether the machine, as far as applied here, obeys commands.
-func (r *replica) lifeCode() code {
-	switch flags := r.machine.flags.Load(); {
-	case flags&flagSealed != 0:
-		return codeSealed
-	case flags&flagOpened == 0:
-		return codeNotOpen
-	}
-	return codeOK
 }
 
 // refusal is why a replica that does not lead takes nothing; mu is held.

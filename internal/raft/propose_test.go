@@ -8,10 +8,14 @@ import (
 	"testing"
 	"time"
 
+	sm "github.com/lni/dragonboat/v3/statemachine"
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/ledger"
+	"github.com/drumline/drumline/internal/raft/machine"
+	"github.com/drumline/drumline/statemachines"
 )
 
 func TestLifeOfAGroup(t *testing.T) {
@@ -36,8 +40,8 @@ func TestLifeOfAGroup(t *testing.T) {
 	c.propose(g, "b")
 	v, err := c.leader(g).View(c.ctx(), g)
 	require.NoError(t, err)
-	lines := v.([]line)
-	require.Equal(t, []uint32{1, 2}, []uint32{lines[0].version, lines[1].version})
+	lines := v.([]ledger.Line)
+	require.Equal(t, []uint32{1, 2}, []uint32{lines[0].Version, lines[1].Version})
 	s, _ := c.leader(g).Status(g)
 	require.Equal(t, Status{
 		Group: g, Replica: s.Replica, Name: "ledger/1000", Ready: true, Leader: s.Replica, LeaderHost: c.leader(g).id,
@@ -68,8 +72,10 @@ func TestLoadGroup(t *testing.T) {
 	c.propose(1000, "a")
 	r, err := c.leader(1000).replica(1000)
 	require.NoError(t, err)
+	v, err := r.machine.View(true)
+	require.NoError(t, err)
 	var state bytes.Buffer
-	_, err = r.machine.state.Snapshot().WriteTo(&state)
+	_, err = (&ledger.Ledger{Lines: v.([]ledger.Line)}).Snapshot().WriteTo(&state)
 	require.NoError(t, err)
 
 	c.start(2000, 0, 1, 2)
@@ -152,12 +158,25 @@ func TestShortDeadline(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// testReplica is a replica without a NodeHost, of a group that is open.
+func testReplica(t *testing.T) *replica {
+	t.Helper()
+	r := newReplica(&Host{opts: Options{Tick: testTick, Host: "h"}, events: newEvents()}, Replica{Group: 1000, ID: 7, Name: "ledger/x"})
+	r.machine = machine.New(ledger.App(1), statemachines.Group{ID: 1000, Name: "ledger/x"}, r)
+	log := []*machine.Entry{{Kind: machine.KindLead, Term: 1}, {Kind: machine.KindOpen, Term: 1, Lead: 1, Serial: 1, Version: 1}}
+	for i, e := range log {
+		_, err := r.machine.Update([]sm.Entry{{Index: uint64(i + 1), Cmd: e.Encode()}})
+		require.NoError(t, err)
+	}
+	require.Equal(t, machine.CodeOK, r.machine.Obeys())
+	return r
+}
+
 // What waits in a replica that is not serving yet is bounded; a caller that leaves
 // before its turn is told that nothing was applied, and nothing is.
 func TestWaitingIsBoundedAndLeavable(t *testing.T) {
-	r := newReplica(&Host{opts: Options{Tick: testTick, Host: "h"}, events: newEvents()}, Replica{Group: 1000, ID: 7, Name: "ledger/x"})
-	r.machine = newTestMachine().machine
-	r.leaderUpdated(7, 1) // leads, but its Lead entry is not applied
+	r := testReplica(t)
+	r.leaderUpdated(7, 1) // leads, but its Lead machine.Entry is not applied
 
 	done, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -172,7 +191,7 @@ func TestWaitingIsBoundedAndLeavable(t *testing.T) {
 	}
 	_, err = r.propose(done, []byte("x"))
 	require.True(t, fault.Is(err, fault.Busy), "%v", err)
-	require.True(t, fault.Is(r.control(done, &entry{kind: kindLoad, load: loadChunk{data: big}}), fault.Busy))
+	require.True(t, fault.Is(r.control(done, &machine.Entry{Kind: machine.KindLoad, Load: machine.Chunk{Data: big}}), fault.Busy))
 	r.abandon()
 	_, err = r.propose(done, []byte("x"))
 	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
@@ -182,11 +201,9 @@ func TestWaitingIsBoundedAndLeavable(t *testing.T) {
 // proposed again without those who have left.
 func TestFlights(t *testing.T) {
 	newLeader := func() *replica {
-		r := newReplica(&Host{opts: Options{Tick: testTick, Host: "h"}, events: newEvents()}, Replica{Group: 1000, ID: 7, Name: "ledger/x"})
-		r.machine = newTestMachine().machine
-		applyAll(r.machine, lead(1), open(1, 1, 1))
+		r := testReplica(t)
 		r.leaderUpdated(7, 1)
-		r.began(1, 1, 0)
+		r.Began(1, 1, 0)
 		return r
 	}
 	sealOne := func(r *replica) (*ticket, *ticket, *flight) {
@@ -205,15 +222,15 @@ func TestFlights(t *testing.T) {
 		a, b, f := sealOne(r)
 		require.True(t, fault.Is(r.leave(gone, a.batch, a), fault.UnknownOutcome))
 		r.leaderUpdated(7, 2)
-		r.began(2, 9, 0)
+		r.Began(2, 9, 0)
 		require.True(t, f.settled)
 		again, _ := (&loop{r: r}).seal()
 		require.Equal(t, []*ticket{b}, again.batch.tickets)
 		require.Equal(t, uint64(9), again.lead)
-		r.applied(1, f.serial, codeOK, nil) // the old entry, if it came through, is nobody's
-		r.applied(9, again.serial, codeRetry, nil)
+		r.Applied(1, f.serial, machine.CodeOK, nil) // the old machine.Entry, if it came through, is nobody's
+		r.Applied(9, again.serial, machine.CodeRetry, nil)
 		last, _ := (&loop{r: r}).seal()
-		r.applied(9, last.serial, codeSealed, nil)
+		r.Applied(9, last.serial, machine.CodeSealed, nil)
 		<-b.batch.done
 		require.True(t, fault.Is(b.batch.err, fault.Sealed))
 	})
@@ -226,26 +243,26 @@ func TestFlights(t *testing.T) {
 			require.Fail(t, "its outcome is not known yet")
 		default:
 		}
-		r.began(2, 9, 0)
+		r.Began(2, 9, 0)
 		<-a.batch.done
 		require.True(t, fault.Is(a.batch.err, fault.NotLeader), "%v", a.batch.err)
 	})
 	t.Run("a snapshot instead of the log", func(t *testing.T) {
 		r := newLeader()
 		a, _, _ := sealOne(r)
-		r.restored()
+		r.Restored()
 		<-a.batch.done
 		require.True(t, fault.Is(a.batch.err, fault.UnknownOutcome), "%v", a.batch.err)
 	})
 	t.Run("an interruption", func(t *testing.T) {
 		r := newLeader()
 		_, _, f := sealOne(r)
-		r.interrupted()
+		r.Interrupted()
 		require.False(t, r.status().Serving)
-		r.applied(1, f.serial, codeRetry, nil)
+		r.Applied(1, f.serial, machine.CodeRetry, nil)
 		none, _ := (&loop{r: r}).seal()
 		require.Nil(t, none, "nothing is sealed without a clock")
-		r.began(1, 20, 5)
+		r.Began(1, 20, 5)
 		again, _ := (&loop{r: r}).seal()
 		require.Len(t, again.batch.tickets, 2)
 	})

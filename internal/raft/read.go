@@ -20,7 +20,7 @@ func (h *Host) Read(ctx context.Context, g ids.Group, query []byte) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	b, err := r.machine.query(query)
+	b, err := r.machine.Query(query)
 	return b, r.readFault(err)
 }
 
@@ -31,7 +31,7 @@ func (h *Host) View(ctx context.Context, g ids.Group) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := r.machine.view(true)
+	v, err := r.machine.View(true)
 	return v, r.readFault(err)
 }
 
@@ -42,7 +42,7 @@ func (h *Host) LocalView(g ids.Group) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := r.machine.view(false)
+	v, err := r.machine.View(false)
 	return v, r.readFault(err)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/must"
+	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -20,7 +21,7 @@ import (
 type replica struct {
 	host    *Host
 	spec    Replica
-	machine *machine
+	machine *machine.Adapter
 
 	// wake, of capacity 1, makes the loop look again.
 	wake chan struct{}
@@ -135,9 +136,9 @@ func (r *replica) leaderUpdated(leader ids.Replica, term uint64) {
 	r.rouse()
 }
 
-// began implements watcher. Whatever of an older leadership is still in flight now
+// Began implements machine.Watcher. Whatever of an older leadership is still in flight now
 // is not in the log before this entry and is refused after it: not applied, surely.
-func (r *replica) began(term, lead uint64, machineTime int64) {
+func (r *replica) Began(term, lead uint64, machineTime int64) {
 	r.mu.Lock()
 	own := r.leading() && r.term == term
 	if own {
@@ -157,8 +158,8 @@ func (r *replica) began(term, lead uint64, machineTime int64) {
 	r.rouse()
 }
 
-// interrupted implements watcher.
-func (r *replica) interrupted() {
+// Interrupted implements machine.Watcher.
+func (r *replica) Interrupted() {
 	r.mu.Lock()
 	was := r.serving()
 	r.reign.on = false
@@ -170,8 +171,8 @@ func (r *replica) interrupted() {
 	}
 }
 
-// applied implements watcher: an entry of ours is through.
-func (r *replica) applied(lead, serial uint64, c code, results []statemachines.Result) {
+// Applied implements machine.Watcher: an entry of ours is through.
+func (r *replica) Applied(lead, serial uint64, c machine.Code, results []statemachines.Result) {
 	r.mu.Lock()
 	f := r.flights[serial]
 	mine := f != nil && f.lead == lead
@@ -186,12 +187,12 @@ func (r *replica) applied(lead, serial uint64, c code, results []statemachines.R
 }
 
 // settle gives a flight's callers what the log said; mu is held.
-func (r *replica) settle(f *flight, c code, results []statemachines.Result) {
+func (r *replica) settle(f *flight, c machine.Code, results []statemachines.Result) {
 	switch {
-	case c == codeRetry:
+	case c == machine.CodeRetry:
 		r.bounce(f)
 		return
-	case c != codeOK:
+	case c != machine.CodeOK:
 		f.batch.finish(r.codeFault(c))
 	case f.batch.control != nil:
 		f.batch.finish(nil)
@@ -220,18 +221,18 @@ func (r *replica) lose(f *flight, why string) {
 	f.batch.finish(fault.New(fault.UnknownOutcome, "%s: the command may or may not be applied", why).InGroup(r.spec.Name))
 }
 
-// lifeChanged implements watcher.
-func (r *replica) lifeChanged() { r.host.events.add(EventLife, r.spec) }
+// LifeChanged implements machine.Watcher.
+func (r *replica) LifeChanged() { r.host.events.add(EventLife, r.spec) }
 
-// restored implements watcher: a snapshot came instead of entries, among which the
+// Restored implements machine.Watcher: a snapshot came instead of entries, among which the
 // ones in flight may have been.
-func (r *replica) restored() {
+func (r *replica) Restored() {
 	r.mu.Lock()
 	for _, f := range r.flights {
 		r.lose(f, "the host fell behind its group")
 	}
 	r.mu.Unlock()
-	r.lifeChanged()
+	r.LifeChanged()
 	r.rouse()
 }
 
@@ -290,34 +291,34 @@ func (r *replica) stopping() *fault.Error {
 }
 
 // codeFault makes a fault of an entry's result.
-func (r *replica) codeFault(c code) *fault.Error {
+func (r *replica) codeFault(c machine.Code) *fault.Error {
 	var f *fault.Error
 	switch c {
-	case codeNotOpen:
+	case machine.CodeNotOpen:
 		f = fault.New(fault.NotOpen, "group %s is being launched", r.spec.Name)
-	case codeSealed:
+	case machine.CodeSealed:
 		f = fault.New(fault.Sealed, "group %s was deleted", r.spec.Name)
-	case codeRefused:
+	case machine.CodeRefused:
 		f = fault.New(fault.Conflict, "group %s refused a piece of the state being loaded: out of order, damaged, or already open", r.spec.Name)
 	default:
-		f = fault.New(fault.Internal, "group %s could not decode an entry (result %d)", r.spec.Name, c)
+		f = fault.New(fault.Internal, "group %s could not decode an machine.Entry (result %d)", r.spec.Name, c)
 	}
 	return f.InGroup(r.spec.Name)
 }
 
 // readFault makes a fault of an error of machine.query or view.
 func (r *replica) readFault(err error) error {
-	var le lifeError
+	var le machine.LifeError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &le):
-		return r.codeFault(code(le))
-	case errors.Is(err, errClosed):
+		return r.codeFault(machine.Code(le))
+	case errors.Is(err, machine.ErrClosed):
 		return r.stopping()
 	case errors.Is(err, statemachines.ErrInvalidQuery):
 		return fault.Wrap(err, fault.Invalid, "group %s refused the query", r.spec.Name).InGroup(r.spec.Name)
-	case errors.Is(err, errNoView):
+	case errors.Is(err, machine.ErrNoView):
 		return fault.Wrap(err, fault.Invalid, "group %s", r.spec.Name).InGroup(r.spec.Name)
 	}
 	return fault.Wrap(err, fault.Internal, "read group %s", r.spec.Name).InGroup(r.spec.Name)
@@ -335,8 +336,7 @@ func (r *replica) status() Status {
 	if s.Leading {
 		s.LeaderHost = r.host.opts.Host
 	}
-	flags := r.machine.flags.Load()
-	s.Opened, s.Sealed = flags&flagOpened != 0, flags&flagSealed != 0
-	s.Applied, s.Version = r.machine.index.Load(), r.machine.version.Load()
+	s.Opened, s.Sealed = r.machine.Life()
+	s.Applied, s.Version = r.machine.Index(), r.machine.Version()
 	return s
 }

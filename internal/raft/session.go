@@ -11,6 +11,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -150,8 +151,8 @@ func (r *replica) awaitReign(ctx context.Context) (reign, error) {
 		switch {
 		case !r.leading():
 			err = r.refusal()
-		case serving && r.lifeCode() != codeOK:
-			err = r.codeFault(r.lifeCode())
+		case serving && r.machine.Obeys() != machine.CodeOK:
+			err = r.codeFault(r.machine.Obeys())
 		}
 		r.mu.Unlock()
 		if err != nil || serving {
@@ -170,11 +171,11 @@ func (r *replica) proposeSession(ctx context.Context, c sessionCall, now reign) 
 	if c.register != nil {
 		return r.host.nh.ProposeSession(c.register, timeout)
 	}
-	e := entry{
-		kind: kindSessionCommand, term: now.term, lead: now.lead,
-		stamp: now.clock.now(), commands: [][]byte{c.cmd},
+	e := machine.Entry{
+		Kind: machine.KindSessionCommand, Term: now.term, Lead: now.lead,
+		Stamp: now.clock.now(), Commands: [][]byte{c.cmd},
 	}
-	return r.host.nh.Propose(c.command, e.encode(), timeout)
+	return r.host.nh.Propose(c.command, e.Encode(), timeout)
 }
 
 // sessionVerdict waits for dragonboat's answer; nil, nil means that it was dropped
@@ -203,9 +204,9 @@ func (r *replica) sessionResult(c sessionCall, res *dragonboat.RequestResult, er
 	}
 	out := res.GetResult()
 	if len(out.Data) == 0 {
-		return statemachines.Result{}, r.codeFault(codeBad)
+		return statemachines.Result{}, r.codeFault(machine.CodeBad)
 	}
-	if said := code(out.Data[0]); said != codeOK {
+	if said := machine.Code(out.Data[0]); said != machine.CodeOK {
 		return statemachines.Result{}, r.codeFault(said)
 	}
 	result := statemachines.Result{Value: out.Value}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/engine"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -83,7 +84,7 @@ func TestSessionEvictionIsTold(t *testing.T) {
 	for range at {
 		go func() {
 			var err error
-			for range requiredSessions/at + 1 {
+			for range engine.Sessions/at + 1 {
 				if _, e := l.OpenSession(c.ctx(), g); e != nil {
 					err = e
 				}

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+	"github.com/lni/dragonboat/v3/config"
+)
+
+// shardsFile remembers, in the data directory, the numbers that dragonboat's data depends
+// on: it refuses to open it with others.
+const shardsFile = "shards.json"
+
+// Shards are those numbers. Few shards are what lets groups share an fsync: on two
+// cores one log shard gave three times the throughput of sixteen.
+type Shards struct {
+	Exec uint64 `json:"exec_shards"`
+	Log  uint64 `json:"logdb_shards"`
+}
+
+// Choices for a new data directory, and worker counts that may change at any start.
+const (
+	newExecShards  = 2
+	newLogDBShards = 1
+	applyShards    = 4
+	commitShards   = 1
+	snapshotShards = 4
+	closeShards    = 2
+	// maxShards: dragonboat's worker sets are bitmaps of 64.
+	maxShards = 64
+)
+
+// ChooseShards returns the numbers of the data directory, chosen now if it is new;
+// of tests in memory always the same.
+func ChooseShards(dir string, memory bool) (Shards, error) {
+	chosen := Shards{Exec: newExecShards, Log: newLogDBShards}
+	if memory {
+		return chosen, nil
+	}
+	path := filepath.Join(dir, shardsFile)
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return chosen, writeShards(path, chosen)
+	case err != nil:
+		return Shards{}, fmt.Errorf("raft: read the chosen shards: %w", err)
+	}
+	if err := json.Unmarshal(b, &chosen); err != nil {
+		return Shards{}, fmt.Errorf("raft: %s is damaged: %w", path, err)
+	}
+	return chosen, chosen.check(path)
+}
+
+func writeShards(path string, s Shards) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("raft: make the data directory: %w", err)
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("raft: write the chosen shards: %w", err)
+	}
+	if err := renameio.WriteFile(path, append(b, '\n'), 0o600); err != nil {
+		return fmt.Errorf("raft: write the chosen shards: %w", err)
+	}
+	return nil
+}
+
+// check refuses numbers that dragonboat would panic on, some of them only under load.
+func (s Shards) check(path string) error {
+	if s.Exec == 0 || s.Log == 0 || s.Exec > maxShards || s.Log > maxShards {
+		return fmt.Errorf("raft: %s: exec_shards and logdb_shards must be 1 to %d", path, maxShards)
+	}
+	if s.Exec%s.Log != 0 && s.Log%s.Exec != 0 {
+		return fmt.Errorf("raft: %s: exec_shards %d and logdb_shards %d must divide one another", path, s.Exec, s.Log)
+	}
+	return nil
+}
+
+// Engine is the configuration of dragonboat's workers.
+func (s Shards) Engine() config.EngineConfig {
+	return config.EngineConfig{
+		ExecShards: s.Exec, CommitShards: commitShards, ApplyShards: applyShards,
+		SnapshotShards: snapshotShards, CloseShards: closeShards,
+	}
+}
+
+// LogDB is the log store's configuration: at most 64 MB of buffers per shard, or 16
+// for tests in memory.
+func (s Shards) LogDB(memory bool) config.LogDBConfig {
+	c := config.GetSmallMemLogDBConfig()
+	if memory {
+		c = config.GetTinyMemLogDBConfig()
+	}
+	c.Shards = s.Log
+	return c
+}
