@@ -96,6 +96,7 @@ func (m *master) config() config.Drummer {
 	cfg.Raft = config.Listener{Listen: "127.0.0.1:0"} // another port at each start: the others must find it
 	cfg.HTTP = config.Listener{}
 	cfg.Tick = testTick
+	cfg.ElectionTicks = 20 // a loaded machine must not look like a dead leader
 	return cfg
 }
 
@@ -159,13 +160,19 @@ func (c *cluster) leader() *master {
 	return nil
 }
 
-// follower returns one that runs and does not lead.
+// follower returns one that runs, answers and does not lead.
 func (c *cluster) follower() *master {
+	c.t.Helper()
 	leader := c.leader()
 	for _, m := range c.masters {
-		if m != leader && m.cancel != nil {
-			return m
+		if m == leader || m.cancel == nil {
+			continue
 		}
+		require.Eventually(c.t, func() bool {
+			_, err := m.drummer().Status(c.t.Context(), &drummerpb.StatusRequest{})
+			return err == nil
+		}, 10*time.Second, 10*time.Millisecond)
+		return m
 	}
 	require.Fail(c.t, "no follower")
 	return nil
@@ -238,6 +245,10 @@ func (c *cluster) settled(w *world, hosts, groups int) []*fakeHost {
 		list = append(list, h)
 	}
 	c.leader()
+	require.True(c.t, eventually(func() bool {
+		resp, err := c.masters[0].drummer().ListHosts(c.t.Context(), &drummerpb.ListHostsRequest{})
+		return err == nil && len(resp.GetHosts()) == hosts
+	}, 10*time.Second), "all hosts attend")
 	resp, err := c.masters[0].drummer().CreateGroups(c.t.Context(), &drummerpb.CreateGroupsRequest{Specs: kvSpecs(groups), Policy: policy()})
 	require.NoError(c.t, err)
 	require.Len(c.t, resp.GetItems(), groups)

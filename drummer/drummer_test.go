@@ -20,15 +20,25 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 )
 
-// placement maps each group to its replicas and their hosts.
+// placement maps each group to the hosts of its members.
 func placement(groups []*drummerpb.GroupInfo) map[string][]string {
 	out := map[string][]string{}
 	for _, g := range groups {
-		for _, r := range g.GetReplicas() {
-			out[g.GetName()] = append(out[g.GetName()], r.GetHost())
-		}
+		out[g.GetName()] = membersOn(g)
 	}
 	return out
+}
+
+// membersOn lists the hosts of a group's members; a replica that is being removed
+// is none.
+func membersOn(g *drummerpb.GroupInfo) []string {
+	var on []string
+	for _, r := range g.GetReplicas() {
+		if r.GetState() != drummerpb.ReplicaState_REPLICA_STATE_REMOVING {
+			on = append(on, r.GetHostId())
+		}
+	}
+	return on
 }
 
 func TestLaunchAndRepair(t *testing.T) {
@@ -50,7 +60,7 @@ func TestLaunchAndRepair(t *testing.T) {
 	dead := hosts[2]
 	dead.kill()
 	c.awaitOK(20, func(g *drummerpb.GroupInfo) bool {
-		return len(g.GetReplicas()) == 3 && !slices.ContainsFunc(g.GetReplicas(), func(r *drummerpb.ReplicaInfo) bool { return r.GetHostId() == dead.id })
+		return len(membersOn(g)) == 3 && !slices.Contains(membersOn(g), dead.id)
 	})
 
 	// It comes back: its old replicas are destroyed, and it takes new ones.

@@ -118,7 +118,32 @@ func (s *Service) attempt(ctx context.Context, req any, m method, local grpc.Una
 	case forwarded(ctx):
 		return nil, fault.New(fault.NotSupervisor, "drummer %s does not lead; ask %s", s.o.Name, leader).TryAt(leader)
 	}
+	ctx, stop := whileLeads(ctx, c.Peers, leader)
+	defer stop()
 	return s.forward(ctx, req, m, leader)
+}
+
+// whileLeads returns a context that ends when another drummer leads: one that is
+// suspended keeps its connections, and would never answer.
+func whileLeads(ctx context.Context, peers Peers, leader string) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		tick := time.NewTicker(pollLeader)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if now := peers.Leader(); now != "" && now != leader {
+				cancel()
+			}
+		}
+	}()
+	return ctx, func() { cancel(); <-watching }
 }
 
 func (s *Service) forward(ctx context.Context, req any, m method, leader string) (any, error) {

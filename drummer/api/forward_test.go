@@ -81,3 +81,17 @@ func TestADeadLeaderIsNotSupervisor(t *testing.T) {
 	requireReason(t, fault.NotSupervisor, err)
 	require.ErrorContains(t, err, "can't be reached")
 }
+
+// A leader that is suspended accepts calls and never answers.
+func TestASuspendedLeaderIsLeftForTheNext(t *testing.T) {
+	w := newTown(t, 3)
+	w.lead(1)
+	w.record.hang.Store(true)
+	elected := time.AfterFunc(60*time.Millisecond, func() { w.record.hang.Store(false); w.lead(2) })
+	defer elected.Stop()
+	begin := time.Now()
+	st, err := w.drummer(0).Status(t.Context(), &drummerpb.StatusRequest{})
+	require.NoError(t, err)
+	require.Equal(t, "c", st.GetLeader())
+	require.Less(t, time.Since(begin), 3*time.Second)
+}

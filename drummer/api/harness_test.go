@@ -33,9 +33,16 @@ type memory struct {
 	fail     error // of the next proposals
 	commands []*fleetpb.Command
 	reads    error
+	hang     atomic.Bool // linearizable reads never come back
 }
 
-func (m *memory) View(context.Context) (*fleet.View, error) { return m.LocalView() }
+func (m *memory) View(ctx context.Context) (*fleet.View, error) {
+	if m.hang.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return m.LocalView()
+}
 
 func (m *memory) LocalView() (*fleet.View, error) {
 	m.mu.Lock()

@@ -95,10 +95,10 @@ func (s *Supervisor) unlead() {
 	s.o.Log.Info("this drummer no longer leads", "term", s.term)
 	s.setStage(stage{})
 	s.metrics.leading.Set(0)
-	s.step(loop.Unled{})
-	for _, c := range s.sessions {
-		s.redirect(c)
+	for _, c := range s.sessions { // before the Core disconnects them
+		s.end(c, redirectTo(s.o.Leader()), nil)
 	}
+	s.step(loop.Unled{})
 }
 
 func (s *Supervisor) setStage(next stage) {

@@ -267,8 +267,6 @@ func (s *Supervisor) disconnect(id uint64, reason string) {
 	}
 }
 
-func (s *Supervisor) redirect(c *session) { s.end(c, redirectTo(s.o.Leader()), nil) }
-
 // end closes a session's queue; the stream ends with err when it is empty.
 func (s *Supervisor) end(c *session, last *drummerpb.SupervisorMessage, err error) {
 	if c.gone {

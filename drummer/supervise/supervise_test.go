@@ -241,6 +241,12 @@ func TestDisconnectEndsASession(t *testing.T) {
 
 func TestHostsAreRedirectedWhenTheLeadIsLost(t *testing.T) {
 	r := newRig(t)
+	r.core.on(func(e loop.Event) []loop.Effect {
+		if _, unled := e.(loop.Unled); unled {
+			return []loop.Effect{loop.Disconnect{Session: 1, Reason: "this drummer leads no more"}}
+		}
+		return nil
+	})
 	r.lead(1)
 	st := r.attend()
 	r.leader.Store("next:1")
