@@ -111,12 +111,14 @@ func (c *Core) refusal(s *session) string {
 }
 
 // nameRefusal says why a host cannot have its name: another one attends under it,
-// or may do so in a moment. A name means one data directory, so a newcomer makes
-// the old one lost; that must not happen to a host that lives.
+// did so a moment ago, or may do so in a moment. A name means one data directory, so
+// a newcomer makes the old one lost; that must not happen to a host that lives and
+// has only lost its stream.
 func (c *Core) nameRefusal(h *fleetpb.Host) string {
-	for _, s := range c.sessions {
-		if s.admitted && s.hello.GetHost().GetName() == h.GetName() && s.hello.GetHost().GetId() != h.GetId() && c.attends(s.host()) {
-			return fmt.Sprintf("another host is connected under the name %s", h.GetName())
+	for id, o := range c.hosts {
+		other := o.session.hello.GetHost()
+		if other.GetName() == h.GetName() && other.GetId() != h.GetId() && !c.view.Host(id).GetLost() && c.now-o.session.heard <= c.suspectAfter() {
+			return fmt.Sprintf("another host is connected under the name %s, or was a moment ago", h.GetName())
 		}
 	}
 	if c.clock.leading(c.now) > c.suspectAfter() {

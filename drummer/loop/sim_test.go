@@ -212,7 +212,7 @@ func TestImpossibleGroupDelaysNoOther(t *testing.T) {
 	reasons := w.core.Observed(w.now).Reasons
 	v := w.record.Freeze()
 	require.Contains(t, strings.Join(reasons[ids.Group(v.ByName("kv/five").GetId())], "\n"), "4 of 5 hosts are up, 4 of them have a replica of it")
-	require.Contains(t, strings.Join(reasons[ids.Group(v.ByName("kv/pinned").GetId())], "\n"), "the rule wants 1 in region west more")
+	require.Contains(t, strings.Join(reasons[ids.Group(v.ByName("kv/pinned").GetId())], "\n"), "the rule wants 1 more in region west")
 	three := v.ByName("kv/three")
 	require.Equal(t, 3, slices.IndexFunc(append(voters(three), nil), func(r *fleetpb.Replica) bool { return r == nil || r.GetHostId() == w.hosts[1].id }))
 }

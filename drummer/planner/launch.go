@@ -62,6 +62,7 @@ func (p *pass) abandon(g *fleetpb.Group) bool {
 		switch {
 		case refused:
 			troubles = append(troubles, fmt.Sprintf("host %s refused to start replica %d: %s", p.name(r.GetHostId()), r.GetId(), refusal))
+			p.reason(g, "%s", troubles[len(troubles)-1])
 		case h.State != Up || p.condition(g, r) == dead:
 			troubles = append(troubles, p.why(g, r))
 		}
@@ -69,11 +70,11 @@ func (p *pass) abandon(g *fleetpb.Group) bool {
 	if len(troubles) == 0 {
 		return false
 	}
-	trouble := strings.Join(troubles, "; ")
 	if _, err := p.choose(&request{group: g, anew: true}); err != nil {
-		p.reason(g, "%s; the launch cannot move: %v", trouble, err)
+		p.reason(g, "the launch cannot move to other hosts: %v", err)
 		return false
 	}
+	trouble := strings.Join(troubles, "; ")
 	give := &fleetpb.Abandon{Group: g.GetId(), Generation: g.GetGeneration(), Reason: bounded(trouble)}
 	p.propose(launching, g, &fleetpb.Command{Op: &fleetpb.Command_Abandon{Abandon: give}}, trouble)
 	return true
@@ -196,7 +197,8 @@ func (p *pass) destroy(g *fleetpb.Group) {
 		}
 		h := p.host(r.GetHostId())
 		if !h.Connected || h.State != Up {
-			p.reason(g, "replica %d is no member any more; its data is removed when host %s is back", r.GetId(), p.name(r.GetHostId()))
+			id := ids.Group(g.GetId())
+			p.leftover[id] = append(p.leftover[id], fmt.Sprintf("replica %d is no member any more; its data is removed when host %s is back", r.GetId(), p.name(r.GetHostId())))
 			continue
 		}
 		body := &drummerpb.Order_Destroy{Destroy: &drummerpb.Destroy{Tombstone: g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING}}

@@ -264,11 +264,11 @@ func (f *field) lack(chosen int) error {
 		var open []string
 		for region, n := range f.rules {
 			if n > 0 {
-				open = append(open, fmt.Sprintf("%d in region %s", n, region))
+				open = append(open, fmt.Sprintf("%d more in region %s", n, region))
 			}
 		}
 		slices.Sort(open)
-		fmt.Fprintf(&b, "; the rule wants %s more", strings.Join(open, " and "))
+		fmt.Fprintf(&b, "; the rule wants %s", strings.Join(open, " and "))
 	}
 	missing := f.wanted - chosen
 	fmt.Fprintf(&b, ": it needs %d more host%s", missing, plural(missing))

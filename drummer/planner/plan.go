@@ -46,6 +46,7 @@ type pass struct {
 
 	actions  []ranked
 	reasons  map[ids.Group][]string
+	leftover map[ids.Group][]string // reasons that come after all others
 	requests []request
 }
 
@@ -58,12 +59,16 @@ func Plan(v View) Result {
 		load:     map[string]int{},
 		building: map[string]int{},
 		reasons:  map[ids.Group][]string{},
+		leftover: map[ids.Group][]string{},
 	}
 	p.count()
 	for g := range v.Fleet.Groups() {
 		p.step(g)
 	}
 	p.grant()
+	for id, reasons := range p.leftover {
+		p.reasons[id] = append(p.reasons[id], reasons...)
+	}
 	slices.SortStableFunc(p.actions, func(a, b ranked) int { return cmp.Compare(a.priority, b.priority) })
 	r := Result{Reasons: p.reasons, Actions: make([]Action, 0, len(p.actions))}
 	for _, a := range p.actions {
