@@ -69,21 +69,31 @@ func New(o Options) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	var nonce [8]byte
-	if _, err = rand.Read(nonce[:]); err != nil {
-		return nil, fmt.Errorf("transport: make a nonce: %w", err)
-	}
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("transport: listen on %s: %w", o.Listen, err)
 	}
+	t, err := newOn(o, listener)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return t, nil
+}
+
+// newOn serves a listener.
+func newOn(o Options, listener net.Listener) (*Transport, error) {
+	var nonce [8]byte
+	if _, err := rand.Read(nonce[:]); err != nil {
+		return nil, fmt.Errorf("transport: make a nonce: %w", err)
+	}
+	advertise, err := advertised(o.Advertise, listener.Addr().String())
+	if err != nil {
+		return nil, err
+	}
 	t := &Transport{
 		o: o, listener: listener, sessions: newSessions(), warnings: rate.NewLimiter(1, 10),
 		conns: make(map[net.Conn]struct{}), peers: make(map[ids.Host]*peer),
-	}
-	t.self = identity{host: o.Host, epoch: o.BootEpoch, nonce: binary.LittleEndian.Uint64(nonce[:])}
-	if t.self.advertise, err = advertised(o.Advertise, listener.Addr().String()); err != nil {
-		return nil, errors.Join(err, listener.Close())
+		self: identity{host: o.Host, epoch: o.BootEpoch, nonce: binary.LittleEndian.Uint64(nonce[:]), advertise: advertise},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.work.Go(t.accept)
