@@ -67,16 +67,23 @@ func Run(ctx context.Context, cfg config.NodeHost, apps *statemachines.Registry,
 
 // RunWith is Run with options.
 func RunWith(ctx context.Context, o Options) error {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	h := &host{o: o, cfg: o.Config, log: o.Log, registry: prometheus.NewRegistry()}
+	h := prepare(o)
 	err := h.open()
 	if err == nil {
 		err = h.run(ctx)
 	}
-	return errors.Join(err, h.stop.Drain())
+	return h.finish(err)
 }
+
+func prepare(o Options) *host {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &host{o: o, cfg: o.Config, log: o.Log, registry: prometheus.NewRegistry()}
+}
+
+// finish frees everything in the reverse order of open.
+func (h *host) finish(err error) error { return errors.Join(err, h.stop.Drain()) }
 
 // host is one running nodehost.
 type host struct {
