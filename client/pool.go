@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 )
 
 // How connections are made. A host that died and came back must be found within a
@@ -19,6 +20,8 @@ const (
 	connectTimeout  = 2 * time.Second
 	reconnectFirst  = 50 * time.Millisecond
 	reconnectLatest = time.Second
+	pingEvery       = 10 * time.Second // the least that gRPC allows
+	pingTimeout     = 3 * time.Second  // then a machine that vanished without a word is known to be gone
 )
 
 // pool keeps one connection for each address used.
@@ -60,6 +63,7 @@ func (p *pool) dialOptions() []grpc.DialOption {
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(p.creds),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: connectTimeout}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
 		// Retries are decided here, where the outcome of a command is known.
 		grpc.WithDisableServiceConfig(),

@@ -1,6 +1,6 @@
 package client
 
-import "slices"
+import "cmp"
 
 // road yields the addresses that one call tries, in turn: first the address that the
 // last answer named, then the preferred ones, then all others of the kind. Addresses
@@ -37,18 +37,27 @@ func (r *road) next() string {
 
 // pick returns an address not tried in this round, or nothing.
 func (r *road) pick() string {
-	all := slices.Concat(r.prefer(), r.servers.of(r.kind))
-	last := ""
-	for _, a := range all {
+	best, last := r.first(r.prefer())
+	if best != "" {
+		return best
+	}
+	best, other := r.first(r.servers.of(r.kind))
+	return cmp.Or(best, last, other)
+}
+
+// first returns the first address of a list not tried in this round, and the first
+// such that did not answer lately.
+func (r *road) first(list []string) (best, suspect string) {
+	for _, a := range list {
 		switch {
 		case a == "" || r.tried[a]:
 		case !r.servers.suspected(a):
-			return a
-		case last == "":
-			last = a
+			return a, suspect
+		case suspect == "":
+			suspect = a
 		}
 	}
-	return last
+	return "", suspect
 }
 
 // untried tells whether this round has an address left that is not suspected.
