@@ -3,7 +3,6 @@ package drummer
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -21,6 +20,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/raft/transport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,6 +33,8 @@ type cluster struct {
 	dir       string
 	addresses []string
 	masters   []*master
+	tls       config.TLS
+	hook      transport.Hook
 }
 
 // master is one drummer that may be stopped and started again.
@@ -45,6 +47,7 @@ type master struct {
 	err    error // after done
 	conn   *grpc.ClientConn
 	port   net.Listener // reserved for the first start
+	web    net.Listener // nil for no HTTP port
 }
 
 // newCluster reserves the API ports; nothing runs yet.
@@ -78,11 +81,10 @@ func newCluster(t *testing.T, size int) *cluster {
 }
 
 func testLog() *slog.Logger {
-	var w io.Writer = io.Discard
-	if os.Getenv("DRUMMER_TEST_LOG") != "" {
-		w = os.Stderr
+	if os.Getenv("DRUMMER_TEST_LOG") == "" {
+		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func (m *master) config() config.Drummer {
@@ -95,6 +97,7 @@ func (m *master) config() config.Drummer {
 	cfg.API = config.Listener{Listen: m.c.addresses[m.index-1]}
 	cfg.Raft = config.Listener{Listen: "127.0.0.1:0"} // another port at each start: the others must find it
 	cfg.HTTP = config.Listener{}
+	cfg.TLS = m.c.tls
 	cfg.Tick = testTick
 	cfg.ElectionTicks = 20 // a loaded machine must not look like a dead leader
 	return cfg
@@ -105,6 +108,8 @@ func (m *master) start() {
 	m.cancel, m.done, m.err = cancel, make(chan struct{}), nil
 	o := Options{Config: m.config(), Log: testLog().With("drummer", m.index), Loop: loop.Options{Heartbeat: 100 * time.Millisecond, Resend: 500 * time.Millisecond}}
 	o.APIListener, m.port = m.port, nil
+	o.Hook = m.c.hook
+	o.HTTPListener = m.web
 	done := m.done
 	go func() { defer close(done); m.err = RunWith(ctx, o) }()
 }
