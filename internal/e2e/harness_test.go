@@ -211,7 +211,7 @@ func unwhole(g *drummerpb.GroupInfo, avoid []string) string {
 		return g.GetState() + " " + fmt.Sprint(g.GetReplicas())
 	}
 	voters := 0
-	for _, r := range g.GetReplicas() {
+	for _, r := range members(g) {
 		if slices.Contains(avoid, r.GetHost()) {
 			return "replica on " + r.GetHost()
 		}
@@ -225,10 +225,17 @@ func unwhole(g *drummerpb.GroupInfo, avoid []string) string {
 	return ""
 }
 
+// members are a group's replicas without those that it has removed, whose data waits to be.
+func members(g *drummerpb.GroupInfo) []*drummerpb.ReplicaInfo {
+	return slices.DeleteFunc(slices.Clone(g.GetReplicas()), func(r *drummerpb.ReplicaInfo) bool {
+		return r.GetState() == drummerpb.ReplicaState_REPLICA_STATE_REMOVING
+	})
+}
+
 // hostsOf returns the names of a group's hosts, sorted.
 func hostsOf(g *drummerpb.GroupInfo) []string {
 	out := []string{}
-	for _, r := range g.GetReplicas() {
+	for _, r := range members(g) {
 		out = append(out, r.GetHost())
 	}
 	slices.Sort(out)
@@ -239,7 +246,7 @@ func hostsOf(g *drummerpb.GroupInfo) []string {
 func replicaIDs(groups map[string]*drummerpb.GroupInfo) map[string][]uint64 {
 	out := map[string][]uint64{}
 	for name, g := range groups {
-		for _, r := range g.GetReplicas() {
+		for _, r := range members(g) {
 			out[name] = append(out[name], r.GetId())
 		}
 		slices.Sort(out[name])
