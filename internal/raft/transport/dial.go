@@ -101,6 +101,7 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, h *hello, known uin
 		return nil, ctx.Err()
 	}
 	t.counters.outbound.Add(1)
+	t.counters.dialed.Add(1)
 	l.heard, l.leave = rec, leave
 	if err = t.o.Book.Learn(a.from.host, a.from.advertise, a.from.epoch); err != nil {
 		t.o.Log.Error("transport: a peer's address could not be kept", "peer", a.from.host, "error", err)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ type node struct {
 	book    *memBook
 	batches chan pb.MessageBatch
 	chunks  chan pb.Chunk
-	refuse  bool // chunks
+	refuse  atomic.Bool // chunks
 }
 
 func options(host ids.Host) Options {
@@ -97,7 +98,7 @@ func create(t *testing.T, o Options) *node {
 	n.book, _ = o.Book.(*memBook)
 	n.module = tr.Factory().Create(config.NodeHostConfig{DeploymentID: deploymentID},
 		func(b pb.MessageBatch) { n.batches <- b },
-		func(c pb.Chunk) bool { n.chunks <- c; return !n.refuse })
+		func(c pb.Chunk) bool { n.chunks <- c; return !n.refuse.Load() })
 	require.NoError(t, n.module.Start())
 	t.Cleanup(func() { require.NoError(t, n.Close()) })
 	return n
@@ -125,8 +126,10 @@ func (n *node) connect(t *testing.T, to ids.Host) raftio.IConnection {
 func batchOf(from ids.Host, term uint64) pb.MessageBatch {
 	return pb.MessageBatch{
 		SourceAddress: string(from), DeploymentId: deploymentID, BinVer: raftio.TransportBinVersion,
-		Requests: []pb.Message{{Type: pb.Replicate, To: 2, From: 1, ClusterId: 1000, Term: term,
-			Entries: []pb.Entry{{Term: 1, Index: term, Cmd: []byte("command")}}}},
+		Requests: []pb.Message{{
+			Type: pb.Replicate, To: 2, From: 1, ClusterId: 1000, Term: term,
+			Entries: []pb.Entry{{Term: 1, Index: term, Cmd: []byte("command")}},
+		}},
 	}
 }
 

@@ -236,10 +236,10 @@ func TestMemoryFollowsTheBytesThatCameIn(t *testing.T) {
 	}
 	runtime.ReadMemStats(&before)
 	for _, c := range conns { // 20 frames of 64 MiB are announced, little of them sent
-		head := make([]byte, headerBytes)
-		head[8] = frameBatch
-		binary.LittleEndian.PutUint32(head, 64<<20)
-		_, err := c.Write(append(head, make([]byte, 1000)...))
+		begun := make([]byte, headerBytes+1000)
+		begun[8] = frameBatch
+		binary.LittleEndian.PutUint32(begun, 64<<20)
+		_, err := c.Write(begun)
 		require.NoError(t, err)
 	}
 	stillServes(t, b)
@@ -358,7 +358,7 @@ func TestAcceptErrorsAreSurvived(t *testing.T) {
 	a, err := readAnswer(c)
 	require.NoError(t, err)
 	require.Empty(t, a.refused)
-	require.Less(t, f.left.Load(), int32(0))
+	require.Negative(t, f.left.Load())
 }
 
 func TestChunksOutOfOrderAreRefused(t *testing.T) {

@@ -112,6 +112,7 @@ func (t *Transport) serve(raw net.Conn) {
 	t.greeted(raw)
 	_ = raw.SetDeadline(time.Time{})
 	t.counters.inbound.Add(1)
+	t.counters.accepted.Add(1)
 	defer t.counters.inbound.Add(-1)
 	in := &inbound{t: t, conn: conn, peer: h.from, heard: rec}
 	in.run(h.stream)
@@ -191,7 +192,7 @@ func (in *inbound) run(s stream) {
 	}
 }
 
-// errRefusedChunk ends a snapshot stream that dragonboat does not want.
+// errRefusedChunk ends a snapshot stream that is not wanted, or not whole.
 var errRefusedChunk = errors.New("snapshot refused")
 
 func (in *inbound) handle(s stream, kind byte, payload []byte) error {
@@ -203,6 +204,9 @@ func (in *inbound) handle(s stream, kind byte, payload []byte) error {
 	case kind == frameChunk && s == snapshot:
 		return in.chunk(payload)
 	case kind == frameEnd && s == snapshot:
+		if !in.order.done {
+			return errRefusedChunk
+		}
 		return in.reply(frameTaken)
 	default:
 		return errBadFrame

@@ -13,6 +13,9 @@ import (
 type Stats struct {
 	// Inbound and Outbound are the connections established now.
 	Inbound, Outbound int
+	// Accepted and Dialed count the connections that ever were; one that grows without
+	// hosts starting tells of a bad network.
+	Accepted, Dialed uint64
 	// BytesIn and BytesOut count frames with their headers.
 	BytesIn, BytesOut uint64
 	// BatchesIn were handed to Raft; BatchesOut were written to a connection.
@@ -47,6 +50,7 @@ type PeerStats struct {
 // counters are the live side of Stats.
 type counters struct {
 	inbound, outbound                         atomic.Int64
+	accepted, dialed                          atomic.Uint64
 	bytesIn, bytesOut                         atomic.Uint64
 	batchesIn, batchesOut                     atomic.Uint64
 	batchesDropped, batchesRefused, badFrames atomic.Uint64
@@ -77,6 +81,7 @@ func (t *Transport) Stats() Stats {
 	c := &t.counters
 	s := Stats{
 		Inbound: int(c.inbound.Load()), Outbound: int(c.outbound.Load()),
+		Accepted: c.accepted.Load(), Dialed: c.dialed.Load(),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		BatchesIn: c.batchesIn.Load(), BatchesOut: c.batchesOut.Load(),
 		BatchesDropped: c.batchesDropped.Load(), BatchesRefused: c.batchesRefused.Load(),

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"testing"
 
 	pb "github.com/lni/dragonboat/v3/raftpb"
@@ -56,7 +57,7 @@ func TestSnapshotsArriveAndAreConfirmed(t *testing.T) {
 	c.Close()
 	for _, want := range chunks {
 		got := receive(t, b.chunks)
-		require.True(t, string(want.Data) == string(got.Data))
+		require.True(t, bytes.Equal(want.Data, got.Data))
 		want.Data, got.Data = nil, nil
 		require.Equal(t, want, withoutEmpty(got))
 	}
