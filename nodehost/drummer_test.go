@@ -107,13 +107,18 @@ func (d *drummer) await(what string, f func() bool) {
 		select {
 		case <-changed:
 		case <-deadline:
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			for _, h := range d.hosts {
-				d.t.Logf("%s live=%v %v", h.host.GetName(), h.live, h.reports)
-			}
+			d.log()
 			d.t.Fatalf("not in time: %s", what)
 		}
+	}
+}
+
+// log writes what is known, for a test that failed.
+func (d *drummer) log() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, h := range d.hosts {
+		d.t.Logf("%s live=%v %v", h.host.GetName(), h.live, h.reports)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/drumline/drumline/config"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
@@ -22,8 +21,6 @@ import (
 	"github.com/drumline/drumline/nodehost/agent"
 	"github.com/drumline/drumline/statemachines"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Locate answers as a drummer does.
 func (l locations) Locate(_ context.Context, req *hostpb.LocateRequest) (*hostpb.LocateResponse, error) {

@@ -34,7 +34,7 @@ func Main(apps ...statemachines.App) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	defer context.AfterFunc(ctx, stop)()
+	context.AfterFunc(ctx, stop) // lets the second signal through
 	if err := Run(ctx, cfg, registry, log); err != nil {
 		log.Error("nodehost stopped", "err", err)
 		return config.ExitFailed

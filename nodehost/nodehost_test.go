@@ -32,6 +32,7 @@ func change(kind drummerpb.ChangeKind, replica uint64, host *testHost) func(*dru
 }
 
 func catchUp(o *drummerpb.Order) { o.Body = &drummerpb.Order_CatchUp{CatchUp: &drummerpb.CatchUp{}} }
+
 func destroy(o *drummerpb.Order) { o.Body = &drummerpb.Order_Destroy{Destroy: &drummerpb.Destroy{}} }
 func seal(o *drummerpb.Order)    { o.Body = &drummerpb.Order_Seal{Seal: &drummerpb.Seal{}} }
 

@@ -152,6 +152,7 @@ func TestAddressesAreKept(t *testing.T) {
 	require.NotContains(t, a.book.m, ids.Host("me"))
 	a.stop()
 
+	a.tweak = func(o *Options) { o.Handshake = 200 * time.Millisecond }
 	a.open(deadAddr(t)) // the configured drummer has moved away
 	d := second.next()
 	d.welcome()

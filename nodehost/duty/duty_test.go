@@ -152,7 +152,7 @@ func TestMembershipIsReadAndTold(t *testing.T) {
 			require.Equal(t, ids.Group(7), g)
 			return want, fail
 		},
-		func(s raft.Status, m raft.Membership) { told = m },
+		func(_ raft.Status, m raft.Membership) { told = m },
 	)
 	require.ErrorIs(t, task.Run(t.Context(), raft.Status{Group: 7}), fail)
 	require.Zero(t, told)

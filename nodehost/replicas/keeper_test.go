@@ -102,9 +102,14 @@ func (f *fakeRaft) wait(ctx context.Context, name string, g ids.Group) error {
 	return f.call(name, g)
 }
 
-func (f *fakeRaft) OpenGroup(ctx context.Context, g ids.Group, _ uint32) error { return f.wait(ctx, "open", g) }
-func (f *fakeRaft) SealGroup(ctx context.Context, g ids.Group) error           { return f.wait(ctx, "seal", g) }
-func (f *fakeRaft) CatchUp(ctx context.Context, g ids.Group) error             { return f.wait(ctx, "catch up", g) }
+func (f *fakeRaft) OpenGroup(ctx context.Context, g ids.Group, _ uint32) error {
+	return f.wait(ctx, "open", g)
+}
+
+func (f *fakeRaft) SealGroup(ctx context.Context, g ids.Group) error { return f.wait(ctx, "seal", g) }
+
+func (f *fakeRaft) CatchUp(ctx context.Context, g ids.Group) error { return f.wait(ctx, "catch up", g) }
+
 func (f *fakeRaft) RaiseVersion(ctx context.Context, g ids.Group, _ uint32) error {
 	return f.wait(ctx, "raise", g)
 }
@@ -137,7 +142,6 @@ func (f *fakeRaft) set(s raft.Status) {
 	f.mu.Unlock()
 	f.observe(raft.Event{Kind: raft.EventLeader, Group: s.Group, Replica: s.Replica})
 }
-
 
 // office is a Keeper over a real database and a fake raft.
 type office struct {

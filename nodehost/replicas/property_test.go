@@ -1,7 +1,6 @@
 package replicas
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -81,6 +80,7 @@ func (m *machine) perform(f Effect) {
 		m.work = append(m.work, f)
 	case Destroy:
 		require.Equal(m.t, Destroying, m.disk.Records[f.Key].Life)
+		require.NotContains(m.t, m.work, f, "two destructions at once")
 		m.work = append(m.work, f)
 	case Execute:
 		m.obey(f.Order)
@@ -96,6 +96,7 @@ func (m *machine) perform(f Effect) {
 			require.False(m.t, m.data[f.Key])
 		}
 	case Booted:
+		require.False(m.t, m.booted, "the boot ends once")
 		m.booted = true
 	}
 }
@@ -136,8 +137,10 @@ func (m *machine) order(t *rapid.T) {
 	m.next++
 	k := key(1000+rapid.IntRange(0, 2).Draw(t, "group"), rapid.IntRange(1, 4).Draw(t, "replica"))
 	body := rapid.SampledFrom([]orderOpt{launch, join, destroy, destroy, seal}).Draw(t, "body")
-	e := order(m.next, k, generation(uint64(rapid.IntRange(1, 5).Draw(t, "generation"))),
-		fence(uint64(rapid.IntRange(1, 2).Draw(t, "incarnation")), uint64(rapid.IntRange(1, 4).Draw(t, "term"))), body)
+	// mostly the newest, or hardly any order would be obeyed
+	f := rapid.SampledFrom([]Fence{{1, 1}, {1, 2}, {2, 1}, {2, 4}, {2, 4}, {2, 4}, {2, 4}}).Draw(t, "fence")
+	g := rapid.SampledFrom([]uint64{1, 2, 5, 5, 5, 5}).Draw(t, "generation")
+	e := order(m.next, k, generation(g), fence(f.Incarnation, f.Term), body)
 	m.orders[m.next] = e.Order
 	m.step(e)
 }
@@ -234,7 +237,7 @@ func (m *machine) settle() {
 		if l.Record.Crashes >= maxCrashes {
 			want = drummerpb.ReplicaState_REPLICA_STATE_DOWN
 		}
-		require.Equal(m.t, want, l.State, fmt.Sprintf("%+v", l))
+		require.Equal(m.t, want, l.State, "%+v", l)
 	}
 	for _, r := range m.disk.Records {
 		require.NotEqual(m.t, Destroying, r.Life, "destructions end")
@@ -247,7 +250,10 @@ func TestAnyOrderOfThingsIsSafe(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"boot":    func(*rapid.T) { m.step(Boot{}) },
 			"order":   m.order,
+			"order 2": m.order,
+			"order 3": m.order,
 			"finish":  m.finish,
+			"end":     m.finish,
 			"ready":   m.ready,
 			"execute": m.execute,
 			"tick":    func(*rapid.T) { m.now += 700 * time.Millisecond; m.step(Tick{}) },
