@@ -51,15 +51,15 @@ func (t *Transport) use(host ids.Host) (*peer, error) {
 	if t.closed {
 		return nil, errClosed
 	}
-	p, ok := t.peers[host]
-	if !ok {
-		p = &peer{t: t, host: host, wake: make(chan struct{}, 1), soon: make(chan struct{}, 1), room: make(chan struct{})}
-		t.peers[host] = p
-		t.work.Go(p.run)
+	if p, ok := t.peers[host]; ok {
+		p.mu.Lock()
+		p.users++
+		p.mu.Unlock()
+		return p, nil
 	}
-	p.mu.Lock()
-	p.users++
-	p.mu.Unlock()
+	p := &peer{t: t, host: host, users: 1, wake: make(chan struct{}, 1), soon: make(chan struct{}, 1), room: make(chan struct{})}
+	t.peers[host] = p
+	t.work.Go(p.run) // ends without users: it must see the first
 	return p, nil
 }
 
