@@ -13,8 +13,8 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 )
 
-// bucket of the directory: a group's name to its Location.
-const bucket = "directory"
+// bucket of the directory, on disk: a group's name to its Location.
+const bucket = "route"
 
 // errEnough ends the reading of a directory that is larger than is wanted.
 var errEnough = errors.New("enough")

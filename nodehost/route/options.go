@@ -64,8 +64,9 @@ type Options struct {
 	Pool Pool
 	// DB keeps the directory; nil keeps it in memory only.
 	DB *bbolt.DB
-	// API returns the gRPC address of a host, this one included, as it was last
-	// told; may be nil.
+	// Advertise is this host's own gRPC address; empty: API is asked.
+	Advertise string
+	// API returns the gRPC address of a host as it was last told; may be nil.
 	API func(ids.Host) (string, bool)
 	// Log may be nil.
 	Log *slog.Logger

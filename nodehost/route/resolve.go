@@ -85,7 +85,7 @@ func (r *Router) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Loca
 	where, err := r.ask(ctx, ref, answerFresh)
 	if err != nil {
 		hint := r.known(ref)
-		if fault.Is(err, fault.GroupNotFound) || fault.Is(err, fault.Invalid) || hint == nil {
+		if !fault.Is(err, fault.Unavailable) || hint == nil {
 			return nil, err
 		}
 		if err := agrees(ref, hint); err != nil {
@@ -112,6 +112,9 @@ func (r *Router) withLeader(where *hostpb.Location) *hostpb.Location {
 func (r *Router) api(host ids.Host, where *hostpb.Location) string {
 	if host == "" {
 		return ""
+	}
+	if host == r.o.Self && r.o.Advertise != "" {
+		return r.o.Advertise
 	}
 	if addr, ok := r.o.API(host); ok {
 		return addr

@@ -206,24 +206,48 @@ func TestGroupThatIsBeingDeleted(t *testing.T) {
 	_, err := w.propose("d", named("kv/x"), "v", time.Second)
 	require.NoError(t, err)
 	w.change(func() { g.state = "sealed" })
-	_, err = w.propose("d", named("kv/x"), "v", time.Second)
-	requireReason(t, err, fault.GroupNotFound) // the drummer knows no such name any more
+	for _, ref := range []*hostpb.GroupRef{named("kv/x"), numbered(1000)} {
+		_, err = w.propose("d", ref, "v", time.Second)
+		requireReason(t, err, fault.Sealed)
+	}
 	w.change(func() { delete(w.groups, 1000) })
-	_, err = w.propose("d", numbered(1000), "v", time.Second)
-	requireReason(t, err, fault.GroupNotFound)
+	for _, ref := range []*hostpb.GroupRef{named("kv/x"), numbered(1000)} {
+		require.Eventually(t, func() bool { // a drummer's answer serves for a moment
+			_, err = w.propose("d", ref, "v", 5*time.Second)
+			return fault.Is(err, fault.GroupNotFound)
+		}, 3*time.Second, 10*time.Millisecond)
+	}
 }
 
 func TestLaunchingGroupIsWaitedFor(t *testing.T) {
-	w, g := abc(t)
-	w.change(func() { g.state = "launching" })
-	timer := time.AfterFunc(200*time.Millisecond, func() { w.change(func() { g.state = "open" }) })
-	defer timer.Stop()
-	_, err := w.propose("d", named("kv/x"), "v", 3*time.Second)
+	for _, hinted := range []bool{false, true} {
+		w, g := abc(t)
+		if hinted {
+			_, err := w.hosts["d"].router.Locate(t.Context(), named("kv/x"))
+			require.NoError(t, err)
+		}
+		w.change(func() { g.state = "launching" })
+		_, err := w.propose("d", named("kv/x"), "v", 300*time.Millisecond)
+		requireReason(t, err, fault.NotOpen)
+		require.Empty(t, w.commands(g))
+		timer := time.AfterFunc(200*time.Millisecond, func() { w.change(func() { g.state = "open" }) })
+		_, err = w.propose("d", named("kv/x"), "v", 3*time.Second)
+		timer.Stop()
+		require.NoError(t, err)
+	}
+}
+
+func TestNameThatWasCreatedAgainIsWaitedFor(t *testing.T) {
+	w, old := abc(t)
+	_, err := w.propose("d", named("kv/x"), "old", time.Second)
 	require.NoError(t, err)
-	w.change(func() { g.state = "launching" })
-	_, err = w.propose("d", named("kv/x"), "v", 300*time.Millisecond)
-	requireReason(t, err, fault.NotOpen)
-	require.ErrorContains(t, err, "explain kv/x")
+	w.change(func() { old.state = "sealed" })
+	fresh := w.add(&group{id: 1001, name: "kv/x", voters: []ids.Host{"b", "c"}, leader: "c", state: "launching"})
+	timer := time.AfterFunc(300*time.Millisecond, func() { w.change(func() { fresh.state = "open" }) })
+	defer timer.Stop()
+	_, err = w.propose("d", named("kv/x"), "new", 3*time.Second)
+	require.NoError(t, err)
+	require.Equal(t, []string{"new"}, w.commands(fresh))
 }
 
 func TestDrummerIsSpared(t *testing.T) {

@@ -97,14 +97,26 @@ func (w *walk) find(ctx context.Context) error {
 			w.where = where
 			return nil
 		}
-		if !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.NotSupervisor) {
+		if !passes(err) {
 			return err
 		}
 		if !w.rest(ctx) {
+			if fault.Is(err, fault.NotOpen) {
+				return err
+			}
 			return fault.Wrap(err, fault.Unavailable,
 				"this host does not know where group %s is, and no drummer tells it: try again, or through another host", w.o.title()).InGroup(w.o.title())
 		}
 	}
+}
+
+// passes tells whether a drummer may give a better answer in a moment.
+func passes(err error) bool {
+	switch fault.ReasonOf(err) { //nolint:exhaustive // the others are final
+	case fault.Unavailable, fault.NotSupervisor, fault.NotOpen, fault.NoQuorum, fault.NotLeader, fault.Busy:
+		return true
+	}
+	return false
 }
 
 // consider decides after a failed try whether to go on, and prepares the next one.
@@ -163,10 +175,13 @@ func (w *walk) move(ctx context.Context, f *fault.Error) (bool, error) {
 	switch {
 	case fault.Is(err, fault.GroupNotFound):
 		return false, err
+	case fault.Is(err, fault.NotOpen):
+		w.where = nil // the name has a new group, which is being launched
 	case err != nil || where.GetId() <= old:
 		return false, f
+	default:
+		w.where = where
 	}
-	w.where = where
 	w.round.reset()
 	return true, nil
 }
@@ -184,7 +199,7 @@ func (w *walk) refresh(ctx context.Context) (bool, error) {
 	switch {
 	case err == nil:
 		w.where = where
-	case fault.Is(err, fault.GroupNotFound):
+	case fault.Is(err, fault.GroupNotFound), fault.Is(err, fault.Sealed):
 		w.r.directory.drop(w.where.GetName(), ids.Group(w.where.GetId()))
 		return false, err
 	}

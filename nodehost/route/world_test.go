@@ -331,7 +331,7 @@ func (f fakeLocal) GroupByName(name string) (ids.Group, bool) {
 	return best, best != 0
 }
 
-// fakeLocator is a drummer: it knows the newest group of a name that is not sealed.
+// fakeLocator is a drummer: it knows the newest group of a name.
 type fakeLocator struct{ w *world }
 
 func (f fakeLocator) Locate(_ context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
@@ -348,13 +348,18 @@ func (f fakeLocator) Locate(_ context.Context, ref *hostpb.GroupRef) (*hostpb.Lo
 	}
 	var best *group
 	for _, g := range f.w.groups {
-		named := ref.GetName() == g.name && g.state != "sealed"
-		if (named || ref.GetId() == uint64(g.id)) && (best == nil || g.id > best.id) {
+		if (ref.GetName() == g.name || ref.GetId() == uint64(g.id)) && (best == nil || g.id > best.id) {
 			best = g
 		}
 	}
 	if best == nil {
 		return nil, fault.New(fault.GroupNotFound, "there is no group %s", ref)
+	}
+	switch best.state {
+	case "launching":
+		return nil, fault.New(fault.NotOpen, "group %s is being launched", best.name)
+	case "sealed":
+		return nil, fault.New(fault.Sealed, "group %s is being deleted", best.name)
 	}
 	return f.w.location(best), nil
 }
