@@ -1,0 +1,69 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/drumline/drumline/config"
+)
+
+// app is the tree of commands.
+func (t *tool) app() *cli.App {
+	return &cli.App{
+		Name: program, HelpName: program, Usage: "operate a Drumline cluster",
+		Flags:           globalFlags(),
+		Commands:        t.commands(),
+		Reader:          t.in,
+		Writer:          t.out,
+		ErrWriter:       t.err,
+		HideHelpCommand: true,
+		HideVersion:     true,
+		Version:         config.Version(),
+		OnUsageError:    onUsageError,
+		ExitErrHandler:  func(*cli.Context, error) {}, // run prints errors and sets the code
+
+		CustomAppHelpTemplate: appHelp,
+	}
+}
+
+func (t *tool) commands() []*cli.Command {
+	return []*cli.Command{
+		t.command(t.launchVerb()),
+		t.noun("groups", "list, show, create and delete groups", t.groupsList(), t.groupsShow(), t.groupsCreate(), t.groupsDelete()),
+		t.noun("hosts", "list and show the hosts that run replicas", t.hostsList(), t.hostsShow()),
+		t.noun("servers", "list drummers and nodehosts", t.serversList()),
+		t.command(t.statusVerb()),
+		t.command(t.eventsVerb()),
+		t.command(t.explainVerb()),
+		t.command(t.proposeVerb()),
+		t.command(t.readVerb()),
+		t.noun("kv", "read and change groups of app kv", t.kvGet(), t.kvPut(), t.kvDelete(), t.kvCAS(), t.kvList()),
+		t.command(t.completionVerb()),
+		t.command(t.versionVerb()),
+		t.command(t.completeVerb()),
+		t.command(t.referenceVerb()),
+	}
+}
+
+func globalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "servers", Aliases: []string{"s"}, EnvVars: []string{"DRUMMER_SERVERS"}, Value: defaultServer,
+			Usage: "`ADDRESSES` of drummers or nodehosts, comma-separated; one that answers is enough",
+		},
+		&cli.StringFlag{Name: "ca", EnvVars: []string{"DRUMMER_TLS_CA"}, Usage: "`FILE` of the CA that servers must have a certificate of"},
+		&cli.StringFlag{Name: "cert", EnvVars: []string{"DRUMMER_TLS_CERT"}, Usage: "`FILE` of your certificate"},
+		&cli.StringFlag{Name: "key", EnvVars: []string{"DRUMMER_TLS_KEY"}, Usage: "`FILE` of your certificate's key"},
+		&cli.StringFlag{Name: "server-name", EnvVars: []string{"DRUMMER_TLS_SERVER_NAME"}, Usage: "`NAME` that servers' certificates must carry"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT` of the data: table, json or yaml"},
+		&cli.DurationFlag{Name: "watch", Aliases: []string{"w"}, DefaultText: "off", Usage: "show again every `INTERVAL`, 2s if none is given (--watch=5s)"},
+		&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "give up after `DURATION`; commands that wait for an end take 5m unless told"},
+		flag("no-color", "no colours (or set NO_COLOR)"),
+		flag("no-input", "never ask, fail instead"),
+		flag("yes", "take every question as confirmed", "y"),
+	}
+}
+
+// flag is a flag without a value.
+func flag(name, usage string, aliases ...string) cli.Flag {
+	return &cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, DisableDefaultText: true}
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
+)
+
+// pollEvery is how often a waiting command looks.
+const pollEvery = 300 * time.Millisecond
+
+// goal is something to wait for.
+type goal struct {
+	what  string // like "groups ok"
+	still string // what goes on when the watching ends
+	total int
+	// look says how much is reached, and what is not, in words.
+	look func(ctx context.Context) (done int, missing []string, err error)
+}
+
+// await looks until all is reached. Servers that do not answer for a while only
+// make it longer; Ctrl-C and the time limit end the watching, nothing else.
+func (t *tool) await(ctx context.Context, g goal) error {
+	p := t.progress(g)
+	var missing []string
+	for {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		done, left, err := g.look(call)
+		cancel()
+		switch code, _ := classify(err); {
+		case err == nil:
+			missing = left
+			p.show(done)
+			if done >= g.total {
+				p.end()
+				return nil
+			}
+		case ctx.Err() == nil && code != exitUnreachable:
+			p.end()
+			return doing("wait for "+g.what, err)
+		}
+		if !sleep(ctx, pollEvery) {
+			p.end()
+			return t.stopped(ctx, g, missing)
+		}
+	}
+}
+
+// stopped says why the watching ended and what goes on.
+func (t *tool) stopped(ctx context.Context, g goal, missing []string) error {
+	const shown = 10
+	for i, m := range missing {
+		if i == shown {
+			t.say("and %d more", len(missing)-shown)
+			break
+		}
+		t.say("%s", m)
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fail(exitInterrupted, "", "interrupted: the watching has ended, %s", g.still)
+	}
+	hint := program + " status"
+	if len(missing) > 0 {
+		hint = program + " explain " + strings.Fields(missing[0])[0]
+	}
+	return fail(exitTimeout, strings.TrimSuffix(hint, ":"), "not reached in %s: %d of %d %s; %s",
+		t.opts.timeout, g.total-len(missing), g.total, g.what, g.still)
+}
+
+// launched: every accepted group is ok. A group that was created anew under a
+// higher number counts as the one that was asked for.
+func (t *tool) launched(items []*fleetpb.ItemResult) goal {
+	return goal{
+		what: "groups ok", still: "the launch goes on", total: len(items),
+		look: func(ctx context.Context) (int, []string, error) {
+			all, err := t.groups(ctx, commonPrefix(items))
+			if err != nil {
+				return 0, nil, err
+			}
+			newest := map[string]*drummerpb.GroupInfo{}
+			for _, g := range all {
+				if g.GetId() >= newest[g.GetName()].GetId() {
+					newest[g.GetName()] = g
+				}
+			}
+			done, missing := 0, []string(nil)
+			for _, i := range items {
+				g := newest[i.GetName()]
+				switch {
+				case g == nil:
+					missing = append(missing, i.GetName()+": not there")
+				case g.GetState() != "ok":
+					missing = append(missing, i.GetName()+": "+g.GetState())
+				default:
+					done++
+				}
+			}
+			return done, missing, nil
+		},
+	}
+}
+
+func commonPrefix(items []*fleetpb.ItemResult) string {
+	if len(items) == 0 {
+		return ""
+	}
+	prefix := items[0].GetName()
+	for _, i := range items {
+		for !strings.HasPrefix(i.GetName(), prefix) {
+			prefix = prefix[:len(prefix)-1]
+		}
+	}
+	return strings.ToValidUTF8(prefix, "")
+}
+
+// gone: no group of that number is listed any more.
+func (t *tool) gone(d shape.Delete) goal {
+	return goal{
+		what: "groups gone", still: "the deletion goes on", total: 1,
+		look: func(ctx context.Context) (int, []string, error) {
+			all, err := t.groups(ctx, d.Name)
+			if err != nil {
+				return 0, nil, err
+			}
+			for _, g := range all {
+				if g.GetId() == d.ID {
+					return 0, []string{d.Name + ": " + g.GetState()}, nil
+				}
+			}
+			return 1, nil, nil
+		},
+	}
+}
+
+// progress shows how far it is: a bar on a terminal, now and then a line elsewhere.
+type progress struct {
+	t    *tool
+	g    goal
+	bar  *progressbar.ProgressBar
+	last int
+}
+
+func (t *tool) progress(g goal) *progress {
+	p := &progress{t: t, g: g, last: -1}
+	if terminal(t.err) {
+		p.bar = progressbar.NewOptions(g.total, progressbar.OptionSetWriter(t.err), progressbar.OptionSetDescription(g.what),
+			progressbar.OptionShowCount(), progressbar.OptionSetWidth(40), progressbar.OptionClearOnFinish())
+	}
+	return p
+}
+
+// show tells a change; without a terminal only each tenth of the way.
+func (p *progress) show(done int) {
+	if p.bar != nil {
+		_ = p.bar.Set(done) // a bar that can't be drawn is no reason to fail
+		return
+	}
+	if step := max(p.g.total/10, 1); p.last < 0 || done/step > p.last/step || done == p.g.total && done != p.last {
+		p.t.say("%s", fmt.Sprintf("%d of %d %s", done, p.g.total, p.g.what))
+		p.last = done
+	}
+}
+
+func (p *progress) end() {
+	if p.bar != nil {
+		_ = p.bar.Exit()
+		p.t.say("")
+	}
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
+)
+
+func (t *tool) hostsList() verb {
+	return verb{
+		name: "list", usage: "list the hosts that run replicas", watchable: true,
+		about: "Lists every host that the record knows. state is up, suspect, down or lost; silent is the time since it was last heard.",
+		run: func(ctx context.Context, _ *cli.Context) error {
+			hosts, err := t.hosts(ctx)
+			if err != nil {
+				return err
+			}
+			header := []string{"NAME", "STATE", "REGION", "ZONE", "REPLICAS", "LEADERS", "SILENT", "API", "ID"}
+			return list(t, hosts, header, func(h shape.Host) []string {
+				return []string{h.Name, h.State, h.Region, h.Zone, fmt.Sprint(h.Replicas), fmt.Sprint(h.Leaders), silence(h), h.API, h.ID}
+			})
+		},
+	}
+}
+
+func silence(h shape.Host) string {
+	return (time.Duration(h.SilentMS) * time.Millisecond).Round(100 * time.Millisecond).String()
+}
+
+func (t *tool) hosts(ctx context.Context) ([]shape.Host, error) {
+	ctx, cancel := t.bounded(ctx)
+	defer cancel()
+	conn, err := t.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := conn.Drummer().ListHosts(ctx, &drummerpb.ListHostsRequest{})
+	if err != nil {
+		return nil, doing("list hosts", err)
+	}
+	var hosts []shape.Host
+	for _, h := range resp.GetHosts() {
+		hosts = append(hosts, shape.OfHost(h))
+	}
+	return hosts, nil
+}
+
+func (t *tool) hostsShow() verb {
+	return verb{
+		name: "show", usage: "show one host", args: "HOST", min: 1, max: 1, watchable: true,
+		about: "HOST is a name or an id. Of several with one name (a wiped host comes back under a new id) it shows the one that is not lost.",
+		run: func(ctx context.Context, c *cli.Context) error {
+			ref := c.Args().First()
+			hosts, err := t.hosts(ctx)
+			if err != nil {
+				return err
+			}
+			hosts = slices.DeleteFunc(hosts, func(h shape.Host) bool { return h.Name != ref && h.ID != ref })
+			if len(hosts) == 0 {
+				return fail(exitNotFound, program+" hosts list", "there is no host %s", ref)
+			}
+			slices.SortStableFunc(hosts, func(a, b shape.Host) int {
+				return cmp.Or(compareBool(a.State == "lost", b.State == "lost"), cmp.Compare(a.SilentMS, b.SilentMS))
+			})
+			return t.print(hosts[0], func() *grid { return hostTable(hosts[0]) })
+		},
+	}
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	default:
+		return -1
+	}
+}
+
+func hostTable(h shape.Host) *grid {
+	g := newGrid("HOST", h.Name)
+	var apps []string
+	for _, a := range h.Apps {
+		apps = append(apps, fmt.Sprintf("%s (version %d)", a.Name, a.Version))
+	}
+	for _, row := range [][]string{
+		{"id", h.ID},
+		{"state", h.State},
+		{"silent", silence(h)},
+		{"region", h.Region},
+		{"zone", h.Zone},
+		{"labels", strings.Join(h.Labels, " ")},
+		{"replicas", fmt.Sprint(h.Replicas)},
+		{"leaders", fmt.Sprint(h.Leaders)},
+		{"api", h.API},
+		{"raft", h.Raft},
+		{"boot epoch", fmt.Sprint(h.BootEpoch)},
+		{"apps", strings.Join(apps, ", ")},
+		{"version", h.Version},
+	} {
+		g.add(row...)
+	}
+	return g
+}
+
+func (t *tool) serversList() verb {
+	return verb{
+		name: "list", usage: "list drummers and nodehosts", watchable: true,
+		about: "Lists the cluster's servers as the one that answers knows them; the drummer that leads is marked.",
+		run: func(ctx context.Context, _ *cli.Context) error {
+			ctx, cancel := t.bounded(ctx)
+			defer cancel()
+			servers, err := t.servers(ctx)
+			if err != nil {
+				return err
+			}
+			var shapes []shape.Server
+			for _, s := range servers {
+				shapes = append(shapes, shape.OfServer(s))
+			}
+			slices.SortStableFunc(shapes, func(a, b shape.Server) int {
+				return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
+			})
+			return list(t, shapes, []string{"KIND", "NAME", "LEADER", "REGION", "API", "ID"}, func(s shape.Server) []string {
+				return []string{s.Kind, s.Name, yesNo(s.Leader), s.Region, s.API, s.ID}
+			})
+		},
+	}
+}
+
+func (t *tool) servers(ctx context.Context) ([]*hostpb.Server, error) {
+	conn, err := t.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	servers, err := conn.Servers(ctx)
+	return servers, doing("list servers", err)
+}
+
+func (t *tool) statusVerb() verb {
+	return verb{
+		name: "status", usage: "sum the cluster up", watchable: true,
+		about: "Shows who supervises, how many groups and hosts are in which state, and the policy in force.",
+		run: func(ctx context.Context, _ *cli.Context) error {
+			ctx, cancel := t.bounded(ctx)
+			defer cancel()
+			conn, err := t.client(ctx)
+			if err != nil {
+				return err
+			}
+			resp, err := conn.Drummer().Status(ctx, &drummerpb.StatusRequest{})
+			if err != nil {
+				return doing("ask for the status", err)
+			}
+			s := shape.OfStatus(resp)
+			return t.print(s, func() *grid { return statusTable(s) })
+		},
+	}
+}
+
+func statusTable(s shape.Status) *grid {
+	g := newGrid("CLUSTER", s.Deployment)
+	millis := func(ms int64) string { return (time.Duration(ms) * time.Millisecond).String() }
+	for _, row := range [][]string{
+		{"leader", fmt.Sprintf("%s (term %d)", s.Leader, s.Term)},
+		{"groups", counts(s.Groups)},
+		{"hosts", counts(s.Hosts)},
+		{"operations", fmt.Sprintf("%d under way", s.Operations)},
+		{"suspect after", millis(s.Policy.SuspectAfterMS)},
+		{"down after", millis(s.Policy.DownAfterMS)},
+		{"operations per host", fmt.Sprint(s.Policy.OperationsPerHost)},
+		{"operations in all", fmt.Sprint(s.Policy.OperationsTotal)},
+		{"record", fmt.Sprintf("incarnation %d, revision %d", s.Incarnation, s.Revision)},
+	} {
+		g.add(row...)
+	}
+	return g
+}
+
+// counts shows a map of numbers in a fixed order.
+func counts(m map[string]uint32) string {
+	var parts []string
+	for _, k := range sortedKeys(m) {
+		parts = append(parts, fmt.Sprintf("%d %s", m[k], k))
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+func (t *tool) explainVerb() verb {
+	return verb{
+		name: "explain", usage: "say why a group is as it is", args: "GROUP", min: 1, max: 1, watchable: true,
+		about: "Shows the group, the supervisor's reasons for what it does and does not do about it, and its operations, newest first. " +
+			"GROUP is a name or a number.",
+		run: func(ctx context.Context, c *cli.Context) error {
+			ctx, cancel := t.bounded(ctx)
+			defer cancel()
+			name := c.Args().First()
+			if _, byID := number(name); byID {
+				g, err := t.group(ctx, name)
+				if err != nil {
+					return err
+				}
+				name = g.GetName()
+			}
+			conn, err := t.client(ctx)
+			if err != nil {
+				return err
+			}
+			resp, err := conn.Drummer().Explain(ctx, &drummerpb.ExplainRequest{Name: name})
+			if err != nil {
+				return doing("explain "+name, err)
+			}
+			out := shape.OfExplain(resp)
+			if t.opts.output != "table" {
+				return t.print(out, nil)
+			}
+			return t.write([]byte(explainText(out)))
+		},
+	}
+}
+
+func explainText(s shape.Explain) string {
+	var out strings.Builder
+	out.WriteString(groupText(s.Group))
+	out.WriteString("\nREASONS\n")
+	if len(s.Reasons) == 0 {
+		out.WriteString("nothing is to be done\n")
+	}
+	for _, r := range s.Reasons {
+		out.WriteString(r + "\n")
+	}
+	ops := newGrid("OPERATION", "KIND", "STARTED", "ENDED", "REASON", "RESULT")
+	for _, o := range s.Operations {
+		ops.add(fmt.Sprint(o.ID), o.Kind, o.Started, o.Ended, o.Reason, o.Result)
+	}
+	return out.String() + "\n" + ops.render(false)
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
+)
+
+// dataFlags say how bytes are given on the command line.
+func dataFlags(what string) []cli.Flag {
+	return []cli.Flag{
+		flag("hex", what+" is written in hex"),
+		flag("base64", what+" is written in base64"),
+		&cli.StringFlag{Name: "file", Usage: "take " + what + " from `FILE`, - for standard input"},
+	}
+}
+
+// dataOf reads the bytes of a command: the argument at index i, or the file.
+func (t *tool) dataOf(c *cli.Context, i int, needed bool) ([]byte, error) {
+	file, given := c.String("file"), c.NArg() > i
+	encoded := c.Bool("hex") || c.Bool("base64")
+	switch {
+	case c.Bool("hex") && c.Bool("base64"):
+		return nil, usage("--hex and --base64 exclude each other")
+	case file != "" && (given || encoded):
+		return nil, usage("--file excludes DATA, --hex and --base64")
+	case file == "-":
+		data, err := io.ReadAll(t.in)
+		return data, doing("read standard input", err)
+	case file != "":
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, &failure{code: exitUsage, text: "read the data", cause: err}
+		}
+		return data, nil
+	case !given && (needed || encoded):
+		return nil, usage("%s needs its data: as an argument or by --file", c.Command.HelpName)
+	}
+	return decode(c.Args().Get(i), c.Bool("hex"), c.Bool("base64"))
+}
+
+func decode(text string, isHex, isBase64 bool) (data []byte, err error) {
+	switch {
+	case isHex:
+		data, err = hex.DecodeString(strings.TrimPrefix(text, "0x"))
+	case isBase64:
+		data, err = base64.StdEncoding.DecodeString(text)
+	default:
+		data = []byte(text)
+	}
+	if err != nil {
+		return nil, &failure{code: exitUsage, text: "decode the data", cause: err}
+	}
+	return data, nil
+}
+
+func (t *tool) proposeVerb() verb {
+	return verb{
+		name: "propose", usage: "propose a command to a group, as raw bytes", args: "GROUP [DATA]", min: 1, max: 2,
+		about: "Calls NodehostAPI.Propose: DATA goes to the group's state machine as it is, and its answer is shown. GROUP is a name or " +
+			"a number. Without --session a proposal whose answer is lost may or may not be applied, which the error says; " +
+			"with it the proposal is repeated until the answer is there, and applied once.",
+		flags: append(dataFlags("DATA"), flag("session", "propose exactly once, under a session"), rawFlag()),
+		run: func(ctx context.Context, c *cli.Context) error {
+			data, err := t.dataOf(c, 1, true)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := t.bounded(ctx)
+			defer cancel()
+			r, err := t.openRaw(ctx, c.Args().First())
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			resp, err := r.propose(ctx, data, c.Bool("session"))
+			if err != nil {
+				return doing("propose to group "+c.Args().First(), err)
+			}
+			if c.Bool("raw") {
+				return t.write(resp.GetData())
+			}
+			if t.opts.output == "table" {
+				return t.write(fmt.Appendf(nil, "value  %d\n%s", resp.GetResult(), labelled(resp.GetData())))
+			}
+			return t.print(shape.Propose{Group: r.group, Value: resp.GetResult(), Data: shape.OfBytes(resp.GetData())}, nil)
+		},
+	}
+}
+
+func labelled(data []byte) string {
+	if len(data) == 0 {
+		return ""
+	}
+	return "data   " + readable(data) + "\n"
+}
+
+func rawFlag() cli.Flag {
+	return flag("raw", "write the bytes of the answer as they are, whatever -o says")
+}
+
+func (t *tool) readVerb() verb {
+	return verb{
+		name: "read", usage: "read from a group, as raw bytes", args: "GROUP [DATA]", min: 1, max: 2, watchable: true,
+		about: "Calls NodehostAPI.Read: DATA goes to the group's state machine as a query, and its answer is shown: as text if it is " +
+			"text, else in hex. The read is linearizable. GROUP is a name or a number.",
+		flags: append(dataFlags("DATA"), rawFlag()),
+		run: func(ctx context.Context, c *cli.Context) error {
+			data, err := t.dataOf(c, 1, false)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := t.bounded(ctx)
+			defer cancel()
+			r, err := t.openRaw(ctx, c.Args().First())
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			resp, err := r.api.Read(ctx, &multiraftpb.RaftReadIndex{ClusterId: &r.group, Data: data})
+			switch {
+			case err != nil:
+				return doing("read from group "+c.Args().First(), err)
+			case c.Bool("raw"):
+				return t.write(resp.GetData())
+			case t.opts.output == "table":
+				return t.write([]byte(readableText(resp.GetData())))
+			}
+			return t.print(shape.Read{Group: r.group, Data: shape.OfBytes(resp.GetData())}, nil)
+		},
+	}
+}
+
+// raw is a connection to one nodehost's NodehostAPI, which forwards to whoever
+// leads the group. That service knows groups by number alone.
+type raw struct {
+	group uint64
+	conn  *grpc.ClientConn
+	api   multiraftpb.NodehostAPIClient
+}
+
+func (r *raw) close() { _ = r.conn.Close() } // nothing is under way any more
+
+// openRaw finds the group's number and a nodehost that answers.
+func (t *tool) openRaw(ctx context.Context, ref string) (*raw, error) {
+	r := &raw{}
+	var byID bool
+	if r.group, byID = number(ref); !byID {
+		conn, err := t.client(ctx)
+		if err != nil {
+			return nil, err
+		}
+		where, err := conn.Group(ref).Locate(ctx)
+		if err != nil {
+			return nil, doing("locate group "+ref, err)
+		}
+		r.group = where.GetId()
+	}
+	servers, err := t.servers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rand.Shuffle(len(servers), func(i, j int) { servers[i], servers[j] = servers[j], servers[i] })
+	for _, s := range servers {
+		if s.GetKind() != "nodehost" {
+			continue
+		}
+		if r.conn, err = t.dial(ctx, s.GetApi()); err == nil {
+			r.api = multiraftpb.NewNodehostAPIClient(r.conn)
+			return r, nil
+		}
+	}
+	return nil, fail(exitUnreachable, program+" servers list", "no nodehost answers")
+}
+
+// dialTimeout bounds the wait for one nodehost of several.
+const dialTimeout = 2 * time.Second
+
+// dial returns only a connection that is made: a proposal that never left is then
+// never in doubt.
+func (t *tool) dial(ctx context.Context, address string) (*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	secure, err := t.opts.tls.Client()
+	if err != nil {
+		return nil, err
+	}
+	if secure != nil {
+		creds = credentials.NewTLS(secure)
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn.Connect()
+	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
+		if state == connectivity.TransientFailure || !conn.WaitForStateChange(ctx, state) {
+			return nil, fmt.Errorf("%s does not answer (%w)", address, conn.Close())
+		}
+	}
+	return conn, nil
+}
+
+// propose proposes once; under a session as often as it takes.
+func (r *raw) propose(ctx context.Context, data []byte, exactlyOnce bool) (*multiraftpb.RaftResponse, error) {
+	if !exactlyOnce {
+		// A session without a series is the service's way of saying "no session".
+		return r.send(ctx, &multiraftpb.Session{ClusterID: &r.group, ClientID: proto.Uint64(1 + rand.Uint64N(1<<62)), SeriesID: proto.Uint64(0)}, data)
+	}
+	session, err := r.api.GetSession(ctx, &multiraftpb.SessionRequest{ClusterId: &r.group})
+	if err != nil {
+		return nil, err
+	}
+	resp, err := r.send(ctx, session, data)
+	for mayRepeat(ctx, err) && sleep(ctx, pollEvery) {
+		resp, err = r.send(ctx, session, data)
+	}
+	if err == nil {
+		// The command is applied; a session that is not closed is evicted some day.
+		_, _ = r.api.CloseSession(ctx, session)
+	}
+	return resp, err
+}
+
+func (r *raw) send(ctx context.Context, s *multiraftpb.Session, data []byte) (*multiraftpb.RaftResponse, error) {
+	return r.api.Propose(ctx, &multiraftpb.RaftProposal{Session: s, Data: data})
+}
+
+func mayRepeat(ctx context.Context, err error) bool {
+	if err == nil || ctx.Err() != nil {
+		return false
+	}
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
+		return true
+	default:
+		return false
+	}
+}
