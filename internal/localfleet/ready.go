@@ -35,9 +35,9 @@ func wanted(p Process, names []string) bool {
 func waitReady(ctx context.Context, p Process) error {
 	poll := time.NewTicker(readyPoll)
 	defer poll.Stop()
-	last := "it has not answered"
 	for {
-		if last = notReady(ctx, p); last == "" {
+		last := notReady(ctx, p)
+		if last == "" {
 			return nil
 		}
 		select {

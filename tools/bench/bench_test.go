@@ -14,7 +14,7 @@ import (
 
 func TestMeasureCountsWhatSucceedsAndWhatFails(t *testing.T) {
 	odd := errors.New("odd caller")
-	s := measure(t.Context(), request{Op: "propose", Callers: 4, Time: 50 * time.Millisecond}, ownCPU, func(ctx context.Context, caller int) error {
+	s := measure(t.Context(), request{Op: "propose", Callers: 4, Time: 50 * time.Millisecond}, ownCPU, func(_ context.Context, caller int) error {
 		if caller%2 == 1 {
 			<-time.After(time.Millisecond)
 			return odd

@@ -49,13 +49,18 @@ func newRaw(ctx context.Context, dir string, groups int) (subject, error) {
 
 // freeAddresses finds free ports: dragonboat can't listen on port 0.
 func freeAddresses(n int) ([]string, error) {
-	addrs := make([]string, 0, n)
+	addrs, held := make([]string, 0, n), make([]net.Listener, 0, n)
+	defer func() {
+		for _, ln := range held {
+			_ = ln.Close() // only to have had it
+		}
+	}()
 	for range n {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a port: %w", err)
 		}
-		defer func() { _ = ln.Close() }() // only to have had it
+		held = append(held, ln)
 		addrs = append(addrs, ln.Addr().String())
 	}
 	return addrs, nil

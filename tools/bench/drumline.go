@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -48,7 +47,7 @@ func newInProcess(ctx context.Context, dir string, groups int) (subject, error) 
 func hostID(i int) ids.Host { return ids.Host(fmt.Sprintf("bench-%d", i+1)) }
 
 func openHost(dir string, i int, shared *book, apps *statemachines.Registry) (*raft.Host, error) {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	t, err := transport.New(transport.Options{Host: hostID(i), BootEpoch: 1, Deployment: "bench", Listen: "127.0.0.1:0", Book: shared, Log: log})
 	if err != nil {
 		return nil, err

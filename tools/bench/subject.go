@@ -40,23 +40,23 @@ func subjectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "subject", Hidden: true, ArgsUsage: "NAME GROUPS",
 		Action: func(c *cli.Context) error {
-			make := subjects()[c.Args().Get(0)]
+			begin := subjects()[c.Args().Get(0)]
 			groups, err := strconv.Atoi(c.Args().Get(1))
-			if make == nil || err != nil {
+			if begin == nil || err != nil {
 				return fmt.Errorf("%w: bench subject NAME GROUPS", errUsage)
 			}
-			return serveSubject(c, make, groups)
+			return serveSubject(c, begin, groups)
 		},
 	}
 }
 
-func serveSubject(c *cli.Context, make func(context.Context, string, int) (subject, error), groups int) (err error) {
+func serveSubject(c *cli.Context, begin func(context.Context, string, int) (subject, error), groups int) (err error) {
 	dir, err := os.MkdirTemp("", "drumline-bench-")
 	if err != nil {
 		return fmt.Errorf("make a directory: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a leftover in the temporary directory hurts nobody
-	s, err := make(c.Context, dir, groups)
+	s, err := begin(c.Context, dir, groups)
 	if err != nil {
 		return err
 	}
