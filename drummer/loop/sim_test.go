@@ -194,8 +194,10 @@ func TestSupervisorChangeMovesNothing(t *testing.T) {
 	w.run(60 * time.Second)
 	w.lead()
 	w.run(40 * time.Second)
-	w.paused = w.now + 60*time.Second
-	w.run(100 * time.Second)
+	for range 6 {
+		w.paused = w.now + 60*time.Second
+		w.run(80 * time.Second)
+	}
 	w.require(t)
 	require.Empty(t, w.unsettled())
 	require.Equal(t, before, w.proposals, "nothing was broken, so nothing is proposed")

@@ -117,6 +117,9 @@ func (w *world) step() {
 	if w.up && w.now >= w.paused {
 		inbox := w.inbox
 		w.inbox = nil
+		if len(inbox) > 0 && w.rng.IntN(2) == 0 {
+			w.feed(loop.Pass{View: w.record.Freeze()}) // before what has waited was heard
+		}
 		for _, e := range inbox {
 			w.feed(e)
 		}
