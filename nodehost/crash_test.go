@@ -3,7 +3,6 @@ package nodehost
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -117,7 +116,7 @@ func (h *testHost) spawn(t *testing.T, within time.Duration) (died bool, out str
 		select {
 		case err := <-ended:
 			var exit *exec.ExitError
-			require.True(t, errors.As(err, &exit), "%v", err)
+			require.ErrorAs(t, err, &exit)
 			return true, text.String()
 		case <-deadline:
 			_ = cmd.Process.Kill()
