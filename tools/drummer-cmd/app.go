@@ -57,13 +57,13 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT` of the data: table, json or yaml"},
 		&cli.DurationFlag{Name: "watch", Aliases: []string{"w"}, DefaultText: "off", Usage: "show again every `INTERVAL`, 2s if none is given (--watch=5s)"},
 		&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "give up after `DURATION`; commands that wait for an end take 5m unless told"},
-		flag("no-color", "no colours (or set NO_COLOR)"),
-		flag("no-input", "never ask, fail instead"),
-		flag("yes", "take every question as confirmed", "y"),
+		toggle("no-color", "no colours (or set NO_COLOR)"),
+		toggle("no-input", "never ask, fail instead"),
+		toggle("yes", "take every question as confirmed", "y"),
 	}
 }
 
-// flag is a flag without a value.
-func flag(name, usage string, aliases ...string) cli.Flag {
+// toggle is a flag without a value.
+func toggle(name, usage string, aliases ...string) cli.Flag {
 	return &cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, DisableDefaultText: true}
 }

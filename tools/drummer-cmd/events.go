@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -24,7 +22,7 @@ func (t *tool) eventsVerb() verb {
 		about: "Lists the events that the record keeps, oldest first. With --follow it goes on as they happen; -o json is then one " +
 			"object a line and -o yaml one document each. --timeout does not end --follow.",
 		flags: []cli.Flag{
-			flag("follow", "go on until interrupted", "f"),
+			toggle("follow", "go on until interrupted", "f"),
 			&cli.StringFlag{Name: "since", Usage: "only events since `TIME`: a duration before now, like 10m, or 2006-01-02T15:04:05Z"},
 			&cli.Uint64Flag{Name: "after", Usage: "only events after the one with this `SEQUENCE`"},
 		},
@@ -114,7 +112,10 @@ func (s *eventStream) all(ctx context.Context) error {
 func (s *eventStream) follow(ctx context.Context) error {
 	for first := true; ; first = false {
 		events, err := s.next(ctx)
-		if err != nil && (first || !s.t.passes(ctx, err)) {
+		switch {
+		case ctx.Err() != nil:
+			return fail(exitInterrupted, "", "")
+		case err != nil && (first || !s.t.passes(err)):
 			return err
 		}
 		for _, e := range events {
@@ -131,17 +132,17 @@ func (s *eventStream) follow(ctx context.Context) error {
 func (s *eventStream) line(e shape.Event) error {
 	switch s.t.opts.output {
 	case "json":
-		raw, err := json.Marshal(e)
+		raw, err := marshal(e, "")
 		if err != nil {
 			return fmt.Errorf("write json: %w", err)
 		}
-		return s.t.write(append(raw, '\n'))
+		return s.t.write(raw)
 	case "yaml":
 		raw, err := yaml.Marshal(e)
 		if err != nil {
 			return fmt.Errorf("write yaml: %w", err)
 		}
-		return s.t.write(slicesJoin("---\n", raw))
+		return s.t.write(append([]byte("---\n"), raw...))
 	default:
 		return s.t.write(fmt.Appendf(nil, "%s  %s  %s\n", e.At, e.Kind, about(e)))
 	}

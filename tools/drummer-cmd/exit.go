@@ -57,10 +57,12 @@ func usage(format string, args ...any) *failure {
 	return fail(exitUsage, "", format, args...)
 }
 
-// doing says what failed; the cause says why, its class how the program ends.
+// doing says what failed; the cause says why, its class how the program ends. A
+// failure knows all that already.
 func doing(what string, err error) error {
-	if err == nil {
-		return nil
+	var f *failure
+	if err == nil || errors.As(err, &f) {
+		return err
 	}
 	code, hint := classify(err)
 	return &failure{code: code, text: what, hint: hint, cause: err}

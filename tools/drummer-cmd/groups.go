@@ -155,8 +155,8 @@ func (t *tool) groupsCreate() verb {
 		flags: []cli.Flag{
 			&cli.UintFlag{Name: "replicas", Aliases: []string{"n"}, Usage: "`NUMBER` of voters: 1, 3, 5 or 7; 3 unless --regions says more"},
 			&cli.StringFlag{Name: "regions", Usage: "so many voters in each region, like `east=2,west=1`"},
-			flag("wait", "wait until the group is ok"),
-			flag("dry-run", "check it and change nothing"),
+			toggle("wait", "wait until the group is ok"),
+			toggle("dry-run", "check it and change nothing"),
 		},
 		run: func(ctx context.Context, c *cli.Context) error {
 			spec, err := specOf(c.Args().First(), uint32(c.Uint("replicas")), c.String("regions"))
@@ -216,9 +216,9 @@ func (t *tool) groupsDelete() verb {
 			"acknowledges afterwards can be lost; that needs its quorum. --force does without: its name is free at once, and replicas " +
 			"that cannot be reached now may go on serving those who still find them, and what they acknowledge is lost.",
 		flags: []cli.Flag{
-			flag("force", "do not seal first, see above"),
-			flag("wait", "wait until nothing of it is left"),
-			flag("dry-run", "only show what would be deleted"),
+			toggle("force", "do not seal first, see above"),
+			toggle("wait", "wait until nothing of it is left"),
+			toggle("dry-run", "only show what would be deleted"),
 		},
 		run: func(ctx context.Context, c *cli.Context) error {
 			return t.deleteGroup(ctx, c.Args().First(), c)

@@ -148,7 +148,7 @@ func (t *tool) kvList() verb {
 	return verb{
 		name: "list", usage: "list keys in order", args: "GROUP [PREFIX]", min: 1, max: 2, watchable: true,
 		about: "Lists every key, or those that begin with PREFIX, page by page: each page is linearizable, the whole list is not.",
-		flags: []cli.Flag{flag("keys-only", "leave the values out")},
+		flags: []cli.Flag{toggle("keys-only", "leave the values out")},
 		run: func(ctx context.Context, c *cli.Context) error {
 			return t.kv(ctx, c, func(ctx context.Context, kv *client.KV) error {
 				keysOnly := c.Bool("keys-only")

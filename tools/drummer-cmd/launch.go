@@ -24,11 +24,14 @@ func (t *tool) launchVerb() verb {
 		about: "The file holds a policy and groups; config/examples/cluster.yaml is one. Launching a file again creates what is " +
 			"missing and leaves the rest as it is. With --wait, Ctrl-C ends the watching, not the launch.",
 		flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Required: true, Usage: "launch `FILE`"},
-			flag("wait", "wait until every group of the file is ok"),
-			flag("dry-run", "check it and change nothing"),
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "launch `FILE`"},
+			toggle("wait", "wait until every group of the file is ok"),
+			toggle("dry-run", "check it and change nothing"),
 		},
 		run: func(ctx context.Context, c *cli.Context) error {
+			if c.String("file") == "" {
+				return usage("launch needs a file: drummer-cmd launch -f cluster.yaml")
+			}
 			file, err := config.ReadLaunch(c.String("file"))
 			if err != nil {
 				return &failure{code: exitUsage, text: "read " + c.String("file"), cause: err}

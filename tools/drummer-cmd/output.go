@@ -18,7 +18,7 @@ func (t *tool) print(data any, table func() *grid) error {
 	var text []byte
 	switch t.opts.output {
 	case "json":
-		raw, err := marshal(data)
+		raw, err := marshal(data, "  ")
 		if err != nil {
 			return fmt.Errorf("write json: %w", err)
 		}
@@ -43,11 +43,11 @@ func (t *tool) write(text []byte) error {
 }
 
 // marshal keeps <, > and & as they are: this is for jq, not for HTML.
-func marshal(data any) ([]byte, error) {
+func marshal(data any, indent string) ([]byte, error) {
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
+	e.SetIndent("", indent)
 	err := e.Encode(data)
 	return out.Bytes(), err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -28,8 +29,8 @@ import (
 // dataFlags say how bytes are given on the command line.
 func dataFlags(what string) []cli.Flag {
 	return []cli.Flag{
-		flag("hex", what+" is written in hex"),
-		flag("base64", what+" is written in base64"),
+		toggle("hex", what+" is written in hex"),
+		toggle("base64", what+" is written in base64"),
 		&cli.StringFlag{Name: "file", Usage: "take " + what + " from `FILE`, - for standard input"},
 	}
 }
@@ -79,7 +80,7 @@ func (t *tool) proposeVerb() verb {
 		about: "Calls NodehostAPI.Propose: DATA goes to the group's state machine as it is, and its answer is shown. GROUP is a name or " +
 			"a number. Without --session a proposal whose answer is lost may or may not be applied, which the error says; " +
 			"with it the proposal is repeated until the answer is there, and applied once.",
-		flags: append(dataFlags("DATA"), flag("session", "propose exactly once, under a session"), rawFlag()),
+		flags: append(dataFlags("DATA"), toggle("session", "propose exactly once, under a session"), rawFlag()),
 		run: func(ctx context.Context, c *cli.Context) error {
 			data, err := t.dataOf(c, 1, true)
 			if err != nil {
@@ -115,7 +116,7 @@ func labelled(data []byte) string {
 }
 
 func rawFlag() cli.Flag {
-	return flag("raw", "write the bytes of the answer as they are, whatever -o says")
+	return toggle("raw", "write the bytes of the answer as they are, whatever -o says")
 }
 
 func (t *tool) readVerb() verb {
@@ -215,7 +216,7 @@ func (t *tool) dial(ctx context.Context, address string) (*grpc.ClientConn, erro
 	conn.Connect()
 	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
 		if state == connectivity.TransientFailure || !conn.WaitForStateChange(ctx, state) {
-			return nil, fmt.Errorf("%s does not answer (%w)", address, conn.Close())
+			return nil, errors.Join(fmt.Errorf("%s does not answer", address), conn.Close())
 		}
 	}
 	return conn, nil

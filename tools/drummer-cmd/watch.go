@@ -14,13 +14,15 @@ const clearScreen = "\x1b[H\x1b[2J"
 func (t *tool) watched(ctx context.Context, show func(context.Context) error) error {
 	screen := terminal(t.out)
 	for first := true; ; first = false {
-		colored := t.colored()
 		text, err := t.capture(func() error { return show(ctx) })
-		if err != nil && !t.passes(ctx, err) {
+		switch {
+		case ctx.Err() != nil:
+			return fail(exitInterrupted, "", "")
+		case err != nil && !t.passes(err):
 			return err
 		}
 		if err == nil {
-			if err := t.frame(text, screen && colored || screen, first); err != nil {
+			if err := t.frame(text, screen, first); err != nil {
 				return err
 			}
 		}
@@ -31,9 +33,9 @@ func (t *tool) watched(ctx context.Context, show func(context.Context) error) er
 }
 
 // passes tells whether an error may be gone the next time, and says it.
-func (t *tool) passes(ctx context.Context, err error) bool {
+func (t *tool) passes(err error) bool {
 	code, _ := classify(err)
-	if code != exitUnreachable || ctx.Err() != nil {
+	if code != exitUnreachable {
 		return false
 	}
 	t.say("%s: %v; trying again", time.Now().Format(time.TimeOnly), err)
