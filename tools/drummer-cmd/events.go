@@ -148,7 +148,6 @@ func (s *eventStream) line(e shape.Event) error {
 	}
 }
 
-func slicesJoin(head string, body []byte) []byte {
 	return append([]byte(head), bytes.TrimLeft(body, "\n")...)
 }
 
