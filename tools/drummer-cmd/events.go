@@ -148,9 +148,6 @@ func (s *eventStream) line(e shape.Event) error {
 	}
 }
 
-	return append([]byte(head), bytes.TrimLeft(body, "\n")...)
-}
-
 // about is an event's sentence with whom it concerns.
 func about(e shape.Event) string {
 	text := e.Text
