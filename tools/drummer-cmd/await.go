@@ -32,13 +32,14 @@ type goal struct {
 func (t *tool) await(ctx context.Context, g goal) error {
 	p := t.progress(g)
 	var missing []string
+	reached := fmt.Sprintf("nothing was heard of %d %s", g.total, g.what)
 	for {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		done, left, err := g.look(call)
 		cancel()
 		switch code, _ := classify(err); {
 		case err == nil:
-			missing = left
+			missing, reached = left, fmt.Sprintf("%d of %d %s", done, g.total, g.what)
 			p.show(done)
 			if done >= g.total {
 				p.end()
@@ -50,13 +51,13 @@ func (t *tool) await(ctx context.Context, g goal) error {
 		}
 		if !sleep(ctx, pollEvery) {
 			p.end()
-			return t.stopped(ctx, g, missing)
+			return t.stopped(ctx, g.still, reached, missing)
 		}
 	}
 }
 
 // stopped says why the watching ended and what goes on.
-func (t *tool) stopped(ctx context.Context, g goal, missing []string) error {
+func (t *tool) stopped(ctx context.Context, still, reached string, missing []string) error {
 	const shown = 10
 	for i, m := range missing {
 		if i == shown {
@@ -66,14 +67,14 @@ func (t *tool) stopped(ctx context.Context, g goal, missing []string) error {
 		t.say("%s", m)
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return fail(exitInterrupted, "", "interrupted: the watching has ended, %s", g.still)
+		return fail(exitInterrupted, "", "interrupted: the watching has ended, %s", still)
 	}
 	hint := program + " status"
 	if len(missing) > 0 {
 		hint = program + " explain " + strings.Fields(missing[0])[0]
 	}
-	return fail(exitTimeout, strings.TrimSuffix(hint, ":"), "not reached in %s: %d of %d %s; %s",
-		t.opts.timeout, g.total-len(missing), g.total, g.what, g.still)
+	return fail(exitTimeout, strings.TrimSuffix(hint, ":"), "not reached in %s: %s; %s",
+		t.opts.timeout, reached, still)
 }
 
 // launched: every accepted group is ok. A group that was created anew under a
