@@ -148,10 +148,11 @@ type progress struct {
 	g    goal
 	bar  *progressbar.ProgressBar
 	last int
+	told bool // a first line was written
 }
 
 func (t *tool) progress(g goal) *progress {
-	p := &progress{t: t, g: g, last: -1}
+	p := &progress{t: t, g: g}
 	if terminal(t.err) {
 		p.bar = progressbar.NewOptions(g.total, progressbar.OptionSetWriter(t.err), progressbar.OptionSetDescription(g.what),
 			progressbar.OptionShowCount(), progressbar.OptionSetWidth(40), progressbar.OptionClearOnFinish())
@@ -163,17 +164,19 @@ func (t *tool) progress(g goal) *progress {
 func (p *progress) show(done int) {
 	if p.bar != nil {
 		_ = p.bar.Set(done) // a bar that can't be drawn is no reason to fail
+		p.last = done
 		return
 	}
-	if step := max(p.g.total/10, 1); p.last < 0 || done/step > p.last/step || done == p.g.total && done != p.last {
+	if step := max(p.g.total/10, 1); !p.told || done/step > p.last/step || done == p.g.total && done != p.last {
 		p.t.say("%s", fmt.Sprintf("%d of %d %s", done, p.g.total, p.g.what))
-		p.last = done
+		p.last, p.told = done, true
 	}
 }
 
+// end leaves the last word on the terminal, in the bar's place.
 func (p *progress) end() {
 	if p.bar != nil {
-		_ = p.bar.Exit()
-		p.t.say("")
+		_ = p.bar.Clear()
+		p.t.say("%d of %d %s", p.last, p.g.total, p.g.what)
 	}
 }

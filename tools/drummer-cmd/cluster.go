@@ -240,8 +240,11 @@ func explainText(s shape.Explain) string {
 	var out strings.Builder
 	out.WriteString(groupText(s.Group))
 	out.WriteString("\nREASONS\n")
-	if len(s.Reasons) == 0 {
+	switch {
+	case len(s.Reasons) == 0 && s.Group.State == "ok":
 		out.WriteString("nothing is to be done\n")
+	case len(s.Reasons) == 0:
+		out.WriteString("none yet: the supervisor has not looked at it since it changed, or waits for hosts to do what it ordered\n")
 	}
 	for _, r := range s.Reasons {
 		out.WriteString(r + "\n")

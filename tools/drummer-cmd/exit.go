@@ -42,7 +42,20 @@ func (f *failure) Error() string {
 	if f.cause == nil {
 		return f.text
 	}
-	return f.text + ": " + f.cause.Error()
+	return f.text + ": " + sentence(f.cause)
+}
+
+// sentence is an error's text; that of a raw call without gRPC's own words.
+func sentence(err error) string {
+	if st, is := status.FromError(err); is && !isClientError(err) {
+		return st.Message()
+	}
+	return err.Error()
+}
+
+func isClientError(err error) bool {
+	var e *client.Error
+	return errors.As(err, &e)
 }
 
 // Unwrap returns the cause.

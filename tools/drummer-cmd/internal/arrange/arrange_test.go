@@ -81,7 +81,7 @@ func TestMistakes(t *testing.T) {
 		"groups":                      `groups needs a verb: list, delete|prog groups --help`,
 		"-- groups list":              `there is no command "groups"|`,
 		"groups list --stat ok":       `prog groups list has no flag --stat|did you mean --state?`,
-		"groups list x --ouput json":  `prog groups list has no flag --ouput|did you mean --output?`,
+		"groups list x --outptu json": `prog groups list has no flag --outptu|did you mean --output?`,
 		"groups list --force":         `prog groups list has no flag --force|arguments that begin with a hyphen go behind --`,
 		"put k -5":                    `prog put has no flag -5|arguments that begin with a hyphen go behind --`,
 		"put k -xy":                   `prog put has no flag -xy|arguments that begin with a hyphen go behind --`,
