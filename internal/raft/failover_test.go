@@ -107,7 +107,7 @@ func startWriters(c *cluster, g ids.Group, n int) *writers {
 		go func() {
 			defer w.wg.Done()
 			for k := 0; ctx.Err() == nil; k++ {
-				w.write(ctx, fmt.Sprintf("w%d-%d", i, k))
+				w.write(fmt.Sprintf("w%d-%d", i, k))
 			}
 		}()
 	}
@@ -115,8 +115,8 @@ func startWriters(c *cluster, g ids.Group, n int) *writers {
 	return w
 }
 
-func (w *writers) write(ctx context.Context, text string) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+func (w *writers) write(text string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for _, n := range w.c.nodes {
 		_, err := n.live.Load().Propose(ctx, w.g, []byte(text))
@@ -191,6 +191,11 @@ func TestLeaseClockIsNeverAhead(t *testing.T) {
 	}
 	var samples []sample
 	take := func(n int) {
+		begin := len(samples)
+		defer func() {
+			// It started at the machine's time, so that it moves at once.
+			require.Greater(t, samples[begin+n-1].machine, samples[begin+n/2].machine)
+		}()
 		for range n {
 			for {
 				text := fmt.Sprintf("s%d", len(samples))
@@ -266,6 +271,33 @@ func TestTransferAndHandOff(t *testing.T) {
 		require.False(t, s.Leading, "group %d", g)
 		require.NotEqual(t, to, c.leader(g))
 	}
+}
+
+// While leaderships move under load, every caller learns what became of its command:
+// what the old leader could not get into the log is proposed again or refused.
+func TestTransferUnderLoadLeavesNothingUnknown(t *testing.T) {
+	c := newCluster(t, 3)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	w := startWriters(c, g, 8)
+	for round := range 10 {
+		w.waitAcks(t, 100*(round+1))
+		l := c.leader(g)
+		to := c.follower(g)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		err := l.Transfer(ctx, g, replicaID(g, c.indexOf(to)))
+		cancel()
+		require.NoError(t, err)
+	}
+	w.finish()
+	unknown := 0
+	for _, outcome := range w.outcomes {
+		if outcome == "unknown" {
+			unknown++
+		}
+	}
+	require.Zero(t, unknown, "of %d commands", len(w.outcomes))
+	w.verify(t, c.nodes[0])
 }
 
 // A leader that loses its followers says so instead of hanging: its callers get an

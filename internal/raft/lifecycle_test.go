@@ -154,6 +154,38 @@ func TestCloseIsIdempotentAndEndsEverything(t *testing.T) {
 	require.Error(t, err)
 }
 
+// A receiver of events that takes its time holds up nobody: groups are launched and
+// serve meanwhile, and what it missed is merged.
+func TestASlowReceiverOfEventsHoldsUpNobody(t *testing.T) {
+	release := make(chan struct{})
+	var got []Event
+	c := newCluster(t, 1, func(o *Options) {
+		o.Events = func(e Event) {
+			<-release
+			got = append(got, e)
+		}
+	})
+	n := c.nodes[0]
+	const groups = 50
+	for g := ids.Group(1000); g < 1000+groups; g++ {
+		c.launch(g, 0)
+		c.propose(g, "x")
+		require.NoError(t, n.Stop(c.ctx(), g))
+		require.NoError(t, n.Start(c.ctx(), spec(g, 0)))
+		c.propose(g, "y")
+	}
+	close(release)
+	n.crash()
+	kinds := make(map[EventKind]int)
+	for _, e := range got {
+		kinds[e.Kind]++
+	}
+	for _, k := range eventOrder() {
+		require.GreaterOrEqual(t, kinds[k], groups, "events of kind %d", k)
+	}
+	require.Less(t, len(got), groups*3*len(eventOrder()), "events were not merged")
+}
+
 // The data of a host whose machine was renamed is its data all the same.
 func TestAChangedHostnameIsSurvived(t *testing.T) {
 	c := diskCluster(t, 1)

@@ -6,7 +6,7 @@ import (
 
 // MaxCommand is the largest command or query in bytes; larger ones are refused as
 // too large before they are proposed.
-const MaxCommand = 1 << 20
+const MaxCommand = 1<<20 + 64<<10
 
 // Replica says which replica to run.
 type Replica struct {

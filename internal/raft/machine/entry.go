@@ -39,6 +39,7 @@ const formatVersion = 1
 // Kind is an entry's kind; the numbers are on disk, do not renumber.
 type Kind uint8
 
+// Kinds of entries.
 const (
 	KindLead           Kind = 1
 	KindCommands       Kind = 2
@@ -60,7 +61,8 @@ const (
 
 var errBadEntry = errors.New("bad Entry")
 
-// entry is a decoded entry. Its slices point into the encoded bytes.
+// Entry is an entry, to be encoded or decoded; then its slices point into the
+// encoded bytes.
 type Entry struct {
 	Kind Kind
 	// Term and Lead name the leadership, Serial the entry in it.

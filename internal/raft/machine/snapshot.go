@@ -142,7 +142,7 @@ func readSnapshotHeader(r io.Reader) (restored, error) {
 	var s restored
 	head := make([]byte, snapshotFixed, snapshotFixed+maxSnapshotHead+crcSize)
 	if _, err := io.ReadFull(r, head); err != nil {
-		return s, fmt.Errorf("header: %w", err)
+		return s, fmt.Errorf("header: %w", unexpected(err))
 	}
 	if string(head[:len(snapshotMagic)]) != snapshotMagic {
 		return s, fmt.Errorf("header: %w: wrong magic", errBadSnapshot)
@@ -156,7 +156,7 @@ func readSnapshotHeader(r io.Reader) (restored, error) {
 	}
 	head = head[:snapshotFixed+n+crcSize]
 	if _, err := io.ReadFull(r, head[snapshotFixed:]); err != nil {
-		return s, fmt.Errorf("header: %w", err)
+		return s, fmt.Errorf("header: %w", unexpected(err))
 	}
 	sum, body := head[snapshotFixed+n:], head[snapshotFixed:snapshotFixed+n]
 	if crc32.Checksum(head[:snapshotFixed+n], castagnoli()) != binary.LittleEndian.Uint32(sum) {
