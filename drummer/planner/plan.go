@@ -48,6 +48,7 @@ type pass struct {
 	reasons  map[ids.Group][]string
 	leftover map[ids.Group][]string // reasons that come after all others
 	requests []request
+	nothing  Group // known of a group that was never heard of
 }
 
 // Plan returns the next safe steps.
@@ -148,6 +149,9 @@ func GroupOf(c *fleetpb.Command) ids.Group {
 // step plans one group. Data of replicas that are no members is removed whatever
 // else goes on; of the rest the first checker that has something to do wins.
 func (p *pass) step(g *fleetpb.Group) {
+	if p.untroubled(g) {
+		return
+	}
 	p.destroy(g)
 	if p.busy[ids.Group(g.GetId())] {
 		p.reason(g, "a change of the record is under way")
@@ -166,6 +170,27 @@ func (p *pass) step(g *fleetpb.Group) {
 	case fleetpb.GroupState_GROUP_STATE_PURGING:
 		p.purge(g)
 	}
+}
+
+// untroubled tells, without the work of the checkers, that none of them would find
+// anything: nearly all groups are so nearly always.
+func (p *pass) untroubled(g *fleetpb.Group) bool {
+	o := p.observed(g)
+	if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || len(g.GetReplicas()) != int(g.GetSpec().GetReplicas()) ||
+		o.Membership.GetConfigChange() > g.GetConfigChange() {
+		return false
+	}
+	for _, r := range g.GetReplicas() {
+		_, member := o.Membership.GetVoters()[r.GetId()]
+		if r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED || !r.GetVoter() || p.condition(g, r) != live ||
+			o.Membership != nil && !member {
+			return false
+		}
+		if rep := p.report(g, r); rep.GetServing() && rep.GetOpened() && rep.GetVersion() < p.version(g) {
+			return false
+		}
+	}
+	return true
 }
 
 // maintain keeps a group whole.
@@ -203,7 +228,7 @@ func (p *pass) observed(g *fleetpb.Group) *Group {
 	if o := p.Observed.Groups[ids.Group(g.GetId())]; o != nil {
 		return o
 	}
-	return &Group{}
+	return &p.nothing
 }
 
 // host returns what is known of a host; one never heard counts as suspect.
