@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/drummer/planner"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 )
 

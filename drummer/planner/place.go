@@ -155,7 +155,7 @@ func (p *pass) candidates(r *request) *field {
 		f.wanted = 1
 		for i, v := range r.repair.voters {
 			if r.repair.conds[i] != dead {
-				f.occupy(p.Fleet.Host(ids.Host(v.GetHostId())))
+				f.occupy(p.known[v.GetHostId()])
 			}
 		}
 	}

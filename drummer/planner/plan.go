@@ -38,6 +38,7 @@ type pass struct {
 	View
 	policy *fleetpb.Policy
 	hosts  []*fleetpb.Host // that are not lost, by id
+	known  map[string]*fleetpb.Host
 
 	busy     map[ids.Group]bool // a command of theirs is proposed
 	load     map[string]int     // replicas by host, those planned in this pass included
@@ -56,6 +57,7 @@ func Plan(v View) Result {
 	p := &pass{
 		View:     v,
 		policy:   v.Fleet.Policy(),
+		known:    map[string]*fleetpb.Host{},
 		busy:     map[ids.Group]bool{},
 		load:     map[string]int{},
 		building: map[string]int{},
@@ -81,6 +83,7 @@ func Plan(v View) Result {
 // count takes stock of hosts, of what is on them, and of what is on its way.
 func (p *pass) count() {
 	for h := range p.Fleet.Hosts() {
+		p.known[h.GetId()] = h
 		if !h.GetLost() {
 			p.hosts = append(p.hosts, h)
 		}
@@ -212,7 +215,7 @@ func (p *pass) propose(at priority, g *fleetpb.Group, c *fleetpb.Command, why st
 // order plans an order for a replica's host.
 func (p *pass) order(at priority, g *fleetpb.Group, r *fleetpb.Replica, o *drummerpb.Order, why string) {
 	o.HostId = r.GetHostId()
-	o.BootEpoch = p.Fleet.Host(ids.Host(r.GetHostId())).GetBootEpoch()
+	o.BootEpoch = p.known[r.GetHostId()].GetBootEpoch()
 	o.Group, o.Replica, o.Generation = g.GetId(), r.GetId(), g.GetGeneration()
 	p.actions = append(p.actions, ranked{Action{Group: ids.Group(g.GetId()), Order: o, Why: why}, at})
 }
@@ -244,7 +247,7 @@ func (o *Observed) Host(id ids.Host) *Host {
 
 // name is a host's name for people.
 func (p *pass) name(id string) string {
-	if h := p.Fleet.Host(ids.Host(id)); h != nil {
+	if h := p.known[id]; h != nil {
 		return h.GetName()
 	}
 	return id

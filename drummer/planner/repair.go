@@ -340,7 +340,7 @@ func (p *pass) shrink(s *survey) {
 }
 
 func (p *pass) region(r *fleetpb.Replica) string {
-	return p.Fleet.Host(ids.Host(r.GetHostId())).GetRegion()
+	return p.known[r.GetHostId()].GetRegion()
 }
 
 // surplus tells whether the group's rule allows the voter to go.
