@@ -15,7 +15,7 @@ import (
 const (
 	// dialTimeout bounds one attempt to connect. It is short: the peer may have moved
 	// on to another address meanwhile.
-	dialTimeout = 2 * time.Second
+	dialTimeout = 3 * time.Second
 	// announcing bounds the announcements going on at once.
 	announcing = 8
 )
@@ -64,7 +64,11 @@ func (t *Transport) dial(ctx context.Context, to ids.Host, s stream) (*link, err
 		_ = raw.Close()
 		return nil, errClosed
 	}
-	l, err := t.greet(ctx, raw, &hello{version: protocol, stream: s, deployment: t.o.Deployment, from: t.self, to: to}, epoch)
+	conn := raw
+	if t.o.ClientTLS != nil {
+		conn = tls.Client(raw, t.tlsFor(addr))
+	}
+	l, err := t.greet(ctx, &link{Conn: conn, raw: raw, t: t}, &hello{version: protocol, stream: s, deployment: t.o.Deployment, from: t.self, to: to}, epoch)
 	if err != nil {
 		t.untrack(raw)
 		return nil, fmt.Errorf("%s: %w", addr, err)
@@ -72,15 +76,11 @@ func (t *Transport) dial(ctx context.Context, to ids.Host, s stream) (*link, err
 	return l, nil
 }
 
-// greet does the handshake, and TLS before it.
-func (t *Transport) greet(ctx context.Context, raw net.Conn, h *hello, known uint64) (*link, error) {
+// greet does the handshake.
+func (t *Transport) greet(ctx context.Context, l *link, h *hello, known uint64) (*link, error) {
 	// Both the deadline and the end of ctx end the handshake.
-	inTime := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	inTime := context.AfterFunc(ctx, func() { _ = l.raw.SetDeadline(time.Unix(1, 0)) })
 	defer inTime()
-	l := &link{Conn: raw, raw: raw, t: t}
-	if t.o.ClientTLS != nil {
-		l.Conn = tls.Client(raw, t.tlsFor(raw))
-	}
 	if _, err := l.Write(h.encode()); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, h *hello, known uin
 	if err = t.recognize(h, &a); err != nil {
 		return nil, err
 	}
-	rec, leave, refused := t.sessions.admit(a.from, known, raw)
+	rec, leave, refused := t.sessions.admit(a.from, known, l.raw)
 	if refused != nil {
 		t.counters.refuse(refused.reason)
 		return nil, refused
@@ -124,13 +124,13 @@ func (t *Transport) recognize(h *hello, a *answer) error {
 
 // tlsFor returns the client's configuration with the name that the certificate must
 // have: the host part of the address that was dialed, unless the owner set one.
-func (t *Transport) tlsFor(raw net.Conn) *tls.Config {
+func (t *Transport) tlsFor(addr string) *tls.Config {
 	c := t.o.ClientTLS
 	if c.ServerName != "" || c.InsecureSkipVerify {
 		return c
 	}
 	c = c.Clone()
-	c.ServerName, _, _ = net.SplitHostPort(raw.RemoteAddr().String())
+	c.ServerName, _, _ = net.SplitHostPort(addr)
 	return c
 }
 

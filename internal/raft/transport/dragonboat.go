@@ -73,7 +73,7 @@ func (m module) GetSnapshotConnection(ctx context.Context, target string) (rafti
 
 // connection is one of dragonboat's streams to a peer.
 type connection struct {
-	ctx   context.Context //nolint:containedctx // dragonboat's, which ends when its NodeHost stops
+	ctx   context.Context // dragonboat's, which ends when its NodeHost stops
 	peer  *peer
 	close sync.Once
 }

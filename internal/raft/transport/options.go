@@ -32,6 +32,9 @@ type Options struct {
 	// KeepAlive is the interval of pings to a peer; one that answers none for five
 	// of them is taken for dead and dialed again. 0 means 1 s.
 	KeepAlive time.Duration
+	// SnapshotRate bounds the bytes per second of all snapshots that are sent, so that
+	// they leave room for messages; 0 is no bound.
+	SnapshotRate int
 	// MaxInbound bounds the accepted connections; 0 means 1024.
 	MaxInbound int
 	// Log may be nil.

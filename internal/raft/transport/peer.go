@@ -229,18 +229,21 @@ func (p *peer) run() {
 
 // complaint keeps a peer that is away from filling the log.
 type complaint struct {
-	text string
-	at   time.Time
+	reason string
+	at     time.Time
 }
 
 func (c *complaint) log(p *peer, err error) {
 	var refused *refusal
-	refusedNow := errors.As(err, &refused)
-	if err.Error() == c.text && time.Since(c.at) < logAgain {
+	reason := "away"
+	if errors.As(err, &refused) {
+		reason = refused.reason
+	}
+	if reason == c.reason && time.Since(c.at) < logAgain {
 		return
 	}
-	c.text, c.at = err.Error(), time.Now()
-	if refusedNow {
+	c.reason, c.at = reason, time.Now()
+	if refused != nil {
 		p.t.o.Log.Warn("transport: peer refuses or is refused", "peer", p.host, "reason", refused.reason, "error", err)
 		return
 	}

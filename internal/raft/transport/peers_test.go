@@ -134,6 +134,16 @@ func TestSnapshotsThatFailAreCountedAndNoErrors(t *testing.T) {
 	require.Equal(t, uint64(5), sendSnapshot(t, a, "nh-b", chunks).SnapshotsFailed, "away")
 }
 
+func TestSnapshotsAreModerate(t *testing.T) {
+	o := options("nh-a")
+	o.SnapshotRate = maxChunk + headerBytes // which is also what may come at once
+	a, b := start(t, o), start(t, options("nh-b"))
+	meet(a, b)
+	since := time.Now()
+	require.Equal(t, uint64(1), sendSnapshot(t, a, "nh-b", snapshotChunks(4, 2<<20)).SnapshotsSent)
+	require.Greater(t, time.Since(since), 250*time.Millisecond, "8 MiB at 6 MiB/s, 6 of them at once")
+}
+
 func TestASnapshotEndsWithItsNodeHost(t *testing.T) {
 	a, b := start(t, options("nh-a")), start(t, options("nh-b"))
 	meet(a, b)

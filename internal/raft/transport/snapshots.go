@@ -26,7 +26,7 @@ const takenTimeout = 30 * time.Second
 type snapshotConn struct {
 	t     *Transport
 	to    ids.Host
-	ctx   context.Context //nolint:containedctx // dragonboat's, which ends when its NodeHost stops
+	ctx   context.Context // dragonboat's, which ends when its NodeHost stops
 	stop  func() bool
 	once  sync.Once
 	link  *link // nil once it failed
@@ -113,7 +113,10 @@ func (c *snapshotConn) write(chunk *frame) {
 	if c.link == nil {
 		return
 	}
-	err := c.link.put(c.w, chunk.b)
+	err := c.moderate(len(chunk.b))
+	if err == nil {
+		err = c.link.put(c.w, chunk.b)
+	}
 	if err == nil {
 		err = c.w.Flush()
 	}
@@ -124,6 +127,14 @@ func (c *snapshotConn) write(chunk *frame) {
 	c.t.counters.bytesOut.Add(uint64(len(chunk.b)))
 	c.t.counters.chunksOut.Add(1)
 	c.t.frames.put(chunk)
+}
+
+// moderate waits until so many bytes may be sent.
+func (c *snapshotConn) moderate(size int) error {
+	if c.t.snapshot == nil {
+		return nil
+	}
+	return c.t.snapshot.WaitN(c.ctx, size)
 }
 
 // Close waits for the receiver to have taken all chunks, if all were sent.

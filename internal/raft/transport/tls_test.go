@@ -39,12 +39,16 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{cert: cert, key: key, pool: pool}
 }
 
-func (a *authority) issue(t *testing.T) tls.Certificate {
+func (a *authority) issue(t *testing.T, names ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
+	ips := []net.IP{net.IPv4(127, 0, 0, 1)}
+	if len(names) > 0 {
+		ips = nil
+	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "host"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "host"}, DNSNames: names, IPAddresses: ips,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a.cert, &key.PublicKey, a.key)
@@ -53,9 +57,9 @@ func (a *authority) issue(t *testing.T) tls.Certificate {
 }
 
 // secure gives options mutual TLS under the authority.
-func (a *authority) secure(t *testing.T, o Options) Options {
+func (a *authority) secure(t *testing.T, o Options, names ...string) Options {
 	t.Helper()
-	cert := a.issue(t)
+	cert := a.issue(t, names...)
 	o.ServerTLS = &tls.Config{
 		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: a.pool,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
@@ -85,6 +89,20 @@ func TestMutualTLS(t *testing.T) {
 	}
 	require.Zero(t, b.Stats().Peers["nh-plain"].Epoch)
 	require.Zero(t, b.Stats().Peers["nh-foreign"].Epoch)
+}
+
+func TestTheCertificateIsOfTheNameThatIsDialed(t *testing.T) {
+	ca := newAuthority(t)
+	o := ca.secure(t, options("nh-b"), "localhost")
+	o.Advertise = "localhost:0"
+	a, b := start(t, ca.secure(t, options("nh-a"))), start(t, o)
+	require.NoError(t, a.book.Learn("nh-b", b.Addr(), 1))
+	l, err := a.dial(t.Context(), "nh-b", messages)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	require.NoError(t, a.book.Learn("nh-b", b.listener.Addr().String(), 1))
+	_, err = a.dial(t.Context(), "nh-b", messages)
+	require.ErrorContains(t, err, "certificate")
 }
 
 func TestSilentTLSStrangersHoldNobodyUp(t *testing.T) {

@@ -28,6 +28,7 @@ type Transport struct {
 	sessions *sessions
 	counters counters
 	warnings *rate.Limiter
+	snapshot *rate.Limiter // bytes; nil without a bound
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -94,6 +95,9 @@ func newOn(o Options, listener net.Listener) (*Transport, error) {
 		o: o, listener: listener, sessions: newSessions(), warnings: rate.NewLimiter(1, 10),
 		conns: make(map[net.Conn]struct{}), peers: make(map[ids.Host]*peer),
 		self: identity{host: o.Host, epoch: o.BootEpoch, nonce: binary.LittleEndian.Uint64(nonce[:]), advertise: advertise},
+	}
+	if o.SnapshotRate > 0 {
+		t.snapshot = rate.NewLimiter(rate.Limit(o.SnapshotRate), max(o.SnapshotRate, maxChunk+headerBytes))
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.work.Go(t.accept)
