@@ -192,7 +192,7 @@ func (h *host) openRooms() (err error) {
 	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log}, duty.Membership(h.raft.Membership, h.tellMembership))
 	h.router = route.New(route.Options{
 		Self: h.dir.Host(), Raft: h.raft, Local: h.keeper, Locator: h.agent, Pool: h.pool,
-		DB: h.dir.DB(), API: h.agent.API, Log: h.log,
+		DB: h.dir.DB(), API: h.agent.API, Advertise: h.server.APIAddr(), Hosts: h.otherHosts, Log: h.log,
 	})
 	h.stop.Push("directory of groups", h.router.Close)
 	api.Register(h.server.GRPC(), api.Options{Router: h.router})
@@ -201,6 +201,17 @@ func (h *host) openRooms() (err error) {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	return nil
+}
+
+// otherHosts are the gRPC addresses of the hosts that this one was told of.
+func (h *host) otherHosts() []string {
+	var apis []string
+	for _, e := range h.agent.Hosts() {
+		if e.ID != h.dir.Host() && e.API != "" {
+			apis = append(apis, e.API)
+		}
+	}
+	return apis
 }
 
 func (h *host) tellMembership(s raft.Status, m raft.Membership) {

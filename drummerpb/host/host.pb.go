@@ -369,7 +369,10 @@ func (x *Location) GetVersion() uint64 {
 type LocateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group wanted.
-	Group         *GroupRef `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Group *GroupRef `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// local asks a host for what it knows by a replica of its own, and to ask nobody
+	// else: hosts find groups with it while no drummer answers.
+	Local         bool `protobuf:"varint,2,opt,name=local,proto3" json:"local,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,6 +412,13 @@ func (x *LocateRequest) GetGroup() *GroupRef {
 		return x.Group
 	}
 	return nil
+}
+
+func (x *LocateRequest) GetLocal() bool {
+	if x != nil {
+		return x.Local
+	}
+	return false
 }
 
 // LocateResponse answers it.
@@ -1176,9 +1186,10 @@ const file_host_host_proto_rawDesc = "" +
 	"leaderHost\x12\x1d\n" +
 	"\n" +
 	"leader_api\x18\x05 \x01(\tR\tleaderApi\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\x04R\aversion\">\n" +
+	"\aversion\x18\x06 \x01(\x04R\aversion\"T\n" +
 	"\rLocateRequest\x12-\n" +
-	"\x05group\x18\x01 \x01(\v2\x17.drumline.host.GroupRefR\x05group\"E\n" +
+	"\x05group\x18\x01 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x14\n" +
+	"\x05local\x18\x02 \x01(\bR\x05local\"E\n" +
 	"\x0eLocateResponse\x123\n" +
 	"\blocation\x18\x01 \x01(\v2\x17.drumline.host.LocationR\blocation\"\x10\n" +
 	"\x0eServersRequest\"\x82\x01\n" +

@@ -14,7 +14,11 @@ type directory struct {
 
 // Locate tells where a group is.
 func (d *directory) Locate(ctx context.Context, req *hostpb.LocateRequest) (*hostpb.LocateResponse, error) {
-	where, err := d.router.Locate(ctx, req.GetGroup())
+	locate := d.router.Locate
+	if req.GetLocal() {
+		locate = d.router.LocateHere
+	}
+	where, err := locate(ctx, req.GetGroup())
 	if err != nil {
 		return nil, err
 	}

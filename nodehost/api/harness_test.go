@@ -62,6 +62,10 @@ func (f *fakeRouter) Locate(_ context.Context, ref *hostpb.GroupRef) (*hostpb.Lo
 	return note(f, ref, &hostpb.Location{Name: ref.GetName(), Id: 1000})
 }
 
+func (f *fakeRouter) LocateHere(_ context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
+	return note(f, ref, &hostpb.Location{Name: ref.GetName(), Id: 1001})
+}
+
 func (f *fakeRouter) Servers(context.Context) ([]*hostpb.Server, error) {
 	return note(f, "servers", []*hostpb.Server{{Kind: "drummer"}})
 }

@@ -28,6 +28,7 @@ type Router interface {
 	OpenSession(ctx context.Context, req *hostpb.OpenSessionRequest) (*hostpb.OpenSessionResponse, error)
 	CloseSession(ctx context.Context, req *hostpb.CloseSessionRequest) (*hostpb.CloseSessionResponse, error)
 	Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error)
+	LocateHere(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error)
 	Servers(ctx context.Context) ([]*hostpb.Server, error)
 }
 

@@ -19,7 +19,7 @@ const (
 	keptAnswers  = 4096
 )
 
-// asker asks drummers where groups are.
+// asker asks where groups are.
 type asker struct {
 	locator Locator
 	life    context.Context // ends with close

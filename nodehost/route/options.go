@@ -68,6 +68,9 @@ type Options struct {
 	Advertise string
 	// API returns the gRPC address of a host as it was last told; may be nil.
 	API func(ids.Host) (string, bool)
+	// Hosts returns the gRPC addresses of the hosts that are known, to be asked where
+	// a group is while no drummer answers; may be nil.
+	Hosts func() []string
 	// Log may be nil.
 	Log *slog.Logger
 	// Entries bounds the directory; 0 means 65,536 groups.
@@ -94,6 +97,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Hosts == nil {
+		o.Hosts = func() []string { return nil }
 	}
 	if o.API == nil {
 		o.API = func(ids.Host) (string, bool) { return "", false }

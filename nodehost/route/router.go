@@ -26,7 +26,7 @@ type Router struct {
 func New(o Options) *Router {
 	o = o.withDefaults()
 	d := openDirectory(o)
-	return &Router{o: o, directory: d, asker: newAsker(o.Locator), peers: newPeers(o.Pool)}
+	return &Router{o: o, directory: d, asker: newAsker(&finder{Locator: o.Locator, hosts: o.Hosts, pool: o.Pool}), peers: newPeers(o.Pool)}
 }
 
 // Close writes the directory to the disk and waits for the Router's goroutines; idempotent.

@@ -54,6 +54,7 @@ type walk struct {
 	round round
 	said  []answer // of the last whole round
 	pause time.Duration
+	took  time.Duration // by the longest try so far that got an answer
 }
 
 // answer is what one try came to.
@@ -71,6 +72,7 @@ func (w *walk) run(ctx context.Context) (*hostpb.Location, error) {
 			}
 		}
 		t := w.round.next(w)
+		tried := time.Now()
 		where, err := w.try(ctx, t)
 		if err == nil {
 			return w.learn(t, where), nil
@@ -78,6 +80,9 @@ func (w *walk) run(ctx context.Context) (*hostpb.Location, error) {
 		f := fault.Of(err)
 		if f == nil {
 			return nil, err
+		}
+		if ctx.Err() == nil {
+			w.took = max(w.took, time.Since(tried))
 		}
 		if ctx.Err() == nil || len(w.said) == 0 {
 			// What failed for want of time says nothing about the place.
@@ -206,12 +211,13 @@ func (w *walk) refresh(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// rest pauses, longer each time, and tells whether there is time left. A pause that
-// would outlive the deadline is not begun.
+// rest pauses, longer each time, and tells whether there is time left. A pause is
+// not begun if no try fits behind it: a command that is sent just before the
+// deadline is one of unknown outcome, where "not applied" was known.
 func (w *walk) rest(ctx context.Context) bool {
 	w.pause = min(max(2*w.pause, firstPause), longPause)
 	d := w.pause/2 + rand.N(w.pause/2)
-	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d+2*w.took {
 		return false
 	}
 	t := time.NewTimer(d)

@@ -112,7 +112,7 @@ func (h *host) open() {
 	h.pool = pool
 	h.router = route.New(route.Options{
 		Self: h.id, Raft: fakeRaft{h}, Local: fakeLocal{h}, Locator: fakeLocator{h.w}, Pool: cutPool{h, pool}, DB: h.db,
-		API: h.w.api, Flush: time.Millisecond,
+		API: h.w.api, Hosts: h.w.others(h.id), Flush: time.Millisecond,
 	})
 }
 
@@ -136,6 +136,10 @@ func (h *host) CloseSession(ctx context.Context, req *hostpb.CloseSessionRequest
 
 func (h *host) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
 	return h.router.Locate(ctx, ref)
+}
+
+func (h *host) LocateHere(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
+	return h.router.LocateHere(ctx, ref)
 }
 
 func (h *host) Servers(ctx context.Context) ([]*hostpb.Server, error) { return h.router.Servers(ctx) }
@@ -334,13 +338,18 @@ func (f fakeLocal) GroupByName(name string) (ids.Group, bool) {
 // fakeLocator is a drummer: it knows the newest group of a name.
 type fakeLocator struct{ w *world }
 
-func (f fakeLocator) Locate(_ context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
+func (f fakeLocator) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	f.w.questions++
 	if do := f.w.asking; do != nil {
 		f.w.mu.Unlock()
-		do()
+		done := make(chan struct{})
+		go func() { do(); close(done) }()
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
 		f.w.mu.Lock()
 	}
 	if !f.w.drummers {
