@@ -39,7 +39,7 @@ type Options struct {
 	Memory bool
 	FS     vfs.FS
 	// Events is called from one goroutine of the Host, in order, and may take its
-	// time; may be nil.
+	// time; it must not call Close. May be nil.
 	Events func(Event)
 	Log    *slog.Logger
 }
