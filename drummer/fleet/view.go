@@ -58,6 +58,12 @@ func (v *View) Hosts() iter.Seq[*fleetpb.Host] {
 // HostCount counts all hosts, lost ones included.
 func (v *View) HostCount() int { return v.s.hosts.Len() }
 
+// Gave tells whether the record, in this incarnation, has given that number to a
+// replica, though it may have forgotten it since.
+func (v *View) Gave(id ids.Replica) bool {
+	return uint64(id) < v.s.nextReplica && uint64(id) > (v.s.incarnation-1)*incarnationSpan
+}
+
 // Operation returns the operation of that id, or nil once its history is forgotten.
 func (v *View) Operation(id uint64) *fleetpb.Operation { return v.s.operation(id) }
 

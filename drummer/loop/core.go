@@ -164,6 +164,7 @@ func (c *Core) group(id ids.Group) *planner.Group {
 	if g == nil {
 		g = &planner.Group{
 			CaughtUp: map[ids.Replica]time.Duration{},
+			Absent:   map[ids.Replica]bool{},
 			Gone:     map[ids.Replica]bool{},
 			Refused:  map[ids.Replica]string{},
 		}

@@ -85,6 +85,7 @@ func (c *Core) Observed(now time.Duration) *Observed {
 
 func copyGroup(g *planner.Group) *planner.Group {
 	c := *g
-	c.CaughtUp, c.Gone, c.Refused = maps.Clone(g.CaughtUp), maps.Clone(g.Gone), maps.Clone(g.Refused)
+	c.CaughtUp, c.Absent = maps.Clone(g.CaughtUp), maps.Clone(g.Absent)
+	c.Gone, c.Refused = maps.Clone(g.Gone), maps.Clone(g.Refused)
 	return &c
 }

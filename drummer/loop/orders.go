@@ -108,6 +108,7 @@ func (c *Core) order(o *drummerpb.Order) {
 		g := c.group(ids.Group(o.GetGroup()))
 		g.Changing = true
 		clear(g.CaughtUp)
+		delete(g.Absent, ids.Replica(at.target))
 		c.changes[ids.Group(o.GetGroup())] = o.GetId()
 	}
 	c.emit(Send{h.session.id, &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Order{Order: o}}})
@@ -167,7 +168,7 @@ func (c *Core) answered(e Answered) {
 	c.sawMembership(ids.Group(o.slot.group), e.Result.GetMembership())
 	if e.Result.GetOk() {
 		st.fails, st.until = 0, c.now+afterOK
-		c.obeyed(s, o, st)
+		c.obeyed(s, o, e.Result)
 		return
 	}
 	st.fails++
@@ -179,7 +180,8 @@ func (c *Core) answered(e Answered) {
 }
 
 // obeyed takes over what the success of an order tells by itself.
-func (c *Core) obeyed(s *session, o *order, st *slotState) {
+func (c *Core) obeyed(s *session, o *order, r *drummerpb.OrderResult) {
+	st := c.slots[o.slot]
 	ref := planner.Ref{Group: ids.Group(o.slot.group), Replica: ids.Replica(o.slot.replica)}
 	switch o.slot.kind {
 	case "catch-up":
@@ -189,6 +191,12 @@ func (c *Core) obeyed(s *session, o *order, st *slotState) {
 		}
 	case "change":
 		st.until = c.now + firstRetry
+		target, m := o.slot.target, r.GetMembership()
+		_, voter := m.GetVoters()[target]
+		_, observer := m.GetObservers()[target]
+		if o.slot.change == drummerpb.ChangeKind_CHANGE_KIND_REMOVE && len(m.GetVoters()) > 0 && !voter && !observer {
+			c.group(ref.Group).Absent[ids.Replica(target)] = true
+		}
 	case "destroy":
 		c.destroyed(s, ref)
 	}

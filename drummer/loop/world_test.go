@@ -47,6 +47,7 @@ type world struct {
 	proposals   int
 	orders      int
 	lossy       bool // proposals and orders fail now and then
+	burns       bool // the removal of what is no member burns its id all the same
 	violations  []string
 	trace       []string
 }
@@ -65,6 +66,7 @@ type changeSent struct {
 
 func newWorld(seed uint64) *world {
 	return &world{
+		burns:       seed%3 == 0,
 		rng:         rand.New(rand.NewPCG(seed, 17)),
 		record:      fleet.New(),
 		sessions:    map[uint64]*simHost{},

@@ -257,7 +257,7 @@ func (h *simHost) destroy(w *world, o *drummerpb.Order) {
 	if r != nil {
 		_, voter := r.voters[id]
 		_, observer := r.observers[id]
-		if (voter || observer) && !o.GetDestroy().GetTombstone() {
+		if (voter || observer) && !o.GetDestroy().GetTombstone() && h.manifest[id] != nil {
 			w.violate("S6: replica %d of group %d is destroyed while a member", id, r.id)
 		}
 		if o.GetDestroy().GetTombstone() && r.opened && !r.sealed && !w.deletedHard[r.id] {

@@ -167,6 +167,15 @@ func (r *simRaft) obey(w *world, o *drummerpb.Order, answer *drummerpb.OrderResu
 			r.leader, r.term = b.Transfer.GetTo(), r.term+1
 		}
 	case *drummerpb.Order_Change:
+		if w.lossy && b.Change.GetReplica() != 0 && w.rng.IntN(6) == 0 {
+			answer.Detail = "it may come true yet"
+			w.later(1+w.rng.IntN(200), func() {
+				if r.serving(w) {
+					r.change(w, b.Change)
+				}
+			})
+			return
+		}
 		if !r.change(w, b.Change) {
 			answer.Detail = "rejected"
 			answer.Membership = r.membership()
@@ -211,6 +220,9 @@ func (r *simRaft) change(w *world, c *drummerpb.Change) bool {
 	case drummerpb.ChangeKind_CHANGE_KIND_REMOVE:
 		if len(r.voters) == 1 && r.voters[id] != "" {
 			return false
+		}
+		if !r.member(id) && !w.burns {
+			return true // so already: nothing is asked of Raft, no id is burnt
 		}
 		delete(r.voters, id)
 		delete(r.observers, id)

@@ -180,7 +180,7 @@ func (p *pass) step(g *fleetpb.Group) {
 func (p *pass) untroubled(g *fleetpb.Group) bool {
 	o := p.observed(g)
 	if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || len(g.GetReplicas()) != int(g.GetSpec().GetReplicas()) ||
-		o.Membership.GetConfigChange() > g.GetConfigChange() {
+		o.Membership.GetConfigChange() > g.GetConfigChange() || len(o.Membership.GetObservers()) > 0 {
 		return false
 	}
 	for _, r := range g.GetReplicas() {

@@ -84,6 +84,9 @@ type Group struct {
 	// Changing tells that a membership order was sent and has neither been
 	// answered nor given up.
 	Changing bool
+	// Absent holds replicas whose removal was answered with a membership that does not
+	// have them, without their having been members.
+	Absent map[ids.Replica]bool
 	// Gone holds replicas whose hosts said that their data is removed.
 	Gone map[ids.Replica]bool
 	// Refused holds replicas that their hosts refused to start, with what they said.

@@ -56,7 +56,8 @@ func (s *survey) short() bool { return len(s.dead) > 0 || len(s.voters) < s.want
 // live. Each step leaves a live quorum of the voters that there are after it.
 func (p *pass) repair(g *fleetpb.Group) {
 	s := p.survey(g)
-	if p.recordMembership(g) || s.whole() {
+	stale := p.stale(g)
+	if p.recordMembership(g) || s.whole() && stale == nil {
 		return
 	}
 	for i, r := range s.voters {
@@ -76,6 +77,9 @@ func (p *pass) repair(g *fleetpb.Group) {
 		return
 	}
 	switch {
+	case stale != nil:
+		p.reason(g, "observer %d is no replica of the record any more; it is being removed", stale.GetId())
+		p.change(s, drummerpb.ChangeKind_CHANGE_KIND_REMOVE, stale, "the record has given it up")
 	case s.candidate != nil:
 		p.build(s)
 	case len(s.voters) > s.want:
@@ -95,7 +99,9 @@ func (p *pass) recordMembership(g *fleetpb.Group) bool {
 	seen := &fleetpb.MembershipSeen{Group: g.GetId(), ConfigChange: m.GetConfigChange()}
 	for _, r := range g.GetReplicas() {
 		_, voter := m.GetVoters()[r.GetId()]
-		removed := slices.Contains(m.GetRemoved(), r.GetId())
+		_, observer := m.GetObservers()[r.GetId()]
+		removed := slices.Contains(m.GetRemoved(), r.GetId()) ||
+			!voter && !observer && p.observed(g).Absent[ids.Replica(r.GetId())]
 		if removed {
 			seen.Removed = append(seen.Removed, r.GetId())
 		}
@@ -107,6 +113,29 @@ func (p *pass) recordMembership(g *fleetpb.Group) bool {
 	seen.Voters, seen.Observers = sortedKeys(m.GetVoters()), sortedKeys(m.GetObservers())
 	p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_Membership{Membership: seen}}, "the membership has changed")
 	return true
+}
+
+// recorded returns the record's replica of that number, or nil.
+func recorded(g *fleetpb.Group, id uint64) *fleetpb.Replica {
+	for _, r := range g.GetReplicas() {
+		if r.GetId() == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// stale returns an observer of the group that the record gave once and has given up:
+// its addition came true after all, later than anybody waited for it.
+func (p *pass) stale(g *fleetpb.Group) *fleetpb.Replica {
+	m := p.observed(g).Membership
+	for _, id := range sortedKeys(m.GetObservers()) {
+		r := recorded(g, id)
+		if r == nil && p.Fleet.Gave(ids.Replica(id)) || r != nil && !active(r) {
+			return &fleetpb.Replica{Id: id, HostId: m.GetObservers()[id]}
+		}
+	}
+	return nil
 }
 
 func sortedKeys(m map[uint64]string) []uint64 {
@@ -148,7 +177,8 @@ func (p *pass) current(s *survey) bool {
 		return false
 	}
 	for _, id := range slices.Concat(sortedKeys(m.GetVoters()), sortedKeys(m.GetObservers())) {
-		if !slices.ContainsFunc(s.group.GetReplicas(), func(r *fleetpb.Replica) bool { return r.GetId() == id }) {
+		_, observer := m.GetObservers()[id]
+		if recorded(s.group, id) == nil && !(observer && p.Fleet.Gave(ids.Replica(id))) {
 			p.reason(s.group, "replica %d is a member, and the record does not know it: a newer record exists, or existed", id)
 			return false
 		}

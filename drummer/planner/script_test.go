@@ -31,7 +31,7 @@ import (
 //	report      REPLICA [starting|ok|down|none] [serving] [term=N] [cc=N] [observer] [opened] [sealed] [version=N]
 //	members     GROUP cc=N voters=1,2 [observers=3] [removed=4]: a linearizable read
 //	caught-up   REPLICA...
-//	set         now=D settling unsteady changing=GROUP gone=REPLICA refused=REPLICA avoid=NAME:HOST clear=GROUP
+//	set         now=D settling unsteady changing=GROUP gone=REPLICA refused=REPLICA absent=REPLICA avoid=NAME:HOST clear=GROUP
 //	plan        [apply]: plans, prints, and applies the commands with apply
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -180,7 +180,7 @@ func (s *stage) find(replica uint64) (*fleetpb.Group, *fleetpb.Replica) {
 func (s *stage) group(id uint64) *planner.Group {
 	g := s.o.Groups[ids.Group(id)]
 	if g == nil {
-		g = &planner.Group{CaughtUp: map[ids.Replica]time.Duration{}, Gone: map[ids.Replica]bool{}, Refused: map[ids.Replica]string{}}
+		g = &planner.Group{CaughtUp: map[ids.Replica]time.Duration{}, Absent: map[ids.Replica]bool{}, Gone: map[ids.Replica]bool{}, Refused: map[ids.Replica]string{}}
 		s.o.Groups[ids.Group(id)] = g
 	}
 	return g
@@ -273,6 +273,9 @@ func (s *stage) set(key, value string) {
 	case "refused":
 		g, _ := s.find(number(value))
 		s.group(g.GetId()).Refused[ids.Replica(number(value))] = "no room"
+	case "absent":
+		g, _ := s.find(number(value))
+		s.group(g.GetId()).Absent[ids.Replica(number(value))] = true
 	case "avoid":
 		name, host, _ := strings.Cut(value, ":")
 		s.o.Refusers[name] = map[ids.Host]bool{ids.Host(host): true}
