@@ -113,8 +113,8 @@ func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 		f.failing = hostpb.Reason(hostpb.Reason_value["REASON_"+args[1]])
 	case "fail-after":
 		f.calls, f.failAfter = 0, number(1)
-	case "await": // three more calls of a method
-		for before := f.seen[args[1]]; f.seen[args[1]] < before+3; {
+	case "await": // so many more calls of a method
+		for before := f.seen[args[1]]; f.seen[args[1]] < before+number(2); {
 			f.another.Wait()
 		}
 	case "lose":
