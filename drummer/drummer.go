@@ -86,6 +86,7 @@ type drummer struct {
 	server    *serve.Server
 	transport *transport.Transport
 	formation *formation.Formation
+	fleet     string // identifies the record; set before the supervisor starts
 	api       *api.Service
 
 	mu         sync.Mutex            // guards the rest
@@ -214,6 +215,7 @@ func (d *drummer) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.fleet = members.Fleet()
 	if err := d.startRaft(); err != nil {
 		return err
 	}
@@ -287,7 +289,7 @@ func (d *drummer) startSupervisor(ctx context.Context) (context.Context, bool) {
 	d.peers = &peers{addresses: d.cfg.Drummers, formation: d.formation, host: d.host}
 	rec := &record{host: d.host, changed: d.poke}
 	o := d.o.Loop
-	o.Deployment, o.Drummers = d.cfg.Deployment, d.cfg.Drummers
+	o.Deployment, o.Fleet, o.Drummers = d.cfg.Deployment, d.fleet, d.cfg.Drummers
 	d.supervisor = supervise.New(supervise.Options{
 		Record: rec, Core: loop.New(o), Deployment: d.cfg.Deployment, Leader: d.peers.Leader,
 		PassEvery: loop.PassPeriod, Metrics: d.registry, Log: d.log,

@@ -95,7 +95,22 @@ type (
 	Disconnect struct {
 		Session uint64
 		Reason  string
+		Verdict Verdict
 	}
+)
+
+// Verdict tells a host what the end of its session means.
+type Verdict int
+
+// Verdicts.
+const (
+	// Over: the host may come again at once, and goes on meanwhile.
+	Over Verdict = iota
+	// NotNow: somebody may be using the host's identity. It must start nothing until
+	// it is welcomed.
+	NotNow
+	// Never: the host's identity is spent. It must stop.
+	Never
 )
 
 func (Send) isEffect()       {}
@@ -109,6 +124,8 @@ const PassPeriod = 500 * time.Millisecond
 type Options struct {
 	// Deployment that hosts must belong to.
 	Deployment string
+	// Fleet identifies the record for ever; hosts of another one are not attended.
+	Fleet string
 	// Drummers are the gRPC addresses of all drummers, told to hosts.
 	Drummers []string
 	// Heartbeat is the period asked of hosts; 0 means 1 s.

@@ -52,7 +52,7 @@ func (c *Core) proposed(e Proposed) {
 	register := p.command.GetRegisterHost()
 	h := c.hosts[ids.Host(register.GetId())]
 	if register != nil && e.Err == "" && h != nil && h.live {
-		c.drop(h.session, "the record refuses the host: "+e.Result.GetDetail())
+		c.drop(h.session, "the record refuses the host: "+e.Result.GetDetail(), NotNow)
 	}
 }
 

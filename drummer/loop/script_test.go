@@ -39,7 +39,7 @@ import (
 //	status                                  groups and hosts as people see them
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		s := &script{m: fleet.New(), c: loop.New(loop.Options{Deployment: "d", Drummers: []string{"d1:1"}})}
+		s := &script{m: fleet.New(), c: loop.New(loop.Options{Deployment: "d", Fleet: "f", Drummers: []string{"d1:1"}})}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			require.Equal(t, "do", d.Cmd)
 			s.t, s.out = t, strings.Builder{}
@@ -141,7 +141,8 @@ func (s *script) step(e loop.Event) {
 			s.waits[f.Token] = f.Command
 			fmt.Fprintf(&s.out, "propose %d: %s\n", f.Token, short(f.Command))
 		case loop.Disconnect:
-			fmt.Fprintf(&s.out, "disconnect %d: %s\n", f.Session, f.Reason)
+			verdict := map[loop.Verdict]string{loop.NotNow: " (not now)", loop.Never: " (never)"}[f.Verdict]
+			fmt.Fprintf(&s.out, "disconnect %d%s: %s\n", f.Session, verdict, f.Reason)
 		}
 	}
 }
@@ -167,6 +168,8 @@ func (s *script) connect(words []string) {
 			h.Raft = v
 		case k == "deployment":
 			hello.Deployment = v
+		case k == "fleet":
+			hello.Fleet = v
 		}
 	}
 	s.step(loop.Connected{Session: integer(words[0]), Hello: hello})

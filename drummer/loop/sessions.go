@@ -42,7 +42,7 @@ type host struct {
 // connected takes a new stream in; who it is is judged as soon as there is a view.
 func (c *Core) connected(e Connected) {
 	if !c.leading {
-		c.emit(Disconnect{e.Session, "this drummer does not lead"})
+		c.emit(Disconnect{Session: e.Session, Reason: "this drummer does not lead"})
 		return
 	}
 	s := &session{id: e.Session, hello: e.Hello, heard: c.now, replicas: map[planner.Ref]*drummerpb.ReplicaReport{}}
@@ -70,18 +70,18 @@ func (c *Core) admitWaiting() {
 
 // admit makes a session its host's, or refuses it.
 func (c *Core) admit(s *session) {
-	if reason := c.refusal(s); reason != "" {
-		c.drop(s, reason)
+	if reason, verdict := c.refusal(s); reason != "" {
+		c.drop(s, reason, verdict)
 		return
 	}
 	old := c.hosts[s.host()]
 	if old != nil && old.live {
-		c.drop(old.session, "the host has connected anew")
+		c.drop(old.session, "the host has connected anew", Over)
 	}
 	s.admitted = true
 	c.hosts[s.host()] = &host{session: s, live: true, alive: c.clock.read(s.heard)}
 	c.emit(Send{s.id, &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Welcome{Welcome: &drummerpb.Welcome{
-		Incarnation: c.view.Incarnation(), Term: c.term, HeartbeatMs: c.o.Heartbeat.Milliseconds(),
+		Incarnation: c.view.Incarnation(), Term: c.term, HeartbeatMs: c.o.Heartbeat.Milliseconds(), Fleet: c.o.Fleet,
 	}}}})
 	c.sendAddresses(s.id, c.addresses)
 	for _, r := range s.replicas {
@@ -89,25 +89,29 @@ func (c *Core) admit(s *session) {
 	}
 }
 
-// refusal says why a host cannot attend; empty when it can.
-func (c *Core) refusal(s *session) string {
+// refusal says why a host cannot attend; empty when it can. A host of another fleet
+// is not told to stop: it may be these drummers that are the wrong ones.
+func (c *Core) refusal(s *session) (string, Verdict) {
 	h := s.hello.GetHost()
 	if s.hello.GetDeployment() != c.o.Deployment {
-		return fmt.Sprintf("the host belongs to deployment %q, the drummers to %q", s.hello.GetDeployment(), c.o.Deployment)
+		return fmt.Sprintf("the host belongs to deployment %q, the drummers to %q", s.hello.GetDeployment(), c.o.Deployment), Over
+	}
+	if f := s.hello.GetFleet(); f != "" && f != c.o.Fleet {
+		return fmt.Sprintf("the host belongs to fleet %s and these drummers keep the record of fleet %s: bring the old drummers' data back, or give the host an empty data directory", f, c.o.Fleet), Over
 	}
 	if err := fleet.CheckHost(h); err != nil {
-		return fmt.Sprintf("what the host says of itself is invalid: %v", err)
+		return fmt.Sprintf("what the host says of itself is invalid: %v", err), NotNow
 	}
 	known := c.view.Host(s.host())
 	switch {
 	case known.GetLost():
-		return fmt.Sprintf("host id %s was declared lost and never comes back; give %s an empty data directory", h.GetId(), h.GetName())
+		return fmt.Sprintf("host id %s was declared lost and never comes back; give %s an empty data directory", h.GetId(), h.GetName()), Never
 	case known.GetBootEpoch() > h.GetBootEpoch():
-		return fmt.Sprintf("start %d of host %s was seen, and this is start %d: an old copy of its data directory", known.GetBootEpoch(), h.GetName(), h.GetBootEpoch())
+		return fmt.Sprintf("start %d of host %s was seen, and this is start %d: an old copy of its data directory", known.GetBootEpoch(), h.GetName(), h.GetBootEpoch()), Never
 	case c.attends(s.host()):
-		return fmt.Sprintf("host id %s is connected already: a copy of its data directory, or its last stream has not ended yet", h.GetId())
+		return fmt.Sprintf("host id %s is connected already: a copy of its data directory, or its last stream has not ended yet", h.GetId()), NotNow
 	}
-	return c.nameRefusal(h)
+	return c.nameRefusal(h), NotNow
 }
 
 // nameRefusal says why a host cannot have its name: another one attends under it,
@@ -227,14 +231,14 @@ func (c *Core) gone(e Gone) {
 }
 
 // drop ends a session from this side.
-func (c *Core) drop(s *session, reason string) {
-	c.emit(Disconnect{s.id, reason})
+func (c *Core) drop(s *session, reason string, v Verdict) {
+	c.emit(Disconnect{Session: s.id, Reason: reason, Verdict: v})
 	c.gone(Gone{Session: s.id})
 }
 
 func (c *Core) disconnectAll(reason string) {
 	for _, id := range slices.Sorted(maps.Keys(c.sessions)) {
-		c.emit(Disconnect{id, reason})
+		c.emit(Disconnect{Session: id, Reason: reason})
 	}
 }
 

@@ -56,7 +56,7 @@ func replicaInfo(v *fleet.View, o *loop.Observed, g *fleetpb.Group, r *fleetpb.R
 		Id:       r.GetId(),
 		Host:     v.Host(ids.Host(r.GetHostId())).GetName(),
 		HostId:   r.GetHostId(),
-		Observer: !r.GetVoter(),
+		Observer: !r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED,
 		Leader:   r.GetId() == leader,
 		State:    state,
 		Applied:  report(o, g, r).GetApplied(),

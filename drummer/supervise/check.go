@@ -27,8 +27,8 @@ func checkHello(h *drummerpb.Hello, deployment string) error {
 	if err := fleet.CheckHost(host); err != nil {
 		return fault.New(fault.Invalid, "the hello's host: %v", err)
 	}
-	if len(h.GetVersion()) > fleet.MaxText {
-		return fault.New(fault.Invalid, "the hello's version has %d bytes, at most %d are allowed", len(h.GetVersion()), fleet.MaxText)
+	if n := max(len(h.GetVersion()), len(h.GetFleet())); n > fleet.MaxText {
+		return fault.New(fault.Invalid, "the hello's version or fleet has %d bytes, at most %d are allowed", n, fleet.MaxText)
 	}
 	return checkReplicas(h.GetReplicas())
 }

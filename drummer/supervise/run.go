@@ -130,7 +130,7 @@ func (s *Supervisor) pass(view *fleet.View) {
 	s.step(loop.Pass{View: view})
 	took := time.Since(begin)
 	s.passed = time.Now()
-	s.rest = max(passGap, took*(passShare-1))
+	s.rest = min(max(passGap, took*(passShare-1)), loop.PassPeriod)
 	s.metrics.passes.Inc()
 	s.metrics.passSeconds.Observe(took.Seconds())
 }
@@ -156,7 +156,7 @@ func (s *Supervisor) do(f loop.Effect) {
 	case loop.Propose:
 		s.waiting = append(s.waiting, f)
 	case loop.Disconnect:
-		s.disconnect(f.Session, f.Reason)
+		s.disconnect(f)
 	}
 }
 

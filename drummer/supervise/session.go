@@ -106,7 +106,7 @@ func (s *Supervisor) hello(ctx context.Context, in <-chan *drummerpb.HostMessage
 		}
 		return m.GetHello(), checkHello(m.GetHello(), s.o.Deployment)
 	case <-patience.C:
-		return nil, fault.New(fault.Invalid, "no hello within %s", s.o.HelloTimeout)
+		return nil, fault.New(fault.Unavailable, "no hello within %s", s.o.HelloTimeout)
 	case <-ctx.Done():
 		return nil, fault.Wrap(ctx.Err(), fault.Unavailable, "the stream ended before its hello")
 	case <-s.quit:
@@ -260,11 +260,22 @@ func (s *Supervisor) send(f loop.Send) {
 }
 
 // disconnect ends a session that the Core no longer wants.
-func (s *Supervisor) disconnect(id uint64, reason string) {
-	if c := s.sessions[id]; c != nil {
-		s.o.Log.Info("a host is disconnected", "host", c.host, "reason", reason)
-		s.end(c, nil, fault.New(fault.Conflict, "%s", reason))
+func (s *Supervisor) disconnect(d loop.Disconnect) {
+	if c := s.sessions[d.Session]; c != nil {
+		s.o.Log.Info("a host is disconnected", "host", c.host, "reason", d.Reason)
+		s.end(c, nil, fault.New(meaning(d.Verdict), "%s", d.Reason))
 	}
+}
+
+// meaning is how a host is told a verdict; nodehost/agent knows these reasons.
+func meaning(v loop.Verdict) fault.Reason {
+	switch v {
+	case loop.Never:
+		return fault.HostRefused
+	case loop.NotNow:
+		return fault.Conflict
+	}
+	return fault.Unavailable
 }
 
 // end closes a session's queue; the stream ends with err when it is empty.

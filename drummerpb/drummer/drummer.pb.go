@@ -461,7 +461,9 @@ type Hello struct {
 	// replicas is every replica of its manifest.
 	Replicas []*ReplicaReport `protobuf:"bytes,3,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	// version of the program.
-	Version       string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	// fleet is the fleet that the host has attended; empty for a new host.
+	Fleet         string `protobuf:"bytes,5,opt,name=fleet,proto3" json:"fleet,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -520,6 +522,13 @@ func (x *Hello) GetReplicas() []*ReplicaReport {
 func (x *Hello) GetVersion() string {
 	if x != nil {
 		return x.Version
+	}
+	return ""
+}
+
+func (x *Hello) GetFleet() string {
+	if x != nil {
+		return x.Fleet
 	}
 	return ""
 }
@@ -890,7 +899,11 @@ type Welcome struct {
 	// term of the supervisor's leadership.
 	Term uint64 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	// heartbeat_ms is the period wanted.
-	HeartbeatMs   int64 `protobuf:"varint,3,opt,name=heartbeat_ms,json=heartbeatMs,proto3" json:"heartbeat_ms,omitempty"`
+	HeartbeatMs int64 `protobuf:"varint,3,opt,name=heartbeat_ms,json=heartbeatMs,proto3" json:"heartbeat_ms,omitempty"`
+	// fleet identifies the record for ever: it is made when the drummers' group is
+	// formed. A host attends one fleet only, so that drummers that were formed anew
+	// never give orders that were meant for other groups of the same numbers.
+	Fleet         string `protobuf:"bytes,4,opt,name=fleet,proto3" json:"fleet,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -944,6 +957,13 @@ func (x *Welcome) GetHeartbeatMs() int64 {
 		return x.HeartbeatMs
 	}
 	return 0
+}
+
+func (x *Welcome) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
 }
 
 // HostAddress tells where a host is.
@@ -3273,14 +3293,15 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"ReplicaRef\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x18\n" +
-	"\areplica\x18\x02 \x01(\x04R\areplica\"\xa8\x01\n" +
+	"\areplica\x18\x02 \x01(\x04R\areplica\"\xbe\x01\n" +
 	"\x05Hello\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
 	"deployment\x12(\n" +
 	"\x04host\x18\x02 \x01(\v2\x14.drumline.fleet.HostR\x04host\x12;\n" +
 	"\breplicas\x18\x03 \x03(\v2\x1f.drumline.drummer.ReplicaReportR\breplicas\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\"u\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x14\n" +
+	"\x05fleet\x18\x05 \x01(\tR\x05fleet\"u\n" +
 	"\x06Report\x129\n" +
 	"\achanged\x18\x01 \x03(\v2\x1f.drumline.drummer.ReplicaReportR\achanged\x120\n" +
 	"\x04gone\x18\x02 \x03(\v2\x1c.drumline.drummer.ReplicaRefR\x04gone\"'\n" +
@@ -3301,11 +3322,12 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\theartbeat\x18\x03 \x01(\v2\x1b.drumline.drummer.HeartbeatH\x00R\theartbeat\x127\n" +
 	"\x06result\x18\x04 \x01(\v2\x1d.drumline.drummer.OrderResultH\x00R\x06result\x125\n" +
 	"\agoodbye\x18\x05 \x01(\v2\x19.drumline.drummer.GoodbyeH\x00R\agoodbyeB\x06\n" +
-	"\x04body\"b\n" +
+	"\x04body\"x\n" +
 	"\aWelcome\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12!\n" +
-	"\fheartbeat_ms\x18\x03 \x01(\x03R\vheartbeatMs\"\x8e\x01\n" +
+	"\fheartbeat_ms\x18\x03 \x01(\x03R\vheartbeatMs\x12\x14\n" +
+	"\x05fleet\x18\x04 \x01(\tR\x05fleet\"\x8e\x01\n" +
 	"\vHostAddress\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +

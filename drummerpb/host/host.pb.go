@@ -66,6 +66,8 @@ const (
 	Reason_REASON_INTERNAL Reason = 15
 	// REASON_DEADLINE: the deadline ended first; nothing was applied.
 	Reason_REASON_DEADLINE Reason = 16
+	// REASON_HOST_REFUSED: a host's identity is spent (declared lost, or an old copy of its disk): it must stop.
+	Reason_REASON_HOST_REFUSED Reason = 17
 )
 
 // Enum value maps for Reason.
@@ -88,6 +90,7 @@ var (
 		14: "REASON_UNAVAILABLE",
 		15: "REASON_INTERNAL",
 		16: "REASON_DEADLINE",
+		17: "REASON_HOST_REFUSED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":     0,
@@ -107,6 +110,7 @@ var (
 		"REASON_UNAVAILABLE":     14,
 		"REASON_INTERNAL":        15,
 		"REASON_DEADLINE":        16,
+		"REASON_HOST_REFUSED":    17,
 	}
 )
 
@@ -1231,7 +1235,7 @@ const file_host_host_proto_rawDesc = "" +
 	"\x13CloseSessionRequest\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.drumline.host.SessionR\asession\x12\x12\n" +
 	"\x04hops\x18\x02 \x01(\rR\x04hops\"\x16\n" +
-	"\x14CloseSessionResponse*\x86\x03\n" +
+	"\x14CloseSessionResponse*\x9f\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_INVALID\x10\x01\x12\x1a\n" +
@@ -1250,7 +1254,8 @@ const file_host_host_proto_rawDesc = "" +
 	"\x15REASON_NOT_SUPERVISOR\x10\r\x12\x16\n" +
 	"\x12REASON_UNAVAILABLE\x10\x0e\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x0f\x12\x13\n" +
-	"\x0fREASON_DEADLINE\x10\x102\x9c\x01\n" +
+	"\x0fREASON_DEADLINE\x10\x10\x12\x17\n" +
+	"\x13REASON_HOST_REFUSED\x10\x112\x9c\x01\n" +
 	"\tDirectory\x12E\n" +
 	"\x06Locate\x12\x1c.drumline.host.LocateRequest\x1a\x1d.drumline.host.LocateResponse\x12H\n" +
 	"\aServers\x12\x1d.drumline.host.ServersRequest\x1a\x1e.drumline.host.ServersResponse2\xc2\x02\n" +

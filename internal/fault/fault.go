@@ -32,6 +32,7 @@ const (
 	Unavailable    = hostpb.Reason_REASON_UNAVAILABLE
 	Internal       = hostpb.Reason_REASON_INTERNAL
 	Deadline       = hostpb.Reason_REASON_DEADLINE
+	HostRefused    = hostpb.Reason_REASON_HOST_REFUSED
 )
 
 // Error is a fault. Its zero Outcome is "not applied": only UnknownOutcome means

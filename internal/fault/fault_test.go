@@ -31,7 +31,7 @@ func TestForeignErrorsAreInternal(t *testing.T) {
 func TestOnlyUnknownAndInternalMayHaveApplied(t *testing.T) {
 	for _, r := range []fault.Reason{
 		fault.Invalid, fault.GroupNotFound, fault.NotLeader, fault.NoQuorum, fault.NotOpen, fault.Sealed, fault.Busy,
-		fault.SessionGone, fault.TooLarge, fault.Exists, fault.Conflict, fault.NotSupervisor, fault.Unavailable, fault.Deadline,
+		fault.SessionGone, fault.TooLarge, fault.Exists, fault.Conflict, fault.NotSupervisor, fault.Unavailable, fault.Deadline, fault.HostRefused,
 	} {
 		require.False(t, fault.MayHaveApplied(fault.New(r, "x")), r)
 	}

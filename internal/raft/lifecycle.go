@@ -145,9 +145,9 @@ func (h *Host) form(spec Replica) (members map[uint64]string, join bool, err err
 	switch {
 	case h.nh.HasNodeInfo(uint64(spec.Group), uint64(spec.ID)):
 		return nil, false, nil
-	case spec.Join:
+	case spec.Join && !spec.Restart:
 		return nil, true, nil
-	case len(spec.Members) == 0:
+	case spec.Restart || len(spec.Members) == 0:
 		return nil, false, conflict(spec, "it has no data on this host; a replica that lost its data never comes back under its number")
 	}
 	members = make(map[uint64]string, len(spec.Members))

@@ -157,13 +157,15 @@ func (c Change) done(m *Membership) bool {
 	case Promote:
 		return voter && (c.Host == "" || m.Voters[c.Replica] == c.Host)
 	case Remove:
-		return !voter && !observer
+		// An id that was never a member is burnt all the same, so that an addition that
+		// is still on its way can't come true.
+		return slices.Contains(m.Removed, c.Replica)
 	}
 	return false
 }
 
 // forbidden says why c cannot be done to m; empty if it can. dragonboat would
-// refuse most of it without a reason, and burn an id that was never a member.
+// refuse most of it without a reason.
 func (c Change) forbidden(m *Membership) string {
 	switch c.Kind {
 	case AddObserver:

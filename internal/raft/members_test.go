@@ -108,6 +108,23 @@ func TestMembershipChangesThatAreRefused(t *testing.T) {
 	require.Empty(t, m2.Observers)
 	_, err = c.leader(g).Change(c.ctx(), g, Change{Kind: AddObserver, Replica: 77, Host: c.nodes[2].id})
 	require.True(t, fault.Is(err, fault.Conflict), "a removed replica never comes back: %v", err)
+	// Removing what was never a member burns its id: an addition on its way comes too late.
+	m3 := c.change(g, Change{Kind: Remove, Replica: 78, ConfigChange: m2.ConfigChange})
+	require.Contains(t, m3.Removed, ids.Replica(78))
+	_, err = c.leader(g).Change(c.ctx(), g, Change{Kind: AddObserver, Replica: 78, Host: c.nodes[2].id})
+	require.True(t, fault.Is(err, fault.Conflict), "a burnt id never comes: %v", err)
+}
+
+func TestAJoinedReplicaThatLostItsDataDoesNotRestart(t *testing.T) {
+	c := newCluster(t, 2)
+	const g = 1000
+	c.launch(g, 0)
+	c.change(g, Change{Kind: AddObserver, Replica: 77, Host: c.nodes[1].id})
+	s := Replica{Group: g, ID: 77, Name: spec(g, 0).Name, Join: true, Restart: true}
+	err := c.nodes[1].Start(c.ctx(), s)
+	require.True(t, fault.Is(err, fault.Conflict), "%v", err)
+	s.Restart = false
+	require.NoError(t, c.nodes[1].Start(c.ctx(), s))
 }
 
 func TestTheLastVoterStays(t *testing.T) {

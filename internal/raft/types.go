@@ -18,6 +18,9 @@ type Replica struct {
 	// Join is true for a replica that came into the group as an observer: it is
 	// started as an observer for ever, also after its promotion.
 	Join bool
+	// Restart is true for a replica that has run before: without its data on this host
+	// it is refused, because it would vote again from nothing.
+	Restart bool
 	// Members are the voters of a group that is launched now; ignored once the
 	// replica has data on this host.
 	Members map[ids.Replica]ids.Host

@@ -82,7 +82,7 @@ func codeOf(f *fault.Error) codes.Code {
 		return codes.Unavailable
 	case fault.Busy:
 		return codes.ResourceExhausted
-	case fault.Sealed, fault.SessionGone, fault.Conflict:
+	case fault.Sealed, fault.SessionGone, fault.Conflict, fault.HostRefused:
 		return codes.FailedPrecondition
 	case fault.Exists:
 		return codes.AlreadyExists

@@ -137,6 +137,14 @@ func (a *Agent) judge(addr string, e end) error {
 		a.o.Log.Debug("drummer does not answer", "drummer", addr, "err", e.err)
 		return nil
 	}
+	if fault.Is(e.err, fault.HostRefused) {
+		return &Refusal{Drummer: addr, Cause: e.err}
+	}
+	if fault.Is(e.err, fault.Invalid) && a.dir.attended() != "" {
+		// A host that was welcomed once does not stop for a mistake in a configuration.
+		a.o.Log.Warn("drummer does not understand this host, or is of another deployment", "drummer", addr, "err", e.err)
+		return nil
+	}
 	now := time.Now()
 	if now.Sub(a.refusedLast) > a.o.Patience {
 		a.refusedFirst = now
@@ -206,8 +214,9 @@ func (a *Agent) takeDirty() map[replicas.Key]bool {
 }
 
 // refuses tells whether a handshake ended because the drummer will not have this
-// host: they say Conflict for an identity that is lost or in use, Invalid for a
-// hello of another deployment.
+// host: they say HostRefused of an identity that is spent, Conflict of one that may
+// be in use, Invalid of a hello that no drummer of this deployment would refuse.
+// Drummers of another deployment or fleet are no reason to stop: they say Unavailable.
 func refuses(err error) bool {
-	return fault.Is(err, fault.Conflict) || fault.Is(err, fault.Invalid)
+	return fault.Is(err, fault.Conflict) || fault.Is(err, fault.Invalid) || fault.Is(err, fault.HostRefused)
 }

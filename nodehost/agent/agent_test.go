@@ -235,6 +235,31 @@ func TestARefusalThatLastsEndsTheAgent(t *testing.T) {
 	}
 }
 
+func TestASpentIdentityEndsTheAgentAtOnce(t *testing.T) {
+	d := newDrummer(t)
+	a := newDesk(t, d.addr)
+	d.next().fail <- fault.New(fault.HostRefused, "host id me was declared lost")
+	select {
+	case <-a.ran:
+	case <-time.After(patience):
+		t.Fatal("the agent goes on")
+	}
+	var refusal *Refusal
+	require.ErrorAs(t, a.err, &refusal)
+}
+
+func TestAnotherFleetIsNotAttended(t *testing.T) {
+	d := newDrummer(t)
+	a := newDesk(t, d.addr)
+	require.NoError(t, a.dir.attend("ours"))
+	require.ErrorContains(t, a.dir.attend("theirs"), "this host belongs to fleet ours")
+	require.Equal(t, "ours", d.next().hello.GetFleet())
+	again, err := openDirectory(a.dir.db)
+	require.NoError(t, err)
+	require.Equal(t, "ours", again.attended(), "forgotten by a restart")
+	require.False(t, a.Refused(), "other drummers are no reason to stop")
+}
+
 func TestARefusalThatPassesDoesNot(t *testing.T) {
 	d := newDrummer(t)
 	a := newDesk(t, d.addr)

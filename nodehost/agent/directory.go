@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 )
 
@@ -19,6 +20,7 @@ const (
 	bucketDirectory  = "directory"
 	bucketHosts      = "hosts"
 	keyDrummers      = "drummers"
+	keyFleet         = "fleet"
 	directoryVersion = 1
 )
 
@@ -43,6 +45,7 @@ type directory struct {
 	mu       sync.RWMutex
 	hosts    map[ids.Host]Entry
 	drummers []string
+	fleet    string
 }
 
 // openDirectory reads what is on disk. It is a hint: what does not decode is
@@ -57,6 +60,7 @@ func openDirectory(db *bbolt.DB) (*directory, error) {
 		if v, ok := unpack[[]string](root.Get([]byte(keyDrummers))); ok {
 			d.drummers = v
 		}
+		d.fleet, _ = unpack[string](root.Get([]byte(keyFleet)))
 		hosts := root.Bucket([]byte(bucketHosts))
 		if hosts == nil {
 			return nil
@@ -129,6 +133,39 @@ func (d *directory) write(hosts []Entry, drummers []string) error {
 	if err != nil {
 		return fmt.Errorf("directory: write: %w", err)
 	}
+	return nil
+}
+
+// attended is the fleet that this host belongs to; empty before its first welcome.
+func (d *directory) attended() string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.fleet
+}
+
+// attend makes the host belong to the fleet of its first welcome, for ever. Orders of
+// another fleet would speak of other groups under the same numbers.
+func (d *directory) attend(fleet string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch d.fleet {
+	case fleet:
+		return nil
+	case "":
+	default:
+		return fault.New(fault.Unavailable, "this host belongs to fleet %s, the drummer keeps the record of fleet %s", d.fleet, fleet)
+	}
+	err := d.db.Update(func(tx *bbolt.Tx) error {
+		root, err := tx.CreateBucketIfNotExists([]byte(bucketDirectory))
+		if err != nil {
+			return err
+		}
+		return pack(root, keyFleet, fleet)
+	})
+	if err != nil {
+		return fmt.Errorf("directory: write the fleet: %w", err)
+	}
+	d.fleet = fleet
 	return nil
 }
 

@@ -131,6 +131,9 @@ func (a *Agent) attend(ctx context.Context, addr string) end {
 	if !late.Stop() {
 		return end{err: errSlow}
 	}
+	if err := a.dir.attend(welcome.GetFleet()); err != nil {
+		return end{err: err}
+	}
 	s.welcome(addr, welcome)
 	err = s.run(ctx)
 	if errors.Is(err, errSilent) {
@@ -172,7 +175,7 @@ func (s *session) shakeHands(ctx context.Context) (*drummerpb.Welcome, *string, 
 }
 
 func (s *session) hello() *drummerpb.Hello {
-	h := &drummerpb.Hello{Deployment: s.a.o.Deployment, Host: s.a.o.Self, Version: s.a.o.Version}
+	h := &drummerpb.Hello{Deployment: s.a.o.Deployment, Host: s.a.o.Self, Version: s.a.o.Version, Fleet: s.a.dir.attended()}
 	for _, k := range s.a.o.Replicas.Keys() {
 		if r, ok := s.a.o.Replicas.Report(k); ok {
 			h.Replicas = append(h.Replicas, r)

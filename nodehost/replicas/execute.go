@@ -15,7 +15,7 @@ import (
 func (k *Keeper) start(ctx context.Context, r Record) {
 	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
 	defer cancel()
-	replica := raft.Replica{Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join}
+	replica := raft.Replica{Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == Running}
 	if r.Life == Starting && !r.Join {
 		replica.Members = r.Members
 	}
