@@ -8,23 +8,18 @@ require github.com/lni/dragonboat/v3 v3.3.8
 
 require (
 	github.com/anishathalye/porcupine v1.3.1
-	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/cockroachdb/datadriven v1.0.2
-	github.com/coder/quartz v0.3.1
-	github.com/dustin/go-humanize v1.0.1
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/btree v1.1.3
 	github.com/google/go-cmp v0.7.0
 	github.com/google/renameio/v2 v2.0.2
 	github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus v1.1.1
-	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4
-	github.com/jedib0t/go-pretty/v6 v6.8.3
+	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4 // indirect
 	github.com/lmittmann/tint v1.2.1
 	github.com/lni/goutils v1.3.0
 	github.com/mattn/go-isatty v0.0.24
-	github.com/oklog/run v1.2.0
 	github.com/prometheus/client_golang v1.25.0
-	github.com/prometheus/common v0.72.1 // at most v0.72.1: later ones need a module that not every proxy has
+	github.com/prometheus/common v0.72.1 // indirect; at most v0.72.1: later ones need a module that not every proxy has
 	github.com/rogpeppe/go-internal v1.15.0
 	github.com/schollz/progressbar/v3 v3.19.1
 	github.com/stretchr/testify v1.12.1

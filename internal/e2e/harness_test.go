@@ -71,6 +71,7 @@ func newWorld(t *testing.T, drummers, hosts int) *world {
 	require.NoError(t, fleet.WaitReady(ctx))
 	w.client, err = client.Open(ctx, fleet.APIs(localfleet.KindDrummer))
 	require.NoError(t, err)
+	require.NoError(t, fleet.WaitAttended(ctx, w.client))
 	return w
 }
 

@@ -164,6 +164,9 @@ func (f *fleet) launch(ctx context.Context, groups int) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer c.Close()
+	if err := f.local.WaitAttended(ctx, c); err != nil {
+		return err
+	}
 	for g := range groups {
 		req := &drummerpb.CreateGroupsRequest{Specs: []*fleetpb.Spec{{Name: "kv/bench-" + strconv.Itoa(g), App: "kv", Replicas: members}}}
 		if _, err := c.Drummer().CreateGroups(ctx, req); err != nil {

@@ -107,6 +107,9 @@ func inFleet(c *cli.Context, dir string, r *result) (err error) {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer cl.Close()
+	if err := fleet.WaitAttended(ctx, cl); err != nil {
+		return err
+	}
 	groups, err := launch(ctx, cl, c.Int("groups"))
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/drumline/drumline/client"
 	"github.com/drumline/drumline/config/examples"
 	"github.com/drumline/drumline/internal/localfleet"
 )
@@ -99,11 +100,24 @@ func bringUp(c *cli.Context, fleet *localfleet.Fleet, bin string) error {
 	if err := fleet.WaitReady(ctx); err != nil {
 		return fmt.Errorf("%w; the logs are in %s", err, filepath.Join(c.String("dir"), "NAME", "log"))
 	}
+	if err := attended(ctx, fleet); err != nil {
+		return err
+	}
 	file, err := launchFile(c.String("dir"), c.String("launch"))
 	if err != nil || file == "" {
 		return err
 	}
 	return launch(c, fleet, filepath.Join(bin, "drummer-cmd"), file)
+}
+
+// attended waits until the supervisor knows all hosts.
+func attended(ctx context.Context, fleet *localfleet.Fleet) error {
+	c, err := client.Open(ctx, fleet.APIs(localfleet.KindDrummer))
+	if err != nil {
+		return fmt.Errorf("connect to the drummers: %w", err)
+	}
+	defer c.Close()
+	return fleet.WaitAttended(ctx, c)
 }
 
 // launchFile returns the file to launch; the built-in example is copied beside the
