@@ -29,7 +29,7 @@ var (
 type link struct {
 	net.Conn
 	raw   net.Conn
-	heard *record
+	peer  *process
 	leave func()
 	t     *Transport
 	once  sync.Once
@@ -91,7 +91,7 @@ func (t *Transport) greet(ctx context.Context, l *link, h *hello, known uint64) 
 	if err = t.recognize(h, &a); err != nil {
 		return nil, err
 	}
-	rec, leave, refused := t.sessions.admit(a.from, known, l.raw)
+	peer, leave, refused := t.sessions.admit(a.from, known, l.raw)
 	if refused != nil {
 		t.counters.refuse(refused.reason)
 		return nil, refused
@@ -102,7 +102,7 @@ func (t *Transport) greet(ctx context.Context, l *link, h *hello, known uint64) 
 	}
 	t.counters.outbound.Add(1)
 	t.counters.dialed.Add(1)
-	l.heard, l.leave = rec, leave
+	l.peer, l.leave = peer, leave
 	if err = t.o.Book.Learn(a.from.host, a.from.advertise, a.from.epoch); err != nil {
 		t.o.Log.Error("transport: a peer's address could not be kept", "peer", a.from.host, "error", err)
 	}
@@ -145,12 +145,7 @@ func (t *Transport) announce() {
 	for range announcing {
 		t.spawn(func() {
 			for h := range hosts {
-				l, err := t.dial(t.ctx, h, announcer)
-				if err != nil {
-					t.o.Log.Debug("transport: not announced", "peer", h, "error", err)
-					continue
-				}
-				_ = l.Close()
+				t.announceTo(h)
 			}
 		})
 	}
@@ -168,5 +163,25 @@ func (t *Transport) announce() {
 		}
 	}) {
 		close(hosts)
+	}
+}
+
+// announceTo tells one host. It tries again while the host takes the run before this
+// one for alive: that passes.
+func (t *Transport) announceTo(h ids.Host) {
+	wait, end := backoffMin, time.Now().Add(t.sessions.bound+backoffMax)
+	for {
+		l, err := t.dial(t.ctx, h, announcer)
+		if err == nil {
+			_ = l.Close()
+			return
+		}
+		var refused *refusal
+		passes := errors.As(err, &refused) && refused.reason == refusedDuplicate && time.Now().Before(end)
+		if !passes || !t.sleep(wait) {
+			t.o.Log.Debug("transport: not announced", "peer", h, "error", err)
+			return
+		}
+		wait = min(2*wait, backoffMax)
 	}
 }

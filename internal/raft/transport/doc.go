@@ -28,10 +28,13 @@
 // that is logged on both sides: another deployment; a host that is not the one wanted
 // (its old address is somebody else's now); this host's own id; a boot epoch older
 // than the highest known (an old copy of a disk); and, while a process of an id is
-// connected, another process of that id without a higher epoch (a copied disk). A
-// higher epoch replaces the process before it, whose connections are closed. Both
-// sides write what they learned into the Book before the connection stands. With TLS
-// the certificate says that a peer belongs to the cluster, the handshake says who it is.
+// alive, every other process of that id (a copied disk), also with a higher epoch.
+// Alive is what has an open connection, in either direction, on which something came
+// in within two KeepAlives. So a host that starts again is let in at once when its
+// machine closed the old connections, else within two KeepAlives; they are closed then.
+// Both sides write what they learned into the Book before the connection stands, and
+// nothing of who was refused. With TLS the certificate says that a peer belongs to the
+// cluster, the handshake says who it is.
 //
 // Finding a host. The address is looked up at every attempt to connect, so news from
 // Drummer count at once. A host that comes back elsewhere announces itself at Ready

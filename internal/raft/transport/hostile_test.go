@@ -136,42 +136,6 @@ func TestTheDialerLogsAndCountsWhatItIsTold(t *testing.T) {
 	require.ErrorContains(t, err, `deployment "test" is another one`)
 }
 
-func TestACopiedDiskIsRefusedWhileTheOtherLives(t *testing.T) {
-	b := start(t, options("nh-b"))
-	first, a := greetAs(t, b, helloOf("nh-a", "nh-b"))
-	require.Empty(t, a.refused)
-
-	twin := helloOf("nh-a", "nh-b")
-	twin.from.nonce = 43
-	_, a = greetAs(t, b, twin)
-	require.Equal(t, refusedDuplicate, a.refused)
-	require.Contains(t, a.text, "copy of the same disk")
-
-	same := helloOf("nh-a", "nh-b") // another connection of the first
-	same.stream = snapshot
-	_, a = greetAs(t, b, same)
-	require.Empty(t, a.refused)
-
-	younger := twin
-	younger.from.epoch = 2
-	second, a := greetAs(t, b, younger)
-	require.Empty(t, a.refused, "a later run replaces the one before")
-	gone(t, first)
-
-	_, a = greetAs(t, b, helloOf("nh-a", "nh-b"))
-	require.Equal(t, refusedEpoch, a.refused, "the one before may not come back")
-
-	require.NoError(t, second.Close())
-	twin.from.epoch = 2
-	until(t, "the same epoch is welcome once the other has gone", func() bool {
-		twin.from.nonce++
-		_, a = greetAs(t, b, twin)
-		return a.refused == ""
-	})
-	_, epoch, _ := b.book.Lookup("nh-a")
-	require.Equal(t, uint64(2), epoch)
-}
-
 func TestHostileFramesCostTheConnectionOnly(t *testing.T) {
 	b := start(t, options("nh-b"))
 	frameOf := func(kind byte, payload []byte) []byte {

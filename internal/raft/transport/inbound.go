@@ -96,7 +96,7 @@ func (t *Transport) serve(raw net.Conn) {
 		t.strange(raw, err)
 		return
 	}
-	rec, leave, refused := t.examine(&h, raw)
+	peer, leave, refused := t.examine(&h, raw)
 	a := answer{version: protocol, from: t.self}
 	if refused != nil {
 		a.refused, a.text = refused.reason, refused.text
@@ -114,7 +114,7 @@ func (t *Transport) serve(raw net.Conn) {
 	t.counters.inbound.Add(1)
 	t.counters.accepted.Add(1)
 	defer t.counters.inbound.Add(-1)
-	in := &inbound{t: t, conn: conn, peer: h.from, heard: rec}
+	in := &inbound{t: t, conn: conn, peer: peer}
 	in.run(h.stream)
 }
 
@@ -128,7 +128,7 @@ func (t *Transport) strange(conn net.Conn, err error) {
 }
 
 // examine checks a hello and admits its sender.
-func (t *Transport) examine(h *hello, conn net.Conn) (*record, func(), *refusal) {
+func (t *Transport) examine(h *hello, conn net.Conn) (*process, func(), *refusal) {
 	switch {
 	case h.version != protocol:
 		return nil, nil, refuse(refusedVersion, "protocol version %d is not spoken here, %d is", h.version, protocol)
@@ -160,8 +160,7 @@ func (t *Transport) learn(peer identity) {
 type inbound struct {
 	t     *Transport
 	conn  net.Conn
-	peer  identity
-	heard *record
+	peer  *process
 	order chunkOrder
 }
 
@@ -171,13 +170,12 @@ func (in *inbound) run(s stream) {
 	if s == snapshot {
 		idle = max(idle, snapshotIdle)
 	}
-	r := &frameReader{r: bufio.NewReaderSize(in.conn, readAhead), each: func() {
+	r := &frameReader{r: bufio.NewReaderSize(in.peer.listen(in.conn), readAhead), each: func() {
 		_ = in.conn.SetReadDeadline(time.Now().Add(idle))
 	}}
 	for {
 		kind, payload, err := r.next()
 		if err == nil {
-			in.heard.hear()
 			in.t.counters.bytesIn.Add(uint64(headerBytes + len(payload)))
 			err = in.handle(s, kind, payload)
 		}

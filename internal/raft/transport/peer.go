@@ -353,6 +353,7 @@ func (l *link) put(w *bufio.Writer, b []byte) error {
 		}
 		if large {
 			_ = l.SetReadDeadline(until)
+			l.peer.hear()
 		}
 		b = b[n:]
 	}
@@ -361,7 +362,7 @@ func (l *link) put(w *bufio.Writer, b []byte) error {
 
 // listen reads pongs until the connection breaks. Each gives the peer more time.
 func (p *peer) listen(l *link) error {
-	r := &frameReader{r: l, each: func() {}}
+	r := &frameReader{r: l.peer.listen(l), each: func() {}}
 	for {
 		kind, _, err := r.next()
 		switch {
@@ -372,7 +373,6 @@ func (p *peer) listen(l *link) error {
 		case kind != framePong:
 			return errBadFrame
 		}
-		l.heard.hear()
 		p.t.counters.bytesIn.Add(headerBytes)
 		_ = l.SetReadDeadline(time.Now().Add(p.t.dead()))
 	}

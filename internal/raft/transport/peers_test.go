@@ -296,13 +296,15 @@ func (d *deadlines) SetWriteDeadline(time.Time) error { d.write++; return nil }
 func TestTheProgressOfALargeFrameCountsAsAnAnswer(t *testing.T) {
 	a := start(t, options("nh-a"))
 	d := &deadlines{}
-	l := &link{Conn: d, t: a.Transport}
+	l := &link{Conn: d, t: a.Transport, peer: &process{began: time.Now()}}
 	require.NoError(t, l.put(bufio.NewWriter(l), make([]byte, step)))
 	require.Equal(t, 1, d.write)
 	require.Zero(t, d.read, "small frames go into a buffer: that proves nothing")
+	require.Zero(t, l.peer.heard.Load())
 	require.NoError(t, l.put(bufio.NewWriter(l), make([]byte, 10*step)))
 	require.Equal(t, 11, d.write)
 	require.Equal(t, 10, d.read)
+	require.NotZero(t, l.peer.heard.Load())
 }
 
 func TestASlowPeerMakesSendersWaitNotForEver(t *testing.T) {

@@ -13,6 +13,9 @@ import (
 // sessions knows which process of every host is talked to now. There is one at a
 // time: two of the same id have the same disk, once copied.
 type sessions struct {
+	began time.Time     // times are kept as distances from it: wall clocks jump
+	bound time.Duration // a process not heard for so long may be replaced
+
 	mu    sync.Mutex
 	hosts map[ids.Host]*record // guarded by mu
 }
@@ -21,16 +24,20 @@ type sessions struct {
 type record struct {
 	highest uint64 // boot epoch; guarded by sessions.mu
 	live    *process
-	heard   atomic.Int64 // Unix nanoseconds of the last frame
 }
 
-// process is one run of a host; it lives while it has connections.
+// process is one run of a host.
 type process struct {
 	identity
-	conns map[io.Closer]struct{} // guarded by sessions.mu
+	began time.Time
+	heard atomic.Int64           // when something of it came in last, in ns since began
+	conns map[io.Closer]struct{} // in both directions; guarded by sessions.mu
 }
 
-func newSessions() *sessions { return &sessions{hosts: make(map[ids.Host]*record)} }
+// newSessions makes the book of a host whose peers ping every keepAlive.
+func newSessions(keepAlive time.Duration) *sessions {
+	return &sessions{began: time.Now(), bound: 2 * keepAlive, hosts: make(map[ids.Host]*record)}
+}
 
 // refusal is why a host is not talked to.
 type refusal struct {
@@ -58,35 +65,52 @@ func refuse(reason, format string, args ...any) *refusal {
 }
 
 // admit lets a connection of a peer stand, or says why not. known is the highest
-// boot epoch that the address book has. A younger process replaces an older one,
-// whose connections are closed. The returned function ends the connection's stay.
-func (s *sessions) admit(peer identity, known uint64, conn io.Closer) (*record, func(), *refusal) {
+// boot epoch that the address book has. While a process of a host is alive, no other
+// process of it comes in, whatever its epoch: a copy of a running host's disk counts
+// its starts from where the original was, so its epoch is the higher one. A process
+// that is not alive is replaced and its connections are closed. The returned function
+// ends the connection's stay.
+func (s *sessions) admit(peer identity, known uint64, conn io.Closer) (*process, func(), *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.recordOf(peer.host)
-	r.highest = max(r.highest, known)
-	if peer.epoch < r.highest {
-		return nil, nil, refuse(refusedEpoch, "host %s shows boot epoch %d, but %d was seen: an old copy of its disk runs; "+
-			"it must be wiped and start as a new host", peer.host, peer.epoch, r.highest)
-	}
 	p := r.live
-	if p != nil && p.nonce != peer.nonce && len(p.conns) > 0 {
-		if peer.epoch <= p.epoch {
-			return nil, nil, refuse(refusedDuplicate, "host %s at %s shows boot epoch %d, and so does a process that is alive at %s: "+
-				"two run with a copy of the same disk; stop one and wipe it", peer.host, peer.advertise, peer.epoch, p.advertise)
-		}
-		for c := range p.conns {
+	alive := p != nil && s.alive(p)
+	if alive && p.nonce != peer.nonce {
+		return nil, nil, refuse(refusedDuplicate, "host id %s is connected from %s already: a copy of its data directory runs at %s; stop one of them "+
+			"(if it is no copy but the host after a crash of its machine: it is let in within %s)", peer.host, p.advertise, peer.advertise, s.bound)
+	}
+	// More connections of the process that is alive are welcome even when news of a
+	// higher epoch came from elsewhere.
+	if seen := max(r.highest, known); !alive && peer.epoch < seen {
+		return nil, nil, refuse(refusedEpoch, "host %s shows boot epoch %d, but %d was seen: an old copy of its disk runs; "+
+			"it must be wiped and start as a new host", peer.host, peer.epoch, seen)
+	}
+	if p == nil || p.nonce != peer.nonce {
+		r.replace(&process{identity: peer, began: s.began, conns: make(map[io.Closer]struct{})})
+		p = r.live
+	}
+	r.highest = max(r.highest, peer.epoch)
+	p.conns[conn] = struct{}{}
+	p.hear()
+	return p, func() { s.leave(p, conn) }, nil
+}
+
+// alive tells whether a process has an open connection and was heard lately. One that
+// ended has none: its kernel closes them. One whose machine went down, or was cut off,
+// is silent. The caller has mu.
+func (s *sessions) alive(p *process) bool {
+	return len(p.conns) > 0 && time.Since(s.began)-time.Duration(p.heard.Load()) < s.bound
+}
+
+// replace ends what is left of the process before. The caller has sessions.mu.
+func (r *record) replace(p *process) {
+	if r.live != nil {
+		for c := range r.live.conns {
 			_ = c.Close()
 		}
 	}
-	if p == nil || p.nonce != peer.nonce {
-		p = &process{identity: peer, conns: make(map[io.Closer]struct{})}
-		r.live = p
-	}
-	r.highest = peer.epoch
-	p.conns[conn] = struct{}{}
-	r.hear()
-	return r, func() { s.leave(p, conn) }, nil
+	r.live = p
 }
 
 func (s *sessions) leave(p *process, conn io.Closer) {
@@ -104,7 +128,24 @@ func (s *sessions) recordOf(h ids.Host) *record {
 	return r
 }
 
-func (r *record) hear() { r.heard.Store(time.Now().UnixNano()) }
+func (p *process) hear() { p.heard.Store(int64(time.Since(p.began))) }
+
+// listen notes whatever comes out of r as heard of the process.
+func (p *process) listen(r io.Reader) io.Reader { return &hearing{r: r, of: p} }
+
+type hearing struct {
+	r  io.Reader
+	of *process
+}
+
+// Read reads.
+func (l *hearing) Read(b []byte) (int, error) {
+	n, err := l.r.Read(b)
+	if n > 0 {
+		l.of.hear()
+	}
+	return n, err
+}
 
 // peers returns what is known of all hosts.
 func (s *sessions) peers() map[ids.Host]PeerStats {
@@ -113,8 +154,8 @@ func (s *sessions) peers() map[ids.Host]PeerStats {
 	all := make(map[ids.Host]PeerStats, len(s.hosts))
 	for h, r := range s.hosts {
 		p := PeerStats{Epoch: r.highest}
-		if ns := r.heard.Load(); ns != 0 {
-			p.Heard = time.Unix(0, ns)
+		if r.live != nil {
+			p.Heard = r.live.began.Add(time.Duration(r.live.heard.Load()))
 		}
 		all[h] = p
 	}

@@ -165,7 +165,7 @@ func (c *snapshotConn) confirm() error {
 		return err
 	}
 	_ = c.link.SetReadDeadline(time.Now().Add(takenTimeout))
-	kind, _, err := (&frameReader{r: c.link, each: func() {}}).next()
+	kind, _, err := (&frameReader{r: c.link.peer.listen(c.link), each: func() {}}).next()
 	if err == nil && kind != frameTaken {
 		err = errBadFrame
 	}

@@ -92,7 +92,7 @@ func newOn(o Options, listener net.Listener) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		o: o, listener: listener, sessions: newSessions(), warnings: rate.NewLimiter(1, 10),
+		o: o, listener: listener, sessions: newSessions(o.KeepAlive), warnings: rate.NewLimiter(1, 10),
 		conns: make(map[net.Conn]struct{}), peers: make(map[ids.Host]*peer),
 		self: identity{host: o.Host, epoch: o.BootEpoch, nonce: binary.LittleEndian.Uint64(nonce[:]), advertise: advertise},
 	}
