@@ -141,6 +141,35 @@ func (s *Service) look(ctx context.Context) (*fleet.View, *loop.Observed, error)
 	return v, o, nil
 }
 
+// How long an answer about the fleet's state waits for hosts to connect to a drummer
+// that has just taken the lead: most do within a second, and before that every group
+// would look unavailable.
+const (
+	settlePatience = 1500 * time.Millisecond
+	settlePoll     = 50 * time.Millisecond
+)
+
+// lookSettled is look, once the hosts have had the time to connect.
+func (s *Service) lookSettled(ctx context.Context) (*fleet.View, *loop.Observed, error) {
+	patience := time.NewTimer(settlePatience)
+	defer patience.Stop()
+	poll := time.NewTicker(settlePoll)
+	defer poll.Stop()
+	for {
+		v, o, err := s.look(ctx)
+		if err != nil || !o.Settling {
+			return v, o, err
+		}
+		select {
+		case <-patience.C:
+			return v, o, nil
+		case <-ctx.Done():
+			return v, o, nil
+		case <-poll.C:
+		}
+	}
+}
+
 // asRead says of a read's fault that nothing was applied.
 func asRead(err error) error {
 	if fault.Is(err, fault.UnknownOutcome) || fault.Is(err, fault.NotLeader) {

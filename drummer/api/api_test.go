@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
@@ -311,6 +312,34 @@ func TestExplainHostsStatusEvents(t *testing.T) {
 		r.After = paged[len(paged)-1].GetSequence()
 	}
 	require.Len(t, paged, len(all.GetEvents()))
+}
+
+func TestAnswersWaitForTheHostsToConnect(t *testing.T) {
+	w := newTown(t, 1)
+	w.record.do(t, host("h1"))
+	openGroup(t, w, "kv/a", "h1")
+	ask := map[string]func() error{
+		"status": func() error { _, err := w.drummer(0).Status(t.Context(), &drummerpb.StatusRequest{}); return err },
+		"hosts":  func() error { _, err := w.drummer(0).ListHosts(t.Context(), &drummerpb.ListHostsRequest{}); return err },
+		"groups": func() error {
+			_, err := w.drummer(0).ListGroups(t.Context(), &drummerpb.ListGroupsRequest{})
+			return err
+		},
+		"explain": func() error {
+			_, err := w.drummer(0).Explain(t.Context(), &drummerpb.ExplainRequest{Name: "kv/a"})
+			return err
+		},
+	}
+	for name, call := range ask {
+		w.settles.Store(3)
+		require.NoError(t, call(), name)
+		require.Negative(t, w.settles.Load(), "%s answered before the hosts were there", name)
+	}
+	w.settles.Store(1_000_000) // one never comes: the answer does
+	begun := time.Now()
+	require.NoError(t, ask["status"]())
+	require.Less(t, time.Since(begun), 10*time.Second)
+	w.settles.Store(0)
 }
 
 func TestServers(t *testing.T) {

@@ -102,6 +102,8 @@ type town struct {
 	conns   []*grpc.ClientConn
 	// observed may be replaced.
 	observed loop.Observed
+	// settles counts the looks until the hosts have connected.
+	settles  atomic.Int64
 	believed []atomic.Int64
 }
 
@@ -161,7 +163,9 @@ func (b *boss) Observed(context.Context) (*loop.Observed, error) {
 	if _, leading := b.Leading(); !leading {
 		return nil, fault.New(fault.NotSupervisor, "not me")
 	}
-	return &b.w.observed, nil
+	o := b.w.observed
+	o.Settling = b.w.settles.Add(-1) >= 0
+	return &o, nil
 }
 
 func (b *boss) Leader() string {

@@ -36,7 +36,7 @@ func (s *Service) ListGroups(ctx context.Context, r *drummerpb.ListGroupsRequest
 	if r.GetAfterId() != 0 && r.GetAfter() == "" {
 		return nil, fault.New(fault.Invalid, "after_id goes with after: take both from the last group of the page before")
 	}
-	v, o, err := s.look(ctx)
+	v, o, err := s.lookSettled(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (s *Service) Explain(ctx context.Context, r *drummerpb.ExplainRequest) (*dr
 	if err := checkName(r.GetName()); err != nil {
 		return nil, err
 	}
-	v, o, err := s.look(ctx)
+	v, o, err := s.lookSettled(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (s *Service) Explain(ctx context.Context, r *drummerpb.ExplainRequest) (*dr
 
 // ListHosts lists all hosts.
 func (s *Service) ListHosts(ctx context.Context, _ *drummerpb.ListHostsRequest) (*drummerpb.ListHostsResponse, error) {
-	v, o, err := s.look(ctx)
+	v, o, err := s.lookSettled(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (s *Service) ListHosts(ctx context.Context, _ *drummerpb.ListHostsRequest) 
 
 // Status sums the cluster up.
 func (s *Service) Status(ctx context.Context, _ *drummerpb.StatusRequest) (*drummerpb.StatusResponse, error) {
-	v, o, err := s.look(ctx)
+	v, o, err := s.lookSettled(ctx)
 	if err != nil {
 		return nil, err
 	}

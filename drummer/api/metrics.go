@@ -48,8 +48,8 @@ func (m *fleetMetrics) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	o, err := c.Supervisor.Observed(ctx)
-	if err != nil {
-		return
+	if err != nil || o.Settling {
+		return // before the hosts have connected every group looks unavailable
 	}
 	v, err := c.Record.LocalView()
 	if err != nil {

@@ -94,6 +94,7 @@ func (c *Core) observe(e Event) {
 func (c *Core) lead(term uint64) {
 	c.leadership = leadership{
 		leading:   true,
+		settling:  true, // until the first pass says that it is not
 		term:      term,
 		clock:     startClock(c.now),
 		sessions:  map[uint64]*session{},

@@ -68,6 +68,7 @@ func (c *Core) Observed(now time.Duration) *Observed {
 	}
 	o := &Observed{Leading: true, Term: c.term, Reasons: c.reasons, Orders: len(c.orders)}
 	if c.view == nil {
+		o.Settling = true
 		return o
 	}
 	c.now = now
