@@ -151,7 +151,7 @@ func (c *Client) reach(ctx context.Context, addr string, a *attempted, do send) 
 	if err != nil {
 		return err
 	}
-	if err = ready(ctx, conn); err != nil {
+	if err = c.pool.ready(ctx, addr, conn); err != nil {
 		return err
 	}
 	// gRPC fills in the peer exactly when the request got a stream of its own: without
@@ -159,6 +159,9 @@ func (c *Client) reach(ctx context.Context, addr string, a *attempted, do send) 
 	var p peer.Peer
 	err = do(ctx, conn, grpc.Peer(&p))
 	a.sent = p.Addr != nil
+	if err != nil && !a.sent {
+		return c.pool.explain(ctx, addr, err)
+	}
 	return err
 }
 

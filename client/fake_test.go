@@ -56,11 +56,11 @@ type server struct {
 func newCluster(t testing.TB) *cluster { return &cluster{t: t} }
 
 // add starts a server.
-func (c *cluster) add(kind string) *server {
+func (c *cluster) add(kind string, opts ...grpc.ServerOption) *server {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(c.t, err)
 	s := &server{c: c, kind: kind, addr: ln.Addr().String(), counts: map[string]int{}}
-	s.grpc = grpc.NewServer(grpc.UnaryInterceptor(c.count))
+	s.grpc = grpc.NewServer(append(opts, grpc.UnaryInterceptor(c.count))...)
 	hostpb.RegisterDirectoryServer(s.grpc, s)
 	if kind == "drummer" {
 		drummerpb.RegisterDrummerServer(s.grpc, s)

@@ -68,9 +68,12 @@ func TestKV(t *testing.T) {
 	require.True(t, more)
 	require.Len(t, page, 1)
 	require.Equal(t, uint32(10), query.GetList().GetLimit())
-	answer = &kvpb.Answer{Invalid: "no"}
-	_, _, err = kv.Get(ctx, nil)
-	requireError(t, err, hostpb.Reason_REASON_INVALID, client.NotApplied)
+	require.False(t, query.GetList().GetKeysOnly())
+	page, more, err = kv.ListKeys(ctx, []byte("p"), []byte("a"), 11)
+	require.NoError(t, err)
+	require.True(t, more)
+	require.Len(t, page, 1)
+	require.True(t, proto.Equal(&kvpb.List{Prefix: []byte("p"), After: []byte("a"), Limit: 11, KeysOnly: true}, query.GetList()))
 }
 
 func TestKVOnAGroupOfAnotherApp(t *testing.T) {

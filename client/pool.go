@@ -1,9 +1,9 @@
 package client
 
 import (
-	"context"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,14 +29,15 @@ type pool struct {
 	creds credentials.TransportCredentials
 	extra []grpc.DialOption
 
-	mu     sync.Mutex
-	conns  map[string]*grpc.ClientConn // guarded by mu; nil once closed
-	closed bool                        // guarded by mu
+	mu       sync.Mutex
+	conns    map[string]*grpc.ClientConn // guarded by mu; nil once closed
+	findings map[string]finding          // guarded by mu; nil once closed
+	closed   bool                        // guarded by mu
 }
 
 // newPool is empty.
 func newPool(creds credentials.TransportCredentials, extra []grpc.DialOption) *pool {
-	return &pool{creds: creds, extra: extra, conns: map[string]*grpc.ClientConn{}}
+	return &pool{creds: creds, extra: extra, conns: map[string]*grpc.ClientConn{}, findings: map[string]finding{}}
 }
 
 // conn returns the connection to addr; it may not be established yet.
@@ -49,9 +50,9 @@ func (p *pool) conn(addr string) (*grpc.ClientConn, error) {
 	if c, ok := p.conns[addr]; ok {
 		return c, nil
 	}
-	c, err := grpc.NewClient("passthrough:///"+addr, p.dialOptions()...)
+	c, err := grpc.NewClient(scheme+addr, p.dialOptions()...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+		return nil, fmt.Errorf("connect to %s: %s", addr, strings.ReplaceAll(err.Error(), scheme, ""))
 	}
 	p.conns[addr] = c
 	return c, nil
@@ -72,30 +73,6 @@ func (p *pool) dialOptions() []grpc.DialOption {
 	return append(opts, p.extra...)
 }
 
-// ready waits until the connection is established. It gives up at the first failed
-// try, because another server may be there.
-func ready(ctx context.Context, c *grpc.ClientConn) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	for {
-		state := c.GetState()
-		switch state {
-		case connectivity.Ready:
-			return nil
-		case connectivity.TransientFailure:
-			return fmt.Errorf("cannot connect to %s", c.CanonicalTarget())
-		case connectivity.Shutdown:
-			return errClosed
-		case connectivity.Idle:
-			c.Connect()
-		case connectivity.Connecting:
-		}
-		if !c.WaitForStateChange(ctx, state) {
-			return fmt.Errorf("connect to %s: %w", c.CanonicalTarget(), ctx.Err())
-		}
-	}
-}
-
 // keep closes the connections to addresses that are no server's any more.
 func (p *pool) keep(wanted func(addr string) bool) {
 	p.mu.Lock()
@@ -103,6 +80,7 @@ func (p *pool) keep(wanted func(addr string) bool) {
 	for addr, c := range p.conns {
 		if !wanted(addr) && c.GetState() == connectivity.TransientFailure {
 			delete(p.conns, addr)
+			delete(p.findings, addr)
 			_ = c.Close() // a connection that is not established has nothing to lose
 		}
 	}
@@ -116,5 +94,5 @@ func (p *pool) close() {
 	for _, c := range p.conns {
 		_ = c.Close() // only ever reports that it was closed before
 	}
-	p.conns = nil
+	p.conns, p.findings = nil, nil
 }
