@@ -696,9 +696,7 @@ type Answer struct {
 	// entries found: one for a get, a page for a list.
 	Entries []*Entry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
 	// more tells that the list goes on after the last entry.
-	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
-	// invalid is a sentence that says what was wrong with the query; empty when it was fine.
-	Invalid       string `protobuf:"bytes,4,opt,name=invalid,proto3" json:"invalid,omitempty"`
+	More          bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -752,13 +750,6 @@ func (x *Answer) GetMore() bool {
 		return x.More
 	}
 	return false
-}
-
-func (x *Answer) GetInvalid() string {
-	if x != nil {
-		return x.Invalid
-	}
-	return ""
 }
 
 // PutRequest puts a key of a group.
@@ -1229,12 +1220,11 @@ const file_kv_kv_proto_rawDesc = "" +
 	"\x05Entry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"z\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"`\n" +
 	"\x06Answer\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12,\n" +
 	"\aentries\x18\x02 \x03(\v2\x12.drumline.kv.EntryR\aentries\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\x12\x18\n" +
-	"\ainvalid\x18\x04 \x01(\tR\ainvalid\"F\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"F\n" +
 	"\n" +
 	"PutRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\"\n" +

@@ -123,9 +123,6 @@ func (k *kvService) query(ctx context.Context, group string, q *kvpb.Query) (*kv
 	if err := proto.Unmarshal(resp.GetData(), answer); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app kv", group).InGroup(group)
 	}
-	if answer.GetInvalid() != "" {
-		return nil, fault.New(fault.Invalid, "group %s: %s", group, answer.GetInvalid()).InGroup(group)
-	}
 	return answer, nil
 }
 
