@@ -131,6 +131,10 @@ func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 		if f.proposals != number(1) {
 			ts.Fatalf("%d proposals, want %d", f.proposals, number(1))
 		}
+	case "keys-only":
+		if f.keysOnly != number(1) {
+			ts.Fatalf("%d queries for keys only, want %d", f.keysOnly, number(1))
+		}
 	default:
 		ts.Fatalf("cluster %s?", args[0])
 	}

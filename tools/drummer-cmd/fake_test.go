@@ -17,6 +17,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	kvpb "github.com/drumline/drumline/drummerpb/kv"
 	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/example"
@@ -51,6 +52,7 @@ type fake struct {
 	lost      int            // proposals under a session whose answer is lost
 	sessions  map[uint64]*multiraftpb.RaftResponse
 	proposals int
+	keysOnly  int // lists of app kv that want no values
 }
 
 func newFake(t require.TestingT) *fake {
@@ -288,6 +290,10 @@ func (f *fake) query(name string, id uint64, query []byte) ([]byte, error) {
 	m, err := f.machine(name, id)
 	if err != nil {
 		return nil, err
+	}
+	var q kvpb.Query
+	if proto.Unmarshal(query, &q) == nil && q.GetList().GetKeysOnly() {
+		f.keysOnly++
 	}
 	data, err := m.Query(query)
 	if err != nil {

@@ -151,11 +151,14 @@ func (t *tool) kvList() verb {
 		flags: []cli.Flag{toggle("keys-only", "leave the values out")},
 		run: func(ctx context.Context, c *cli.Context) error {
 			return t.kv(ctx, c, func(ctx context.Context, kv *client.KV) error {
-				keysOnly := c.Bool("keys-only")
+				keysOnly, list := c.Bool("keys-only"), kv.List
+				if keysOnly {
+					list = kv.ListKeys
+				}
 				var all []shape.Entry
 				var after []byte
 				for more := true; more; {
-					page, goesOn, err := kv.List(ctx, []byte(c.Args().Get(1)), after, kvPage)
+					page, goesOn, err := list(ctx, []byte(c.Args().Get(1)), after, kvPage)
 					if err != nil {
 						return doing("list "+c.Args().First(), err)
 					}

@@ -63,7 +63,7 @@ func (t *tool) launch(ctx context.Context, l launching) error {
 	for _, i := range items {
 		out.Groups = append(out.Groups, shape.OfItem(i))
 	}
-	if err := t.print(out, func() *grid { return launchTable(out) }); err != nil {
+	if err := t.printLaunch(l, out); err != nil {
 		return err
 	}
 	err := t.refusals(items, len(l.specs), callErr)
@@ -74,6 +74,18 @@ func (t *tool) launch(ctx context.Context, l launching) error {
 		return waited
 	}
 	return err
+}
+
+// printLaunch shows what became of a launch. A file with a policy alone has no groups to
+// count.
+func (t *tool) printLaunch(l launching, out shape.Launch) error {
+	if t.opts.output != "table" || len(l.specs) > 0 || l.policy == nil {
+		return t.print(out, func() *grid { return launchTable(out) })
+	}
+	if l.dryRun {
+		return t.write([]byte("policy ok (nothing was changed)\n"))
+	}
+	return t.write([]byte("policy set\n"))
 }
 
 // create sends the specs in chunks and returns the answers so far, also when a call
