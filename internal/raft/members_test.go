@@ -3,6 +3,7 @@ package raft
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -140,14 +141,19 @@ func TestARemovedReplicaStops(t *testing.T) {
 	c := newCluster(t, 3)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
-	f := c.follower(g)
-	id := replicaID(g, c.indexOf(f))
-	c.change(g, Change{Kind: Remove, Replica: id})
+	// The leader commits its own removal, so that it surely applies it; a follower may
+	// never hear of its own.
+	l, f := c.leader(g), c.follower(g)
+	id := replicaID(g, c.indexOf(l))
 	require.Eventually(t, func() bool {
-		_, runs := f.Status(g)
-		return !runs && f.saw(EventStopped, g)
+		m, err := f.Change(c.ctx(), g, Change{Kind: Remove, Replica: id})
+		return err == nil && slices.Contains(m.Removed, id)
 	}, testTimeout, testTick)
-	require.NoError(t, f.Destroy(c.ctx(), g, id))
-	_, err := f.Propose(context.Background(), g, nil)
+	require.Eventually(t, func() bool {
+		_, runs := l.Status(g)
+		return !runs && l.saw(EventStopped, g)
+	}, testTimeout, testTick)
+	require.NoError(t, l.Destroy(c.ctx(), g, id))
+	_, err := l.Propose(context.Background(), g, nil)
 	require.True(t, fault.Is(err, fault.GroupNotFound), "%v", err)
 }
