@@ -107,6 +107,9 @@ func (d *drummer) open() (err error) {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	d.stop.Push("data directory", d.dir.Close)
+	if err := hostdir.CheckRoom(d.cfg.DataDir, d.cfg.WALDir); err != nil {
+		return err
+	}
 	if d.pool, err = serve.NewPool(d.cfg.TLS); err != nil {
 		return fmt.Errorf("connections: %w", err)
 	}
@@ -197,6 +200,7 @@ func (d *drummer) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.server.Serve(ctx) })
 	g.Go(func() error { return ignoreEnd(ctx, d.work(ctx)) })
+	g.Go(func() error { return hostdir.WatchRoom(ctx, d.cfg.DataDir, d.cfg.WALDir) })
 	return g.Wait()
 }
 

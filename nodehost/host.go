@@ -116,6 +116,9 @@ func (h *host) open() (err error) {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	h.stop.Push("data directory", h.dir.Close)
+	if err := hostdir.CheckRoom(h.cfg.DataDir, h.cfg.WALDir); err != nil {
+		return err
+	}
 	if h.pool, err = serve.NewPool(h.cfg.TLS); err != nil {
 		return fmt.Errorf("connections: %w", err)
 	}
@@ -267,6 +270,7 @@ func (h *host) run(ctx context.Context) error {
 		})
 	}
 	part(h.keeper.Run)
+	part(func(ctx context.Context) error { return hostdir.WatchRoom(ctx, h.cfg.DataDir, h.cfg.WALDir) })
 	part(h.agent.Run)
 	part(func(ctx context.Context) error { h.roster.Run(ctx); return nil })
 	part(h.boot)

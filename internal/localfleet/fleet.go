@@ -42,6 +42,7 @@ const stopPatience = 15 * time.Second
 type Fleet struct {
 	opts    Options
 	spawner *spawner
+	lock    *os.File
 
 	mu    sync.Mutex
 	procs []Process         // guarded by mu
@@ -56,14 +57,18 @@ func Open(o Options) (*Fleet, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open fleet: %w", err)
 	}
+	lock, err := lockDir(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open fleet: %w", err)
+	}
 	procs, err := plan(o)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, lock.Close())
 	}
-	f := &Fleet{opts: o, procs: procs, live: map[string]*child{}, spawner: newSpawner()}
+	f := &Fleet{opts: o, lock: lock, procs: procs, live: map[string]*child{}, spawner: newSpawner()}
 	if err := errors.Join(f.configure(), writeLayout(o.Dir, procs)); err != nil {
 		f.spawner.close()
-		return nil, err
+		return nil, errors.Join(err, lock.Close())
 	}
 	return f, nil
 }
@@ -198,8 +203,16 @@ func (f *Fleet) Pause(name string) error { return f.signal(name, syscall.SIGSTOP
 // Resume lets a paused process go on.
 func (f *Fleet) Resume(name string) error { return f.signal(name, syscall.SIGCONT) }
 
-// Wipe kills a process and removes its data directory: the loss of a disk.
+// Wipe kills a host and removes its data directory: the loss of a disk. A drummer is
+// not wiped: its group would miss it for ever.
 func (f *Fleet) Wipe(name string) error {
+	p, err := f.Process(name)
+	if err != nil {
+		return err
+	}
+	if p.Kind == KindDrummer {
+		return fmt.Errorf("wipe %s: a drummer that has lost its disk cannot be replaced; kill it instead", name)
+	}
 	if err := f.Kill(name); err != nil {
 		return err
 	}
@@ -278,7 +291,19 @@ func (f *Fleet) end(name string, sig syscall.Signal) error {
 // Close stops every process, hosts before drummers, and waits for them.
 func (f *Fleet) Close() error {
 	defer f.spawner.close()
-	return errors.Join(f.endKind(KindNodeHost, syscall.SIGTERM), f.endKind(KindDrummer, syscall.SIGTERM))
+	return errors.Join(f.endKind(KindNodeHost, syscall.SIGTERM), f.endKind(KindDrummer, syscall.SIGTERM), f.unlock())
+}
+
+// unlock lets another process have the fleet; once.
+func (f *Fleet) unlock() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.lock == nil {
+		return nil
+	}
+	err := f.lock.Close()
+	f.lock = nil
+	return err
 }
 
 // KillAll kills every process at once, as a power loss does.

@@ -158,6 +158,23 @@ func TestASecondOpenKeepsThePorts(t *testing.T) {
 	require.Equal(t, first.Processes(), second.Processes())
 }
 
+func TestOneProcessRunsAFleet(t *testing.T) {
+	f, dir := open(t)
+	before := f.Processes()
+	_, err := localfleet.Open(options(dir, programs(t), nil))
+	require.ErrorIs(t, err, localfleet.ErrInUse)
+	now, err := localfleet.Read(dir)
+	require.NoError(t, err)
+	require.Equal(t, before, now, "the second one changed the first one's fleet")
+}
+
+func TestADrummerIsNotWiped(t *testing.T) {
+	f, dir := open(t)
+	require.ErrorContains(t, f.Wipe("drummer-1"), "cannot be replaced")
+	require.DirExists(t, filepath.Join(dir, "drummer-1", "data"))
+	require.NotZero(t, pid(t, f, "drummer-1"))
+}
+
 func TestReaddress(t *testing.T) {
 	f, _ := open(t)
 	require.ErrorContains(t, f.Readdress("host-1"), "stop it first")

@@ -39,6 +39,12 @@ func play(c *cli.Context) (err error) {
 	if c.NArg() > 0 {
 		return usageError{fmt.Errorf("unexpected argument %q; see playground --help", c.Args().First())}
 	}
+	if n := c.Int("drummers"); n < 1 || n%2 == 0 {
+		return usageError{fmt.Errorf("--drummers %d: use 1, 3 or 5", n)}
+	}
+	if n := c.Int("hosts"); n < 1 {
+		return usageError{fmt.Errorf("--hosts %d: use at least 1", n)}
+	}
 	bin, err := binDir()
 	if err != nil {
 		return err
@@ -163,13 +169,16 @@ func printGuide(w io.Writer, dir, bin string, fleet *localfleet.Fleet) {
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\n", p.Name, p.Region, p.API, p.HTTP, p.PID)
 	}
 	_ = t.Flush()
-	cmd := filepath.Join(bin, "drummer-cmd") + " --servers " + strings.Join(fleet.APIs(localfleet.KindDrummer), ",")
+	// A host is among the servers, so that reads and writes go on with no drummer up.
+	servers := append(fleet.APIs(localfleet.KindDrummer), fleet.APIs(localfleet.KindNodeHost)[0])
+	cmd := filepath.Join(bin, "drummer-cmd")
 	_, _ = fmt.Fprintf(w, `
 %s
 The cluster is up. Try, in another terminal:
+  export DRUMMER_SERVERS=%s
   %s groups list
   %s kv put kv/demo-001 hello world
-  %s ctl --dir %s kill host-1      (then watch: drummer-cmd events --follow)
+  %s ctl --dir %s kill host-2      (and watch: %s events --follow)
 Stop it with Ctrl-C; start it again and it is the same cluster.
-`, b.String(), cmd, cmd, filepath.Join(bin, "playground"), dir)
+`, b.String(), strings.Join(servers, ","), cmd, cmd, filepath.Join(bin, "playground"), dir, cmd)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func TestUsageErrors(t *testing.T) {
-	for _, args := range [][]string{{"extra"}, {"ctl"}, {"ctl", "kill"}, {"ctl", "tickle", "host-1"}, {"ctl", "kill", "host-1", "--dir", "x"}} {
+	for _, args := range [][]string{{"extra"}, {"--hosts", "0"}, {"--drummers", "2"}, {"ctl"}, {"ctl", "kill"}, {"ctl", "tickle", "host-1"}, {"ctl", "kill", "host-1", "--dir", "x"}} {
 		var out, errOut bytes.Buffer
 		require.Equal(t, 2, run(append([]string{"playground"}, args...), &out, &errOut), "%v: %s", args, errOut.String())
 	}
