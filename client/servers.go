@@ -18,7 +18,7 @@ const (
 )
 
 // suspicion is how long an address that did not answer is asked last.
-const suspicion = time.Second
+const suspicion = 5 * time.Second
 
 // servers is what the client knows of the cluster's servers.
 type servers struct {

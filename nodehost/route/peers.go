@@ -20,7 +20,7 @@ import (
 // is asked last.
 const (
 	dialTimeout = time.Second
-	suspicion   = time.Second
+	suspicion   = 5 * time.Second
 )
 
 // peers sends requests to other hosts and remembers who did not answer.
