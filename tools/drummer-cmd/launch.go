@@ -36,6 +36,9 @@ func (t *tool) launchVerb() verb {
 			if err != nil {
 				return &failure{code: exitUsage, text: "read " + c.String("file"), cause: err}
 			}
+			if len(file.Specs()) == 0 && file.FleetPolicy() == nil {
+				return usage("%s: there is nothing to launch: it names no group, and no threshold other than 0", c.String("file"))
+			}
 			return t.launch(ctx, launching{
 				specs: file.Specs(), policy: file.FleetPolicy(), dryRun: c.Bool("dry-run"), wait: c.Bool("wait"),
 			})
