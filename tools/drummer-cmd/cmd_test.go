@@ -19,6 +19,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/reference"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -178,7 +179,7 @@ func someEvents(n int) []*fleetpb.Event {
 // Every command is described, and the page is what the commands say.
 func TestReference(t *testing.T) {
 	const page = "../../docs/cli.md"
-	want := reference(newTool(streams{}).app())
+	want := reference.Page(newTool(streams{}).app(), program)
 	if *update {
 		require.NoError(t, os.WriteFile(page, []byte(want), 0o644))
 	}

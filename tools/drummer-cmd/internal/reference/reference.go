@@ -1,7 +1,7 @@
-package main
+// Package reference writes docs/cli.md from the commands of drummer-cmd.
+package reference
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -10,50 +10,7 @@ import (
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/arrange"
 )
 
-// Help texts; flags of the program are listed by the program's help alone.
-const (
-	appHelp = `{{.Name}} - {{.Usage}}
-
-usage: {{.HelpName}} COMMAND [ARGUMENTS] [FLAGS]
-
-commands:{{range .VisibleCommands}}
-  {{.Name}}{{"\t"}}{{.Usage}}{{end}}
-
-flags, before or behind the command:{{range .VisibleFlags}}
-  {{.}}{{end}}
-
-exit codes: 0 done, 1 failed, 2 usage, 3 unreachable or no leader, 4 not found, 5 conflict, 6 timeout while waiting, 7 partial, 130 interrupted
-{{.HelpName}} COMMAND --help says more.
-`
-	nounHelp = `{{.HelpName}} - {{.Usage}}
-
-usage: {{.HelpName}} VERB [ARGUMENTS] [FLAGS]
-
-verbs:{{range .VisibleCommands}}
-  {{.Name}}{{"\t"}}{{.Usage}}{{end}}
-`
-	verbHelp = `{{.HelpName}} - {{.Usage}}
-
-usage: {{.HelpName}}{{if .ArgsUsage}} {{.ArgsUsage}}{{end}} [FLAGS]
-{{if .Description}}
-{{wrap .Description 0}}
-{{end}}{{if .VisibleFlags}}
-flags:{{range .VisibleFlags}}
-  {{.}}{{end}}
-{{end}}
-drummer-cmd --help lists the flags that every command takes.
-`
-)
-
-// referenceVerb writes docs/cli.md; a test compares the two.
-func (t *tool) referenceVerb() verb {
-	return verb{
-		name: "__reference", usage: "print the reference of all commands in Markdown", hidden: true,
-		run: func(_ context.Context, _ *cli.Context) error { return t.write([]byte(reference(t.app()))) },
-	}
-}
-
-const referenceHead = `# drummer-cmd
+const head = `# drummer-cmd
 
 This page is generated from the commands; %s writes it anew.
 
@@ -80,10 +37,10 @@ error. Data goes to standard output, everything else to standard error. [cli-jso
 
 `
 
-// reference describes every command that is not hidden.
-func reference(app *cli.App) string {
+// Page describes every command of the app that is not hidden, under the program's name.
+func Page(app *cli.App, program string) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, referenceHead, "`go test ./tools/drummer-cmd -run TestReference -update`")
+	fmt.Fprintf(&out, head, "`go test ./tools/drummer-cmd -run TestReference -update`")
 	flagTable(&out, app.Flags)
 	for _, c := range app.Commands {
 		describe(&out, c, program)
