@@ -70,3 +70,14 @@ func verifyServer(pool *x509.CertPool, serverName string, cs tls.ConnectionState
 	}
 	return nil
 }
+
+// Both returns what a port that also dials needs: Server and Client.
+func (t TLS) Both() (server, client *tls.Config, err error) {
+	if server, err = t.Server(); err != nil {
+		return nil, nil, fmt.Errorf("tls: %w", err)
+	}
+	if client, err = t.Client(); err != nil {
+		return nil, nil, fmt.Errorf("tls: %w", err)
+	}
+	return server, client, nil
+}

@@ -15,7 +15,6 @@ package drummer
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -138,7 +137,7 @@ func (d *drummer) openServer() (err error) {
 }
 
 func (d *drummer) openTransport() error {
-	server, client, err := raftTLS(d.cfg.TLS)
+	server, client, err := d.cfg.TLS.Both()
 	if err != nil {
 		return err
 	}
@@ -148,16 +147,6 @@ func (d *drummer) openTransport() error {
 		ServerTLS: server, ClientTLS: client, Book: d.dir.Book(), Hook: d.o.Hook, Log: d.log,
 	})
 	return err
-}
-
-func raftTLS(t config.TLS) (server, client *tls.Config, err error) {
-	if server, err = t.Server(); err != nil {
-		return nil, nil, fmt.Errorf("tls: %w", err)
-	}
-	if client, err = t.Client(); err != nil {
-		return nil, nil, fmt.Errorf("tls: %w", err)
-	}
-	return server, client, nil
 }
 
 // closeTransport closes what no Raft host took over.

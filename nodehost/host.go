@@ -12,7 +12,6 @@ package nodehost
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -144,7 +143,7 @@ func (h *host) openServer() (err error) {
 }
 
 func (h *host) openRaft() error {
-	server, client, err := raftTLS(h.cfg.TLS)
+	server, client, err := h.cfg.TLS.Both()
 	if err != nil {
 		return err
 	}
@@ -166,16 +165,6 @@ func (h *host) openRaft() error {
 		return errors.Join(fmt.Errorf("open raft: %w", err), h.transport.Close())
 	}
 	return nil
-}
-
-func raftTLS(t config.TLS) (server, client *tls.Config, err error) {
-	if server, err = t.Server(); err != nil {
-		return nil, nil, fmt.Errorf("tls: %w", err)
-	}
-	if client, err = t.Client(); err != nil {
-		return nil, nil, fmt.Errorf("tls: %w", err)
-	}
-	return server, client, nil
 }
 
 // openRooms makes the rooms of this package. None of them runs yet, so raft, which

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type Agent struct {
 	dirty map[replicas.Key]bool
 	// refusedFirst began the refusals that refusedLast is the latest of.
 	refusedFirst, refusedLast time.Time
+	// said is the last failure of each drummer, by address.
+	said map[string]string
 }
 
 // Stats is how the line to Drummer is.
@@ -57,7 +60,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	return &Agent{
-		o: o, dir: dir, dirty: make(map[replicas.Key]bool),
+		o: o, dir: dir, dirty: make(map[replicas.Key]bool), said: make(map[string]string),
 		welcomed: make(chan struct{}), leaving: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
@@ -134,7 +137,7 @@ func (a *Agent) judge(addr string, e end) error {
 	}
 	a.stats.Failures++
 	if !e.refused {
-		a.o.Log.Debug("drummer does not answer", "drummer", addr, "err", e.err)
+		a.failed(addr, e.err)
 		return nil
 	}
 	if fault.Is(e.err, fault.HostRefused) {
@@ -155,6 +158,17 @@ func (a *Agent) judge(addr string, e end) error {
 		return nil
 	}
 	return &Refusal{Drummer: addr, Cause: e.err}
+}
+
+// failed logs why a drummer was left, loudly when it is news: a host that drummers
+// turn away for good (of another fleet, say) must not be silent about it. mu is held.
+func (a *Agent) failed(addr string, err error) {
+	level, text := slog.LevelDebug, fmt.Sprint(err)
+	if a.said[addr] != text {
+		a.said[addr] = text
+		level = slog.LevelWarn
+	}
+	a.o.Log.Log(context.Background(), level, "drummer does not attend this host", "drummer", addr, "err", err)
 }
 
 // Refused tells whether a drummer refused this host lately and none has welcomed it

@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -300,4 +304,18 @@ func TestTheLocatorAsksOneDrummerAfterTheOther(t *testing.T) {
 	alone := newDesk(t, deadAddr(t), none.addr)
 	_, err = alone.Locate(t.Context(), &hostpb.GroupRef{Name: "kv/a"})
 	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
+}
+
+func TestWhyADrummerIsLeftIsSaidOnce(t *testing.T) {
+	var out bytes.Buffer
+	a := &Agent{o: Options{Log: slog.New(slog.NewTextHandler(&out, nil))}, said: map[string]string{}}
+	foreign := end{err: fault.New(fault.Unavailable, "the host belongs to fleet ours")}
+	for range 3 {
+		require.NoError(t, a.judge("d1:1", foreign))
+	}
+	require.Equal(t, 1, strings.Count(out.String(), "belongs to fleet ours"))
+	require.NoError(t, a.judge("d2:1", foreign))
+	require.Equal(t, 2, strings.Count(out.String(), "belongs to fleet ours"), "another drummer is news")
+	require.NoError(t, a.judge("d1:1", end{err: errors.New("refused")}))
+	require.Contains(t, out.String(), "err=refused")
 }
