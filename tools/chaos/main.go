@@ -27,7 +27,6 @@ func run(args []string, out, errOut io.Writer) int {
 		Usage:           "break a fleet and judge what it promised",
 		Writer:          out,
 		ErrWriter:       errOut,
-		HideHelpCommand: true,
 		Flags:           flags(),
 		ExitErrHandler:  func(*cli.Context, error) {}, // run decides on the exit code
 		Action: func(c *cli.Context) error {

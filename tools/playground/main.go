@@ -27,7 +27,6 @@ func run(args []string, out, errOut io.Writer) int {
 		Usage:           "run a whole cluster on this machine",
 		Writer:          out,
 		ErrWriter:       errOut,
-		HideHelpCommand: true,
 		Flags:           runFlags(),
 		Action:          play,
 		Commands:        []*cli.Command{ctlCommand()},
