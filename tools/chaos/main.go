@@ -23,12 +23,12 @@ func run(args []string, out, errOut io.Writer) int {
 	defer stop()
 	code := 2 // until the action begins, what fails is the command line
 	app := &cli.App{
-		Name:            "chaos",
-		Usage:           "break a fleet and judge what it promised",
-		Writer:          out,
-		ErrWriter:       errOut,
-		Flags:           flags(),
-		ExitErrHandler:  func(*cli.Context, error) {}, // run decides on the exit code
+		Name:           "chaos",
+		Usage:          "break a fleet and judge what it promised",
+		Writer:         out,
+		ErrWriter:      errOut,
+		Flags:          flags(),
+		ExitErrHandler: func(*cli.Context, error) {}, // run decides on the exit code
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return fmt.Errorf("unexpected argument %q; see chaos --help", c.Args().First())

@@ -23,14 +23,14 @@ func run(args []string, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	app := &cli.App{
-		Name:            "playground",
-		Usage:           "run a whole cluster on this machine",
-		Writer:          out,
-		ErrWriter:       errOut,
-		Flags:           runFlags(),
-		Action:          play,
-		Commands:        []*cli.Command{ctlCommand()},
-		ExitErrHandler:  func(*cli.Context, error) {}, // run decides on the exit code
+		Name:           "playground",
+		Usage:          "run a whole cluster on this machine",
+		Writer:         out,
+		ErrWriter:      errOut,
+		Flags:          runFlags(),
+		Action:         play,
+		Commands:       []*cli.Command{ctlCommand()},
+		ExitErrHandler: func(*cli.Context, error) {}, // run decides on the exit code
 	}
 	err := app.RunContext(ctx, args)
 	if err == nil {
