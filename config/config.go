@@ -46,4 +46,5 @@ const (
 	defaultHeartbeatTicks  = 1
 	defaultSnapshotEntries = 5000
 	defaultBootGrace       = 3 * time.Second
+	defaultHibernate       = true
 )

@@ -36,6 +36,10 @@ type NodeHost struct {
 	HeartbeatTicks uint64 `yaml:"heartbeat_ticks" doc:"ticks between a leader's heartbeats"`
 	// SnapshotEntries is how many entries a group applies between snapshots.
 	SnapshotEntries uint64 `yaml:"snapshot_entries" doc:"entries applied between two snapshots of a group"`
+	// Hibernate lets idle groups stop heart-beating; equal on all hosts.
+	Hibernate bool `yaml:"hibernate" doc:"let idle groups stop heart-beating until the next command; equal on all hosts"`
+	// UnloadAfter is how long a group sleeps before it is unloaded; 0 means never.
+	UnloadAfter Duration `yaml:"unload_after" doc:"unload a group that slept for so long until the next command, 10s or more; 0s: never; needs hibernate"`
 	// BootGrace is how long a starting host asks who it is before it starts alone.
 	BootGrace Duration `yaml:"boot_grace" doc:"how long a starting host asks drummers and peers before it starts its replicas alone"`
 	// Insecure allows ports off loopback without TLS.
@@ -54,6 +58,7 @@ func DefaultNodeHost() NodeHost {
 		ElectionTicks:   defaultElectionTicks,
 		HeartbeatTicks:  defaultHeartbeatTicks,
 		SnapshotEntries: defaultSnapshotEntries,
+		Hibernate:       defaultHibernate,
 		BootGrace:       defaultBootGrace,
 	}
 }
@@ -66,6 +71,7 @@ func (c NodeHost) Validate() error {
 	p.secure(c.TLS, c.Insecure, c.API, c.Raft, c.HTTP)
 	p.log(c.Log)
 	p.raft(c.Tick, c.ElectionTicks, c.HeartbeatTicks, c.SnapshotEntries)
+	p.sleep(c.Hibernate, c.UnloadAfter)
 	p.labels(c.Labels)
 	if c.BootGrace < 0 || c.BootGrace > maxBootGrace {
 		p.add("boot_grace", "is out of range", c.BootGrace, "use 0s to %s", maxBootGrace)

@@ -22,6 +22,9 @@ const (
 	maxTick      = 10 * time.Second
 	maxTicks     = 10_000
 	maxBootGrace = 10 * time.Minute
+	// minUnloadAfter keeps a group that is used now and then from being loaded over
+	// and over: to load it costs more than to let it sleep for so long.
+	minUnloadAfter = 10 * time.Second
 )
 
 // problems collects what is wrong, so that one run names everything.
@@ -213,6 +216,16 @@ func (p *problems) raft(tick Duration, election, heartbeat, snapshot uint64) {
 	}
 	if snapshot < 1 {
 		p.add("snapshot_entries", "is out of range", snapshot, "use 1 or more")
+	}
+}
+
+// sleep checks what becomes of idle groups.
+func (p *problems) sleep(hibernate bool, unloadAfter Duration) {
+	if unloadAfter != 0 && unloadAfter < minUnloadAfter {
+		p.add("unload_after", "is out of range", unloadAfter, "use 0s for never, or %s and more", minUnloadAfter)
+	}
+	if unloadAfter != 0 && !hibernate {
+		p.add("unload_after", "is set without hibernate", unloadAfter, "set hibernate: true, or leave it out: only groups that sleep are unloaded")
 	}
 }
 

@@ -49,6 +49,9 @@ func TestValidateNodeHost(t *testing.T) {
 		"election_ticks: is not more than twice": func(c *NodeHost) { c.HeartbeatTicks = 5 },
 		"election_ticks: is out of range":        func(c *NodeHost) { c.ElectionTicks = 1 << 63 },
 		"snapshot_entries: is out of range":      func(c *NodeHost) { c.SnapshotEntries = 0 },
+		"unload_after: is out of range (got 9s)": func(c *NodeHost) { c.UnloadAfter = 9 * time.Second },
+		"unload_after: is out of range (got -1s": func(c *NodeHost) { c.UnloadAfter = -time.Second },
+		"unload_after: is set without hibernate": func(c *NodeHost) { c.Hibernate, c.UnloadAfter = false, time.Minute },
 		"boot_grace: is out of range":            func(c *NodeHost) { c.BootGrace = -time.Second },
 		"labels.a=b: is not a label":             func(c *NodeHost) { c.Labels = map[string]string{"a=b": "c"} },
 		"tls.key: is not set":                    func(c *NodeHost) { c.TLS = TLS{CA: "a", Cert: "b"} },
@@ -82,6 +85,8 @@ func TestWhatIsAllowed(t *testing.T) {
 		"free ports": func(c *NodeHost) {
 			c.API.Listen, c.Raft.Listen, c.HTTP.Listen = "127.0.0.1:0", "127.0.0.1:0", "[::1]:0"
 		},
+		"unloading":               func(c *NodeHost) { c.UnloadAfter = 10 * time.Second },
+		"no hibernation":          func(c *NodeHost) { c.Hibernate = false },
 		"no http port":            func(c *NodeHost) { c.HTTP.Listen = "" },
 		"off loopback, insecure":  func(c *NodeHost) { c.Insecure, c.API = true, Listener{":9221", "host:9221"} },
 		"same port, other hosts":  func(c *NodeHost) { c.Insecure, c.API.Listen, c.Raft.Listen = true, "10.0.0.1:9", "10.0.0.2:9" },
