@@ -21,8 +21,10 @@ type guardedFactory struct {
 
 var _ config.TransportFactory = guardedFactory{}
 
-// Create makes the transport with guarded handlers.
+// Create makes the transport with guarded handlers; the host keeps dragonboat's own
+// for what it tells its replicas itself.
 func (f guardedFactory) Create(c config.NodeHostConfig, mh raftio.MessageHandler, ch raftio.ChunkHandler) raftio.ITransport {
+	f.host.intake = mh
 	messages := func(b raftpb.MessageBatch) {
 		b.Requests = f.host.acceptable(b)
 		if len(b.Requests) > 0 {

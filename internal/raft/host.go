@@ -9,6 +9,7 @@ import (
 
 	"github.com/lni/dragonboat/v3"
 	"github.com/lni/dragonboat/v3/config"
+	"github.com/lni/dragonboat/v3/raftio"
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
@@ -22,6 +23,8 @@ type Host struct {
 	nh     *dragonboat.NodeHost
 	events *events
 	gates  gates
+	// intake takes messages for the replicas here; set by guardedFactory within Open.
+	intake raftio.MessageHandler
 
 	closing    chan struct{}
 	closeOnce  sync.Once
