@@ -14,7 +14,7 @@ import (
 
 func TestMeasureCountsWhatSucceedsAndWhatFails(t *testing.T) {
 	odd := errors.New("odd caller")
-	s := measure(t.Context(), request{Op: "propose", Callers: 4, Time: 50 * time.Millisecond}, ownCPU, func(_ context.Context, caller int) error {
+	s := measure(t.Context(), request{Op: "propose", Callers: 4, Time: 50 * time.Millisecond}, ownUsage, func(_ context.Context, caller int) error {
 		if caller%2 == 1 {
 			<-time.After(time.Millisecond)
 			return odd
@@ -37,14 +37,29 @@ func TestMedian(t *testing.T) {
 	require.Equal(t, "x", m.Error)
 }
 
-func TestQuantile(t *testing.T) {
-	sorted := make([]time.Duration, 100)
-	for i := range sorted {
-		sorted[i] = time.Duration(i)
+func TestHistogramKnowsEveryDurationWithinThreePercent(t *testing.T) {
+	for d := time.Duration(1); d < 5*time.Minute; d = d*17/16 + 1 {
+		got := upper(bucketOf(d))
+		require.GreaterOrEqual(t, got, d)
+		require.LessOrEqual(t, float64(got-d), 0.032*float64(d), "%d", d)
 	}
-	require.Equal(t, time.Duration(50), quantile(sorted, 0.5))
-	require.Equal(t, time.Duration(99), quantile(sorted, 0.99))
-	require.Equal(t, time.Duration(7), quantile([]time.Duration{7}, 0.99))
+	require.Zero(t, bucketOf(-time.Second))
+	require.Equal(t, octaves*perOctave-1, bucketOf(1<<62))
+}
+
+func TestQuantile(t *testing.T) {
+	var h, other histogram
+	require.Zero(t, h.quantile(0.5))
+	for i := range 100 {
+		h.record(time.Duration(i + 1))
+	}
+	require.InDelta(t, 51, h.quantile(0.5), 1)
+	require.InDelta(t, 100, h.quantile(0.99), 2)
+	require.InDelta(t, 100, h.quantile(1), 2)
+	other.record(time.Second)
+	h.add(&other)
+	require.EqualValues(t, 101, h.n)
+	require.InDelta(t, time.Second, h.quantile(1), 0.032*float64(time.Second))
 }
 
 func TestNumbers(t *testing.T) {

@@ -33,8 +33,8 @@ func loadCommand(op string) *cli.Command {
 	return &cli.Command{
 		Name: op, Usage: "measure " + op + " operations",
 		Flags: append(commonFlags(),
-			&cli.StringFlag{Name: "groups", Value: "1,16", Usage: "numbers of groups, each a cell of the table"},
-			&cli.StringFlag{Name: "callers", Value: "1,64,256", Usage: "numbers of operations under way at a time"},
+			&cli.StringFlag{Name: "groups", Value: "1,16,256", Usage: "numbers of groups, each a cell of the table"},
+			&cli.StringFlag{Name: "callers", Value: "1,64,256,1024", Usage: "numbers of operations under way at a time"},
 			&cli.StringFlag{Name: "where", Value: "all", Usage: "process, grpc or all"}),
 		Action: func(c *cli.Context) error {
 			groups, err := numbers(c.String("groups"))
@@ -110,20 +110,26 @@ func cellsOf(c *cli.Context, op string, p pairing, groups int, callers []int, t 
 		return nil, err
 	}
 	defer ours.stop()
+	if err = ours.sleep(); err != nil {
+		return nil, err
+	}
 	other, err := startSubject(c.Context, p.yardstick, groups)
 	if err != nil {
 		return nil, err
 	}
 	defer other.stop()
+	if err = other.sleep(); err != nil {
+		return nil, err
+	}
 	for _, n := range callers {
 		var mine, theirs []sample
 		for range c.Int("rounds") {
 			req := request{Op: op, Callers: n, Time: c.Duration("time")}
-			a, err := ours.ask(req)
+			a, err := ours.run(req)
 			if err != nil {
 				return all, err
 			}
-			b, err := other.ask(req)
+			b, err := other.run(req)
 			if err != nil {
 				return all, err
 			}
@@ -141,8 +147,8 @@ func header(w io.Writer, op string) {
 		line(w, "|---|---|---|---|---|---|")
 		return
 	}
-	line(w, "| %s | groups | callers | op/s | p50 ms | p99 ms | CPU µs/op | yardstick | op/s | p50 ms | p99 ms | CPU µs/op | ratio |", op)
-	line(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+	line(w, "| %s | groups | callers | op/s | p50 ms | p99 ms | CPU µs/op | allocs/op | yardstick | op/s | p50 ms | p99 ms | CPU µs/op | allocs/op | ratio |", op)
+	line(w, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 }
 
 func row(w io.Writer, op string, a, b sample) {
@@ -150,8 +156,15 @@ func row(w io.Writer, op string, a, b sample) {
 		line(w, "| %s | %d | %.1f | %s | %.1f | %.2f |", a.Subject, a.Groups, a.CPU, b.Subject, b.CPU, a.CPU/b.CPU)
 		return
 	}
-	line(w, "| %s | %d | %d | %.0f | %.2f | %.2f | %.0f | %s | %.0f | %.2f | %.2f | %.0f | %.2f |%s", a.Subject, a.Groups, a.Callers,
-		a.PerSec, a.P50, a.P99, a.CPU, b.Subject, b.PerSec, b.P50, b.P99, b.CPU, a.PerSec/b.PerSec, failures(a, b))
+	line(w, "| %s | %d | %d | %s | %s | %s | %.2f |%s", a.Subject, a.Groups, a.Callers, load(a), b.Subject, load(b), a.PerSec/b.PerSec, failures(a, b))
+}
+
+func load(s sample) string {
+	allocs := fmt.Sprintf("%.1f", s.Allocs)
+	if s.CallerAllocs > 0 {
+		allocs += fmt.Sprintf(" + %.1f", s.CallerAllocs)
+	}
+	return fmt.Sprintf("%.0f | %.2f | %.2f | %.0f | %s", s.PerSec, s.P50, s.P99, s.CPU, allocs)
 }
 
 // failures says after a row what makes it doubtful.

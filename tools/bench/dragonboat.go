@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/lni/dragonboat/v3"
@@ -20,14 +21,15 @@ import (
 // over its own TCP transport.
 type raw struct {
 	hosts    []*dragonboat.NodeHost
-	leaders  []*dragonboat.NodeHost // by group
-	sessions []*client.Session      // by group
+	leaders  []atomic.Pointer[dragonboat.NodeHost] // by group
+	sessions []*client.Session                     // by group
 }
 
 func newRaw(ctx context.Context, dir string, groups int) (subject, error) {
-	for _, name := range []string{"raft", "rsm", "transport", "dragonboat", "logdb", "config", "settings", "raftpb"} {
+	for _, name := range []string{"raft", "rsm", "dragonboat", "logdb", "config", "settings", "raftpb"} {
 		logger.GetLogger(name).SetLevel(logger.ERROR)
 	}
+	logger.GetLogger("transport").SetLevel(logger.CRITICAL) // connections that break when the hosts stop
 	addrs, err := freeAddresses(members)
 	if err != nil {
 		return nil, err
@@ -82,13 +84,20 @@ func (s *raw) launch(ctx context.Context, addrs []string, groups int) error {
 			}
 		}
 	}
-	for g := range groups {
+	s.leaders, s.sessions = make([]atomic.Pointer[dragonboat.NodeHost], groups), make([]*client.Session, groups)
+	return s.locate(ctx)
+}
+
+// locate finds every group's leader: before each run, because a busy machine may
+// have moved some.
+func (s *raw) locate(ctx context.Context) error {
+	for g := range s.leaders {
 		h, err := s.leader(ctx, uint64(g+1))
 		if err != nil {
 			return err
 		}
-		s.leaders = append(s.leaders, h)
-		s.sessions = append(s.sessions, h.GetNoOPSession(uint64(g+1)))
+		s.leaders[g].Store(h)
+		s.sessions[g] = h.GetNoOPSession(uint64(g + 1))
 	}
 	return nil
 }
@@ -97,10 +106,8 @@ func (s *raw) leader(ctx context.Context, group uint64) (*dragonboat.NodeHost, e
 	poll := time.NewTicker(tick)
 	defer poll.Stop()
 	for {
-		for i, h := range s.hosts {
-			if id, ok, err := h.GetLeaderID(group); err == nil && ok && id == uint64(i+1) {
-				return h, nil
-			}
+		if h := s.led(group); h != nil {
+			return h, nil
 		}
 		select {
 		case <-ctx.Done():
@@ -110,31 +117,49 @@ func (s *raw) leader(ctx context.Context, group uint64) (*dragonboat.NodeHost, e
 	}
 }
 
-func (s *raw) operate(op string) (operation, error) {
-	cmd := make([]byte, payload)
-	call := func(do func(context.Context, int) error) operation {
-		return func(ctx context.Context, caller int) error {
-			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-			defer cancel()
-			return do(ctx, caller%len(s.leaders))
+// led is the host that believes to lead a group.
+func (s *raw) led(group uint64) *dragonboat.NodeHost {
+	for i, h := range s.hosts {
+		if id, ok, err := h.GetLeaderID(group); err == nil && ok && id == uint64(i+1) {
+			return h
 		}
 	}
+	return nil
+}
+
+// follow looks for the leader again when an operation failed, as any caller would.
+func (s *raw) follow(g int, err error) error {
+	if err != nil {
+		if h := s.led(uint64(g + 1)); h != nil {
+			s.leaders[g].Store(h)
+		}
+	}
+	return err
+}
+
+func (s *raw) operate(ctx context.Context, op string) (operation, error) {
+	if err := s.locate(ctx); err != nil {
+		return nil, err
+	}
+	cmd := make([]byte, payload)
 	switch op {
 	case "propose":
-		return call(func(ctx context.Context, g int) error {
-			_, err := s.leaders[g].SyncPropose(ctx, s.sessions[g], cmd)
-			return err
-		}), nil
+		return func(ctx context.Context, caller int) error {
+			g := caller % len(s.leaders)
+			_, err := s.leaders[g].Load().SyncPropose(ctx, s.sessions[g], cmd)
+			return s.follow(g, err)
+		}, nil
 	case "read":
-		return call(func(ctx context.Context, g int) error {
-			_, err := s.leaders[g].SyncRead(ctx, uint64(g+1), cmd)
-			return err
-		}), nil
+		return func(ctx context.Context, caller int) error {
+			g := caller % len(s.leaders)
+			_, err := s.leaders[g].Load().SyncRead(ctx, uint64(g+1), cmd)
+			return s.follow(g, err)
+		}, nil
 	}
 	return nil, fmt.Errorf("%w: no operation %q", errUsage, op)
 }
 
-func (*raw) cpu() time.Duration { return ownCPU() }
+func (*raw) usage() usage { return ownUsage() }
 
 func (s *raw) close() error {
 	for _, h := range s.hosts {

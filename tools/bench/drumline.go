@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/drumline/drumline/internal/ids"
@@ -20,7 +21,7 @@ const members = 3
 // inProcess is three hosts of ours in this process, on disk, over TCP.
 type inProcess struct {
 	hosts   []*raft.Host
-	leaders []*raft.Host // by group
+	leaders []atomic.Pointer[raft.Host] // by group
 }
 
 func newInProcess(ctx context.Context, dir string, groups int) (subject, error) {
@@ -77,12 +78,38 @@ func (s *inProcess) launch(ctx context.Context, groups int) error {
 			}
 		}
 	}
-	for g := range groups {
+	s.leaders = make([]atomic.Pointer[raft.Host], groups)
+	return s.locate(ctx)
+}
+
+// locate finds every group's leader and opens the group: before each run, because a
+// busy machine may have moved some.
+func (s *inProcess) locate(ctx context.Context) error {
+	for g := range s.leaders {
 		h, err := s.open(ctx, groupID(g))
 		if err != nil {
 			return err
 		}
-		s.leaders = append(s.leaders, h)
+		s.leaders[g].Store(h)
+	}
+	return nil
+}
+
+// follow looks for the leader again when an operation failed, as any caller would.
+func (s *inProcess) follow(g int, err error) error {
+	if err != nil {
+		if h := s.serving(groupID(g)); h != nil {
+			s.leaders[g].Store(h)
+		}
+	}
+	return err
+}
+
+func (s *inProcess) serving(g ids.Group) *raft.Host {
+	for _, h := range s.hosts {
+		if st, ok := h.Status(g); ok && st.Serving {
+			return h
+		}
 	}
 	return nil
 }
@@ -94,10 +121,8 @@ func (s *inProcess) open(ctx context.Context, g ids.Group) (*raft.Host, error) {
 	poll := time.NewTicker(tick)
 	defer poll.Stop()
 	for {
-		for _, h := range s.hosts {
-			if st, ok := h.Status(g); ok && st.Serving {
-				return h, h.OpenGroup(ctx, g, 1)
-			}
+		if h := s.serving(g); h != nil {
+			return h, h.OpenGroup(ctx, g, 1)
 		}
 		select {
 		case <-ctx.Done():
@@ -107,26 +132,29 @@ func (s *inProcess) open(ctx context.Context, g ids.Group) (*raft.Host, error) {
 	}
 }
 
-func (s *inProcess) operate(op string) (operation, error) {
+func (s *inProcess) operate(ctx context.Context, op string) (operation, error) {
+	if err := s.locate(ctx); err != nil {
+		return nil, err
+	}
 	cmd := make([]byte, payload)
 	switch op {
 	case "propose":
 		return func(ctx context.Context, caller int) error {
 			g := caller % len(s.leaders)
-			_, err := s.leaders[g].Propose(ctx, groupID(g), cmd)
-			return err
+			_, err := s.leaders[g].Load().Propose(ctx, groupID(g), cmd)
+			return s.follow(g, err)
 		}, nil
 	case "read":
 		return func(ctx context.Context, caller int) error {
 			g := caller % len(s.leaders)
-			_, err := s.leaders[g].Read(ctx, groupID(g), cmd)
-			return err
+			_, err := s.leaders[g].Load().Read(ctx, groupID(g), cmd)
+			return s.follow(g, err)
 		}, nil
 	}
 	return nil, fmt.Errorf("%w: no operation %q", errUsage, op)
 }
 
-func (*inProcess) cpu() time.Duration { return ownCPU() }
+func (*inProcess) usage() usage { return ownUsage() }
 
 func (s *inProcess) close() error {
 	var errs []error

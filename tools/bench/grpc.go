@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -51,7 +50,7 @@ func dial(addr string) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-func (s *stubs) operate(op string) (operation, error) {
+func (s *stubs) operate(_ context.Context, op string) (operation, error) {
 	cmd, query, err := wireOperations()
 	if err != nil {
 		return nil, err
@@ -122,7 +121,7 @@ func newEcho(_ context.Context, _ string, groups int) (subject, error) {
 	return e, nil
 }
 
-func (*echo) cpu() time.Duration { return ownCPU() }
+func (*echo) usage() usage { return ownUsage() }
 
 func (e *echo) close() error {
 	err := e.stubs.close()
@@ -214,29 +213,30 @@ func (f *fleet) use(where *hostpb.Location, byAddr map[string]*grpc.ClientConn) 
 	return nil
 }
 
-// cpu is that of this process, which makes the calls, and of the fleet's.
-func (f *fleet) cpu() time.Duration {
-	total := ownCPU()
+// pause stops or continues the fleet.
+func (f *fleet) pause(stop bool) error {
+	var errs []error
 	for _, p := range f.local.Processes() {
-		total += processCPU(p.PID)
+		if stop {
+			errs = append(errs, f.local.Pause(p.Name))
+		} else {
+			errs = append(errs, f.local.Resume(p.Name))
+		}
 	}
-	return total
+	return errors.Join(errs...)
 }
 
-// processCPU reads a process' times from the kernel; the unit there is 10 ms.
-func processCPU(pid int) time.Duration {
-	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
+// usage is that of this process, which makes the calls, and of the fleet's.
+func (f *fleet) usage() usage {
+	u := usage{cpu: ownCPU(), callerAllocs: ownAllocs()}
+	for _, p := range f.local.Processes() {
+		u.cpu += processCPU(p.PID)
+		if p.Kind == localfleet.KindNodeHost {
+			n, _ := processMetric(p.HTTP, "go_memstats_mallocs_total") // an odd number in the table shows that there was none
+			u.allocs += uint64(n)
+		}
 	}
-	_, rest, _ := strings.Cut(string(raw), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)   // of the kernel's making
-	system, _ := strconv.ParseInt(fields[12], 10, 64) // the same
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return u
 }
 
 func (f *fleet) close() error { return errors.Join(f.stubs.close(), f.local.Close()) }

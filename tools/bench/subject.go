@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,12 +18,24 @@ import (
 // subject is something that is measured.
 type subject interface {
 	// operate returns the operation of that name.
-	operate(op string) (operation, error)
-	// cpu is the processor time that the subject has used.
-	cpu() time.Duration
+	operate(ctx context.Context, op string) (operation, error)
+	// usage is what the subject has used up to now.
+	usage() usage
 	// close ends it.
 	close() error
 }
+
+// pausable is a subject with processes of its own, which can be stopped and continued.
+type pausable interface {
+	pause(stop bool) error
+}
+
+// Operations that are no calls.
+const (
+	opIdle   = "idle"
+	opPause  = "pause"
+	opResume = "resume"
+)
 
 // subjects makes each subject with a number of groups, in a directory of its own.
 func subjects() map[string]func(ctx context.Context, dir string, groups int) (subject, error) {
@@ -90,25 +103,28 @@ func serveSubject(c *cli.Context, begin func(context.Context, string, int) (subj
 }
 
 func runOne(ctx context.Context, s subject, r request) (sample, error) {
-	if r.Op == "idle" {
+	switch r.Op {
+	case opIdle:
 		return rest(ctx, s, r)
+	case opPause, opResume:
+		if p, ok := s.(pausable); ok {
+			return sample{}, p.pause(r.Op == opPause)
+		}
+		return sample{}, nil
 	}
-	op, err := s.operate(r.Op)
+	op, err := s.operate(ctx, r.Op)
 	if err != nil {
 		return sample{}, err
 	}
-	return measure(ctx, r, s.cpu, op), nil
+	return measure(ctx, r, s.usage, op), nil
 }
 
 // rest measures the processor time of doing nothing.
 func rest(ctx context.Context, s subject, r request) (sample, error) {
-	began, used := time.Now(), s.cpu()
-	select {
-	case <-ctx.Done():
-		return sample{}, ctx.Err()
-	case <-time.After(r.Time):
-	}
-	return sample{Op: r.Op, CPU: 100 * float64(s.cpu()-used) / float64(time.Since(began))}, nil
+	began, before := time.Now(), s.usage()
+	pause(ctx, r.Time)
+	used := s.usage().since(before)
+	return sample{Op: r.Op, CPU: 100 * float64(used.cpu) / float64(time.Since(began))}, ctx.Err()
 }
 
 // process is a subject's process, seen from the command that asked for it.
@@ -155,8 +171,41 @@ func (p *process) ask(r request) (sample, error) {
 	return s, nil
 }
 
+// sleep stops the subject while its opposite is measured: what it does when idle,
+// hundreds of groups' heartbeats, would slow the other down.
+func (p *process) sleep() error {
+	if _, err := p.ask(request{Op: opPause}); err != nil {
+		return err
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("pause a subject: %w", err)
+	}
+	return nil
+}
+
+// wake continues it.
+func (p *process) wake() error {
+	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		return fmt.Errorf("continue a subject: %w", err)
+	}
+	_, err := p.ask(request{Op: opResume})
+	return err
+}
+
+// run wakes the subject for one run.
+func (p *process) run(r request) (s sample, err error) {
+	if err = p.wake(); err != nil {
+		return s, err
+	}
+	if s, err = p.ask(r); err != nil {
+		return s, err
+	}
+	return s, p.sleep()
+}
+
 // stop ends the subject; it cleans up when its input ends.
 func (p *process) stop() {
+	_ = p.wake()     // or it could not end
 	_ = p.in.Close() // it may have ended by itself
 	_ = p.cmd.Wait() // what it had to say went to standard error
 }
