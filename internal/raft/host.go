@@ -14,6 +14,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/engine"
+	"github.com/drumline/drumline/internal/raft/logdb"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -106,6 +107,7 @@ func (h *Host) nodeHostConfig() (config.NodeHostConfig, error) {
 		SystemEventListener: listener{h},
 	}
 	c.Expert.TransportFactory = guardedFactory{inner: h.opts.Transport.Factory(), host: h}
+	c.Expert.LogDBFactory = logdb.Factory{}
 	c.Expert.FS = h.opts.FS
 	c.Expert.Engine = s.Engine()
 	c.Expert.LogDB = s.LogDB(h.opts.FS != nil)

@@ -1,0 +1,36 @@
+package logdb
+
+import (
+	_ "unsafe" // for go:linkname
+
+	"github.com/lni/dragonboat/v3/config"
+	"github.com/lni/dragonboat/v3/raftio"
+	"github.com/lni/goutils/vfs"
+)
+
+// storeName is what dragonboat calls its own store; it is written into every data
+// directory and checked.
+const storeName = "sharded-pebble"
+
+// newStore is dragonboat's own way to open its log store. It is not exported there,
+// and there is no other way to stand before it.
+//
+//go:linkname newStore github.com/lni/dragonboat/v3/internal/logdb.NewDefaultLogDB
+func newStore(c config.NodeHostConfig, busy config.LogDBCallback, dirs, logDirs []string, fs vfs.FS) (raftio.ILogDB, error)
+
+// Factory opens dragonboat's log store with a Store before it.
+type Factory struct{}
+
+var _ config.LogDBFactory = Factory{}
+
+// Name is that of dragonboat's own store: the data is the same.
+func (Factory) Name() string { return storeName }
+
+// Create opens the store; dragonboat closes it.
+func (Factory) Create(c config.NodeHostConfig, busy config.LogDBCallback, dirs, logDirs []string) (raftio.ILogDB, error) {
+	inner, err := newStore(c, busy, dirs, logDirs, c.Expert.FS)
+	if err != nil {
+		return nil, err
+	}
+	return New(inner, c.Expert.Engine.ExecShards), nil
+}

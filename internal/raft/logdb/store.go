@@ -1,0 +1,174 @@
+package logdb
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/lni/dragonboat/v3/raftio"
+	pb "github.com/lni/dragonboat/v3/raftpb"
+)
+
+// Store passes everything on to dragonboat's log store but states in which only the
+// commit index is new.
+type Store struct {
+	raftio.ILogDB
+
+	// scratch, one per worker of dragonboat's, is the updates that go to the disk; only
+	// that worker touches it.
+	scratch [][]pb.Update
+
+	// mu guards states; never held while the disk is waited for.
+	mu     sync.Mutex
+	states map[raftio.NodeInfo]known
+}
+
+// known is what is known of a replica's state.
+type known struct {
+	// saved is the state on disk, latest the one that dragonboat gave last.
+	saved, latest pb.State
+}
+
+// New makes a Store before another one, which it closes. workers is the number of
+// dragonboat's step workers: each group has one, by its number.
+func New(inner raftio.ILogDB, workers uint64) *Store {
+	return &Store{ILogDB: inner, scratch: make([][]pb.Update, workers), states: make(map[raftio.NodeInfo]known)}
+}
+
+// SaveRaftState makes durable what must be. Workers call it side by side, each with
+// its own number, from 1 up.
+func (s *Store) SaveRaftState(updates []pb.Update, worker uint64) error {
+	out := s.take(updates, s.scratch[worker-1][:0])
+	s.scratch[worker-1] = out
+	if len(out) == 0 {
+		return nil
+	}
+	defer clear(out) // they hold entries
+	if err := s.ILogDB.SaveRaftState(out, worker); err != nil {
+		return err
+	}
+	s.wrote(out)
+	return nil
+}
+
+// take notes the updates' states and appends to out the updates that must be saved,
+// each with its replica's latest state.
+func (s *Store) take(updates, out []pb.Update) []pb.Update {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range updates {
+		u := &updates[i]
+		who := raftio.NodeInfo{ClusterID: u.ClusterID, NodeID: u.NodeID}
+		k := s.states[who]
+		if !pb.IsEmptyState(u.State) && !pb.IsStateEqual(u.State, k.latest) {
+			k.latest = u.State
+			s.states[who] = k
+		}
+		if !k.mustSave(u) {
+			continue
+		}
+		out = append(out, *u)
+		out[len(out)-1].State = k.latest
+	}
+	return out
+}
+
+// mustSave tells whether an update of that replica must be on disk before dragonboat
+// goes on.
+func (k known) mustSave(u *pb.Update) bool {
+	switch {
+	case len(u.EntriesToSave) > 0, !pb.IsEmptySnapshot(u.Snapshot):
+		return true
+	case pb.IsStateEqual(k.latest, k.saved):
+		return false
+	case k.latest.Term != k.saved.Term, k.latest.Vote != k.saved.Vote:
+		return true
+	}
+	return slices.ContainsFunc(u.CommittedEntries, func(e pb.Entry) bool { return e.Type == pb.ConfigChangeEntry })
+}
+
+// wrote notes that those updates are on disk.
+func (s *Store) wrote(updates []pb.Update) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range updates {
+		who := raftio.NodeInfo{ClusterID: updates[i].ClusterID, NodeID: updates[i].NodeID}
+		k := s.states[who]
+		k.saved = updates[i].State
+		s.states[who] = k
+	}
+}
+
+// ReadRaftState returns a replica's state when it is started. Its commit index is at
+// least that of its snapshot, because only what is committed is ever in one; and
+// what was known when it was stopped in this process is not forgotten.
+func (s *Store) ReadRaftState(group, replica, snapshot uint64) (raftio.RaftState, error) {
+	rs, err := s.ILogDB.ReadRaftState(group, replica, snapshot)
+	if err != nil {
+		return rs, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	who := raftio.NodeInfo{ClusterID: group, NodeID: replica}
+	k := s.states[who]
+	k.saved = rs.State
+	if !pb.IsEmptyState(rs.State) {
+		rs.State.Commit = max(rs.State.Commit, snapshot)
+		if k.latest.Term == rs.State.Term && k.latest.Vote == rs.State.Vote {
+			rs.State.Commit = max(rs.State.Commit, k.latest.Commit)
+		}
+	}
+	k.latest = rs.State
+	s.states[who] = k
+	return rs, nil
+}
+
+// RemoveNodeData removes a replica's data for ever.
+func (s *Store) RemoveNodeData(group, replica uint64) error {
+	s.forget(group, replica)
+	return s.ILogDB.RemoveNodeData(group, replica)
+}
+
+// ImportSnapshot replaces a replica's data by a snapshot.
+func (s *Store) ImportSnapshot(snapshot pb.Snapshot, replica uint64) error {
+	s.forget(snapshot.ClusterId, replica)
+	return s.ILogDB.ImportSnapshot(snapshot, replica)
+}
+
+func (s *Store) forget(group, replica uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.states, raftio.NodeInfo{ClusterID: group, NodeID: replica})
+}
+
+// Close writes the states that were held back, so that an orderly restart begins
+// where the process stopped, and closes the store. dragonboat's workers have ended.
+func (s *Store) Close() error {
+	err := s.flush()
+	if err != nil {
+		err = fmt.Errorf("write how far the groups have committed: %w", err)
+	}
+	return errors.Join(err, s.ILogDB.Close())
+}
+
+// flush writes what was held back, one batch per worker.
+func (s *Store) flush() error {
+	batches := make([][]pb.Update, len(s.scratch))
+	for who, k := range s.states {
+		if pb.IsStateEqual(k.latest, k.saved) {
+			continue
+		}
+		w := who.ClusterID % uint64(len(batches))
+		batches[w] = append(batches[w], pb.Update{ClusterID: who.ClusterID, NodeID: who.NodeID, State: k.latest})
+	}
+	for w, batch := range batches {
+		if len(batch) == 0 {
+			continue
+		}
+		if err := s.ILogDB.SaveRaftState(batch, uint64(w)+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
