@@ -20,7 +20,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
-	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,7 +34,7 @@ type cluster struct {
 	addresses []string
 	masters   []*master
 	tls       config.TLS
-	hook      transport.Hook
+	hook      faults.Hook
 }
 
 // master is one drummer that may be stopped and started again.

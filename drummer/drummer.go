@@ -38,6 +38,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/statemachines"
 )
@@ -51,7 +52,7 @@ type Options struct {
 	// Loop tunes the supervisor; Deployment and Drummers are filled in.
 	Loop loop.Options
 	// Hook decides about what goes over the Raft transport; may be nil.
-	Hook transport.Hook
+	Hook faults.Hook
 }
 
 // Run runs a drummer until ctx ends, and stops it gracefully.

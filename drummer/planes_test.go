@@ -26,7 +26,7 @@ import (
 	"github.com/drumline/drumline/config"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
-	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 	"github.com/drumline/drumline/internal/serve"
 )
 
@@ -61,9 +61,9 @@ func TestMetricsAndProbes(t *testing.T) {
 // cut loses everything between one host and the others.
 type cut struct{ host atomic.Value }
 
-func (c *cut) Fate(from, to ids.Host, _ transport.Kind) transport.Fate {
+func (c *cut) Fate(from, to ids.Host, _ faults.Kind) faults.Fate {
 	h, _ := c.host.Load().(ids.Host)
-	return transport.Fate{Drop: h != "" && (from == h || to == h)}
+	return faults.Fate{Drop: h != "" && (from == h || to == h)}
 }
 
 // The leader is cut off from the others, but not from hosts and clients: it must

@@ -27,6 +27,7 @@ import (
 	"github.com/drumline/drumline/internal/hostdir"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/nodehost/agent"
 	"github.com/drumline/drumline/nodehost/api"
@@ -53,7 +54,7 @@ type Options struct {
 	// Agent tunes the line to Drummer; only its times are taken.
 	Agent agent.Options
 	// Hook decides about what goes over the Raft transport; may be nil.
-	Hook transport.Hook
+	Hook faults.Hook
 }
 
 // Run runs a host until ctx ends, and stops it gracefully: readiness goes first,

@@ -55,7 +55,7 @@ func TestGuardDropsWhatKills(t *testing.T) {
 	r, err := n.replica(1000)
 	require.NoError(t, err)
 	took := func() bool { return true }
-	require.True(t, r.inbound.chunk(took))
-	r.inbound.shut()
-	require.False(t, r.inbound.chunk(took), "a replica that is stopped takes no snapshot")
+	require.True(t, r.inbound.Chunk(took))
+	r.inbound.Shut()
+	require.False(t, r.inbound.Chunk(took), "a replica that is stopped takes no snapshot")
 }

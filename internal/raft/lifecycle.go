@@ -126,7 +126,7 @@ func (h *Host) launch(ctx context.Context, spec Replica) error {
 		h.noteData(spec.Group, spec.ID, h.nh.HasNodeInfo(uint64(spec.Group), uint64(spec.ID)))
 		return err
 	}
-	r.inbound.open()
+	r.inbound.Open()
 	return nil
 }
 
@@ -203,7 +203,7 @@ func (h *Host) Stop(ctx context.Context, g ids.Group) error {
 
 // unload stops a replica; its group's gate is held.
 func (h *Host) unload(ctx context.Context, r *replica) error {
-	r.inbound.shut()
+	r.inbound.Shut()
 	r.halt()
 	err := h.nh.StopNode(uint64(r.spec.Group), uint64(r.spec.ID))
 	switch {

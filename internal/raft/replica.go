@@ -11,6 +11,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/must"
+	"github.com/drumline/drumline/internal/raft/intake"
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/statemachines"
 )
@@ -34,8 +35,8 @@ type replica struct {
 	unloadedOnce sync.Once
 	// sessions bounds the session commands in flight.
 	sessions chan struct{}
-	// inbound guards dragonboat's intake of snapshot chunks; see guard.go.
-	inbound inbound
+	// inbound guards what dragonboat takes in for it; see guard.go.
+	inbound intake.Guard
 
 	// mu guards what follows; never held while NodeHost is called.
 	mu      sync.Mutex
@@ -92,7 +93,7 @@ func newReplica(h *Host, spec Replica) *replica {
 		flights: make(map[uint64]*flight),
 		members: members{observer: spec.Join, voters: maps.Clone(spec.Members)},
 	}
-	r.inbound.learn(spec.Members)
+	r.inbound.Learn(spec.Members)
 	return r
 }
 
@@ -274,7 +275,7 @@ func (r *replica) setMembers(m members) {
 	r.mu.Lock()
 	r.members = m
 	r.mu.Unlock()
-	r.inbound.learn(m.voters)
+	r.inbound.Learn(m.voters)
 }
 
 // notLeader says who leads, as far as known; mu is held.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 const (
@@ -51,7 +52,7 @@ func (t *Transport) dial(ctx context.Context, to ids.Host, s stream) (*link, err
 	if !ok || addr == "" {
 		return nil, errNoAddress
 	}
-	if t.fate(to, Dial).Drop {
+	if t.fate(to, faults.Dial).Drop {
 		return nil, errCut
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)

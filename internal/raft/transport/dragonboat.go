@@ -12,6 +12,7 @@ import (
 	pb "github.com/lni/dragonboat/v3/raftpb"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 // This file is what dragonboat sees.
@@ -94,12 +95,12 @@ func (c *connection) SendMessageBatch(batch pb.MessageBatch) error {
 		c.peer.send(c.ctx, encoded)
 		return nil
 	}
-	c.obey(t.o.Hook.Fate(t.self.host, c.peer.host, Batch), encoded)
+	c.obey(t.o.Hook.Fate(t.self.host, c.peer.host, faults.Batch), encoded)
 	return nil
 }
 
 // obey does with a batch what a test wants.
-func (c *connection) obey(f Fate, batch *frame) {
+func (c *connection) obey(f faults.Fate, batch *frame) {
 	if f.Drop {
 		c.peer.lose(batch)
 		return

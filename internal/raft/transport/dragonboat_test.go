@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 // sum is a state machine that adds numbers; its padding makes snapshots of several
@@ -56,7 +57,7 @@ type machine struct {
 	disk  vfs.FS
 	book  *memBook
 	epoch uint64
-	hook  Hook
+	hook  faults.Hook
 
 	t    *Transport
 	nh   *dragonboat.NodeHost
@@ -140,7 +141,7 @@ func quietRaft() {
 }
 
 // realCluster starts three hosts with one group.
-func realCluster(t *testing.T, hook Hook) ([]*machine, map[uint64]string) {
+func realCluster(t *testing.T, hook faults.Hook) ([]*machine, map[uint64]string) {
 	t.Helper()
 	quietRaft()
 	machines := make([]*machine, 3)
@@ -191,19 +192,19 @@ func TestRealRaftFollowsAHostToAnotherAddress(t *testing.T) {
 }
 
 func TestRealRaftThroughBadNetwork(t *testing.T) {
-	faults := NewFaults(1)
-	machines, _ := realCluster(t, faults)
+	bad := faults.New(1)
+	machines, _ := realCluster(t, bad)
 	acknowledged := machines[0].add(t)
-	faults.Drop(0.1)
-	faults.Duplicate(0.1)
-	faults.Reorder(0.2, 20*time.Millisecond)
+	bad.Drop(0.1)
+	bad.Duplicate(0.1)
+	bad.Reorder(0.2, 20*time.Millisecond)
 	for range 30 {
 		acknowledged = max(acknowledged, machines[1].add(t))
 	}
-	faults.Heal()
+	bad.Heal()
 	// The third host hears nobody: the others go on, it can't.
-	faults.Cut("nh-1", "nh-3")
-	faults.Cut("nh-2", "nh-3")
+	bad.Cut("nh-1", "nh-3")
+	bad.Cut("nh-2", "nh-3")
 	for range 5 {
 		acknowledged = max(acknowledged, machines[0].add(t))
 	}
@@ -211,12 +212,12 @@ func TestRealRaftThroughBadNetwork(t *testing.T) {
 	defer cancel()
 	_, err := machines[2].nh.SyncRead(ctx, realGroup, nil)
 	require.Error(t, err)
-	faults.Heal()
+	bad.Heal()
 	require.GreaterOrEqual(t, machines[2].read(t), acknowledged)
 }
 
 func TestAFailedSnapshotHoldsNoOtherMessagesBack(t *testing.T) {
-	machines, _ := realCluster(t, doubleChunks{NewFaults(1)})
+	machines, _ := realCluster(t, doubleChunks{faults.New(1)})
 	machines[0].add(t)
 	lagging := machines[2]
 	require.NoError(t, lagging.nh.StopCluster(realGroup))
@@ -239,11 +240,11 @@ func TestAFailedSnapshotHoldsNoOtherMessagesBack(t *testing.T) {
 }
 
 // doubleChunks lets no snapshot come in whole.
-type doubleChunks struct{ *Faults }
+type doubleChunks struct{ *faults.Network }
 
-func (s doubleChunks) Fate(from, to ids.Host, k Kind) Fate {
-	if k == Chunk {
-		return Fate{Copies: 1, Delay: 50 * time.Millisecond} // the refusal comes in between
+func (s doubleChunks) Fate(from, to ids.Host, k faults.Kind) faults.Fate {
+	if k == faults.Chunk {
+		return faults.Fate{Copies: 1, Delay: 50 * time.Millisecond} // the refusal comes in between
 	}
-	return s.Faults.Fate(from, to, k)
+	return s.Network.Fate(from, to, k)
 }

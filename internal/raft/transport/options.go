@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 // Options configure a Transport.
@@ -28,7 +29,7 @@ type Options struct {
 	// Book tells where peers are and remembers what they say of themselves.
 	Book Book
 	// Hook is asked before everything that is sent; nil outside tests.
-	Hook Hook
+	Hook faults.Hook
 	// KeepAlive is the interval of pings to a peer; one that answers none for five
 	// of them is taken for dead and dialed again. 0 means 1 s.
 	KeepAlive time.Duration

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 const (
@@ -313,7 +314,7 @@ func (p *peer) talk(l *link) error {
 }
 
 func (p *peer) ping(l *link, w *bufio.Writer) error {
-	if p.t.fate(p.host, Ping).Drop {
+	if p.t.fate(p.host, faults.Ping).Drop {
 		return nil
 	}
 	_ = l.SetWriteDeadline(time.Now().Add(p.t.dead()))

@@ -10,6 +10,7 @@ import (
 	pb "github.com/lni/dragonboat/v3/raftpb"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 // takenTimeout bounds the wait for the receiver's word that it has all chunks; it
@@ -78,13 +79,13 @@ func (c *snapshotConn) SendChunk(chunk pb.Chunk) error {
 	if c.t.o.Hook == nil {
 		c.write(encoded)
 	} else {
-		c.obey(c.t.o.Hook.Fate(c.t.self.host, c.to, Chunk), encoded)
+		c.obey(c.t.o.Hook.Fate(c.t.self.host, c.to, faults.Chunk), encoded)
 	}
 	return nil
 }
 
 // obey does with a chunk what a test wants.
-func (c *snapshotConn) obey(f Fate, chunk *frame) {
+func (c *snapshotConn) obey(f faults.Fate, chunk *frame) {
 	if f.Delay > 0 && !c.t.sleep(f.Delay) {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 // Transport carries Raft between hosts. It serves one NodeHost and is of no more use
@@ -199,9 +200,9 @@ func (t *Transport) logger() *slog.Logger {
 }
 
 // fate asks the hook.
-func (t *Transport) fate(to ids.Host, k Kind) Fate {
+func (t *Transport) fate(to ids.Host, k faults.Kind) faults.Fate {
 	if t.o.Hook == nil {
-		return Fate{}
+		return faults.Fate{}
 	}
 	return t.o.Hook.Fate(t.self.host, to, k)
 }

@@ -1,4 +1,4 @@
-package transport
+package faults
 
 import (
 	"hash/fnv"
@@ -9,10 +9,10 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 )
 
-// Faults is a Hook for tests: one value, given to all transports, is the network
+// Network is a Hook for tests: one value, given to all transports, is the network
 // between them. What happens to the n-th batch or chunk from one host to another
 // follows from the seed alone. All methods may be called at any time.
-type Faults struct {
+type Network struct {
 	seed uint64
 
 	mu        sync.Mutex
@@ -35,29 +35,29 @@ type die struct {
 	kind Kind
 }
 
-var _ Hook = (*Faults)(nil)
+var _ Hook = (*Network)(nil)
 
-// NewFaults makes a network without faults.
-func NewFaults(seed uint64) *Faults {
-	return &Faults{seed: seed, cut: make(map[line]bool), dice: make(map[die]*rand.Rand)}
+// New makes a network without faults.
+func New(seed uint64) *Network {
+	return &Network{seed: seed, cut: make(map[line]bool), dice: make(map[die]*rand.Rand)}
 }
 
 // Cut loses everything that one host sends to another; the other direction goes on.
-func (f *Faults) Cut(from, to ids.Host) {
+func (f *Network) Cut(from, to ids.Host) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cut[line{from, to}] = true
 }
 
 // Mend takes back a Cut.
-func (f *Faults) Mend(from, to ids.Host) {
+func (f *Network) Mend(from, to ids.Host) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.cut, line{from, to})
 }
 
 // Heal takes back all cuts and all other faults.
-func (f *Faults) Heal() {
+func (f *Network) Heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.cut)
@@ -65,28 +65,28 @@ func (f *Faults) Heal() {
 }
 
 // Drop loses a part p (0 to 1) of all batches and chunks.
-func (f *Faults) Drop(p float64) { f.set(func() { f.drop = p }) }
+func (f *Network) Drop(p float64) { f.set(func() { f.drop = p }) }
 
 // Duplicate sends a part p of them twice.
-func (f *Faults) Duplicate(p float64) { f.set(func() { f.duplicate = p }) }
+func (f *Network) Duplicate(p float64) { f.set(func() { f.duplicate = p }) }
 
 // Delay holds every batch and chunk back for d.
-func (f *Faults) Delay(d time.Duration) { f.set(func() { f.delay = d }) }
+func (f *Network) Delay(d time.Duration) { f.set(func() { f.delay = d }) }
 
 // Reorder holds a part p of the batches back for up to within longer than the rest,
 // and lets a part p of the chunks be overtaken by the next one.
-func (f *Faults) Reorder(p float64, within time.Duration) {
+func (f *Network) Reorder(p float64, within time.Duration) {
 	f.set(func() { f.reorder, f.within = p, within })
 }
 
-func (f *Faults) set(change func()) {
+func (f *Network) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change()
 }
 
 // Fate throws the dice.
-func (f *Faults) Fate(from, to ids.Host, k Kind) Fate {
+func (f *Network) Fate(from, to ids.Host, k Kind) Fate {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cut[line{from, to}] {
@@ -111,7 +111,7 @@ func (f *Faults) Fate(from, to ids.Host, k Kind) Fate {
 	return fate
 }
 
-func (f *Faults) die(d die) *rand.Rand {
+func (f *Network) die(d die) *rand.Rand {
 	r, ok := f.dice[d]
 	if !ok {
 		h := fnv.New64a()
