@@ -71,10 +71,13 @@ func (e *events) take() ([]Event, bool) {
 // dispatch delivers events until the host closes; then what is left.
 func (h *Host) dispatch() {
 	defer close(h.dispatched)
+	defer h.looks.Stop()
 	for {
 		select {
 		case <-h.events.wake:
 			h.deliver()
+		case <-h.looks.C:
+			h.tell(h.refreshMembers())
 		case <-h.closing:
 			h.deliver()
 			return
@@ -84,9 +87,13 @@ func (h *Host) dispatch() {
 
 func (h *Host) deliver() {
 	out, members := h.events.take()
-	if members {
+	if members && h.looks.Now() {
 		h.refreshMembers()
 	}
+	h.tell(out)
+}
+
+func (h *Host) tell(out []Event) {
 	for _, e := range out {
 		if e.Kind == EventStopped {
 			h.reap(e)

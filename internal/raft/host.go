@@ -15,6 +15,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/engine"
 	"github.com/drumline/drumline/internal/raft/logdb"
+	"github.com/drumline/drumline/internal/raft/pace"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -31,6 +32,7 @@ type Host struct {
 	closeOnce  sync.Once
 	closeErr   error
 	dispatched chan struct{}
+	looks      *pace.Pace // paces refreshMembers; the dispatcher's
 
 	// mu guards what follows; never held while NodeHost is called, because its
 	// threads call the listener, which takes it.
@@ -53,7 +55,7 @@ func Open(o Options) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		opts: o, events: newEvents(), gates: newGates(),
+		opts: o, events: newEvents(), gates: newGates(), looks: pace.New(10),
 		closing: make(chan struct{}), dispatched: make(chan struct{}),
 		replicas: make(map[ids.Group]*replica), onDisk: make(map[ids.Group]map[ids.Replica]bool),
 	}
@@ -213,11 +215,13 @@ func (h *Host) noteData(g ids.Group, id ids.Replica, has bool) {
 	}
 }
 
-// refreshMembers asks dragonboat for the memberships that its replicas know.
-func (h *Host) refreshMembers() {
+// refreshMembers asks dragonboat for the memberships that its replicas know, and
+// returns an event for each that is news.
+func (h *Host) refreshMembers() (news []Event) {
+	defer h.looks.Done(time.Now())
 	info := h.nh.GetNodeHostInfo(dragonboat.NodeHostInfoOption{SkipLogInfo: true})
 	if info == nil {
-		return
+		return nil
 	}
 	for i := range info.ClusterInfoList {
 		c := &info.ClusterInfoList[i]
@@ -225,8 +229,11 @@ func (h *Host) refreshMembers() {
 		if err != nil || c.Pending || uint64(r.spec.ID) != c.NodeID {
 			continue
 		}
-		r.setMembers(members{configChange: c.ConfigChangeIndex, observer: c.IsObserver, voters: hostsOf(c.Nodes)})
+		if r.setMembers(c.ConfigChangeIndex, c.IsObserver, c.Nodes) {
+			news = append(news, Event{Kind: EventMembership, Group: r.spec.Group, Replica: r.spec.ID})
+		}
 	}
+	return news
 }
 
 // Status tells what this host knows of its replica of a group.
@@ -236,16 +243,6 @@ func (h *Host) Status(g ids.Group) (Status, bool) {
 		return Status{}, false
 	}
 	return r.status(), true
-}
-
-// Statuses lists the Status of every replica that runs here, in no order.
-func (h *Host) Statuses() []Status {
-	rs := h.all()
-	out := make([]Status, len(rs))
-	for i, r := range rs {
-		out[i] = r.status()
-	}
-	return out
 }
 
 // proposalTimeout is after how long an entry's outcome is given up as unknown.

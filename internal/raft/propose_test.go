@@ -277,3 +277,13 @@ func TestStatusesAreCheapAndComplete(t *testing.T) {
 	_, ok := c.nodes[0].Status(1)
 	require.False(t, ok)
 }
+
+// Statuses lists the Status of every replica that runs here, in no order.
+func (h *Host) Statuses() []Status {
+	rs := h.all()
+	out := make([]Status, len(rs))
+	for i, r := range rs {
+		out[i] = r.status()
+	}
+	return out
+}

@@ -270,12 +270,16 @@ func (r *replica) setReady() {
 	r.host.events.add(EventReady, r.spec)
 }
 
-// setMembers notes the membership that dragonboat reports.
-func (r *replica) setMembers(m members) {
+// setMembers notes the membership that dragonboat reports, and tells whether it is news.
+func (r *replica) setMembers(configChange uint64, observer bool, voters map[uint64]string) bool {
 	r.mu.Lock()
-	r.members = m
-	r.mu.Unlock()
-	r.inbound.Learn(m.voters)
+	defer r.mu.Unlock()
+	if configChange != 0 && r.members.configChange == configChange && r.members.observer == observer {
+		return false
+	}
+	r.members = members{configChange: configChange, observer: observer, voters: hostsOf(voters)}
+	r.inbound.Learn(r.members.voters)
+	return true
 }
 
 // notLeader says who leads, as far as known; mu is held.
