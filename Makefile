@@ -5,10 +5,10 @@ LDFLAGS := -X github.com/drumline/drumline/config.version=$(VERSION)
 GO ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build gen gen-check lint test race run bench check e2e e2e-long chaos cover tidy clean
+.PHONY: help build gen gen-check lint test race run bench bench-peers bench-peers-test check e2e e2e-long chaos cover tidy clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s%s\n", $$1, $$2}' Makefile
 
 build: ## build all programs into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./tools/...
@@ -33,6 +33,16 @@ chaos: build ## break a cluster at random for a while and judge its histories
 
 bench: build ## measure throughput, latency and the idle cost
 	for m in propose read idle; do bin/bench $$m || exit 1; done
+
+# The comparison is a module of its own: nothing of etcd gets into go.mod, and neither
+# build nor check fetches it. -mod=mod lets its go.mod follow ours.
+PEERS := -C tools/bench/peers -mod=mod
+bench-peers: build ## measure beside etcd, three members and three hosts, and write the table
+	CGO_ENABLED=0 $(GO) build $(PEERS) -trimpath -o ../../../bin/bench-peers .
+	bin/bench-peers --update docs/performance.md
+
+bench-peers-test: build ## test that comparison
+	$(GO) vet $(PEERS) ./... && $(GO) test $(PEERS) -count=1 ./...
 
 lint: bin/golangci-lint bin/buf ## check style budgets, import rules and the wire's rules
 	bin/golangci-lint run ./...
