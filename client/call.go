@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 
+	"github.com/drumline/drumline/client/lane"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 )
 
@@ -22,12 +23,17 @@ const (
 // send is one try of a call on a connection.
 type send func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) error
 
+// share is one try of a call over a stream to the server at addr.
+type share func(ctx context.Context, l *lane.Lane, addr string) error
+
 // call is one call of the application, with all its tries.
 type call struct {
 	c      *Client
 	effect effect
 	road   *road
 	send   send
+	// share, unless nil, is a try over the stream that calls to a server share.
+	share share
 	// forget is told of an answer that makes the hints of this call worthless.
 	forget func(*Error)
 
@@ -43,14 +49,20 @@ func (k *call) do(ctx context.Context) error {
 		return err
 	}
 	defer leave()
+	k.c.budget.ask()
+	return k.run(ctx, nil)
+}
+
+// run goes on after a first try that came to e, or makes that too if e is nil.
+func (k *call) run(ctx context.Context, e *Error) error {
 	ctx, cancel := k.c.bound(ctx)
 	defer cancel()
-	k.c.budget.ask()
 	var last *Error
-	for ctx.Err() == nil {
-		e := k.try(ctx)
+	for ; e != nil || ctx.Err() == nil; e = nil {
 		if e == nil {
-			return nil
+			if e = k.try(ctx); e == nil {
+				return nil
+			}
 		}
 		// The last thing that a server said tells more than the silence after it.
 		if last == nil || e.answered || !last.answered {
@@ -73,13 +85,18 @@ func (k *call) try(ctx context.Context) *Error {
 	ctx, cancel := k.window(ctx)
 	defer cancel()
 	a := attempted{server: addr, effect: k.effect}
-	err := k.c.reach(ctx, addr, &a, k.send)
+	err := k.reach(ctx, addr, &a)
 	if err == nil {
 		k.c.servers.answered(addr)
 		return nil
 	}
+	return k.failed(err, a)
+}
+
+// failed draws from the error of a try what it tells.
+func (k *call) failed(err error, a attempted) *Error {
 	e := decode(err, a)
-	k.learn(addr, e)
+	k.learn(a.server, e)
 	if e.Outcome == Unknown && k.unknown == nil {
 		k.unknown = e
 	}
@@ -143,26 +160,38 @@ func (k *call) final(e *Error) *Error {
 }
 
 // reach makes one attempt at addr and notes whether the request was sent.
-func (c *Client) reach(ctx context.Context, addr string, a *attempted, do send) error {
+func (k *call) reach(ctx context.Context, addr string, a *attempted) error {
 	if addr == "" {
 		return failure(hostpb.Reason_REASON_UNAVAILABLE, codes.Unavailable, "no server of the wanted kind is known")
 	}
-	conn, err := c.pool.conn(addr)
+	conn, err := k.c.pool.conn(addr)
 	if err != nil {
 		return err
 	}
-	if err = c.pool.ready(ctx, addr, conn); err != nil {
+	if err = k.c.pool.ready(ctx, addr, conn); err != nil {
 		return err
+	}
+	if k.share != nil {
+		if l := k.c.pool.lane(addr); l != nil {
+			if err = k.shared(ctx, l, a); !unsupported(err) {
+				return k.c.explainUnsent(ctx, a, err)
+			}
+		}
 	}
 	// gRPC fills in the peer exactly when the request got a stream of its own: without
 	// one, nothing of it has left this process.
 	var p peer.Peer
-	err = do(ctx, conn, grpc.Peer(&p))
+	err = k.send(ctx, conn, grpc.Peer(&p))
 	a.sent = p.Addr != nil
-	if err != nil && !a.sent {
-		return c.pool.explain(ctx, addr, err)
+	return k.c.explainUnsent(ctx, a, err)
+}
+
+// explainUnsent gives the error of a try that was not sent the words that people need.
+func (c *Client) explainUnsent(ctx context.Context, a *attempted, err error) error {
+	if err == nil || a.sent {
+		return err
 	}
-	return err
+	return c.pool.explain(ctx, a.server, err)
 }
 
 // bound gives ctx the default deadline if it has none, and ends it with the client.

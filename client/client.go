@@ -40,6 +40,7 @@ type options struct {
 	tls    config.TLS
 	dial   []grpc.DialOption
 	groups int
+	unary  bool
 }
 
 // Option changes how a Client is opened.
@@ -55,6 +56,10 @@ func WithDialOptions(d ...grpc.DialOption) Option {
 
 // WithKnownGroups bounds the number of groups whose place is remembered; 10,000 by default.
 func WithKnownGroups(n int) Option { return func(o *options) { o.groups = max(n, 1) } }
+
+// WithUnary makes every proposal and read a call of its own, instead of letting
+// concurrent ones to a server share a stream.
+func WithUnary() Option { return func(o *options) { o.unary = true } }
 
 // Client is a connection to a cluster. Its methods may be called from any goroutine.
 type Client struct {
@@ -94,7 +99,7 @@ func Open(ctx context.Context, addresses []string, opts ...Option) (*Client, err
 	}
 	life, stop := context.WithCancel(context.Background())
 	c := &Client{
-		pool: newPool(creds, o.dial), servers: newServers(given), locations: newLocations(o.groups),
+		pool: newPool(creds, o.dial, o.unary), servers: newServers(given), locations: newLocations(o.groups),
 		budget: newBudget(), refresh: make(chan struct{}, 1), life: life, stop: stop,
 	}
 	c.calls.Go(func() { c.keepFresh(life) })
@@ -165,7 +170,9 @@ func (c *Client) Servers(ctx context.Context) ([]*hostpb.Server, error) {
 
 // Group returns the group of that name, like kv/demo. It asks nobody: a group that
 // does not exist shows in the first call.
-func (c *Client) Group(name string) *Group { return &Group{c: c, name: name} }
+func (c *Client) Group(name string) *Group {
+	return &Group{c: c, name: name, ref: &hostpb.GroupRef{Name: name}}
+}
 
 // Drummer returns the operators' service. Its calls go to the drummer that leads and
 // fail over to others; those that change something are repeated only when they were

@@ -20,22 +20,54 @@ type Result struct {
 type Group struct {
 	c    *Client
 	name string
+	// ref names the group, and is not changed. Only the name is sent: a name leads to
+	// the group that has it now, while a number would lead to one that may have been
+	// deleted since.
+	ref *hostpb.GroupRef
 }
 
 // Name returns the group's name.
 func (g *Group) Name() string { return g.name }
 
-// ref names the group. Only the name is sent: a name leads to the group that has it
-// now, while a number would lead to one that may have been deleted since.
-func (g *Group) ref() *hostpb.GroupRef { return &hostpb.GroupRef{Name: g.name} }
-
 // Propose applies a command. It is sent again only while it was surely not applied:
 // an error with Outcome Unknown means that it may be applied once, now or a little later.
 func (g *Group) Propose(ctx context.Context, cmd []byte) (Result, error) {
-	return g.propose(ctx, writes, &hostpb.ProposeRequest{Group: g.ref(), Command: cmd})
+	t := item{g: g, effect: writes, data: cmd, alone: g.proposeAlone}
+	if err := t.do(ctx); err != nil {
+		return Result{}, err
+	}
+	return t.result, nil
 }
 
-// propose sends a proposal, with or without a session.
+// Read answers a query linearizably: it sees every command that was acknowledged
+// before the call began.
+func (g *Group) Read(ctx context.Context, query []byte) ([]byte, error) {
+	t := item{g: g, effect: reads, data: query, alone: g.readAlone}
+	if err := t.do(ctx); err != nil {
+		return nil, err
+	}
+	return t.result.Data, nil
+}
+
+// proposeAlone proposes in a call of its own.
+func (g *Group) proposeAlone(t *item) send {
+	return func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) error {
+		resp, err := hostpb.NewGroupsClient(conn).Propose(ctx, &hostpb.ProposeRequest{Group: g.ref, Command: t.data}, opts...)
+		t.result, t.where = Result{Value: resp.GetValue(), Data: resp.GetData()}, resp.GetLeader()
+		return err
+	}
+}
+
+// readAlone reads in a call of its own.
+func (g *Group) readAlone(t *item) send {
+	return func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) error {
+		resp, err := hostpb.NewGroupsClient(conn).Read(ctx, &hostpb.ReadRequest{Group: g.ref, Query: t.data}, opts...)
+		t.result, t.where = Result{Data: resp.GetData()}, resp.GetLeader()
+		return err
+	}
+}
+
+// propose sends a proposal under a session.
 func (g *Group) propose(ctx context.Context, e effect, req *hostpb.ProposeRequest) (Result, error) {
 	var resp *hostpb.ProposeResponse
 	err := g.call(e, func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (err error) {
@@ -49,27 +81,12 @@ func (g *Group) propose(ctx context.Context, e effect, req *hostpb.ProposeReques
 	return Result{Value: resp.GetValue(), Data: resp.GetData()}, nil
 }
 
-// Read answers a query linearizably: it sees every command that was acknowledged
-// before the call began.
-func (g *Group) Read(ctx context.Context, query []byte) ([]byte, error) {
-	var resp *hostpb.ReadResponse
-	err := g.call(reads, func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (err error) {
-		resp, err = hostpb.NewGroupsClient(conn).Read(ctx, &hostpb.ReadRequest{Group: g.ref(), Query: query}, opts...)
-		return err
-	}).do(ctx)
-	if err != nil {
-		return nil, err
-	}
-	g.c.locations.learn(g.name, resp.GetLeader())
-	return resp.GetData(), nil
-}
-
 // Locate tells where the group is. The calls of a Group need no Locate: they learn
 // it from the answers.
 func (g *Group) Locate(ctx context.Context) (*hostpb.Location, error) {
 	var resp *hostpb.LocateResponse
 	k := g.c.newCall(reads, unknownKind, nil, func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (err error) {
-		resp, err = hostpb.NewDirectoryClient(conn).Locate(ctx, &hostpb.LocateRequest{Group: g.ref()}, opts...)
+		resp, err = hostpb.NewDirectoryClient(conn).Locate(ctx, &hostpb.LocateRequest{Group: g.ref}, opts...)
 		return err
 	})
 	if err := k.do(ctx); err != nil {

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/drumline/drumline/client/lane"
 )
 
 // How connections are made. A host that died and came back must be found within a
@@ -21,6 +23,7 @@ const (
 	reconnectFirst  = 50 * time.Millisecond
 	reconnectLatest = time.Second
 	pingEvery       = 10 * time.Second // the least that gRPC allows
+	streamAgain     = time.Minute      // until a server that has no streams is asked for one again
 	pingTimeout     = 3 * time.Second  // then a machine that vanished without a word is known to be gone
 )
 
@@ -28,16 +31,22 @@ const (
 type pool struct {
 	creds credentials.TransportCredentials
 	extra []grpc.DialOption
+	unary bool // no streams
 
 	mu       sync.Mutex
 	conns    map[string]*grpc.ClientConn // guarded by mu; nil once closed
+	lanes    map[string]*lane.Lane       // guarded by mu; nil once closed
+	without  map[string]time.Time        // guarded by mu: address of a server without streams to when it is asked again
 	findings map[string]finding          // guarded by mu; nil once closed
 	closed   bool                        // guarded by mu
 }
 
 // newPool is empty.
-func newPool(creds credentials.TransportCredentials, extra []grpc.DialOption) *pool {
-	return &pool{creds: creds, extra: extra, conns: map[string]*grpc.ClientConn{}, findings: map[string]finding{}}
+func newPool(creds credentials.TransportCredentials, extra []grpc.DialOption, unary bool) *pool {
+	return &pool{
+		creds: creds, extra: extra, unary: unary, conns: map[string]*grpc.ClientConn{}, lanes: map[string]*lane.Lane{},
+		without: map[string]time.Time{}, findings: map[string]finding{},
+	}
 }
 
 // conn returns the connection to addr; it may not be established yet.
@@ -58,6 +67,39 @@ func (p *pool) conn(addr string) (*grpc.ClientConn, error) {
 	return c, nil
 }
 
+// lane returns the stream that calls to the server at addr share, over its connection;
+// nil if they are to travel alone.
+func (p *pool) lane(addr string) *lane.Lane {
+	if p.unary {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.lanes[addr]; l != nil {
+		return l
+	}
+	conn := p.conns[addr]
+	if p.closed || conn == nil {
+		return nil
+	}
+	if again, ok := p.without[addr]; ok && time.Now().Before(again) {
+		return nil
+	}
+	l := lane.New(conn)
+	p.lanes[addr] = l
+	return l
+}
+
+// noLane notes that the server at addr has no streams, for a while.
+func (p *pool) noLane(addr string, l *lane.Lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lanes[addr] == l {
+		delete(p.lanes, addr)
+		p.without[addr] = time.Now().Add(streamAgain)
+	}
+}
+
 // dialOptions of every connection.
 func (p *pool) dialOptions() []grpc.DialOption {
 	retry := backoff.Config{BaseDelay: reconnectFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectLatest}
@@ -75,12 +117,23 @@ func (p *pool) dialOptions() []grpc.DialOption {
 
 // keep closes the connections to addresses that are no server's any more.
 func (p *pool) keep(wanted func(addr string) bool) {
+	var gone []*lane.Lane
+	defer func() {
+		for _, l := range gone {
+			l.Close()
+		}
+	}()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for addr, c := range p.conns {
 		if !wanted(addr) && c.GetState() == connectivity.TransientFailure {
 			delete(p.conns, addr)
 			delete(p.findings, addr)
+			if l := p.lanes[addr]; l != nil {
+				delete(p.lanes, addr)
+				gone = append(gone, l)
+			}
+			delete(p.without, addr)
 			_ = c.Close() // a connection that is not established has nothing to lose
 		}
 	}
@@ -89,10 +142,14 @@ func (p *pool) keep(wanted func(addr string) bool) {
 // close closes all connections; calls under way fail.
 func (p *pool) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	conns, lanes := p.conns, p.lanes
 	p.closed = true
-	for _, c := range p.conns {
+	p.conns, p.lanes, p.findings = nil, nil, nil
+	p.mu.Unlock()
+	for _, l := range lanes {
+		l.Close()
+	}
+	for _, c := range conns {
 		_ = c.Close() // only ever reports that it was closed before
 	}
-	p.conns, p.findings = nil, nil
 }

@@ -34,7 +34,7 @@ func (g *Group) Session(ctx context.Context) (*Session, error) {
 	// A registration whose answer was lost leaves a session behind that nobody uses,
 	// and that goes first when the group has too many: asking again does no harm.
 	err := g.call(reads, func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (err error) {
-		resp, err = hostpb.NewGroupsClient(conn).OpenSession(ctx, &hostpb.OpenSessionRequest{Group: g.ref()}, opts...)
+		resp, err = hostpb.NewGroupsClient(conn).OpenSession(ctx, &hostpb.OpenSessionRequest{Group: g.ref}, opts...)
 		return err
 	}).do(ctx)
 	if err != nil {

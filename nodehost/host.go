@@ -104,7 +104,8 @@ type host struct {
 	roster    *duty.Roster
 	router    *route.Router
 
-	stopping atomic.Bool
+	stopping   atomic.Bool
+	endStreams context.CancelFunc
 }
 
 // open acquires everything; nothing runs yet, and no replica is started.
@@ -188,7 +189,10 @@ func (h *host) openRooms() (err error) {
 		DB: h.dir.DB(), API: h.agent.API, Advertise: h.server.APIAddr(), Hosts: h.otherHosts, Log: h.log,
 	})
 	h.stop.Push("directory of groups", h.router.Close)
-	api.Register(h.server.GRPC(), api.Options{Router: h.router})
+	streams, end := context.WithCancel(context.Background())
+	h.endStreams = end
+	h.stop.Push("streams", func() error { end(); return nil })
+	api.Register(h.server.GRPC(), api.Options{Router: h.router, Stopping: streams.Done(), Log: h.log})
 	h.server.Handle("GET /debug/status", statusHandler{h})
 	if err := h.registry.Register(collector{h}); err != nil {
 		return fmt.Errorf("metrics: %w", err)
@@ -235,6 +239,7 @@ func (h *host) ready() error {
 // still answered.
 func (h *host) bow(ctx context.Context) {
 	h.stopping.Store(true)
+	defer h.endStreams() // they would keep the server from stopping
 	ctx, cancel := context.WithTimeout(ctx, goodbyePatience)
 	defer cancel()
 	if err := h.agent.Goodbye(ctx); err != nil {

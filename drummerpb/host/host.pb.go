@@ -1168,6 +1168,897 @@ func (*CloseSessionResponse) Descriptor() ([]byte, []int) {
 	return file_host_host_proto_rawDescGZIP(), []int{16}
 }
 
+// Fault is why an item of a batch or of a stream failed: what a call of its own would
+// say in its status and ErrorInfo.
+type Fault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// reason classes the fault.
+	Reason Reason `protobuf:"varint,1,opt,name=reason,proto3,enum=drumline.host.Reason" json:"reason,omitempty"`
+	// unknown is true when the command may have been applied all the same.
+	Unknown bool `protobuf:"varint,2,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	// text says what failed, why, and what to do.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// group is the name or number of the group concerned; may be empty.
+	Group string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	// leader is the gRPC address to try next; may be empty.
+	Leader string `protobuf:"bytes,5,opt,name=leader,proto3" json:"leader,omitempty"`
+	// leader_host is the id of the host to try next; may be empty.
+	LeaderHost string `protobuf:"bytes,6,opt,name=leader_host,json=leaderHost,proto3" json:"leader_host,omitempty"`
+	// code is the gRPC code that a call of its own would end with.
+	Code          uint32 `protobuf:"varint,7,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fault) Reset() {
+	*x = Fault{}
+	mi := &file_host_host_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fault) ProtoMessage() {}
+
+func (x *Fault) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fault.ProtoReflect.Descriptor instead.
+func (*Fault) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Fault) GetReason() Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return Reason_REASON_UNSPECIFIED
+}
+
+func (x *Fault) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+func (x *Fault) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Fault) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Fault) GetLeader() string {
+	if x != nil {
+		return x.Leader
+	}
+	return ""
+}
+
+func (x *Fault) GetLeaderHost() string {
+	if x != nil {
+		return x.LeaderHost
+	}
+	return ""
+}
+
+func (x *Fault) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+// ProposeBatchRequest proposes commands to one group: at most 4,096, and a message's
+// size in all.
+type ProposeBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group addressed.
+	Group *GroupRef `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// commands in the app's own encoding. Each is applied or not by itself; those that
+	// are applied keep their order while the group keeps its leader.
+	Commands [][]byte `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
+	// hops counts the hosts that forwarded this request; clients send 0.
+	Hops          uint32 `protobuf:"varint,3,opt,name=hops,proto3" json:"hops,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeBatchRequest) Reset() {
+	*x = ProposeBatchRequest{}
+	mi := &file_host_host_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeBatchRequest) ProtoMessage() {}
+
+func (x *ProposeBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeBatchRequest.ProtoReflect.Descriptor instead.
+func (*ProposeBatchRequest) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ProposeBatchRequest) GetGroup() *GroupRef {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *ProposeBatchRequest) GetCommands() [][]byte {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
+func (x *ProposeBatchRequest) GetHops() uint32 {
+	if x != nil {
+		return x.Hops
+	}
+	return 0
+}
+
+// ProposeOutcome is what became of one command.
+type ProposeOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// value is the number that the state machine returned.
+	Value uint64 `protobuf:"varint,1,opt,name=value,proto3" json:"value,omitempty"`
+	// data is what else it returned.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// fault, when set, is why there is no answer.
+	Fault         *Fault `protobuf:"bytes,3,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeOutcome) Reset() {
+	*x = ProposeOutcome{}
+	mi := &file_host_host_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeOutcome) ProtoMessage() {}
+
+func (x *ProposeOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeOutcome.ProtoReflect.Descriptor instead.
+func (*ProposeOutcome) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ProposeOutcome) GetValue() uint64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *ProposeOutcome) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ProposeOutcome) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+// ProposeBatchResponse answers it.
+type ProposeBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// outcomes, one for each command, in their order.
+	Outcomes []*ProposeOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	// leader tells where the group was led, so that the next call can go there.
+	Leader        *Location `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeBatchResponse) Reset() {
+	*x = ProposeBatchResponse{}
+	mi := &file_host_host_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeBatchResponse) ProtoMessage() {}
+
+func (x *ProposeBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeBatchResponse.ProtoReflect.Descriptor instead.
+func (*ProposeBatchResponse) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ProposeBatchResponse) GetOutcomes() []*ProposeOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *ProposeBatchResponse) GetLeader() *Location {
+	if x != nil {
+		return x.Leader
+	}
+	return nil
+}
+
+// ReadBatchRequest reads from one group, linearizably: at most 4,096 queries, which
+// all see the same state.
+type ReadBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group addressed.
+	Group *GroupRef `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// queries in the app's own encoding. One that the app refuses fails the whole batch.
+	Queries [][]byte `protobuf:"bytes,2,rep,name=queries,proto3" json:"queries,omitempty"`
+	// hops counts the hosts that forwarded this request; clients send 0.
+	Hops          uint32 `protobuf:"varint,3,opt,name=hops,proto3" json:"hops,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadBatchRequest) Reset() {
+	*x = ReadBatchRequest{}
+	mi := &file_host_host_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadBatchRequest) ProtoMessage() {}
+
+func (x *ReadBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadBatchRequest.ProtoReflect.Descriptor instead.
+func (*ReadBatchRequest) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReadBatchRequest) GetGroup() *GroupRef {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *ReadBatchRequest) GetQueries() [][]byte {
+	if x != nil {
+		return x.Queries
+	}
+	return nil
+}
+
+func (x *ReadBatchRequest) GetHops() uint32 {
+	if x != nil {
+		return x.Hops
+	}
+	return 0
+}
+
+// ReadBatchResponse answers it.
+type ReadBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// data are the answers, one for each query, in their order.
+	Data [][]byte `protobuf:"bytes,1,rep,name=data,proto3" json:"data,omitempty"`
+	// leader tells where the group was led, so that the next call can go there.
+	Leader        *Location `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadBatchResponse) Reset() {
+	*x = ReadBatchResponse{}
+	mi := &file_host_host_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadBatchResponse) ProtoMessage() {}
+
+func (x *ReadBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadBatchResponse.ProtoReflect.Descriptor instead.
+func (*ReadBatchResponse) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReadBatchResponse) GetData() [][]byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ReadBatchResponse) GetLeader() *Location {
+	if x != nil {
+		return x.Leader
+	}
+	return nil
+}
+
+// Lot is commands, or queries, for one group that travel together through a stream.
+// Each is an item of its own, with an outcome of its own.
+type Lot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id numbers the lots of a stream, from 1, each greater than the one before.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// group addressed.
+	Group *GroupRef `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	// commands in the app's own encoding, if it is a lot of commands: at most 4,096.
+	Commands [][]byte `protobuf:"bytes,3,rep,name=commands,proto3" json:"commands,omitempty"`
+	// queries in the app's own encoding, if it is a lot of queries: at most 4,096.
+	Queries [][]byte `protobuf:"bytes,4,rep,name=queries,proto3" json:"queries,omitempty"`
+	// hops counts the hosts that forwarded this lot; clients send 0.
+	Hops uint32 `protobuf:"varint,5,opt,name=hops,proto3" json:"hops,omitempty"`
+	// timeout_us is how long the asker waits for the items, in microseconds; 0 means 10 s.
+	TimeoutUs uint64 `protobuf:"varint,6,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"`
+	// locate asks to be told where the group is led. It is told unasked when it is not
+	// led by the host that the stream goes to.
+	Locate bool `protobuf:"varint,7,opt,name=locate,proto3" json:"locate,omitempty"`
+	// room, unless 0, bounds the answers to queries in bytes: from the query on whose
+	// answer would go beyond, but never the first, they are left unread, and the last
+	// Answers says so. Those that were read saw the same state.
+	Room          uint64 `protobuf:"varint,8,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lot) Reset() {
+	*x = Lot{}
+	mi := &file_host_host_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lot) ProtoMessage() {}
+
+func (x *Lot) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lot.ProtoReflect.Descriptor instead.
+func (*Lot) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Lot) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Lot) GetGroup() *GroupRef {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *Lot) GetCommands() [][]byte {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
+func (x *Lot) GetQueries() [][]byte {
+	if x != nil {
+		return x.Queries
+	}
+	return nil
+}
+
+func (x *Lot) GetHops() uint32 {
+	if x != nil {
+		return x.Hops
+	}
+	return 0
+}
+
+func (x *Lot) GetTimeoutUs() uint64 {
+	if x != nil {
+		return x.TimeoutUs
+	}
+	return 0
+}
+
+func (x *Lot) GetLocate() bool {
+	if x != nil {
+		return x.Locate
+	}
+	return false
+}
+
+func (x *Lot) GetRoom() uint64 {
+	if x != nil {
+		return x.Room
+	}
+	return 0
+}
+
+// Cancel tells that nobody waits for items of a lot any more. It is a hint: they are
+// answered all the same, with what is true.
+type Cancel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// lot concerned.
+	Lot uint64 `protobuf:"varint,1,opt,name=lot,proto3" json:"lot,omitempty"`
+	// items is how many of its items nobody waits for any more.
+	Items         uint32 `protobuf:"varint,2,opt,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cancel) Reset() {
+	*x = Cancel{}
+	mi := &file_host_host_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cancel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cancel) ProtoMessage() {}
+
+func (x *Cancel) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
+func (*Cancel) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Cancel) GetLot() uint64 {
+	if x != nil {
+		return x.Lot
+	}
+	return 0
+}
+
+func (x *Cancel) GetItems() uint32 {
+	if x != nil {
+		return x.Items
+	}
+	return 0
+}
+
+// StreamRequest is one frame from the asker. It may hold lots of any groups. The host
+// reads no further while 16,384 items or 16 MiB of a stream are not answered yet, so
+// an asker must go on reading while it writes.
+type StreamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// lots to be done; they are done side by side.
+	Lots []*Lot `protobuf:"bytes,1,rep,name=lots,proto3" json:"lots,omitempty"`
+	// cancels of lots sent before.
+	Cancels       []*Cancel `protobuf:"bytes,2,rep,name=cancels,proto3" json:"cancels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamRequest) Reset() {
+	*x = StreamRequest{}
+	mi := &file_host_host_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamRequest) ProtoMessage() {}
+
+func (x *StreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
+func (*StreamRequest) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *StreamRequest) GetLots() []*Lot {
+	if x != nil {
+		return x.Lots
+	}
+	return nil
+}
+
+func (x *StreamRequest) GetCancels() []*Cancel {
+	if x != nil {
+		return x.Cancels
+	}
+	return nil
+}
+
+// ItemFault is the fault of one item.
+type ItemFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// item is its place in the Answers, from 0.
+	Item uint32 `protobuf:"varint,1,opt,name=item,proto3" json:"item,omitempty"`
+	// fault of it.
+	Fault         *Fault `protobuf:"bytes,2,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ItemFault) Reset() {
+	*x = ItemFault{}
+	mi := &file_host_host_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ItemFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ItemFault) ProtoMessage() {}
+
+func (x *ItemFault) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ItemFault.ProtoReflect.Descriptor instead.
+func (*ItemFault) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ItemFault) GetItem() uint32 {
+	if x != nil {
+		return x.Item
+	}
+	return 0
+}
+
+func (x *ItemFault) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+// Answers are what became of items of a lot, in their order. The answers to one lot may
+// come in several Answers, in any order.
+type Answers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// lot answered.
+	Lot uint64 `protobuf:"varint,1,opt,name=lot,proto3" json:"lot,omitempty"`
+	// first is the place in the lot, from 0, of the first item answered here.
+	First uint32 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	// data of the answers, one for each item; empty for an item with a fault.
+	Data [][]byte `protobuf:"bytes,3,rep,name=data,proto3" json:"data,omitempty"`
+	// values are the numbers that the state machine returned for commands, one for each
+	// item; absent when all are zero.
+	Values []uint64 `protobuf:"varint,4,rep,packed,name=values,proto3" json:"values,omitempty"`
+	// faults of items answered here.
+	Faults []*ItemFault `protobuf:"bytes,5,rep,name=faults,proto3" json:"faults,omitempty"`
+	// leader tells where the group was led, if that was asked or is news.
+	Leader *Location `protobuf:"bytes,6,opt,name=leader,proto3" json:"leader,omitempty"`
+	// full is true when the items after these were left unread for want of room.
+	Full          bool `protobuf:"varint,7,opt,name=full,proto3" json:"full,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answers) Reset() {
+	*x = Answers{}
+	mi := &file_host_host_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answers) ProtoMessage() {}
+
+func (x *Answers) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answers.ProtoReflect.Descriptor instead.
+func (*Answers) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Answers) GetLot() uint64 {
+	if x != nil {
+		return x.Lot
+	}
+	return 0
+}
+
+func (x *Answers) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Answers) GetData() [][]byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Answers) GetValues() []uint64 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *Answers) GetFaults() []*ItemFault {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
+func (x *Answers) GetLeader() *Location {
+	if x != nil {
+		return x.Leader
+	}
+	return nil
+}
+
+func (x *Answers) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+// End is the last thing that a host says on a stream: it is stopping, or the stream is
+// old. All lots that it has taken are answered by then.
+type End struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// last is the last lot that was taken; of later ones nothing was applied, nor will be.
+	Last          uint64 `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *End) Reset() {
+	*x = End{}
+	mi := &file_host_host_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *End) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*End) ProtoMessage() {}
+
+func (x *End) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use End.ProtoReflect.Descriptor instead.
+func (*End) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *End) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+// StreamResponse is one frame from the host.
+type StreamResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// answers to items, as they come.
+	Answers []*Answers `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	// end, when set, is the end of the stream.
+	End           *End `protobuf:"bytes,2,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamResponse) Reset() {
+	*x = StreamResponse{}
+	mi := &file_host_host_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamResponse) ProtoMessage() {}
+
+func (x *StreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_host_host_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamResponse.ProtoReflect.Descriptor instead.
+func (*StreamResponse) Descriptor() ([]byte, []int) {
+	return file_host_host_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *StreamResponse) GetAnswers() []*Answers {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+func (x *StreamResponse) GetEnd() *End {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
 var File_host_host_proto protoreflect.FileDescriptor
 
 const file_host_host_proto_rawDesc = "" +
@@ -1235,7 +2126,66 @@ const file_host_host_proto_rawDesc = "" +
 	"\x13CloseSessionRequest\x120\n" +
 	"\asession\x18\x01 \x01(\v2\x16.drumline.host.SessionR\asession\x12\x12\n" +
 	"\x04hops\x18\x02 \x01(\rR\x04hops\"\x16\n" +
-	"\x14CloseSessionResponse*\x9f\x03\n" +
+	"\x14CloseSessionResponse\"\xc7\x01\n" +
+	"\x05Fault\x12-\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x15.drumline.host.ReasonR\x06reason\x12\x18\n" +
+	"\aunknown\x18\x02 \x01(\bR\aunknown\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x14\n" +
+	"\x05group\x18\x04 \x01(\tR\x05group\x12\x16\n" +
+	"\x06leader\x18\x05 \x01(\tR\x06leader\x12\x1f\n" +
+	"\vleader_host\x18\x06 \x01(\tR\n" +
+	"leaderHost\x12\x12\n" +
+	"\x04code\x18\a \x01(\rR\x04code\"t\n" +
+	"\x13ProposeBatchRequest\x12-\n" +
+	"\x05group\x18\x01 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x1a\n" +
+	"\bcommands\x18\x02 \x03(\fR\bcommands\x12\x12\n" +
+	"\x04hops\x18\x03 \x01(\rR\x04hops\"f\n" +
+	"\x0eProposeOutcome\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\x04R\x05value\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12*\n" +
+	"\x05fault\x18\x03 \x01(\v2\x14.drumline.host.FaultR\x05fault\"\x82\x01\n" +
+	"\x14ProposeBatchResponse\x129\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x1d.drumline.host.ProposeOutcomeR\boutcomes\x12/\n" +
+	"\x06leader\x18\x02 \x01(\v2\x17.drumline.host.LocationR\x06leader\"o\n" +
+	"\x10ReadBatchRequest\x12-\n" +
+	"\x05group\x18\x01 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x18\n" +
+	"\aqueries\x18\x02 \x03(\fR\aqueries\x12\x12\n" +
+	"\x04hops\x18\x03 \x01(\rR\x04hops\"X\n" +
+	"\x11ReadBatchResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x03(\fR\x04data\x12/\n" +
+	"\x06leader\x18\x02 \x01(\v2\x17.drumline.host.LocationR\x06leader\"\xd9\x01\n" +
+	"\x03Lot\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
+	"\x05group\x18\x02 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x1a\n" +
+	"\bcommands\x18\x03 \x03(\fR\bcommands\x12\x18\n" +
+	"\aqueries\x18\x04 \x03(\fR\aqueries\x12\x12\n" +
+	"\x04hops\x18\x05 \x01(\rR\x04hops\x12\x1d\n" +
+	"\n" +
+	"timeout_us\x18\x06 \x01(\x04R\ttimeoutUs\x12\x16\n" +
+	"\x06locate\x18\a \x01(\bR\x06locate\x12\x12\n" +
+	"\x04room\x18\b \x01(\x04R\x04room\"0\n" +
+	"\x06Cancel\x12\x10\n" +
+	"\x03lot\x18\x01 \x01(\x04R\x03lot\x12\x14\n" +
+	"\x05items\x18\x02 \x01(\rR\x05items\"h\n" +
+	"\rStreamRequest\x12&\n" +
+	"\x04lots\x18\x01 \x03(\v2\x12.drumline.host.LotR\x04lots\x12/\n" +
+	"\acancels\x18\x02 \x03(\v2\x15.drumline.host.CancelR\acancels\"K\n" +
+	"\tItemFault\x12\x12\n" +
+	"\x04item\x18\x01 \x01(\rR\x04item\x12*\n" +
+	"\x05fault\x18\x02 \x01(\v2\x14.drumline.host.FaultR\x05fault\"\xd4\x01\n" +
+	"\aAnswers\x12\x10\n" +
+	"\x03lot\x18\x01 \x01(\x04R\x03lot\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\rR\x05first\x12\x12\n" +
+	"\x04data\x18\x03 \x03(\fR\x04data\x12\x16\n" +
+	"\x06values\x18\x04 \x03(\x04R\x06values\x120\n" +
+	"\x06faults\x18\x05 \x03(\v2\x18.drumline.host.ItemFaultR\x06faults\x12/\n" +
+	"\x06leader\x18\x06 \x01(\v2\x17.drumline.host.LocationR\x06leader\x12\x12\n" +
+	"\x04full\x18\a \x01(\bR\x04full\"\x19\n" +
+	"\x03End\x12\x12\n" +
+	"\x04last\x18\x01 \x01(\x04R\x04last\"h\n" +
+	"\x0eStreamResponse\x120\n" +
+	"\aanswers\x18\x01 \x03(\v2\x16.drumline.host.AnswersR\aanswers\x12$\n" +
+	"\x03end\x18\x02 \x01(\v2\x12.drumline.host.EndR\x03end*\x9f\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_INVALID\x10\x01\x12\x1a\n" +
@@ -1258,10 +2208,13 @@ const file_host_host_proto_rawDesc = "" +
 	"\x13REASON_HOST_REFUSED\x10\x112\x9c\x01\n" +
 	"\tDirectory\x12E\n" +
 	"\x06Locate\x12\x1c.drumline.host.LocateRequest\x1a\x1d.drumline.host.LocateResponse\x12H\n" +
-	"\aServers\x12\x1d.drumline.host.ServersRequest\x1a\x1e.drumline.host.ServersResponse2\xc2\x02\n" +
+	"\aServers\x12\x1d.drumline.host.ServersRequest\x1a\x1e.drumline.host.ServersResponse2\xb6\x04\n" +
 	"\x06Groups\x12H\n" +
 	"\aPropose\x12\x1d.drumline.host.ProposeRequest\x1a\x1e.drumline.host.ProposeResponse\x12?\n" +
-	"\x04Read\x12\x1a.drumline.host.ReadRequest\x1a\x1b.drumline.host.ReadResponse\x12T\n" +
+	"\x04Read\x12\x1a.drumline.host.ReadRequest\x1a\x1b.drumline.host.ReadResponse\x12W\n" +
+	"\fProposeBatch\x12\".drumline.host.ProposeBatchRequest\x1a#.drumline.host.ProposeBatchResponse\x12N\n" +
+	"\tReadBatch\x12\x1f.drumline.host.ReadBatchRequest\x1a .drumline.host.ReadBatchResponse\x12I\n" +
+	"\x06Stream\x12\x1c.drumline.host.StreamRequest\x1a\x1d.drumline.host.StreamResponse(\x010\x01\x12T\n" +
 	"\vOpenSession\x12!.drumline.host.OpenSessionRequest\x1a\".drumline.host.OpenSessionResponse\x12W\n" +
 	"\fCloseSession\x12\".drumline.host.CloseSessionRequest\x1a#.drumline.host.CloseSessionResponseB4Z2github.com/drumline/drumline/drummerpb/host;hostpbb\x06proto3"
 
@@ -1278,7 +2231,7 @@ func file_host_host_proto_rawDescGZIP() []byte {
 }
 
 var file_host_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_host_host_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_host_host_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_host_host_proto_goTypes = []any{
 	(Reason)(0),                  // 0: drumline.host.Reason
 	(*GroupRef)(nil),             // 1: drumline.host.GroupRef
@@ -1298,6 +2251,19 @@ var file_host_host_proto_goTypes = []any{
 	(*OpenSessionResponse)(nil),  // 15: drumline.host.OpenSessionResponse
 	(*CloseSessionRequest)(nil),  // 16: drumline.host.CloseSessionRequest
 	(*CloseSessionResponse)(nil), // 17: drumline.host.CloseSessionResponse
+	(*Fault)(nil),                // 18: drumline.host.Fault
+	(*ProposeBatchRequest)(nil),  // 19: drumline.host.ProposeBatchRequest
+	(*ProposeOutcome)(nil),       // 20: drumline.host.ProposeOutcome
+	(*ProposeBatchResponse)(nil), // 21: drumline.host.ProposeBatchResponse
+	(*ReadBatchRequest)(nil),     // 22: drumline.host.ReadBatchRequest
+	(*ReadBatchResponse)(nil),    // 23: drumline.host.ReadBatchResponse
+	(*Lot)(nil),                  // 24: drumline.host.Lot
+	(*Cancel)(nil),               // 25: drumline.host.Cancel
+	(*StreamRequest)(nil),        // 26: drumline.host.StreamRequest
+	(*ItemFault)(nil),            // 27: drumline.host.ItemFault
+	(*Answers)(nil),              // 28: drumline.host.Answers
+	(*End)(nil),                  // 29: drumline.host.End
+	(*StreamResponse)(nil),       // 30: drumline.host.StreamResponse
 }
 var file_host_host_proto_depIdxs = []int32{
 	2,  // 0: drumline.host.Location.members:type_name -> drumline.host.Member
@@ -1312,23 +2278,44 @@ var file_host_host_proto_depIdxs = []int32{
 	1,  // 9: drumline.host.OpenSessionRequest.group:type_name -> drumline.host.GroupRef
 	13, // 10: drumline.host.OpenSessionResponse.session:type_name -> drumline.host.Session
 	13, // 11: drumline.host.CloseSessionRequest.session:type_name -> drumline.host.Session
-	4,  // 12: drumline.host.Directory.Locate:input_type -> drumline.host.LocateRequest
-	6,  // 13: drumline.host.Directory.Servers:input_type -> drumline.host.ServersRequest
-	9,  // 14: drumline.host.Groups.Propose:input_type -> drumline.host.ProposeRequest
-	11, // 15: drumline.host.Groups.Read:input_type -> drumline.host.ReadRequest
-	14, // 16: drumline.host.Groups.OpenSession:input_type -> drumline.host.OpenSessionRequest
-	16, // 17: drumline.host.Groups.CloseSession:input_type -> drumline.host.CloseSessionRequest
-	5,  // 18: drumline.host.Directory.Locate:output_type -> drumline.host.LocateResponse
-	8,  // 19: drumline.host.Directory.Servers:output_type -> drumline.host.ServersResponse
-	10, // 20: drumline.host.Groups.Propose:output_type -> drumline.host.ProposeResponse
-	12, // 21: drumline.host.Groups.Read:output_type -> drumline.host.ReadResponse
-	15, // 22: drumline.host.Groups.OpenSession:output_type -> drumline.host.OpenSessionResponse
-	17, // 23: drumline.host.Groups.CloseSession:output_type -> drumline.host.CloseSessionResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	0,  // 12: drumline.host.Fault.reason:type_name -> drumline.host.Reason
+	1,  // 13: drumline.host.ProposeBatchRequest.group:type_name -> drumline.host.GroupRef
+	18, // 14: drumline.host.ProposeOutcome.fault:type_name -> drumline.host.Fault
+	20, // 15: drumline.host.ProposeBatchResponse.outcomes:type_name -> drumline.host.ProposeOutcome
+	3,  // 16: drumline.host.ProposeBatchResponse.leader:type_name -> drumline.host.Location
+	1,  // 17: drumline.host.ReadBatchRequest.group:type_name -> drumline.host.GroupRef
+	3,  // 18: drumline.host.ReadBatchResponse.leader:type_name -> drumline.host.Location
+	1,  // 19: drumline.host.Lot.group:type_name -> drumline.host.GroupRef
+	24, // 20: drumline.host.StreamRequest.lots:type_name -> drumline.host.Lot
+	25, // 21: drumline.host.StreamRequest.cancels:type_name -> drumline.host.Cancel
+	18, // 22: drumline.host.ItemFault.fault:type_name -> drumline.host.Fault
+	27, // 23: drumline.host.Answers.faults:type_name -> drumline.host.ItemFault
+	3,  // 24: drumline.host.Answers.leader:type_name -> drumline.host.Location
+	28, // 25: drumline.host.StreamResponse.answers:type_name -> drumline.host.Answers
+	29, // 26: drumline.host.StreamResponse.end:type_name -> drumline.host.End
+	4,  // 27: drumline.host.Directory.Locate:input_type -> drumline.host.LocateRequest
+	6,  // 28: drumline.host.Directory.Servers:input_type -> drumline.host.ServersRequest
+	9,  // 29: drumline.host.Groups.Propose:input_type -> drumline.host.ProposeRequest
+	11, // 30: drumline.host.Groups.Read:input_type -> drumline.host.ReadRequest
+	19, // 31: drumline.host.Groups.ProposeBatch:input_type -> drumline.host.ProposeBatchRequest
+	22, // 32: drumline.host.Groups.ReadBatch:input_type -> drumline.host.ReadBatchRequest
+	26, // 33: drumline.host.Groups.Stream:input_type -> drumline.host.StreamRequest
+	14, // 34: drumline.host.Groups.OpenSession:input_type -> drumline.host.OpenSessionRequest
+	16, // 35: drumline.host.Groups.CloseSession:input_type -> drumline.host.CloseSessionRequest
+	5,  // 36: drumline.host.Directory.Locate:output_type -> drumline.host.LocateResponse
+	8,  // 37: drumline.host.Directory.Servers:output_type -> drumline.host.ServersResponse
+	10, // 38: drumline.host.Groups.Propose:output_type -> drumline.host.ProposeResponse
+	12, // 39: drumline.host.Groups.Read:output_type -> drumline.host.ReadResponse
+	21, // 40: drumline.host.Groups.ProposeBatch:output_type -> drumline.host.ProposeBatchResponse
+	23, // 41: drumline.host.Groups.ReadBatch:output_type -> drumline.host.ReadBatchResponse
+	30, // 42: drumline.host.Groups.Stream:output_type -> drumline.host.StreamResponse
+	15, // 43: drumline.host.Groups.OpenSession:output_type -> drumline.host.OpenSessionResponse
+	17, // 44: drumline.host.Groups.CloseSession:output_type -> drumline.host.CloseSessionResponse
+	36, // [36:45] is the sub-list for method output_type
+	27, // [27:36] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_host_host_proto_init() }
@@ -1342,7 +2329,7 @@ func file_host_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_host_host_proto_rawDesc), len(file_host_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -173,6 +173,9 @@ var Directory_ServiceDesc = grpc.ServiceDesc{
 const (
 	Groups_Propose_FullMethodName      = "/drumline.host.Groups/Propose"
 	Groups_Read_FullMethodName         = "/drumline.host.Groups/Read"
+	Groups_ProposeBatch_FullMethodName = "/drumline.host.Groups/ProposeBatch"
+	Groups_ReadBatch_FullMethodName    = "/drumline.host.Groups/ReadBatch"
+	Groups_Stream_FullMethodName       = "/drumline.host.Groups/Stream"
 	Groups_OpenSession_FullMethodName  = "/drumline.host.Groups/OpenSession"
 	Groups_CloseSession_FullMethodName = "/drumline.host.Groups/CloseSession"
 )
@@ -188,6 +191,12 @@ type GroupsClient interface {
 	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
 	// Read answers a query linearizably.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (*ReadResponse, error)
+	// ProposeBatch applies commands to one group, each with an outcome of its own.
+	ProposeBatch(ctx context.Context, in *ProposeBatchRequest, opts ...grpc.CallOption) (*ProposeBatchResponse, error)
+	// ReadBatch answers queries of one group, all at one linearizable point.
+	ReadBatch(ctx context.Context, in *ReadBatchRequest, opts ...grpc.CallOption) (*ReadBatchResponse, error)
+	// Stream carries many proposals and reads of any groups; answers come in any order.
+	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error)
 	// OpenSession registers a client session.
 	OpenSession(ctx context.Context, in *OpenSessionRequest, opts ...grpc.CallOption) (*OpenSessionResponse, error)
 	// CloseSession ends one.
@@ -222,6 +231,39 @@ func (c *groupsClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *groupsClient) ProposeBatch(ctx context.Context, in *ProposeBatchRequest, opts ...grpc.CallOption) (*ProposeBatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProposeBatchResponse)
+	err := c.cc.Invoke(ctx, Groups_ProposeBatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupsClient) ReadBatch(ctx context.Context, in *ReadBatchRequest, opts ...grpc.CallOption) (*ReadBatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadBatchResponse)
+	err := c.cc.Invoke(ctx, Groups_ReadBatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupsClient) Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Groups_ServiceDesc.Streams[0], Groups_Stream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamRequest, StreamResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Groups_StreamClient = grpc.BidiStreamingClient[StreamRequest, StreamResponse]
+
 func (c *groupsClient) OpenSession(ctx context.Context, in *OpenSessionRequest, opts ...grpc.CallOption) (*OpenSessionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(OpenSessionResponse)
@@ -253,6 +295,12 @@ type GroupsServer interface {
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
 	// Read answers a query linearizably.
 	Read(context.Context, *ReadRequest) (*ReadResponse, error)
+	// ProposeBatch applies commands to one group, each with an outcome of its own.
+	ProposeBatch(context.Context, *ProposeBatchRequest) (*ProposeBatchResponse, error)
+	// ReadBatch answers queries of one group, all at one linearizable point.
+	ReadBatch(context.Context, *ReadBatchRequest) (*ReadBatchResponse, error)
+	// Stream carries many proposals and reads of any groups; answers come in any order.
+	Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error
 	// OpenSession registers a client session.
 	OpenSession(context.Context, *OpenSessionRequest) (*OpenSessionResponse, error)
 	// CloseSession ends one.
@@ -272,6 +320,15 @@ func (UnimplementedGroupsServer) Propose(context.Context, *ProposeRequest) (*Pro
 }
 func (UnimplementedGroupsServer) Read(context.Context, *ReadRequest) (*ReadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Read not implemented")
+}
+func (UnimplementedGroupsServer) ProposeBatch(context.Context, *ProposeBatchRequest) (*ProposeBatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProposeBatch not implemented")
+}
+func (UnimplementedGroupsServer) ReadBatch(context.Context, *ReadBatchRequest) (*ReadBatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadBatch not implemented")
+}
+func (UnimplementedGroupsServer) Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method Stream not implemented")
 }
 func (UnimplementedGroupsServer) OpenSession(context.Context, *OpenSessionRequest) (*OpenSessionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method OpenSession not implemented")
@@ -336,6 +393,49 @@ func _Groups_Read_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Groups_ProposeBatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProposeBatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupsServer).ProposeBatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Groups_ProposeBatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupsServer).ProposeBatch(ctx, req.(*ProposeBatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Groups_ReadBatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadBatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupsServer).ReadBatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Groups_ReadBatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupsServer).ReadBatch(ctx, req.(*ReadBatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Groups_Stream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(GroupsServer).Stream(&grpc.GenericServerStream[StreamRequest, StreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Groups_StreamServer = grpc.BidiStreamingServer[StreamRequest, StreamResponse]
+
 func _Groups_OpenSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(OpenSessionRequest)
 	if err := dec(in); err != nil {
@@ -388,6 +488,14 @@ var Groups_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Groups_Read_Handler,
 		},
 		{
+			MethodName: "ProposeBatch",
+			Handler:    _Groups_ProposeBatch_Handler,
+		},
+		{
+			MethodName: "ReadBatch",
+			Handler:    _Groups_ReadBatch_Handler,
+		},
+		{
 			MethodName: "OpenSession",
 			Handler:    _Groups_OpenSession_Handler,
 		},
@@ -396,6 +504,13 @@ var Groups_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Groups_CloseSession_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Stream",
+			Handler:       _Groups_Stream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "host/host.proto",
 }

@@ -24,6 +24,17 @@ func (h *Host) Read(ctx context.Context, g ids.Group, query []byte) ([]byte, err
 	return b, r.readFault(err)
 }
 
+// ReadEach answers queries linearizably, all in one state, and hands the answers to
+// take, in their order, until that returns false. The group applies nothing meanwhile,
+// so take must not wait.
+func (h *Host) ReadEach(ctx context.Context, g ids.Group, queries [][]byte, take func(answer []byte, err error) bool) error {
+	r, err := h.caughtUp(ctx, g)
+	if err != nil {
+		return err
+	}
+	return r.readFault(r.machine.QueryEach(queries, func(b []byte, err error) bool { return take(b, r.readFault(err)) }))
+}
+
 // View returns the typed view of a Machine that is a statemachines.Viewer, as
 // linearizable as Read.
 func (h *Host) View(ctx context.Context, g ids.Group) (any, error) {

@@ -137,7 +137,7 @@ func (h *realHost) boot() {
 	h.server = grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		resp, err := next(ctx, req)
 		return resp, serve.Status(err).Err()
-	}))
+	}), grpc.StreamInterceptor(streamStatus))
 	api.Register(h.server, api.Options{Router: h.router})
 	go func() {
 		defer close(h.served)

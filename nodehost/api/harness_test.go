@@ -14,8 +14,10 @@ import (
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/nodehost/api"
+	"github.com/drumline/drumline/nodehost/route"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,6 +50,26 @@ func (f *fakeRouter) Propose(_ context.Context, req *hostpb.ProposeRequest) (*ho
 func (f *fakeRouter) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
 	return note(f, req, f.read)
 }
+
+func (f *fakeRouter) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome, *hostpb.Location) {
+	resp, err := note(f, m, f.propose)
+	out := make([]route.Outcome, len(m.Items))
+	for i := range out {
+		out[i].Result.Value, out[i].Result.Data, out[i].Err = resp.GetValue(), resp.GetData(), err
+	}
+	return out, resp.GetLeader()
+}
+
+func (f *fakeRouter) ReadMany(_ context.Context, m route.Many) ([]route.Outcome, *hostpb.Location) {
+	resp, err := note(f, m, f.read)
+	out := make([]route.Outcome, len(m.Items))
+	for i := range out {
+		out[i].Result.Data, out[i].Err = resp.GetData(), err
+	}
+	return out, resp.GetLeader()
+}
+
+func (f *fakeRouter) Self() ids.Host { return "self" }
 
 func (f *fakeRouter) OpenSession(_ context.Context, req *hostpb.OpenSessionRequest) (*hostpb.OpenSessionResponse, error) {
 	s := &hostpb.Session{Group: req.GetGroup().GetId(), Client: 7, Series: 1}
@@ -91,7 +113,7 @@ func serveRouter(t testing.TB, r api.Router, opts ...grpc.DialOption) *grpc.Clie
 	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		resp, err := next(ctx, req)
 		return resp, serve.Status(err).Err()
-	}))
+	}), grpc.StreamInterceptor(streamStatus))
 	api.Register(server, api.Options{Router: r})
 	served := make(chan struct{})
 	go func() {
@@ -106,6 +128,11 @@ func serveRouter(t testing.TB, r api.Router, opts ...grpc.DialOption) *grpc.Clie
 		<-served
 	})
 	return conn
+}
+
+// streamStatus makes statuses of faults as internal/serve does.
+func streamStatus(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	return serve.Status(next(srv, stream)).Err()
 }
 
 // within gives a test a deadline.

@@ -94,6 +94,15 @@ func (r machineRaft) Read(_ context.Context, _ ids.Group, query []byte) ([]byte,
 	return data, nil
 }
 
+func (r machineRaft) ReadEach(ctx context.Context, g ids.Group, queries [][]byte, take func([]byte, error) bool) error {
+	for _, q := range queries {
+		if !take(r.Read(ctx, g, q)) {
+			break
+		}
+	}
+	return nil
+}
+
 func (r machineRaft) Status(g ids.Group) (raft.Status, bool) {
 	return raft.Status{Group: g, Name: "kv/target", Ready: true, Leading: true, Serving: true, LeaderHost: "h", Opened: true}, g == 1000
 }

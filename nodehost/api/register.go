@@ -12,12 +12,14 @@ package api
 
 import (
 	"context"
+	"log/slog"
 
 	"google.golang.org/grpc"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	kvpb "github.com/drumline/drumline/drummerpb/kv"
 	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
+	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/route"
 )
 
@@ -25,6 +27,9 @@ import (
 type Router interface {
 	Propose(ctx context.Context, req *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error)
 	Read(ctx context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error)
+	ProposeMany(ctx context.Context, m route.Many) ([]route.Outcome, *hostpb.Location)
+	Self() ids.Host
+	ReadMany(ctx context.Context, m route.Many) ([]route.Outcome, *hostpb.Location)
 	OpenSession(ctx context.Context, req *hostpb.OpenSessionRequest) (*hostpb.OpenSessionResponse, error)
 	CloseSession(ctx context.Context, req *hostpb.CloseSessionRequest) (*hostpb.CloseSessionResponse, error)
 	Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error)
@@ -38,11 +43,19 @@ var _ Router = (*route.Router)(nil)
 type Options struct {
 	// Router answers for every group, and lists the cluster's servers.
 	Router Router
+	// Stopping is closed when the host stops: streams then end, with all that they have
+	// taken answered. May be nil.
+	Stopping <-chan struct{}
+	// Log may be nil.
+	Log *slog.Logger
 }
 
 // Register registers all services of a host.
 func Register(registrar grpc.ServiceRegistrar, o Options) {
-	hostpb.RegisterGroupsServer(registrar, &groups{router: o.Router})
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	hostpb.RegisterGroupsServer(registrar, &groups{router: o.Router, stopping: o.Stopping, log: o.Log})
 	hostpb.RegisterDirectoryServer(registrar, &directory{router: o.Router})
 	multiraftpb.RegisterNodehostAPIServer(registrar, &nodehostAPI{router: o.Router})
 	kvpb.RegisterKVServer(registrar, &kvService{router: o.Router})

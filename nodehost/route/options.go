@@ -37,6 +37,7 @@ type Raft interface {
 	OpenSession(ctx context.Context, g ids.Group) (raft.Session, error)
 	CloseSession(ctx context.Context, s raft.Session) error
 	Read(ctx context.Context, g ids.Group, query []byte) ([]byte, error)
+	ReadEach(ctx context.Context, g ids.Group, queries [][]byte, take func(answer []byte, err error) bool) error
 	Status(g ids.Group) (raft.Status, bool)
 }
 
@@ -85,6 +86,9 @@ const (
 	defaultEntries  = 1 << 16
 	defaultFlush    = 2 * time.Second
 	maxHops         = 3
+	// MaxItems bounds the commands or queries of one Many, MaxItemBytes their bytes.
+	MaxItems     = 4096
+	MaxItemBytes = 4 << 20
 )
 
 // withDefaults fills in what is optional.

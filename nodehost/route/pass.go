@@ -46,9 +46,13 @@ func (r *Router) pass(ctx context.Context, o *op) (*hostpb.Location, error) {
 func (r *Router) relay(ctx context.Context, o *op, where *hostpb.Location, api string) (*hostpb.Location, error) {
 	led, err := r.peers.send(ctx, o, api, sent{
 		group: &hostpb.GroupRef{Name: where.GetName(), Id: where.GetId()}, hops: o.hops + 1,
+		locate: where.GetLeaderApi() != api,
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case led.GetId() == 0: // nothing new
+		return where, nil
 	}
 	return r.directory.learn(led), nil
 }

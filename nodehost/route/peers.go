@@ -6,11 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/drumline/drumline/client/lane"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
@@ -28,36 +27,68 @@ type peers struct {
 	pool Pool
 
 	mu      sync.Mutex
-	suspect map[string]time.Time // guarded by mu: address to the end of its suspicion
+	suspect map[string]time.Time  // guarded by mu: address to the end of its suspicion
+	lanes   map[string]*lane.Lane // guarded by mu: by address; nil once closed
+	closed  bool                  // guarded by mu
 }
 
 // newPeers connects through p.
-func newPeers(p Pool) *peers { return &peers{pool: p, suspect: map[string]time.Time{}} }
+func newPeers(p Pool) *peers {
+	return &peers{pool: p, suspect: map[string]time.Time{}, lanes: map[string]*lane.Lane{}}
+}
+
+// close ends the streams to other hosts, and the requests on them; idempotent.
+func (p *peers) close() {
+	p.mu.Lock()
+	lanes := p.lanes
+	p.lanes, p.closed = nil, true
+	p.mu.Unlock()
+	for _, l := range lanes {
+		l.Close()
+	}
+}
 
 // send does o through the host at addr and classes what becomes of it.
 func (p *peers) send(ctx context.Context, o *op, addr string, s sent) (*hostpb.Location, error) {
-	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
-	conn, err := p.pool.Dial(dialling, addr)
-	cancel()
+	w, err := p.reach(ctx, addr)
 	if err != nil {
 		p.failed(addr)
 		return nil, fault.Wrap(err, fault.Unavailable, "reach %s", addr)
 	}
-	// gRPC fills in the peer exactly when the request got a stream: without one,
-	// nothing of it has left this process.
-	var to peer.Peer
-	where, err := o.remote(ctx, hostpb.NewGroupsClient(conn), s, grpc.Peer(&to))
+	where, err := o.remote(ctx, w, s)
 	if err == nil {
 		p.answered(addr)
 		return where, nil
 	}
-	err = class(err, to.Addr != nil, o.repeatable)
+	var lost *lane.Lost
+	if errors.As(err, &lost) {
+		err = class(lost.Err, lost.Sent, o.repeatable)
+	}
 	if errors.As(err, new(silence)) {
 		p.failed(addr)
 	} else {
 		p.answered(addr)
 	}
 	return nil, err
+}
+
+// reach returns the way to the host at addr, once a connection stands.
+func (p *peers) reach(ctx context.Context, addr string) (way, error) {
+	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := p.pool.Dial(dialling, addr)
+	if err != nil {
+		return way{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lanes[addr]
+	if !p.closed && (l == nil || l.Conn() != conn) {
+		// The connection of an older one is closed, and so is its stream.
+		l = lane.New(conn)
+		p.lanes[addr] = l
+	}
+	return way{conn: conn, lane: l}, nil
 }
 
 // silence marks the cause of a fault that no other host has sent.

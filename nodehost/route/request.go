@@ -5,8 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"google.golang.org/grpc"
-
+	"github.com/drumline/drumline/client/lane"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
@@ -30,14 +29,21 @@ type op struct {
 	// local does it on the replica of this host.
 	local func(ctx context.Context, g ids.Group) error
 	// remote does it through another host, and returns where the group is led, if told.
-	remote func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error)
+	// An error of the way there is a *lane.Lost.
+	remote func(ctx context.Context, w way, s sent) (*hostpb.Location, error)
 }
 
 // sent is what a forwarded request differs in.
 type sent struct {
 	group *hostpb.GroupRef
 	hops  uint32
+	// locate asks where the group is led: at another host than the one asked, as far
+	// as this one knows.
+	locate bool
 }
+
+// head is what the items of a forwarded request have in common on a stream.
+func (s sent) head() lane.Head { return lane.Head{Group: s.group, Hops: s.hops, Locate: s.locate} }
 
 // byName tells whether the caller named the group by name alone: then it wants the
 // group that has the name now.

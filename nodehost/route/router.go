@@ -29,10 +29,14 @@ func New(o Options) *Router {
 	return &Router{o: o, directory: d, asker: newAsker(&finder{Locator: o.Locator, hosts: o.Hosts, pool: o.Pool}), peers: newPeers(o.Pool)}
 }
 
+// Self is the host that the Router is of.
+func (r *Router) Self() ids.Host { return r.o.Self }
+
 // Close writes the directory to the disk and waits for the Router's goroutines; idempotent.
 // Requests under way go on, but what they learn is not kept.
 func (r *Router) Close() error {
 	r.asker.close()
+	r.peers.close()
 	return r.directory.close()
 }
 
@@ -52,14 +56,10 @@ func (r *Router) Propose(ctx context.Context, req *hostpb.ProposeRequest) (*host
 		resp.Value, resp.Data = res.Value, res.Data
 		return failed
 	}
-	o.remote = func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error) {
-		fwd := &hostpb.ProposeRequest{Group: s.group, Command: req.GetCommand(), Hops: s.hops, Session: req.GetSession()}
-		answer, failed := c.Propose(ctx, fwd, opts...)
-		if failed != nil {
-			return nil, failed
-		}
-		resp = answer
-		return answer.GetLeader(), nil
+	o.remote = func(ctx context.Context, w way, s sent) (*hostpb.Location, error) {
+		a, failed := w.propose(ctx, s, req.GetCommand(), req.GetSession())
+		resp.Value, resp.Data = a.Value, a.Data
+		return a.where, failed
 	}
 	where, err := r.route(ctx, o)
 	if err != nil {
@@ -80,14 +80,10 @@ func (r *Router) Read(ctx context.Context, req *hostpb.ReadRequest) (*hostpb.Rea
 		resp.Data, err = r.o.Raft.Read(ctx, g, req.GetQuery())
 		return err
 	}
-	o.remote = func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error) {
-		fwd := &hostpb.ReadRequest{Group: s.group, Query: req.GetQuery(), Hops: s.hops}
-		answer, err := c.Read(ctx, fwd, opts...)
-		if err != nil {
-			return nil, err
-		}
-		resp = answer
-		return answer.GetLeader(), nil
+	o.remote = func(ctx context.Context, w way, s sent) (*hostpb.Location, error) {
+		a, err := w.read(ctx, s, req.GetQuery())
+		resp.Data = a.Data
+		return a.where, err
 	}
 	where, err := r.route(ctx, o)
 	if err != nil {
@@ -107,12 +103,11 @@ func (r *Router) OpenSession(ctx context.Context, req *hostpb.OpenSessionRequest
 		resp.Session = &hostpb.Session{Group: uint64(s.Group), Client: s.Client, Series: s.Series, RespondedTo: s.RespondedTo}
 		return err
 	}
-	o.remote = func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error) {
-		answer, err := c.OpenSession(ctx, &hostpb.OpenSessionRequest{Group: s.group, Hops: s.hops}, opts...)
-		if err == nil {
-			resp = answer
-		}
-		return nil, err
+	o.remote = func(ctx context.Context, w way, s sent) (*hostpb.Location, error) {
+		return nil, w.unary(func(c hostpb.GroupsClient, opts ...grpc.CallOption) (err error) {
+			resp, err = c.OpenSession(ctx, &hostpb.OpenSessionRequest{Group: s.group, Hops: s.hops}, opts...)
+			return err
+		})
 	}
 	if _, err := r.route(ctx, o); err != nil {
 		return nil, err
@@ -130,9 +125,11 @@ func (r *Router) CloseSession(ctx context.Context, req *hostpb.CloseSessionReque
 	o.local = func(ctx context.Context, g ids.Group) error {
 		return r.o.Raft.CloseSession(ctx, sessionOf(g, req.GetSession()))
 	}
-	o.remote = func(ctx context.Context, c hostpb.GroupsClient, s sent, opts ...grpc.CallOption) (*hostpb.Location, error) {
-		_, err := c.CloseSession(ctx, &hostpb.CloseSessionRequest{Session: req.GetSession(), Hops: s.hops}, opts...)
-		return nil, err
+	o.remote = func(ctx context.Context, w way, s sent) (*hostpb.Location, error) {
+		return nil, w.unary(func(c hostpb.GroupsClient, opts ...grpc.CallOption) error {
+			_, err := c.CloseSession(ctx, &hostpb.CloseSessionRequest{Session: req.GetSession(), Hops: s.hops}, opts...)
+			return err
+		})
 	}
 	if _, err := r.route(ctx, o); err != nil {
 		return nil, err

@@ -246,6 +246,7 @@ func (w *walk) try(ctx context.Context, t target) (*hostpb.Location, error) {
 	}
 	return w.r.peers.send(ctx, w.o, t.addr, sent{
 		group: &hostpb.GroupRef{Name: w.where.GetName(), Id: w.where.GetId()}, hops: w.o.hops + 1,
+		locate: w.where.GetLeaderApi() != t.addr,
 	})
 }
 
@@ -279,7 +280,10 @@ func (w *walk) learn(t target, where *hostpb.Location) *hostpb.Location {
 	if t.here {
 		return w.r.led(w.where)
 	}
-	if where.GetId() == w.where.GetId() {
+	switch where.GetId() {
+	case 0: // nothing new
+		return w.where
+	case w.where.GetId():
 		return w.r.directory.learn(where)
 	}
 	return where

@@ -126,6 +126,18 @@ func (h *host) Read(ctx context.Context, req *hostpb.ReadRequest) (*hostpb.ReadR
 	return h.router.Read(ctx, req)
 }
 
+func (h *host) ProposeMany(ctx context.Context, m route.Many) ([]route.Outcome, *hostpb.Location) {
+	h.came(m.Hops)
+	return h.router.ProposeMany(ctx, m)
+}
+
+func (h *host) ReadMany(ctx context.Context, m route.Many) ([]route.Outcome, *hostpb.Location) {
+	h.came(m.Hops)
+	return h.router.ReadMany(ctx, m)
+}
+
+func (h *host) Self() ids.Host { return h.id }
+
 func (h *host) OpenSession(ctx context.Context, req *hostpb.OpenSessionRequest) (*hostpb.OpenSessionResponse, error) {
 	return h.router.OpenSession(ctx, req)
 }
@@ -147,12 +159,17 @@ func (h *host) Servers(ctx context.Context) ([]*hostpb.Server, error) { return h
 // count notes what comes in, and makes statuses of faults as internal/serve does.
 func (h *host) count(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	if r, ok := req.(interface{ GetHops() uint32 }); ok {
-		h.w.mu.Lock()
-		h.w.forwarded[h.id] = append(h.w.forwarded[h.id], r.GetHops())
-		h.w.mu.Unlock()
+		h.came(r.GetHops())
 	}
 	resp, err := next(ctx, req)
 	return resp, serve.Status(err).Err()
+}
+
+// came notes the hops of a request.
+func (h *host) came(hops uint32) {
+	h.w.mu.Lock()
+	defer h.w.mu.Unlock()
+	h.w.forwarded[h.id] = append(h.w.forwarded[h.id], hops)
 }
 
 func (w *world) api(h ids.Host) (string, bool) {
@@ -304,6 +321,19 @@ func (f fakeRaft) Read(ctx context.Context, g ids.Group, query []byte) ([]byte, 
 		return nil, fault.New(fault.NoQuorum, "no leader")
 	}
 	return append([]byte(f.h.id+" of "+ids.Host(x.name)+": "), query...), nil
+}
+
+func (f fakeRaft) ReadEach(ctx context.Context, g ids.Group, queries [][]byte, take func([]byte, error) bool) error {
+	for _, q := range queries {
+		b, err := f.Read(ctx, g, q)
+		if err != nil {
+			return err
+		}
+		if !take(b, nil) {
+			return nil
+		}
+	}
+	return nil
 }
 
 func (f fakeRaft) Status(g ids.Group) (raft.Status, bool) {

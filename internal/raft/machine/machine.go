@@ -390,6 +390,22 @@ func (m *Adapter) Query(q []byte) ([]byte, error) {
 	return m.state.Query(q)
 }
 
+// QueryEach answers reads of an open group, all in one state, and hands the answers to
+// take, in their order, until that returns false. take must not wait.
+func (m *Adapter) QueryEach(qs [][]byte, take func(answer []byte, err error) bool) error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if err := m.readable(); err != nil {
+		return err
+	}
+	for _, q := range qs {
+		if !take(m.state.Query(q)) {
+			break
+		}
+	}
+	return nil
+}
+
 // LifeError says that a group in this state is not read.
 type LifeError Code
 
