@@ -125,6 +125,28 @@ func (m *master) stop() {
 	require.NoError(m.c.t, m.err)
 }
 
+// serves waits until the drummer answers: its replica of the record was started.
+func (m *master) serves() {
+	m.c.t.Helper()
+	require.Eventually(m.c.t, func() bool {
+		_, err := m.drummer().Status(m.c.t.Context(), &drummerpb.StatusRequest{})
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond, "drummer %d answers", m.index)
+}
+
+// refuses waits until a drummer that was started ends by itself, and returns why.
+func (m *master) refuses() error {
+	m.c.t.Helper()
+	select {
+	case <-m.done:
+		m.cancel = nil
+		return m.err
+	case <-time.After(20 * time.Second):
+		require.Fail(m.c.t, "the drummer goes on", "drummer %d", m.index)
+		return nil
+	}
+}
+
 func (c *cluster) start() {
 	for _, m := range c.masters {
 		m.start()
@@ -173,10 +195,7 @@ func (c *cluster) follower() *master {
 		if m == leader || m.cancel == nil {
 			continue
 		}
-		require.Eventually(c.t, func() bool {
-			_, err := m.drummer().Status(c.t.Context(), &drummerpb.StatusRequest{})
-			return err == nil
-		}, 10*time.Second, 10*time.Millisecond)
+		m.serves()
 		return m
 	}
 	require.Fail(c.t, "no follower")

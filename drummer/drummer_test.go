@@ -178,22 +178,19 @@ func TestALostDiskIsRefusedAndTheOthersGoOn(t *testing.T) {
 	c.start()
 	c.leader()
 	m := c.masters[1]
+	m.serves()
 	m.stop()
 	m.disk = "an empty one"
 	m.start()
-	<-m.done
 	var lost *formation.LostError
-	require.ErrorAs(t, m.err, &lost)
+	require.ErrorAs(t, m.refuses(), &lost)
 	require.Equal(t, 2, lost.Index)
-	m.cancel = nil
 
 	// Only the Raft data is gone: refused too, because it would vote anew.
 	m.disk = "drummer-2"
 	require.NoError(t, os.RemoveAll(filepath.Join(c.dir, m.disk, "raft")))
 	m.start()
-	<-m.done
-	require.ErrorContains(t, m.err, "can't vote anew")
-	m.cancel = nil
+	require.ErrorContains(t, m.refuses(), "can't vote anew")
 	c.leader()
 }
 
