@@ -13,6 +13,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/engine"
 	"github.com/drumline/drumline/internal/raft/logdb"
 	"github.com/drumline/drumline/internal/raft/pace"
@@ -25,6 +26,9 @@ type Host struct {
 	nh     *dragonboat.NodeHost
 	events *events
 	gates  gates
+	pump   *pump
+	// batches keeps what commands were packed in.
+	batches coalesce.Pool
 	// intake takes messages for the replicas here; set by guardedFactory within Open.
 	intake raftio.MessageHandler
 
@@ -55,7 +59,7 @@ func Open(o Options) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		opts: o, events: newEvents(), gates: newGates(), looks: pace.New(10),
+		opts: o, events: newEvents(), gates: newGates(), looks: pace.New(10), pump: newPump(o.Tick),
 		closing: make(chan struct{}), dispatched: make(chan struct{}),
 		replicas: make(map[ids.Group]*replica), onDisk: make(map[ids.Group]map[ids.Replica]bool),
 	}
@@ -63,6 +67,7 @@ func Open(o Options) (*Host, error) {
 		return nil, err
 	}
 	go h.dispatch()
+	go h.pump.run()
 	o.Transport.Ready()
 	return h, nil
 }
@@ -130,6 +135,7 @@ func (h *Host) close() error {
 	for _, r := range h.all() {
 		r.halt()
 	}
+	h.pump.close()
 	h.nh.Stop()
 	for _, r := range h.all() {
 		r.markUnloaded()
@@ -161,7 +167,7 @@ func (h *Host) all() []*replica {
 	return rs
 }
 
-// admit registers a replica and starts its loop.
+// admit registers a replica.
 func (h *Host) admit(r *replica) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -169,13 +175,12 @@ func (h *Host) admit(r *replica) error {
 		return errHostClosed()
 	}
 	h.replicas[r.spec.Group] = r
-	go r.run()
 	return nil
 }
 
 func errHostClosed() error { return fault.New(fault.Unavailable, "this host is being stopped") }
 
-// forget ends a replica's loop and drops it.
+// forget ends a replica and drops it.
 func (h *Host) forget(r *replica) {
 	r.halt()
 	h.mu.Lock()

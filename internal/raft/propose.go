@@ -8,6 +8,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/statemachines"
 )
@@ -127,17 +128,14 @@ func (r *replica) propose(ctx context.Context, cmd []byte) (statemachines.Result
 		r.mu.Unlock()
 		return statemachines.Result{}, err
 	}
-	t := r.queue.add(cmd)
+	b, number := r.queue.Add(cmd)
+	r.rouseIfDue()
 	r.mu.Unlock()
-	r.rouse()
-	select {
-	case <-t.batch.done:
-	case <-ctx.Done():
-		if err := r.leave(ctx, t.batch, t); err != nil {
-			return statemachines.Result{}, err
-		}
+	defer b.Release()
+	if err := r.await(ctx, b, number, 1); err != nil {
+		return statemachines.Result{}, err
 	}
-	return t.result, t.batch.err
+	return b.Result(number), nil
 }
 
 // control queues a control entry and waits until the log has it.
@@ -147,39 +145,34 @@ func (r *replica) control(ctx context.Context, e *machine.Entry) error {
 		defer r.mu.Unlock()
 		return r.refusal()
 	}
-	if r.queue.full(len(e.Load.Data)) {
+	if r.queue.Full(len(e.Load.Data)) {
 		defer r.mu.Unlock()
 		return r.busy()
 	}
-	b := r.queue.addControl(e)
+	b := r.queue.AddControl(e)
+	r.rouseIfDue()
 	r.mu.Unlock()
-	r.rouse()
-	select {
-	case <-b.done:
-	case <-ctx.Done():
-		if err := r.leave(ctx, b, nil); err != nil {
-			return err
-		}
-	}
-	return b.err
+	defer b.Release()
+	return r.await(ctx, b, 0, 1)
 }
 
-// leave takes a caller whose context has ended out of its batch. nil means that
-// the result came first.
-func (r *replica) leave(ctx context.Context, b *batch, t *ticket) error {
+// await waits for the fate of n commands of a batch: nil means that their results are
+// there. Once the context has ended they are taken out of the batch.
+func (r *replica) await(ctx context.Context, b *coalesce.Batch, number, n int) error {
+	select {
+	case <-b.Done():
+		return b.Err()
+	case <-ctx.Done():
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
-	case <-b.done:
-		return nil
+	case <-b.Done():
+		return b.Err()
 	default:
 	}
-	if t != nil {
-		t.left = true
-	} else {
-		b.abandoned = true
-	}
-	if b.sealed {
+	b.Leave(number, n)
+	if b.Sealed() {
 		return fault.Wrap(ctx.Err(), fault.UnknownOutcome, "group %s did not answer in time: the command may or may not be applied", r.spec.Name).InGroup(r.spec.Name)
 	}
 	return fault.Wrap(ctx.Err(), fault.Deadline, "the command did not get its turn in group %s and was not applied", r.spec.Name).InGroup(r.spec.Name)
@@ -196,7 +189,7 @@ func (r *replica) admits(size int) error {
 			return r.codeFault(c)
 		}
 	}
-	if r.queue.full(size) {
+	if r.queue.Full(size) {
 		return r.busy()
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/ledger"
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/statemachines"
@@ -161,7 +162,7 @@ func TestShortDeadline(t *testing.T) {
 // testReplica is a replica without a NodeHost, of a group that is open.
 func testReplica(t *testing.T) *replica {
 	t.Helper()
-	r := newReplica(&Host{opts: Options{Tick: testTick, Host: "h"}, events: newEvents()}, Replica{Group: 1000, ID: 7, Name: "ledger/x"})
+	r := newReplica(&Host{opts: Options{Tick: testTick, Host: "h"}, events: newEvents(), pump: newPump(testTick)}, Replica{Group: 1000, ID: 7, Name: "ledger/x"})
 	r.machine = machine.New(ledger.App(1), statemachines.Group{ID: 1000, Name: "ledger/x"}, r)
 	log := []*machine.Entry{{Kind: machine.KindLead, Term: 1}, {Kind: machine.KindOpen, Term: 1, Lead: 1, Serial: 1, Version: 1}}
 	for i, e := range log {
@@ -182,17 +183,17 @@ func TestWaitingIsBoundedAndLeavable(t *testing.T) {
 	cancel()
 	_, err := r.propose(done, []byte("left"))
 	require.True(t, fault.Is(err, fault.Deadline), "%v", err)
-	require.Nil(t, r.queue.take(), "nobody is left who wants it")
+	require.Nil(t, r.queue.Take(), "nobody is left who wants it")
 
-	big := make([]byte, maxWaitingBytes/2)
+	big := make([]byte, coalesce.MaxWaitingBytes/2-64)
 	for range 2 {
 		_, err = r.propose(done, big)
 		require.True(t, fault.Is(err, fault.Deadline), "%v", err)
 	}
-	_, err = r.propose(done, []byte("x"))
+	_, err = r.propose(done, make([]byte, 128))
 	require.True(t, fault.Is(err, fault.Busy), "%v", err)
 	require.True(t, fault.Is(r.control(done, &machine.Entry{Kind: machine.KindLoad, Load: machine.Chunk{Data: big}}), fault.Busy))
-	r.abandon()
+	r.halt()
 	_, err = r.propose(done, []byte("x"))
 	require.True(t, fault.Is(err, fault.Unavailable), "%v", err)
 }
@@ -206,65 +207,88 @@ func TestFlights(t *testing.T) {
 		r.Began(1, 1, 0)
 		return r
 	}
-	sealOne := func(r *replica) (*ticket, *ticket, *flight) {
+	seal := func(r *replica) (*flight, *coalesce.Batch, machine.Entry) {
+		var e machine.Entry
+		f, b := r.seal(&e)
+		return f, b, e
+	}
+	sealOne := func(r *replica) (*coalesce.Batch, *flight) {
 		r.mu.Lock()
-		a, b := r.queue.add([]byte("a")), r.queue.add([]byte("b"))
+		b, first, n := r.queue.AddMany([][]byte{[]byte("a"), []byte("b")})
 		r.mu.Unlock()
-		f, _ := (&loop{r: r}).seal()
-		require.NotNil(t, f)
-		return a, b, f
+		require.Equal(t, []int{0, 2}, []int{first, n})
+		f, sealed, _ := seal(r)
+		require.Equal(t, b, sealed)
+		return b, f
 	}
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
 
 	t.Run("a newer leadership of ours", func(t *testing.T) {
 		r := newLeader()
-		a, b, f := sealOne(r)
-		require.True(t, fault.Is(r.leave(gone, a.batch, a), fault.UnknownOutcome))
+		b, f := sealOne(r)
+		require.True(t, fault.Is(r.await(gone, b, 0, 1), fault.UnknownOutcome))
 		r.leaderUpdated(7, 2)
 		r.Began(2, 9, 0)
-		require.True(t, f.settled)
-		again, _ := (&loop{r: r}).seal()
-		require.Equal(t, []*ticket{b}, again.batch.tickets)
+		require.True(t, f.settled())
+		again, _, e := seal(r)
+		require.Equal(t, machine.AppendCommand(nil, []byte("b")), e.Packed, "a's caller has gone")
 		require.Equal(t, uint64(9), again.lead)
 		r.Applied(1, f.serial, machine.CodeOK, nil) // the old machine.Entry, if it came through, is nobody's
 		r.Applied(9, again.serial, machine.CodeRetry, nil)
-		last, _ := (&loop{r: r}).seal()
+		last, _, _ := seal(r)
 		r.Applied(9, last.serial, machine.CodeSealed, nil)
-		<-b.batch.done
-		require.True(t, fault.Is(b.batch.err, fault.Sealed))
+		<-b.Done()
+		require.True(t, fault.Is(b.Err(), fault.Sealed))
 	})
 	t.Run("a newer leadership of another", func(t *testing.T) {
 		r := newLeader()
-		a, _, _ := sealOne(r)
+		b, _ := sealOne(r)
 		r.leaderUpdated(8, 2)
 		select {
-		case <-a.batch.done:
+		case <-b.Done():
 			require.Fail(t, "its outcome is not known yet")
 		default:
 		}
 		r.Began(2, 9, 0)
-		<-a.batch.done
-		require.True(t, fault.Is(a.batch.err, fault.NotLeader), "%v", a.batch.err)
+		<-b.Done()
+		require.True(t, fault.Is(b.Err(), fault.NotLeader), "%v", b.Err())
 	})
 	t.Run("a snapshot instead of the log", func(t *testing.T) {
 		r := newLeader()
-		a, _, _ := sealOne(r)
+		b, _ := sealOne(r)
 		r.Restored()
-		<-a.batch.done
-		require.True(t, fault.Is(a.batch.err, fault.UnknownOutcome), "%v", a.batch.err)
+		<-b.Done()
+		require.True(t, fault.Is(b.Err(), fault.UnknownOutcome), "%v", b.Err())
 	})
 	t.Run("an interruption", func(t *testing.T) {
 		r := newLeader()
-		_, _, f := sealOne(r)
+		_, f := sealOne(r)
 		r.Interrupted()
 		require.False(t, r.status().Serving)
 		r.Applied(1, f.serial, machine.CodeRetry, nil)
-		none, _ := (&loop{r: r}).seal()
+		none, _, _ := seal(r)
 		require.Nil(t, none, "nothing is sealed without a clock")
 		r.Began(1, 20, 5)
-		again, _ := (&loop{r: r}).seal()
-		require.Len(t, again.batch.tickets, 2)
+		again, b, _ := seal(r)
+		require.NotNil(t, again)
+		require.Equal(t, 2, b.Len())
+	})
+	t.Run("order", func(t *testing.T) {
+		r := newLeader()
+		var in []*coalesce.Batch
+		for range 3 {
+			r.sealedAt = time.Time{} // long ago
+			b, _ := sealOne(r)
+			in = append(in, b)
+		}
+		r.leaderUpdated(7, 2)
+		r.Began(2, 9, 0)
+		for _, want := range in {
+			r.sealedAt = time.Time{}
+			_, b, _ := seal(r)
+			require.Equal(t, want, b, "what was bounced goes again in its order")
+		}
 	})
 }
 

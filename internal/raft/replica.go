@@ -3,31 +3,33 @@ package raft
 import (
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/lni/dragonboat/v3"
+	"github.com/lni/dragonboat/v3/client"
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/must"
+	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/intake"
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/statemachines"
 )
 
-// replica is one replica that runs here. Its loop (run) does what only a leader
-// does: the Lead entry, sealing batches, proposing them. What dragonboat and the
-// applying goroutine tell it, they write under mu and wake the loop.
+// replica is one replica that runs here. What callers, dragonboat and the applying
+// goroutine tell it, they write under mu and rouse the host's pump, which does what
+// only a leader does: the Lead entry, sealing batches, proposing them.
 type replica struct {
 	host    *Host
 	spec    Replica
 	machine *machine.Adapter
 
-	// wake, of capacity 1, makes the loop look again.
-	wake chan struct{}
-	// stop ends the loop, ended is closed by it.
-	stop     chan struct{}
+	// session is dragonboat's, of all commands that have none of their own.
+	session *client.Session
+	// stopOnce guards ended, which is closed when nothing is taken any more.
 	stopOnce sync.Once
 	ended    chan struct{}
 	// unloaded is closed when dragonboat has let go of the replica.
@@ -51,11 +53,21 @@ type replica struct {
 	// reign is the leadership that the log has confirmed and this replica holds.
 	reign  reign
 	serial uint64
-	queue  queue
-	// flights are the entries in flight by serial; the loop holds them too, in slots.
-	flights map[uint64]*flight
+	queue  coalesce.Queue
+	// flights are the entries in flight, oldest first; sealedAt is when the newest was
+	// sealed. spent are dragonboat's requests of entries that the log has settled.
+	flights  []*flight
+	sealedAt time.Time
+	spent    []*dragonboat.RequestState
+	// roused: the pump knows that there is work. held: something was refused, so that
+	// nothing is proposed until its next tick.
+	roused bool
+	held   bool
 	// members is what this replica knows of the membership.
 	members members
+
+	// lead is the Lead entry in flight; only the pump touches it.
+	lead *dragonboat.RequestState
 }
 
 // reign is a leadership whose Lead entry this replica has applied.
@@ -77,32 +89,48 @@ type members struct {
 type flight struct {
 	lead   uint64
 	serial uint64
-	batch  *batch
-	// settled: the batch is finished or put back; only the slot is still taken.
-	settled bool
-	// state is dragonboat's; nil if the proposal was refused at once.
+	// batch is nil once it is finished or put back: the flight is settled.
+	batch *coalesce.Batch
+	// state is dragonboat's; nil until it has taken the proposal.
 	state *dragonboat.RequestState
 }
+
+func (f *flight) settled() bool { return f.batch == nil }
 
 func newReplica(h *Host, spec Replica) *replica {
 	r := &replica{
 		host: h, spec: spec,
-		wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		// dragonboat tells sessions of that kind apart by nothing, so the number is ours.
+		session:  &client.Session{ClusterID: uint64(spec.Group), ClientID: uint64(spec.ID), SeriesID: client.NoOPSeriesID},
+		ended:    make(chan struct{}),
 		unloaded: make(chan struct{}), sessions: make(chan struct{}, maxSessionsInFlight),
 		changed: make(chan struct{}), leaderless: time.Now(),
-		flights: make(map[uint64]*flight),
+		queue:   coalesce.Queue{Pool: &h.batches},
 		members: members{observer: spec.Join, voters: maps.Clone(spec.Members)},
 	}
 	r.inbound.Learn(spec.Members)
 	return r
 }
 
-// rouse makes the loop look again.
+// rouse tells the pump that there is work; mu is held.
 func (r *replica) rouse() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
+	if !r.roused && !r.stopped {
+		r.roused = true
+		r.host.pump.add(r)
 	}
+}
+
+// rouseIfDue rouses the pump if the commands that wait may be proposed now; mu is held.
+func (r *replica) rouseIfDue() {
+	if !r.roused && !r.held && r.queue.Len() > 0 && r.serving() && r.mayFly() {
+		r.rouse()
+	}
+}
+
+// mayFly tells whether it is the waiting commands' time; mu is held.
+func (r *replica) mayFly() bool {
+	n := len(r.flights)
+	return n == 0 || n < maxInFlight && (r.queue.Len() >= crowd || time.Since(r.sealedAt) >= distance)
 }
 
 // broadcast wakes everybody who waits for a change; mu is held.
@@ -129,12 +157,12 @@ func (r *replica) leaderUpdated(leader ids.Replica, term uint64) {
 	r.leader, r.term = leader, term
 	is := r.serving()
 	r.broadcast()
+	r.rouse()
 	r.mu.Unlock()
 	r.host.events.add(EventLeader, r.spec)
 	if was != is {
 		r.host.events.add(EventServing, r.spec)
 	}
-	r.rouse()
 }
 
 // Began implements machine.Watcher. Whatever of an older leadership is still in flight now
@@ -146,17 +174,16 @@ func (r *replica) Began(term, lead uint64, machineTime int64) {
 		r.reign = reign{on: true, term: term, lead: lead, clock: startClock(machineTime)}
 		r.broadcast()
 	}
-	for serial, f := range r.flights {
+	for _, f := range slices.Backward(slices.Clone(r.flights)) {
 		if f.lead != lead {
-			delete(r.flights, serial)
 			r.bounce(f)
 		}
 	}
+	r.rouse()
 	r.mu.Unlock()
 	if own {
 		r.host.events.add(EventServing, r.spec)
 	}
-	r.rouse()
 }
 
 // Interrupted implements machine.Watcher.
@@ -165,61 +192,139 @@ func (r *replica) Interrupted() {
 	was := r.serving()
 	r.reign.on = false
 	r.broadcast()
+	if was {
+		r.rouse()
+	}
 	r.mu.Unlock()
 	if was {
 		r.host.events.add(EventServing, r.spec)
-		r.rouse()
 	}
 }
 
-// Applied implements machine.Watcher: an entry of ours is through.
+// Applied implements machine.Watcher: an entry of ours is through. The callers are
+// awakened without the lock, because the next thing they want is the lock.
 func (r *replica) Applied(lead, serial uint64, c machine.Code, results []statemachines.Result) {
 	r.mu.Lock()
-	f := r.flights[serial]
-	mine := f != nil && f.lead == lead
-	if mine {
-		delete(r.flights, serial)
-		r.settle(f, c, results)
+	f := r.flight(lead, serial)
+	if f == nil {
+		r.mu.Unlock()
+		return
 	}
-	r.mu.Unlock()
-	if mine {
+	if c == machine.CodeRetry {
+		r.bounce(f)
 		r.rouse()
+		r.mu.Unlock()
+		return
 	}
+	b := r.remove(f)
+	r.mu.Unlock()
+	if c == machine.CodeOK {
+		b.Deliver(results)
+	} else {
+		b.Fail(r.codeFault(c))
+	}
+	r.mu.Lock()
+	r.rouseIfDue()
+	r.mu.Unlock()
 }
 
-// settle gives a flight's callers what the log said; mu is held.
-func (r *replica) settle(f *flight, c machine.Code, results []statemachines.Result) {
-	switch {
-	case c == machine.CodeRetry:
-		r.bounce(f)
-		return
-	case c != machine.CodeOK:
-		f.batch.finish(r.codeFault(c))
-	case f.batch.control != nil:
-		f.batch.finish(nil)
-	default:
-		must.Hold(len(results) == len(f.batch.tickets), "group %d: %d results for %d commands", r.spec.Group, len(results), len(f.batch.tickets))
-		f.batch.deliver(results)
+// flight returns the entry in flight with those numbers, or nil; mu is held.
+func (r *replica) flight(lead, serial uint64) *flight {
+	for _, f := range r.flights {
+		if f.serial == serial && f.lead == lead {
+			return f
+		}
 	}
-	f.settled = true
+	return nil
+}
+
+// remove takes a flight out of those in flight and returns its batch, which the
+// caller ends or puts back; mu is held.
+func (r *replica) remove(f *flight) *coalesce.Batch {
+	i := slices.Index(r.flights, f)
+	must.Hold(i >= 0, "group %d: flight %d is settled twice", r.spec.Group, f.serial)
+	r.flights = slices.Delete(r.flights, i, i+1)
+	if f.state != nil {
+		r.spent = append(r.spent, f.state)
+		f.state = nil
+	}
+	b := f.batch
+	f.batch = nil
+	return b
 }
 
 // bounce puts the batch of a flight that was surely not applied back in front, or
 // tells its callers to go elsewhere; mu is held.
 func (r *replica) bounce(f *flight) {
-	f.settled = true
+	b := r.remove(f)
 	if r.leading() {
-		r.queue.putBack(f.batch)
+		r.queue.PutBack(b)
 		return
 	}
-	f.batch.finish(r.notLeader())
+	b.Fail(r.notLeader())
 }
 
 // lose tells the callers of a flight that its outcome is unknown; mu is held.
 func (r *replica) lose(f *flight, why string) {
-	delete(r.flights, f.serial)
-	f.settled = true
-	f.batch.finish(fault.New(fault.UnknownOutcome, "%s: the command may or may not be applied", why).InGroup(r.spec.Name))
+	r.remove(f).Fail(fault.New(fault.UnknownOutcome, "%s: the command may or may not be applied", why).InGroup(r.spec.Name))
+}
+
+// loseAll does that to all that is in flight; mu is held.
+func (r *replica) loseAll(why string) {
+	for len(r.flights) > 0 {
+		r.lose(r.flights[0], why)
+	}
+}
+
+// land takes dragonboat's verdict on a flight that the log has not settled; mu is
+// held. dragonboat's request has been released.
+func (r *replica) land(f *flight, res dragonboat.RequestResult) {
+	f.state = nil
+	switch {
+	case res.Dropped():
+		r.bounce(f)
+	case res.Terminated():
+		r.lose(f, "the replica was stopped")
+	default:
+		r.lose(f, "the group did not answer in time")
+	}
+}
+
+// reap releases dragonboat's requests of settled entries, so that it uses them
+// again. Its answer comes soon after the log's; mu is held.
+func (r *replica) reap() {
+	r.spent = slices.DeleteFunc(r.spent, func(rs *dragonboat.RequestState) bool { return landed(rs) != nil })
+}
+
+// seal takes the oldest waiting batch and stamps it: every command in it has
+// arrived, so that the stamp is no earlier than any of them. The caller releases the
+// batch when it has used the entry.
+func (r *replica) seal(e *machine.Entry) (*flight, *coalesce.Batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reap()
+	if r.held || !r.serving() || !r.mayFly() {
+		return nil, nil
+	}
+	b := r.queue.Take()
+	if b == nil {
+		return nil, nil
+	}
+	r.serial++
+	f := &flight{lead: r.reign.lead, serial: r.serial, batch: b}
+	r.flights = append(r.flights, f)
+	b.Retain()
+	b.Seal(e)
+	e.Term, e.Lead, e.Serial, e.Stamp = r.reign.term, r.reign.lead, f.serial, r.reign.clock.now()
+	r.sealedAt = time.Now()
+	return f, b
+}
+
+// turnAway tells all who wait that this replica does not lead; mu is held.
+func (r *replica) turnAway() {
+	for _, b := range r.queue.Drain() {
+		b.Fail(r.notLeader())
+	}
 }
 
 // LifeChanged implements machine.Watcher.
@@ -229,32 +334,25 @@ func (r *replica) LifeChanged() { r.host.events.add(EventLife, r.spec) }
 // ones in flight may have been.
 func (r *replica) Restored() {
 	r.mu.Lock()
-	for _, f := range r.flights {
-		r.lose(f, "the host fell behind its group")
-	}
+	r.loseAll("the host fell behind its group")
+	r.rouse()
 	r.mu.Unlock()
 	r.LifeChanged()
-	r.rouse()
 }
 
-// halt ends the loop and waits for it; callers that wait are told.
-func (r *replica) halt() {
-	r.stopOnce.Do(func() { close(r.stop) })
-	<-r.ended
-}
+// halt makes the replica take nothing any more; callers that wait are told.
+func (r *replica) halt() { r.stopOnce.Do(r.abandon) }
 
-// abandon is the end of the loop: nothing waits afterwards.
 func (r *replica) abandon() {
+	defer close(r.ended)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopped = true
 	r.reign.on = false
-	for _, b := range r.queue.drain() {
-		b.finish(r.stopping())
+	for _, b := range r.queue.Drain() {
+		b.Fail(r.stopping())
 	}
-	for _, f := range r.flights {
-		r.lose(f, "the replica was stopped")
-	}
+	r.loseAll("the replica was stopped")
 	r.broadcast()
 }
 

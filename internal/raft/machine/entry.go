@@ -71,8 +71,11 @@ type Entry struct {
 	Serial uint64
 	// Stamp is the lease clock when the entry was sealed.
 	Stamp int64
-	// Commands of KindCommands and, alone, of KindSessionCommand.
+	// Commands of KindCommands and, alone, of KindSessionCommand. To encode, Packed may
+	// hold Count commands instead, each as AppendCommand made it.
 	Commands [][]byte
+	Packed   []byte
+	Count    int
 	// Version of KindOpen and KindRaiseVersion, Generation of KindOpen.
 	Version    uint32
 	Generation uint64
@@ -99,16 +102,26 @@ func (e *Entry) appendHeader(b []byte) []byte {
 	return binary.AppendUvarint(b, uint64(e.Stamp))
 }
 
+// AppendCommand appends a command to b as a KindCommands entry has it.
+func AppendCommand(b, cmd []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(cmd))), cmd...)
+}
+
 // Encode returns the bytes of e.
 func (e *Entry) Encode() []byte {
-	b := e.appendHeader(make([]byte, 0, e.sizeBound()))
+	return e.AppendTo(make([]byte, 0, e.sizeBound()))
+}
+
+// AppendTo appends the bytes of e to b.
+func (e *Entry) AppendTo(b []byte) []byte {
+	b = e.appendHeader(b)
 	switch e.Kind {
 	case KindCommands:
-		b = binary.AppendUvarint(b, uint64(len(e.Commands)))
+		b = binary.AppendUvarint(b, uint64(len(e.Commands)+e.Count))
 		for _, c := range e.Commands {
-			b = binary.AppendUvarint(b, uint64(len(c)))
-			b = append(b, c...)
+			b = AppendCommand(b, c)
 		}
+		b = append(b, e.Packed...)
 	case KindSessionCommand:
 		b = append(b, e.Commands[0]...)
 	case KindOpen:
@@ -136,7 +149,7 @@ func (l *Chunk) append(b []byte) []byte {
 
 // sizeBound is at least the size of the encoded entry.
 func (e *Entry) sizeBound() int {
-	n := maxHeader + 2*binary.MaxVarintLen64 + 1 + crcSize + len(e.Load.Data)
+	n := maxHeader + 2*binary.MaxVarintLen64 + 1 + crcSize + len(e.Load.Data) + len(e.Packed)
 	for _, c := range e.Commands {
 		n += len(c) + binary.MaxVarintLen32
 	}

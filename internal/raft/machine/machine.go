@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -42,7 +43,8 @@ type Watcher interface {
 	Began(term, lead uint64, clock int64)
 	// Interrupted: the leadership ended by the log; its leader must propose Lead again.
 	Interrupted()
-	// Applied: the entry (lead, serial) has been through; the results are given away.
+	// Applied: the entry (lead, serial) has been through; results are the watcher's
+	// until it returns.
 	Applied(lead, serial uint64, c Code, results []statemachines.Result)
 	// LifeChanged: the group was opened or sealed, or its version raised.
 	LifeChanged()
@@ -99,8 +101,9 @@ type Adapter struct {
 
 	// scratch of Update.
 	scratch struct {
-		entry Entry
-		batch []statemachines.Command
+		entry   Entry
+		batch   []statemachines.Command
+		results []statemachines.Result
 	}
 }
 
@@ -170,7 +173,10 @@ func (m *Adapter) apply(index uint64, cmd []byte) sm.Result {
 // matters: it is replicated and may be asked for again.
 func entryResult(e *Entry, c Code, results []statemachines.Result) sm.Result {
 	if e.Kind != KindSessionCommand || len(results) == 0 {
-		return sm.Result{Value: 0, Data: []byte{byte(c)}}
+		if e.Kind == KindSessionCommand {
+			return sm.Result{Data: []byte{byte(c)}}
+		}
+		return sm.Result{Value: uint64(c)}
 	}
 	r := results[0]
 	return sm.Result{Value: r.Value, Data: append([]byte{byte(c)}, r.Data...)}
@@ -264,8 +270,10 @@ func (m *Adapter) commands(e *Entry) (Code, []statemachines.Result) {
 			Index: m.life.applied, Time: m.life.clock, Version: m.life.version, Data: data,
 		})
 	}
-	results := make([]statemachines.Result, len(batch))
+	clear(m.scratch.results)
+	results := slices.Grow(m.scratch.results[:0], len(batch))[:len(batch)]
 	m.state.Apply(batch, results)
+	m.scratch.results = results
 	m.life.commands += uint64(len(batch))
 	clear(batch) // the commands' bytes are dragonboat's
 	m.scratch.batch = batch

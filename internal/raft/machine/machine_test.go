@@ -67,9 +67,17 @@ func applyAll(m *Adapter, cmds ...[]byte) []Code {
 	for _, cmd := range cmds {
 		out, err := m.Update([]sm.Entry{{Index: m.life.applied + 1, Cmd: cmd}})
 		must.NoError(err, "update")
-		codes = append(codes, Code(out[0].Result.Data[0]))
+		codes = append(codes, codeOf(out[0].Result))
 	}
 	return codes
+}
+
+// codeOf is what dragonboat keeps of an entry's outcome.
+func codeOf(r sm.Result) Code {
+	if len(r.Data) > 0 {
+		return Code(r.Data[0])
+	}
+	return Code(r.Value)
 }
 
 func snapshotBytes(t testing.TB, m *Adapter) []byte {
