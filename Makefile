@@ -31,8 +31,11 @@ e2e-long: build ## run the end-to-end tests that take long
 chaos: build ## break a cluster at random for a while and judge its histories
 	bin/chaos
 
-bench: build ## measure throughput, latency and the idle cost
-	for m in propose read idle; do bin/bench $$m || exit 1; done
+bench: build ## measure all tables of docs/performance.md (half an hour); bench-TABLE makes one
+	bin/bench all --update docs/performance.md
+
+bench-%: build
+	bin/bench all --only $* --update docs/performance.md
 
 # The comparison is a module of its own: nothing of etcd gets into go.mod, and neither
 # build nor check fetches it. -mod=mod lets its go.mod follow ours.

@@ -2,65 +2,17 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
+	"io"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/tools/bench/measure"
 )
-
-func TestMeasureCountsWhatSucceedsAndWhatFails(t *testing.T) {
-	odd := errors.New("odd caller")
-	s := measure(t.Context(), request{Op: "propose", Callers: 4, Time: 50 * time.Millisecond}, ownUsage, func(_ context.Context, caller int) error {
-		if caller%2 == 1 {
-			<-time.After(time.Millisecond)
-			return odd
-		}
-		<-time.After(time.Millisecond)
-		return nil
-	})
-	require.Positive(t, s.PerSec)
-	require.GreaterOrEqual(t, s.P50, 1.0)
-	require.GreaterOrEqual(t, s.P99, s.P50)
-	require.Positive(t, s.Failed)
-	require.Equal(t, odd.Error(), s.Error)
-}
-
-func TestMedian(t *testing.T) {
-	m := median([]sample{{PerSec: 1, P99: 9, Failed: 1}, {PerSec: 100, P99: 5}, {PerSec: 3, P99: 7, Failed: 2, Error: "x"}})
-	require.InDelta(t, 3, m.PerSec, 0)
-	require.InDelta(t, 7, m.P99, 0)
-	require.Equal(t, 3, m.Failed)
-	require.Equal(t, "x", m.Error)
-}
-
-func TestHistogramKnowsEveryDurationWithinThreePercent(t *testing.T) {
-	for d := time.Duration(1); d < 5*time.Minute; d = d*17/16 + 1 {
-		got := upper(bucketOf(d))
-		require.GreaterOrEqual(t, got, d)
-		require.LessOrEqual(t, float64(got-d), 0.032*float64(d), "%d", d)
-	}
-	require.Zero(t, bucketOf(-time.Second))
-	require.Equal(t, octaves*perOctave-1, bucketOf(1<<62))
-}
-
-func TestQuantile(t *testing.T) {
-	var h, other histogram
-	require.Zero(t, h.quantile(0.5))
-	for i := range 100 {
-		h.record(time.Duration(i + 1))
-	}
-	require.InDelta(t, 51, h.quantile(0.5), 1)
-	require.InDelta(t, 100, h.quantile(0.99), 2)
-	require.InDelta(t, 100, h.quantile(1), 2)
-	other.record(time.Second)
-	h.add(&other)
-	require.EqualValues(t, 101, h.n)
-	require.InDelta(t, time.Second, h.quantile(1), 0.032*float64(time.Second))
-}
 
 func TestNumbers(t *testing.T) {
 	got, err := numbers("1, 16,256")
@@ -73,7 +25,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestUsageErrors(t *testing.T) {
-	for _, args := range [][]string{{"propose", "--groups", "x"}, {"read", "--where", "moon"}, {"subject", "nobody", "1"}, {"idle", "extra"}} {
+	for _, args := range [][]string{{"propose", "--groups", "x"}, {"read", "--where", "moon"}, {"subject", "nobody"}, {"idle", "extra"}, {"idle", "--groups", "0"}, {"start", "--hosts", "0"}, {"failover", "--rounds", "0"}, {"all", "--only", "nothing"}} {
 		var out, errOut bytes.Buffer
 		require.Equal(t, 2, run(append([]string{"bench"}, args...), &out, &errOut), "%v: %s", args, errOut.String())
 	}
@@ -90,4 +42,61 @@ func TestTallySurvivesItsSnapshot(t *testing.T) {
 	n := &tally{}
 	require.NoError(t, n.Restore(&b))
 	require.Equal(t, m.n, n.n)
+}
+
+func TestEveryTableHasItsPlaceOnThePage(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/performance.md")
+	require.NoError(t, err)
+	for _, ch := range chapters() {
+		got, err := ch.splice(string(raw), "| new |\n\n")
+		require.NoError(t, err)
+		require.Contains(t, got, "<!-- bench:"+ch.name+" -->\n`bin/bench "+ch.command+"`\n\n| new |\n\n<!-- /bench:"+ch.name+" -->\n")
+		again, err := ch.splice(got, "| new |")
+		require.NoError(t, err)
+		require.Equal(t, got, again)
+		cmd := application(io.Discard, io.Discard).Command(strings.Fields(ch.command)[0])
+		require.NotNil(t, cmd, ch.name)
+	}
+	_, err = chapter{name: "nothing"}.splice(string(raw), "")
+	require.ErrorContains(t, err, "bench:nothing")
+}
+
+// TestSubjectsInProcess runs every scene once, on little clusters.
+func TestSubjectsInProcess(t *testing.T) {
+	for _, s := range []measure.Setup{
+		{Subject: measure.Ours, Groups: 3, Hosts: 3, Tick: 10 * time.Millisecond, Wave: 2},
+		{Subject: measure.Plain, Groups: 3, Hosts: 3, Tick: 10 * time.Millisecond},
+		{Subject: measure.Ours, Groups: 2, Hosts: 1, Tick: 10 * time.Millisecond, Profile: t.TempDir(), Heap: true},
+	} {
+		t.Run(s.Label()+" "+whole(s.Hosts), func(t *testing.T) {
+			it, err := subjects()[s.Subject](t.Context(), t.TempDir(), s)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, it.close()) }()
+			ask := func(r measure.Request) measure.Sample {
+				got, err := it.run(t.Context(), r)
+				require.NoError(t, err, r.Op)
+				require.Empty(t, got.Error)
+				return got
+			}
+			require.Positive(t, ask(measure.Request{Op: measure.OpStart}).Seconds)
+			require.Positive(t, ask(measure.Request{Op: "propose", Callers: 2, Time: 20 * time.Millisecond}).PerSec)
+			require.Positive(t, ask(measure.Request{Op: "read", Callers: 2, Time: 20 * time.Millisecond}).PerSec)
+			require.Positive(t, ask(measure.Request{Op: measure.OpIdle, Time: 20 * time.Millisecond}).Heap)
+			ask(measure.Request{Op: measure.OpSettle, Time: time.Millisecond})
+			require.Equal(t, s.Groups, ask(measure.Request{Op: measure.OpFirst}).Counted)
+			if s.Hosts > 1 {
+				failed := ask(measure.Request{Op: measure.OpFail})
+				require.Equal(t, failed.Moved, failed.Counted)
+			}
+			require.Positive(t, ask(measure.Request{Op: measure.OpRestart}).Seconds)
+			require.Equal(t, s.Groups, ask(measure.Request{Op: measure.OpFirst}).Counted)
+			_, err = it.run(t.Context(), measure.Request{Op: "dance"})
+			require.ErrorIs(t, err, errUsage)
+			if s.Profile != "" {
+				files, err := os.ReadDir(s.Profile)
+				require.NoError(t, err)
+				require.Len(t, files, 6) // propose, read and idle
+			}
+		})
+	}
 }

@@ -7,46 +7,38 @@ import (
 	"io"
 	"net"
 	"path/filepath"
-	"sync/atomic"
-	"time"
 
 	"github.com/lni/dragonboat/v3"
 	"github.com/lni/dragonboat/v3/client"
 	"github.com/lni/dragonboat/v3/config"
 	"github.com/lni/dragonboat/v3/logger"
 	sm "github.com/lni/dragonboat/v3/statemachine"
+
+	"github.com/drumline/drumline/tools/bench/measure"
 )
 
-// raw is three NodeHosts of plain dragonboat with its default settings, on disk,
-// over its own TCP transport.
+// raw is NodeHosts of plain dragonboat, on disk, over its own TCP transport, with
+// its default settings unless they are said to be tuned.
 type raw struct {
+	measure.Setup
+	dir      string
+	addrs    []string
 	hosts    []*dragonboat.NodeHost
-	leaders  []atomic.Pointer[dragonboat.NodeHost] // by group
-	sessions []*client.Session                     // by group
+	sessions []*client.Session // by group
 }
 
-func newRaw(ctx context.Context, dir string, groups int) (subject, error) {
+func newPlain(ctx context.Context, dir string, s measure.Setup) (subject, error) {
 	for _, name := range []string{"raft", "rsm", "dragonboat", "logdb", "config", "settings", "raftpb"} {
 		logger.GetLogger(name).SetLevel(logger.ERROR)
 	}
-	logger.GetLogger("transport").SetLevel(logger.CRITICAL) // connections that break when the hosts stop
-	addrs, err := freeAddresses(members)
+	logger.GetLogger("transport").SetLevel(logger.CRITICAL) // connections that break when hosts stop
+	addrs, err := freeAddresses(s.Hosts)
 	if err != nil {
 		return nil, err
 	}
-	s := &raw{}
-	for i := range members {
-		h, err := dragonboat.NewNodeHost(config.NodeHostConfig{
-			DeploymentID: 7, NodeHostDir: filepath.Join(dir, fmt.Sprint(i)), RTTMillisecond: uint64(tick.Milliseconds()), RaftAddress: addrs[i],
-		})
-		if err != nil {
-			return nil, fmt.Errorf("start dragonboat: %w", err)
-		}
-		s.hosts = append(s.hosts, h)
-	}
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	return s, s.launch(ctx, addrs, groups)
+	return newLocal(ctx, s, &raw{
+		Setup: s, dir: dir, addrs: addrs, hosts: make([]*dragonboat.NodeHost, s.Hosts), sessions: make([]*client.Session, s.Groups),
+	})
 }
 
 // freeAddresses finds free ports: dragonboat can't listen on port 0.
@@ -68,103 +60,64 @@ func freeAddresses(n int) ([]string, error) {
 	return addrs, nil
 }
 
-func (s *raw) launch(ctx context.Context, addrs []string, groups int) error {
-	set := map[uint64]dragonboat.Target{}
-	for i, a := range addrs {
-		set[uint64(i+1)] = a
-	}
-	for g := range groups {
-		for i, h := range s.hosts {
-			c := config.Config{
-				ClusterID: uint64(g + 1), NodeID: uint64(i + 1), ElectionRTT: 10, HeartbeatRTT: 1, CheckQuorum: true,
-				OrderedConfigChange: true, SnapshotEntries: 5000, CompactionOverhead: 500,
-			}
-			if err := h.StartCluster(set, false, newRawTally, c); err != nil {
-				return fmt.Errorf("start dragonboat group: %w", err)
-			}
-		}
-	}
-	s.leaders, s.sessions = make([]atomic.Pointer[dragonboat.NodeHost], groups), make([]*client.Session, groups)
-	return s.locate(ctx)
-}
-
-// locate finds every group's leader: before each run, because a busy machine may
-// have moved some.
-func (s *raw) locate(ctx context.Context) error {
-	for g := range s.leaders {
-		h, err := s.leader(ctx, uint64(g+1))
-		if err != nil {
-			return err
-		}
-		s.leaders[g].Store(h)
-		s.sessions[g] = h.GetNoOPSession(uint64(g + 1))
-	}
-	return nil
-}
-
-func (s *raw) leader(ctx context.Context, group uint64) (*dragonboat.NodeHost, error) {
-	poll := time.NewTicker(tick)
-	defer poll.Stop()
-	for {
-		if h := s.led(group); h != nil {
-			return h, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("dragonboat group %d has no leader: %w", group, ctx.Err())
-		case <-poll.C:
-		}
-	}
-}
-
-// led is the host that believes to lead a group.
-func (s *raw) led(group uint64) *dragonboat.NodeHost {
-	for i, h := range s.hosts {
-		if id, ok, err := h.GetLeaderID(group); err == nil && ok && id == uint64(i+1) {
-			return h
-		}
-	}
-	return nil
-}
-
-// follow looks for the leader again when an operation failed, as any caller would.
-func (s *raw) follow(g int, err error) error {
+func (s *raw) open(i int) error {
+	h, err := dragonboat.NewNodeHost(config.NodeHostConfig{
+		DeploymentID: 7, NodeHostDir: filepath.Join(s.dir, fmt.Sprint(i)), RTTMillisecond: uint64(s.Tick.Milliseconds()), RaftAddress: s.addrs[i],
+	})
 	if err != nil {
-		if h := s.led(uint64(g + 1)); h != nil {
-			s.leaders[g].Store(h)
+		return fmt.Errorf("start dragonboat: %w", err)
+	}
+	s.hosts[i] = h
+	return nil
+}
+
+func (s *raw) start(_ context.Context, host, group int, again bool) error {
+	set := map[uint64]dragonboat.Target{}
+	for i, a := range s.addrs {
+		if !again {
+			set[uint64(i+1)] = a
 		}
 	}
+	return s.hosts[host].StartCluster(set, false, newRawTally, config.Config{
+		ClusterID: uint64(group + 1), NodeID: uint64(host + 1), ElectionRTT: 10, HeartbeatRTT: 1, CheckQuorum: true, Quiesce: s.Hibernate,
+		OrderedConfigChange: true, SnapshotEntries: 5000, CompactionOverhead: 500,
+	})
+}
+
+func (s *raw) leads(host, group int) bool {
+	id, ok, err := s.hosts[host].GetLeaderID(uint64(group + 1))
+	return err == nil && ok && id == uint64(host+1)
+}
+
+func (s *raw) knows(host, group int) bool {
+	_, ok, err := s.hosts[host].GetLeaderID(uint64(group + 1))
+	return err == nil && ok
+}
+
+// admit only makes the group's session: a group of plain dragonboat obeys from the start.
+func (s *raw) admit(_ context.Context, host, group int) error {
+	if s.sessions[group] == nil {
+		s.sessions[group] = s.hosts[host].GetNoOPSession(uint64(group + 1))
+	}
+	return nil
+}
+
+func (s *raw) propose(ctx context.Context, host, group int, cmd []byte) error {
+	_, err := s.hosts[host].SyncPropose(ctx, s.sessions[group], cmd)
 	return err
 }
 
-func (s *raw) operate(ctx context.Context, op string) (operation, error) {
-	if err := s.locate(ctx); err != nil {
-		return nil, err
-	}
-	cmd := make([]byte, payload)
-	switch op {
-	case "propose":
-		return func(ctx context.Context, caller int) error {
-			g := caller % len(s.leaders)
-			_, err := s.leaders[g].Load().SyncPropose(ctx, s.sessions[g], cmd)
-			return s.follow(g, err)
-		}, nil
-	case "read":
-		return func(ctx context.Context, caller int) error {
-			g := caller % len(s.leaders)
-			_, err := s.leaders[g].Load().SyncRead(ctx, uint64(g+1), cmd)
-			return s.follow(g, err)
-		}, nil
-	}
-	return nil, fmt.Errorf("%w: no operation %q", errUsage, op)
+func (s *raw) read(ctx context.Context, host, group int, query []byte) error {
+	_, err := s.hosts[host].SyncRead(ctx, uint64(group+1), query)
+	return err
 }
 
-func (*raw) usage() usage { return ownUsage() }
+// awake is for subjects that unload.
+func (*raw) awake() int { return 0 }
 
-func (s *raw) close() error {
-	for _, h := range s.hosts {
-		h.Stop()
-	}
+// stop is the same for a host that dies: Stop hands no leadership over.
+func (s *raw) stop(i int, _ bool) error {
+	s.hosts[i].Stop()
 	return nil
 }
 

@@ -4,213 +4,153 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/client"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
-	kvpb "github.com/drumline/drumline/drummerpb/kv"
 	"github.com/drumline/drumline/internal/localfleet"
+	"github.com/drumline/drumline/tools/bench/measure"
 )
-
-// command is a kv put of about payload bytes, query the get of the same key.
-func wireOperations() (command, query []byte, err error) {
-	put := &kvpb.Command{Op: &kvpb.Command_Put{Put: &kvpb.Put{Key: []byte("k"), Value: make([]byte, payload-9)}}}
-	if command, err = proto.Marshal(put); err != nil {
-		return nil, nil, fmt.Errorf("encode a command: %w", err)
-	}
-	get := &kvpb.Query{Op: &kvpb.Query_Get{Get: &kvpb.Get{Key: []byte("k")}}}
-	if query, err = proto.Marshal(get); err != nil {
-		return nil, nil, fmt.Errorf("encode a query: %w", err)
-	}
-	return command, query, nil
-}
-
-// stubs calls Groups for each group at its leader's host.
-type stubs struct {
-	conns []*grpc.ClientConn
-	refs  []*hostpb.GroupRef // by group
-	at    []hostpb.GroupsClient
-}
-
-func dial(addr string) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", addr, err)
-	}
-	return conn, nil
-}
-
-func (s *stubs) operate(_ context.Context, op string) (operation, error) {
-	cmd, query, err := wireOperations()
-	if err != nil {
-		return nil, err
-	}
-	switch op {
-	case "propose":
-		return func(ctx context.Context, caller int) error {
-			g := caller % len(s.refs)
-			_, err := s.at[g].Propose(ctx, &hostpb.ProposeRequest{Group: s.refs[g], Command: cmd})
-			return err
-		}, nil
-	case "read":
-		return func(ctx context.Context, caller int) error {
-			g := caller % len(s.refs)
-			_, err := s.at[g].Read(ctx, &hostpb.ReadRequest{Group: s.refs[g], Query: query})
-			return err
-		}, nil
-	}
-	return nil, fmt.Errorf("%w: no operation %q", errUsage, op)
-}
-
-func (s *stubs) close() error {
-	var errs []error
-	for _, c := range s.conns {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// echo is a bare gRPC server in this process that answers with its request's bytes.
-type echo struct {
-	stubs
-	server *grpc.Server
-	served chan error
-}
-
-type echoService struct {
-	hostpb.UnimplementedGroupsServer
-}
-
-// Propose answers with the command.
-func (echoService) Propose(_ context.Context, r *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
-	return &hostpb.ProposeResponse{Data: r.GetCommand()}, nil
-}
-
-// Read answers with the query.
-func (echoService) Read(_ context.Context, r *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
-	return &hostpb.ReadResponse{Data: r.GetQuery()}, nil
-}
-
-func newEcho(_ context.Context, _ string, groups int) (subject, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	conn, err := dial(ln.Addr().String())
-	if err != nil {
-		return nil, err
-	}
-	e := &echo{server: grpc.NewServer(), served: make(chan error, 1)}
-	e.conns = []*grpc.ClientConn{conn}
-	for range groups {
-		e.refs = append(e.refs, &hostpb.GroupRef{Id: 1})
-		e.at = append(e.at, hostpb.NewGroupsClient(conn))
-	}
-	hostpb.RegisterGroupsServer(e.server, echoService{})
-	go func() { e.served <- e.server.Serve(ln) }() // close waits for it
-	return e, nil
-}
-
-func (*echo) usage() usage { return ownUsage() }
-
-func (e *echo) close() error {
-	err := e.stubs.close()
-	e.server.Stop()
-	return errors.Join(err, <-e.served)
-}
 
 // fleet is real processes: a drummer and three hosts.
 type fleet struct {
-	stubs
-	local *localfleet.Fleet
+	measure.Setup
+	dir    string
+	local  *localfleet.Fleet
+	client *client.Client
+	groups []*client.Group
+	conns  map[string]*grpc.ClientConn // by address
+	near   []target                    // by group, at its leader's host
+	far    []target                    // by group, at another
 }
 
-func newFleet(ctx context.Context, dir string, groups int) (subject, error) {
+func newFleet(ctx context.Context, dir string, s measure.Setup) (subject, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find the programs: %w", err)
 	}
-	local, err := localfleet.Open(localfleet.Options{Dir: dir, Bin: filepath.Dir(self), Drummers: 1, Hosts: members})
+	o := localfleet.Options{Dir: dir, Bin: filepath.Dir(self), Drummers: 1, Hosts: s.Hosts}
+	if s.Profile != "" {
+		if o.NodeHostBin, err = linkProfiledHost(dir, self); err != nil {
+			return nil, err
+		}
+	}
+	local, err := localfleet.Open(o)
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{local: local}
+	f := &fleet{Setup: s, dir: dir, local: local, conns: map[string]*grpc.ClientConn{}}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	if err := f.launch(ctx, groups); err != nil {
+	if err := f.launch(ctx); err != nil {
 		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
 }
 
-// launch defines the groups, waits for them and finds their leaders.
-func (f *fleet) launch(ctx context.Context, groups int) error {
-	if err := errors.Join(f.local.StartAll(), f.local.WaitReady(ctx)); err != nil {
+// launch defines the groups and waits for them.
+func (f *fleet) launch(ctx context.Context) (err error) {
+	if err = errors.Join(f.local.StartAll(), f.local.WaitReady(ctx)); err != nil {
 		return err
 	}
-	c, err := client.Open(ctx, f.local.APIs(localfleet.KindDrummer))
-	if err != nil {
+	if f.client, err = client.Open(ctx, f.local.APIs(localfleet.KindDrummer)); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	defer c.Close()
-	if err := f.local.WaitAttended(ctx, c); err != nil {
+	if err = f.local.WaitAttended(ctx, f.client); err != nil {
 		return err
 	}
-	for g := range groups {
-		req := &drummerpb.CreateGroupsRequest{Specs: []*fleetpb.Spec{{Name: "kv/bench-" + strconv.Itoa(g), App: "kv", Replicas: members}}}
-		if _, err := c.Drummer().CreateGroups(ctx, req); err != nil {
+	for g := range f.Groups {
+		name := "kv/bench-" + strconv.Itoa(g)
+		req := &drummerpb.CreateGroupsRequest{Specs: []*fleetpb.Spec{{Name: name, App: "kv", Replicas: uint32(f.Hosts)}}}
+		if _, err = f.client.Drummer().CreateGroups(ctx, req); err != nil {
 			return fmt.Errorf("launch: %w", err)
 		}
+		f.groups = append(f.groups, f.client.Group(name))
 	}
-	byAddr := map[string]*grpc.ClientConn{}
-	for g := range groups {
-		if err := f.find(ctx, c.Group("kv/bench-"+strconv.Itoa(g)), byAddr); err != nil {
-			return err
-		}
-	}
-	return nil
+	return f.locate(ctx)
 }
 
-// find waits until a group has a leader and connects to it.
-func (f *fleet) find(ctx context.Context, g *client.Group, byAddr map[string]*grpc.ClientConn) error {
-	poll := time.NewTicker(tick)
-	defer poll.Stop()
-	for {
-		where, err := g.Locate(ctx)
-		if err == nil && where.GetLeaderApi() != "" {
-			return f.use(where, byAddr)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("find the leader of %s: %w", g.Name(), errors.Join(err, ctx.Err()))
-		case <-poll.C:
-		}
-	}
-}
-
-func (f *fleet) use(where *hostpb.Location, byAddr map[string]*grpc.ClientConn) error {
-	addr := where.GetLeaderApi()
-	if byAddr[addr] == nil {
-		conn, err := dial(addr)
+// locate finds every group's leader: before each run, because it may have moved.
+func (f *fleet) locate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	f.near, f.far = nil, nil
+	for _, g := range f.groups {
+		var where *hostpb.Location
+		var last error
+		err := every(ctx, quickPoll, func() bool {
+			where, last = g.Locate(ctx)
+			return last == nil && where.GetLeaderApi() != ""
+		}, func() string { return "find the leader of " + g.Name() })
 		if err != nil {
+			return errors.Join(err, last)
+		}
+		if err := f.aim(where); err != nil {
 			return err
 		}
-		byAddr[addr] = conn
-		f.conns = append(f.conns, conn)
 	}
-	f.refs = append(f.refs, &hostpb.GroupRef{Id: where.GetId()})
-	f.at = append(f.at, hostpb.NewGroupsClient(byAddr[addr]))
 	return nil
+}
+
+// aim notes where calls for a group go.
+func (f *fleet) aim(where *hostpb.Location) error {
+	other := ""
+	for _, api := range f.local.APIs(localfleet.KindNodeHost) {
+		if api != where.GetLeaderApi() {
+			other = api
+		}
+	}
+	for addr, to := range map[string]*[]target{where.GetLeaderApi(): &f.near, other: &f.far} {
+		if f.conns[addr] == nil {
+			conn, err := dial(addr)
+			if err != nil {
+				return err
+			}
+			f.conns[addr] = conn
+		}
+		*to = append(*to, target{at: hostpb.NewGroupsClient(f.conns[addr]), ref: &hostpb.GroupRef{Id: where.GetId()}})
+	}
+	return nil
+}
+
+func (f *fleet) run(ctx context.Context, r measure.Request) (s measure.Sample, err error) {
+	if r.Op == measure.OpPause || r.Op == measure.OpResume {
+		return s, f.pause(r.Op == measure.OpPause)
+	}
+	if err = f.locate(ctx); err != nil {
+		return s, err
+	}
+	w, err := f.workload(r)
+	if err != nil {
+		return s, err
+	}
+	err = f.profiledHosts(r, func() error {
+		var e error
+		s, e = f.Measured(ctx, r, f.usage, w)
+		return e
+	})
+	return s, err
+}
+
+func (f *fleet) workload(r measure.Request) (w measure.Workload, err error) {
+	w.Weight = 1
+	switch r.Via {
+	case viaLeader:
+		w.Call, err = unary(r.Op, f.near)
+	case viaOther:
+		w.Call, err = unary(r.Op, f.far)
+	case viaClient:
+		w.Call, err = throughClient(r.Op, f.groups)
+	default:
+		err = fmt.Errorf("%w: no road %q", errUsage, r.Via)
+	}
+	return w, err
 }
 
 // pause stops or continues the fleet.
@@ -227,16 +167,25 @@ func (f *fleet) pause(stop bool) error {
 }
 
 // usage is that of this process, which makes the calls, and of the fleet's.
-func (f *fleet) usage() usage {
-	u := usage{cpu: ownCPU(), callerAllocs: ownAllocs()}
+func (f *fleet) usage() measure.Usage {
+	u := measure.Usage{CPU: measure.OwnCPU(), CallerAllocs: measure.OwnAllocs()}
 	for _, p := range f.local.Processes() {
-		u.cpu += processCPU(p.PID)
+		u.CPU += measure.ProcessCPU(p.PID)
 		if p.Kind == localfleet.KindNodeHost {
-			n, _ := processMetric(p.HTTP, "go_memstats_mallocs_total") // an odd number in the table shows that there was none
-			u.allocs += uint64(n)
+			n, _ := measure.ProcessMetric(p.HTTP, "go_memstats_mallocs_total") // an odd number in the table shows that there was none
+			u.Allocs += uint64(n)
 		}
 	}
 	return u
 }
 
-func (f *fleet) close() error { return errors.Join(f.stubs.close(), f.local.Close()) }
+func (f *fleet) close() error {
+	var errs []error
+	if f.client != nil {
+		f.client.Close()
+	}
+	for _, c := range f.conns {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(append(errs, f.local.Close())...)
+}

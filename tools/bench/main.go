@@ -1,5 +1,5 @@
-// Command bench measures operations per second, latency and CPU, each beside its
-// yardstick in the same run: groups of this project in process beside raw
+// Command bench measures speed, latency, CPU, memory, healing and start-up, each beside
+// its yardstick in the same run: groups of this project in process beside plain
 // dragonboat, and a fleet of real processes through gRPC beside a bare gRPC echo.
 // Runs are interleaved, and what is printed are medians and their ratios, because
 // a shared machine is noisy.
@@ -15,13 +15,18 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 )
 
-func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
+func main() {
+	if filepath.Base(os.Args[0]) == profiledHost {
+		os.Exit(runProfiledHost())
+	}
+	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+}
 
 // errUsage is a mistake in the command line.
 var errUsage = errors.New("usage")
@@ -30,13 +35,7 @@ var errUsage = errors.New("usage")
 func run(args []string, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	app := &cli.App{
-		Name: "bench", Usage: "measure throughput, latency and the idle cost beside yardsticks",
-		Writer: out, ErrWriter: errOut, HideHelpCommand: true,
-		ExitErrHandler: func(*cli.Context, error) {}, // run decides on the exit code
-		Commands:       []*cli.Command{loadCommand("propose"), loadCommand("read"), idleCommand(), subjectCommand()},
-	}
-	err := app.RunContext(ctx, args)
+	err := application(out, errOut).RunContext(ctx, args)
 	if err == nil {
 		return 0
 	}
@@ -47,10 +46,21 @@ func run(args []string, out, errOut io.Writer) int {
 	return 1
 }
 
-func commonFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.DurationFlag{Name: "time", Value: 2 * time.Second, Usage: "length of one run"},
+func application(out, errOut io.Writer) *cli.App {
+	return &cli.App{
+		Name: "bench", Usage: "measure speed, latency, CPU, memory, healing and start-up beside yardsticks",
+		Writer: out, ErrWriter: errOut, HideHelpCommand: true,
+		ExitErrHandler: func(*cli.Context, error) {}, // run decides on the exit code
+		Commands: []*cli.Command{
+			loadCommand("propose"), loadCommand("read"), idleCommand(), failoverCommand(), startCommand(), allCommand(), subjectCommand(),
+		},
+	}
+}
+
+func commonFlags(more ...cli.Flag) []cli.Flag {
+	return append(more,
 		&cli.IntFlag{Name: "rounds", Value: 3, Usage: "interleaved runs of each subject; medians are printed"},
 		&cli.StringFlag{Name: "json", Usage: "also write every sample to `FILE`"},
-	}
+		&cli.StringFlag{Name: "profile", Usage: "write a CPU profile of every subject's last run of each kind to `DIR`"},
+		&cli.BoolFlag{Name: "profile-heap", Usage: "with --profile: heap and allocation profiles as well"})
 }

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"cmp"
@@ -8,14 +8,21 @@ import (
 	"time"
 )
 
-// operation is one call of one caller.
-type operation func(ctx context.Context, caller int) error
+// Operation is one call of one caller.
+type Operation func(ctx context.Context, caller int) error
+
+// Workload is what callers do.
+type Workload struct {
+	// Call is one caller's call, Weight the number of commands or queries in it.
+	Call   Operation
+	Weight int
+}
 
 const (
-	// warmup comes before each measured run.
-	warmup = 300 * time.Millisecond
-	// operationPatience bounds the last operation of each caller, and so any that got lost.
-	operationPatience = 10 * time.Second
+	// Warmup comes before each measured run.
+	Warmup = 300 * time.Millisecond
+	// OperationPatience bounds the last operation of each caller, and so any that got lost.
+	OperationPatience = 10 * time.Second
 )
 
 // Phases of a run.
@@ -41,28 +48,29 @@ type caller struct {
 	err       error
 }
 
-// measure runs callers side by side for a while and counts the operations that
-// ended meanwhile.
-func measure(ctx context.Context, r request, usage func() usage, op operation) sample {
-	ctx, cancel := context.WithTimeout(ctx, warmup+r.Time+operationPatience)
+// Run runs callers side by side for a while and counts the operations that
+// ended meanwhile. Callers that put many operations into a call are as many fewer, so
+// that the same number is under way.
+func Run(ctx context.Context, r Request, usage func() Usage, w Workload) Sample {
+	ctx, cancel := context.WithTimeout(ctx, Warmup+r.Time+OperationPatience)
 	defer cancel()
-	c := &crowd{callers: make([]caller, r.Callers)}
+	c := &crowd{callers: make([]caller, max(1, r.Callers/w.Weight))}
 	for i := range c.callers {
-		c.wg.Go(func() { c.call(ctx, i, op) })
+		c.wg.Go(func() { c.call(ctx, i, w.Call) })
 	}
-	pause(ctx, warmup)
+	Pause(ctx, Warmup)
 	before, began := usage(), time.Now()
 	c.phase.Store(measuring)
-	pause(ctx, r.Time)
+	Pause(ctx, r.Time)
 	c.phase.Store(over)
 	took, after := time.Since(began), usage()
 	c.wg.Wait()
-	return c.sum(r, took, after.since(before))
+	return c.sum(w.Weight, took, after.Since(before))
 }
 
 // call is one caller. Its context is its own, so that callers share no lock of one,
 // and lasts for the run: a timer for each operation would cost more than some of them.
-func (c *crowd) call(ctx context.Context, i int, op operation) {
+func (c *crowd) call(ctx context.Context, i int, op Operation) {
 	ctx, cancel := context.WithTimeout(ctx, time.Hour) // the run's deadline, which is earlier, is kept
 	defer cancel()
 	me := &c.callers[i]
@@ -73,7 +81,7 @@ func (c *crowd) call(ctx context.Context, i int, op operation) {
 		case phase == over:
 			return
 		case err != nil:
-			pause(ctx, time.Millisecond) // a refusal costs nothing: a flood of them would
+			Pause(ctx, time.Millisecond) // a refusal costs nothing: a flood of them would
 			if phase == measuring {
 				me.failed, me.err = me.failed+1, err
 			}
@@ -85,8 +93,8 @@ func (c *crowd) call(ctx context.Context, i int, op operation) {
 	}
 }
 
-func (c *crowd) sum(r request, took time.Duration, used usage) sample {
-	s := sample{Op: r.Op, Callers: r.Callers}
+func (c *crowd) sum(weight int, took time.Duration, used Usage) Sample {
+	var s Sample
 	var all histogram
 	var last error
 	for i := range c.callers {
@@ -100,15 +108,16 @@ func (c *crowd) sum(r request, took time.Duration, used usage) sample {
 	if all.n == 0 {
 		return s
 	}
-	n := float64(all.n)
+	n := float64(all.n) * float64(weight)
 	s.PerSec = n / took.Seconds()
 	s.P50, s.P99 = ms(all.quantile(0.50)), ms(all.quantile(0.99))
-	s.CPU = float64(used.cpu.Microseconds()) / n
-	s.Allocs, s.CallerAllocs = float64(used.allocs)/n, float64(used.callerAllocs)/n
+	s.CPU = float64(used.CPU.Microseconds()) / n
+	s.Allocs, s.CallerAllocs = float64(used.Allocs)/n, float64(used.CallerAllocs)/n
 	return s
 }
 
-func pause(ctx context.Context, d time.Duration) {
+// Pause waits, less long if ctx ends.
+func Pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

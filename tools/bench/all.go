@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// chapter is a table of docs/performance.md and the command that makes it.
+type chapter struct {
+	name    string
+	command string
+}
+
+func chapters() []chapter {
+	return []chapter{
+		{"propose", "propose --where process --time 1500ms"},
+		{"read", "read --where process --time 1500ms"},
+		{"propose-grpc", "propose --where grpc --groups 1,16 --callers 1,256,1024 --time 1500ms"},
+		{"read-grpc", "read --where grpc --groups 1,16 --callers 1,256,1024 --time 1500ms"},
+		{"idle", "idle --groups 1000"},
+		{"hibernate", "idle --groups 10000 --hibernate --tick 200ms"},
+		{"unload", "idle --groups 10000 --unload 30s --tick 200ms --alone"},
+		{"failover", "failover --groups 1000"},
+		{"start", "start --groups 1000"},
+		{"start-many", "start --groups 10000 --hosts 1 --rounds 1 --alone"},
+	}
+}
+
+func names(all []chapter) (list []string) {
+	for _, ch := range all {
+		list = append(list, ch.name)
+	}
+	return list
+}
+
+func allCommand() *cli.Command {
+	return &cli.Command{
+		Name: "all", Usage: "make the tables of docs/performance.md: " + strings.Join(names(chapters()), ", "),
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "only", Usage: "make only this table; may be repeated"},
+			&cli.StringFlag{Name: "update", Usage: "put the tables into `FILE`, each between its markers"},
+			&cli.StringFlag{Name: "json", Usage: "write the samples of each table to `DIR`/TABLE.json"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return fmt.Errorf("%w: unexpected argument %q", errUsage, c.Args().First())
+			}
+			only := c.StringSlice("only")
+			for _, name := range only {
+				if !slices.Contains(names(chapters()), name) {
+					return fmt.Errorf("%w: --only %s: want one of %s", errUsage, name, strings.Join(names(chapters()), ", "))
+				}
+			}
+			for _, ch := range chapters() {
+				if len(only) > 0 && !slices.Contains(only, ch.name) {
+					continue
+				}
+				if err := ch.make(c); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// make runs the table's command, and updates the file at once: a later table may fail.
+func (ch chapter) make(c *cli.Context) error {
+	args := append([]string{"bench"}, strings.Fields(ch.command)...)
+	if dir := c.String("json"); dir != "" {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return fmt.Errorf("save the samples: %w", err)
+		}
+		args = append(args, "--json", filepath.Join(dir, ch.name+".json"))
+	}
+	if _, err := fmt.Fprintf(c.App.Writer, "## %s: bench %s\n\n", ch.name, ch.command); err != nil {
+		return fmt.Errorf("print the table: %w", err)
+	}
+	var text bytes.Buffer
+	if err := application(io.MultiWriter(c.App.Writer, &text), c.App.ErrWriter).RunContext(c.Context, args); err != nil {
+		return fmt.Errorf("make table %s: %w", ch.name, err)
+	}
+	_, _ = fmt.Fprintln(c.App.Writer) // the table's own print reports what is wrong
+	if path := c.String("update"); path != "" {
+		return ch.update(path, text.String())
+	}
+	return nil
+}
+
+// update replaces what stands between the table's markers in a file.
+func (ch chapter) update(path, text string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("update the tables: %w", err)
+	}
+	updated, err := ch.splice(string(raw), text)
+	if err != nil {
+		return fmt.Errorf("update %s: %w", path, err)
+	}
+	if err := os.WriteFile(path, []byte(updated), 0o644); err != nil {
+		return fmt.Errorf("update the tables: %w", err)
+	}
+	return nil
+}
+
+func (ch chapter) splice(doc, text string) (string, error) {
+	begin, end := "<!-- bench:"+ch.name+" -->\n", "<!-- /bench:"+ch.name+" -->"
+	before, rest, found := strings.Cut(doc, begin)
+	_, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		return "", fmt.Errorf("no table %s: want the lines %q and %q", ch.name, strings.TrimSpace(begin), end)
+	}
+	return fmt.Sprintf("%s%s`bin/bench %s`\n\n%s\n%s%s", before, begin, ch.command, strings.TrimSpace(text)+"\n", end, after), nil
+}

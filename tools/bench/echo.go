@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/tools/bench/measure"
+)
+
+// echo is a bare gRPC server in this process that answers with its request's bytes.
+type echo struct {
+	measure.Setup
+	conn   *grpc.ClientConn
+	server *grpc.Server
+	served chan error
+}
+
+type echoService struct {
+	hostpb.UnimplementedGroupsServer
+}
+
+// Propose answers with the command.
+func (echoService) Propose(_ context.Context, r *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
+	return &hostpb.ProposeResponse{Data: r.GetCommand()}, nil
+}
+
+// Read answers with the query.
+func (echoService) Read(_ context.Context, r *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
+	return &hostpb.ReadResponse{Data: r.GetQuery()}, nil
+}
+
+func dial(addr string) (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	return conn, nil
+}
+
+func newEcho(_ context.Context, _ string, s measure.Setup) (subject, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	conn, err := dial(ln.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	e := &echo{Setup: s, conn: conn, server: grpc.NewServer(), served: make(chan error, 1)}
+	hostpb.RegisterGroupsServer(e.server, echoService{})
+	go func() { e.served <- e.server.Serve(ln) }() // close waits for it
+	return e, nil
+}
+
+func (e *echo) run(ctx context.Context, r measure.Request) (measure.Sample, error) {
+	if r.Op == measure.OpPause || r.Op == measure.OpResume {
+		return measure.Sample{}, nil
+	}
+	op, err := unary(r.Op, []target{{at: hostpb.NewGroupsClient(e.conn), ref: &hostpb.GroupRef{Id: 1}}})
+	if err != nil {
+		return measure.Sample{}, err
+	}
+	return e.Measured(ctx, r, measure.OwnUsage, measure.Workload{Call: op, Weight: 1})
+}
+
+func (e *echo) close() error {
+	err := e.conn.Close()
+	e.server.Stop()
+	return errors.Join(err, <-e.served)
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/drumline/drumline/client"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	kvpb "github.com/drumline/drumline/drummerpb/kv"
+	"github.com/drumline/drumline/tools/bench/measure"
+)
+
+// Ways that calls take to the groups of a fleet.
+const (
+	// viaLeader is a unary call at the leader's host, viaOther one at a host that
+	// has to forward it.
+	viaLeader = "unary"
+	viaOther  = "far"
+	// viaClient is the Go client as it comes.
+	viaClient = "client"
+)
+
+func roads() []string { return []string{viaLeader, viaOther, viaClient} }
+
+// target is where calls for a group go.
+type target struct {
+	at  hostpb.GroupsClient
+	ref *hostpb.GroupRef
+}
+
+// wireOperations are a kv put of about payload bytes, and the get of the same key.
+func wireOperations() (command, query []byte, err error) {
+	put := &kvpb.Command{Op: &kvpb.Command_Put{Put: &kvpb.Put{Key: []byte("k"), Value: make([]byte, payload-9)}}}
+	if command, err = proto.Marshal(put); err != nil {
+		return nil, nil, fmt.Errorf("encode a command: %w", err)
+	}
+	get := &kvpb.Query{Op: &kvpb.Query_Get{Get: &kvpb.Get{Key: []byte("k")}}}
+	if query, err = proto.Marshal(get); err != nil {
+		return nil, nil, fmt.Errorf("encode a query: %w", err)
+	}
+	return command, query, nil
+}
+
+// unary calls the generated stubs.
+func unary(name string, targets []target) (measure.Operation, error) {
+	cmd, query, err := wireOperations()
+	if err != nil {
+		return nil, err
+	}
+	switch name {
+	case "propose":
+		return func(ctx context.Context, caller int) error {
+			t := targets[caller%len(targets)]
+			_, err := t.at.Propose(ctx, &hostpb.ProposeRequest{Group: t.ref, Command: cmd})
+			return err
+		}, nil
+	case "read":
+		return func(ctx context.Context, caller int) error {
+			t := targets[caller%len(targets)]
+			_, err := t.at.Read(ctx, &hostpb.ReadRequest{Group: t.ref, Query: query})
+			return err
+		}, nil
+	}
+	return nil, fmt.Errorf("%w: no operation %q", errUsage, name)
+}
+
+// throughClient calls the Go client.
+func throughClient(name string, groups []*client.Group) (measure.Operation, error) {
+	cmd, query, err := wireOperations()
+	if err != nil {
+		return nil, err
+	}
+	switch name {
+	case "propose":
+		return func(ctx context.Context, caller int) error {
+			_, err := groups[caller%len(groups)].Propose(ctx, cmd)
+			return err
+		}, nil
+	case "read":
+		return func(ctx context.Context, caller int) error {
+			_, err := groups[caller%len(groups)].Read(ctx, query)
+			return err
+		}, nil
+	}
+	return nil, fmt.Errorf("%w: no operation %q", errUsage, name)
+}
