@@ -19,6 +19,7 @@ func flags() []cli.Flag {
 		&cli.StringFlag{Name: "dir", Usage: "where both sides keep their data, in a directory that is removed (default: the system's temporary one)"},
 		&cli.IntFlag{Name: "callers", Value: 256, Usage: "operations under way at a time"},
 		&cli.IntFlag{Name: "groups", Value: 16, Usage: "groups that drumline's keys are spread over, beside the cells of one group"},
+		&cli.IntFlag{Name: "batch", Value: 16, Usage: "operations of one call where drumline is called with batches; the number under way stays the same"},
 		&cli.IntFlag{Name: "etcd-clients", Value: 1, Usage: "etcd clients that the callers share; each has a connection to every member"},
 		&cli.DurationFlag{Name: "time", Value: 2 * time.Second, Usage: "length of one run"},
 		&cli.IntFlag{Name: "rounds", Value: 3, Usage: "interleaved runs of each cell; medians are printed"},
@@ -54,7 +55,7 @@ func check(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return fmt.Errorf("%w: unexpected argument %q", errUsage, c.Args().First())
 	}
-	for _, name := range []string{"callers", "groups", "etcd-clients", "rounds"} {
+	for _, name := range []string{"callers", "groups", "batch", "etcd-clients", "rounds"} {
 		if c.Int(name) < 1 {
 			return fmt.Errorf("%w: --%s %d: want 1 or more", errUsage, name, c.Int(name))
 		}
@@ -91,7 +92,7 @@ func compareIn(c *cli.Context, dir string) (r *report, err error) {
 	if err := r.rest(c.Context, e.pids(), d.pids()); err != nil {
 		return nil, err
 	}
-	cells := append(e.cells(set), d.cells()...)
+	cells := append(e.cells(set), d.cells(c.Int("batch"))...)
 	if err := rounds(c.Context, cells, c.Int("rounds"), func(x *cell) sample {
 		return x.measure(c.Context, c.Int("callers"), c.Duration("time"))
 	}); err != nil {

@@ -6,22 +6,18 @@ import (
 	"fmt"
 	"strconv"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/drumline/drumline/client"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
-	kvpb "github.com/drumline/drumline/drummerpb/kv"
 	"github.com/drumline/drumline/internal/localfleet"
 )
 
 // drumline is a drummer and three hosts, each a process, and the clients that call them.
 type drumline struct {
-	fleet  *localfleet.Fleet
-	client *client.Client
-	groups []string
-	set    keys
-	puts   [][]byte // by key, the commands that are proposed bare
+	fleet           *localfleet.Fleet
+	unary, streamed *client.Client
+	groups          []string
+	set             keys
 }
 
 // startDrumline starts the fleet under dir and waits until its groups have every key.
@@ -43,10 +39,13 @@ func (d *drumline) start(ctx context.Context, groups int) (err error) {
 	if err := errors.Join(d.fleet.StartAll(), d.fleet.WaitReady(ctx)); err != nil {
 		return err
 	}
-	if d.client, err = client.Open(ctx, d.fleet.APIs(localfleet.KindDrummer)); err != nil {
+	if d.streamed, err = client.Open(ctx, d.fleet.APIs(localfleet.KindDrummer)); err != nil {
 		return err
 	}
-	if err := d.fleet.WaitAttended(ctx, d.client); err != nil {
+	if d.unary, err = client.Open(ctx, d.fleet.APIs(localfleet.KindDrummer), client.WithUnary()); err != nil {
+		return err
+	}
+	if err := d.fleet.WaitAttended(ctx, d.streamed); err != nil {
 		return err
 	}
 	if err := d.launch(ctx, groups); err != nil {
@@ -63,67 +62,70 @@ func (d *drumline) launch(ctx context.Context, groups int) error {
 		d.groups = append(d.groups, name)
 		req.Specs = append(req.Specs, &fleetpb.Spec{Name: name, App: "kv", Replicas: members})
 	}
-	if _, err := d.client.Drummer().CreateGroups(ctx, req); err != nil {
+	if _, err := d.streamed.Drummer().CreateGroups(ctx, req); err != nil {
 		return err
 	}
+	first := newRoad(d.streamed, d.groups, d.set)
 	for g := range groups {
-		if err := until(ctx, func() error { return d.put(ctx, g, 0) }); err != nil {
+		if err := until(ctx, func() error { return first.put(ctx, g, 0) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fill stores every key in every group: a cell may use any number of groups.
+// fill stores every key where it is looked for: in the first group, for the cells of
+// one group, and in its own.
 func (d *drumline) fill(ctx context.Context) error {
-	for i := range d.set.names {
-		put := &kvpb.Put{Key: []byte(d.set.names[i]), Value: []byte(d.set.value)}
-		command, err := proto.Marshal(&kvpb.Command{Op: &kvpb.Command_Put{Put: put}})
-		if err != nil {
+	// The clients learn here where the groups are led.
+	for _, c := range []*client.Client{d.unary, d.streamed} {
+		r := newRoad(c, d.groups, d.set)
+		if err := eachKey(2*len(d.set.names), func(i int) error {
+			key := i / 2
+			return r.put(ctx, i%2*(key%len(d.groups)), key)
+		}); err != nil {
 			return err
 		}
-		d.puts = append(d.puts, command)
-	}
-	return eachKey(len(d.groups)*len(d.set.names), func(i int) error { return d.put(ctx, i%len(d.groups), i/len(d.groups)) })
-}
-
-func (d *drumline) put(ctx context.Context, group, key int) error {
-	_, err := d.client.KV(d.groups[group]).Put(ctx, []byte(d.set.names[key]), []byte(d.set.value))
-	return err
-}
-
-func (d *drumline) get(ctx context.Context, group, key int) error {
-	entry, found, err := d.client.KV(d.groups[group]).Get(ctx, []byte(d.set.names[key]))
-	if err != nil {
-		return err
-	}
-	if !found || len(entry.Value) != valueSize {
-		return fmt.Errorf("group %s has lost key %s", d.groups[group], d.set.names[key])
 	}
 	return nil
-}
-
-// propose gives the group the command of a put without the client's KV around it.
-func (d *drumline) propose(ctx context.Context, group, key int) error {
-	_, err := d.client.Group(d.groups[group]).Propose(ctx, d.puts[key])
-	return err
 }
 
 // cells are what is measured of drumline, on one group and on all.
-func (d *drumline) cells() []*cell {
+func (d *drumline) cells(batch int) []*cell {
+	unary, streamed := newRoad(d.unary, d.groups, d.set), newRoad(d.streamed, d.groups, d.set)
 	var all []*cell
 	for _, groups := range counts(len(d.groups)) {
-		for _, op := range []struct {
-			name string
-			do   func(ctx context.Context, group, key int) error
-		}{{"put", d.put}, {"propose", d.propose}, {"read", d.get}} {
-			all = append(all, &cell{Op: op.name, System: "drumline", How: "unary", Groups: groups, Batch: 1, pids: d.pids(), call: func(ctx context.Context, worker, turn int) error {
-				group, key := d.set.pick(worker, turn, groups)
-				return op.do(ctx, group, key)
-			}})
-		}
+		all = append(all,
+			d.cell("put", "unary", groups, unary.put),
+			d.cell("put", "streamed", groups, streamed.put),
+			d.batched("put", groups, batch, streamed.putBatch),
+			d.cell("propose", "unary", groups, unary.propose),
+			d.cell("propose", "streamed", groups, streamed.propose),
+			d.cell("read", "unary", groups, unary.get),
+			d.cell("read", "streamed", groups, streamed.get),
+			d.batched("read", groups, batch, streamed.getBatch))
 	}
 	return all
+}
+
+// cell is one whose calls do one operation.
+func (d *drumline) cell(op, how string, groups int, do func(ctx context.Context, group, key int) error) *cell {
+	c := &cell{Op: op, System: "drumline", How: how, Groups: groups, Batch: 1, pids: d.pids()}
+	c.call = func(ctx context.Context, worker, turn int) error {
+		group, key := d.set.pickOne(worker, turn, groups)
+		return do(ctx, group, key)
+	}
+	return c
+}
+
+// batched is a cell whose calls do many operations, each on another key of one group.
+func (d *drumline) batched(op string, groups, batch int, do func(ctx context.Context, group int, keys []int) error) *cell {
+	c := &cell{Op: op, System: "drumline", How: "batched", Groups: groups, Batch: batch, pids: d.pids()}
+	c.call = func(ctx context.Context, worker, turn int) error {
+		group, list := d.set.pick(worker, turn, groups, batch)
+		return do(ctx, group, list)
+	}
+	return c
 }
 
 // counts are the numbers of groups that are measured: one, and all when there are more.
@@ -143,8 +145,10 @@ func (d *drumline) pids() []int {
 }
 
 func (d *drumline) close() error {
-	if d.client != nil {
-		d.client.Close()
+	for _, c := range []*client.Client{d.unary, d.streamed} {
+		if c != nil {
+			c.Close()
+		}
 	}
 	return d.fleet.Close()
 }

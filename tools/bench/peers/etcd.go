@@ -146,7 +146,7 @@ func (e *etcd) get(ctx context.Context, worker int, key string) error {
 func (e *etcd) cells(set keys) []*cell {
 	of := func(op string, do func(ctx context.Context, worker int, key string) error) *cell {
 		return &cell{Op: op, System: "etcd", How: "clientv3", Batch: 1, pids: e.pids(), call: func(ctx context.Context, worker, turn int) error {
-			_, key := set.pick(worker, turn, 1)
+			_, key := set.pickOne(worker, turn, 1)
 			return do(ctx, worker, set.names[key])
 		}}
 	}

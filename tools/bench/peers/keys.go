@@ -31,9 +31,18 @@ func newKeys() keys {
 	return k
 }
 
-// pick is the group and the key of a worker's turn: keys are spread over the groups,
+// pick is the group and the keys of a worker's turn: keys are spread over the groups,
 // and so are the turns of each worker.
-func (k keys) pick(worker, turn, groups int) (group, key int) {
+func (k keys) pick(worker, turn, groups, n int) (group int, list []int) {
+	group, list = (worker+turn)%groups, make([]int, n)
+	for i := range list {
+		list[i] = group + groups*((worker*stride+turn*n+i)%(len(k.names)/groups))
+	}
+	return group, list
+}
+
+// pickOne is pick of one key.
+func (k keys) pickOne(worker, turn, groups int) (group, key int) {
 	group = (worker + turn) % groups
 	return group, group + groups*((worker*stride+turn)%(len(k.names)/groups))
 }

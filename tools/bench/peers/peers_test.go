@@ -28,7 +28,7 @@ func TestSmoke(t *testing.T) {
 	require.NoError(t, os.WriteFile(page, []byte("before\n"+beginMarker+"old\n"+endMarker+"after\n"), 0o600))
 	var out, errOut bytes.Buffer
 	code := run([]string{
-		"bench-peers", "--bin", filepath.Join("..", "..", "..", "bin"), "--dir", dir, "--callers", "32", "--groups", "2",
+		"bench-peers", "--bin", filepath.Join("..", "..", "..", "bin"), "--dir", dir, "--callers", "32", "--batch", "4", "--groups", "2",
 		"--rounds", "1", "--time", "200ms", "--json", samples, "--update", page,
 	}, &out, &errOut)
 	require.Equal(t, 0, code, errOut.String())
@@ -60,6 +60,7 @@ func TestUsageErrors(t *testing.T) {
 		{"extra"},
 		{"--callers", "0"},
 		{"--groups", "x"},
+		{"--batch", "0"},
 		{"--groups", "1000000"},
 		{"--time", "0s"},
 		{"--update", page},
@@ -87,10 +88,16 @@ func TestPickSpreadsKeysAndGroups(t *testing.T) {
 		seen := map[int]int{}
 		for worker := range 5 {
 			for turn := range 100 {
-				group, key := set.pick(worker, turn, groups)
+				group, key := set.pickOne(worker, turn, groups)
 				require.Less(t, key, len(set.names))
 				require.Equal(t, group, key%groups, "a key has one group")
 				seen[group]++
+				at, list := set.pick(worker, turn, groups, 3)
+				require.Equal(t, group, at)
+				for _, key := range list {
+					require.Less(t, key, len(set.names))
+					require.Equal(t, group, key%groups)
+				}
 			}
 		}
 		require.Len(t, seen, groups)
