@@ -24,7 +24,7 @@ const (
 var larger = map[string]int{
 	// The translation of dragonboat is one room on purpose: replicas, sessions,
 	// membership and events share one lock order, and nobody else may know it.
-	"internal/raft": 2900,
+	"internal/raft": 3400,
 	// One protocol: frames, handshakes, sessions and peers know each other's states.
 	"internal/raft/transport": 2600,
 }

@@ -15,7 +15,7 @@ type events struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	pending map[eventKey]uint8 // bit per EventKind
+	pending map[eventKey]uint16 // bit per EventKind
 	order   []eventKey
 }
 
@@ -25,12 +25,12 @@ type eventKey struct {
 }
 
 // eventOrder is the order in which a replica's merged events are delivered.
-func eventOrder() [6]EventKind {
-	return [...]EventKind{EventReady, EventMembership, EventLeader, EventServing, EventLife, EventStopped}
+func eventOrder() [8]EventKind {
+	return [...]EventKind{EventLoaded, EventReady, EventMembership, EventLeader, EventServing, EventLife, EventUnloaded, EventStopped}
 }
 
 func newEvents() *events {
-	return &events{wake: make(chan struct{}, 1), pending: make(map[eventKey]uint8)}
+	return &events{wake: make(chan struct{}, 1), pending: make(map[eventKey]uint16)}
 }
 
 // add notes an event; it never waits.
@@ -40,12 +40,24 @@ func (e *events) add(k EventKind, spec Replica) {
 	if e.pending[key] == 0 {
 		e.order = append(e.order, key)
 	}
-	e.pending[key] |= 1 << k
+	e.pending[key] = e.pending[key]&^outdated(k) | 1<<k
 	e.mu.Unlock()
 	select {
 	case e.wake <- struct{}{}:
 	default:
 	}
+}
+
+// outdated are the bits that an event takes back: of being unloaded and loaded only
+// the last counts.
+func outdated(k EventKind) uint16 {
+	switch k {
+	case EventUnloaded:
+		return 1 << EventLoaded
+	case EventLoaded:
+		return 1 << EventUnloaded
+	}
+	return 0
 }
 
 // take returns all that waits, in order of first occurrence.
@@ -140,7 +152,9 @@ func (l listener) NodeReady(i raftio.NodeInfo) {
 func (l listener) NodeUnloaded(i raftio.NodeInfo) {
 	if r := l.find(i.ClusterID, i.NodeID); r != nil {
 		r.markUnloaded()
-		l.h.events.add(EventStopped, r.spec)
+		if !r.nap.leaving.Load() {
+			l.h.events.add(EventStopped, r.spec)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/lni/dragonboat/v3/raftpb"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/mail"
 )
 
 // guardedFactory stands between the transport and dragonboat and drops what would
@@ -31,12 +32,16 @@ func (f guardedFactory) Create(c config.NodeHostConfig, mh raftio.MessageHandler
 	}
 	chunks := func(c raftpb.Chunk) bool {
 		r, err := f.host.replica(ids.Group(c.ClusterId))
-		if err != nil || uint64(r.spec.ID) != c.NodeId {
+		if err != nil || r.nap.leaving.Load() {
+			// The snapshot comes again.
+			f.host.depot.knock(ids.Group(c.ClusterId), ids.Replica(c.NodeId))
 			return false
 		}
-		return r.inbound.Chunk(func() bool { return ch(c) })
+		return uint64(r.spec.ID) == c.NodeId && r.inbound.Chunk(func() bool { return ch(c) })
 	}
-	return f.inner.Create(c, messages, chunks)
+	t := f.inner.Create(c, messages, chunks)
+	f.host.depot.office.Transport = t
+	return t
 }
 
 // Validate tells whether a host's id is one.
@@ -65,5 +70,19 @@ func (h *Host) acceptableOf(b raftpb.MessageBatch) []raftpb.Message {
 
 func (h *Host) accepts(m *raftpb.Message, from ids.Host) bool {
 	r, err := h.replica(ids.Group(m.ClusterId))
-	return err == nil && m.To == uint64(r.spec.ID) && r.inbound.Knows(ids.Replica(m.From), from)
+	if err != nil || r.nap.leaving.Load() {
+		if rouses(m) {
+			h.depot.knock(ids.Group(m.ClusterId), ids.Replica(m.To))
+		}
+		return false
+	}
+	if m.To != uint64(r.spec.ID) || !r.inbound.Knows(ids.Replica(m.From), from) {
+		return false
+	}
+	r.nap.touch(h)
+	if c, ok := mail.Read(m); ok {
+		h.depot.called(r, c, from)
+		return false
+	}
+	return true
 }

@@ -1,10 +1,10 @@
 package raft
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lni/dragonboat/v3"
@@ -15,6 +15,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/engine"
+	"github.com/drumline/drumline/internal/raft/gate"
 	"github.com/drumline/drumline/internal/raft/logdb"
 	"github.com/drumline/drumline/internal/raft/pace"
 	"github.com/drumline/drumline/statemachines"
@@ -25,12 +26,17 @@ type Host struct {
 	opts   Options
 	nh     *dragonboat.NodeHost
 	events *events
-	gates  gates
+	gates  *gate.Gates
 	pump   *pump
 	// batches keeps what commands were packed in.
 	batches coalesce.Pool
 	// intake takes messages for the replicas here; set by guardedFactory within Open.
 	intake raftio.MessageHandler
+	// depot is for the replicas that are unloaded; see park.go.
+	depot *depot
+	// sweeps counts the looks for idle replicas: the clock of idleness, which a process
+	// that was held up does not find far ahead.
+	sweeps atomic.Uint32
 
 	closing    chan struct{}
 	closeOnce  sync.Once
@@ -59,11 +65,13 @@ func Open(o Options) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		opts: o, events: newEvents(), gates: newGates(), looks: pace.New(10), pump: newPump(o.Tick),
+		opts: o, events: newEvents(), gates: gate.New(), looks: pace.New(10), pump: newPump(o.Tick),
 		closing: make(chan struct{}), dispatched: make(chan struct{}),
 		replicas: make(map[ids.Group]*replica), onDisk: make(map[ids.Group]map[ids.Replica]bool),
 	}
+	h.depot = newDepot(h)
 	if err := h.start(); err != nil {
+		h.depot.close()
 		return nil, err
 	}
 	go h.dispatch()
@@ -132,6 +140,7 @@ func (h *Host) close() error {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
+	h.depot.close()
 	for _, r := range h.all() {
 		r.halt()
 	}
@@ -183,6 +192,7 @@ func errHostClosed() error { return fault.New(fault.Unavailable, "this host is b
 // forget ends a replica and drops it.
 func (h *Host) forget(r *replica) {
 	r.halt()
+	h.depot.vigil.Drop(r.spec.Group, r)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.replicas[r.spec.Group] == r {
@@ -243,51 +253,15 @@ func (h *Host) refreshMembers() (news []Event) {
 
 // Status tells what this host knows of its replica of a group.
 func (h *Host) Status(g ids.Group) (Status, bool) {
-	r, err := h.replica(g)
-	if err != nil {
-		return Status{}, false
+	if r, err := h.replica(g); err == nil {
+		return r.status(), true
 	}
-	return r.status(), true
+	return h.depot.status(g)
 }
 
 // proposalTimeout is after how long an entry's outcome is given up as unknown.
 func (h *Host) proposalTimeout() time.Duration {
 	return max(defaultDeadline, 4*h.opts.electionTimeout())
-}
-
-// gates serialise Start, Stop and Destroy of one group.
-type gates struct {
-	mu   *sync.Mutex
-	held map[ids.Group]chan struct{} // closed when the holder is done
-}
-
-func newGates() gates {
-	return gates{mu: new(sync.Mutex), held: make(map[ids.Group]chan struct{})}
-}
-
-// enter waits for the group's gate; the caller calls leave.
-func (g *gates) enter(ctx context.Context, group ids.Group) (leave func(), err error) {
-	for {
-		g.mu.Lock()
-		busy := g.held[group]
-		if busy == nil {
-			mine := make(chan struct{})
-			g.held[group] = mine
-			g.mu.Unlock()
-			return func() {
-				g.mu.Lock()
-				delete(g.held, group)
-				g.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		g.mu.Unlock()
-		select {
-		case <-busy:
-		case <-ctx.Done():
-			return nil, fault.Wrap(ctx.Err(), fault.Deadline, "another change of the replica of group %d is under way", group)
-		}
-	}
 }
 
 // app returns the app of a group's name.

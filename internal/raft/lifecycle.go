@@ -14,6 +14,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/engine"
 	"github.com/drumline/drumline/internal/raft/machine"
+	"github.com/drumline/drumline/internal/raft/park"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -30,6 +31,8 @@ const (
 	keepDivisor = 10
 )
 
+const lostData = "it has no data on this host; a replica that lost its data never comes back under its number"
+
 // Start runs a replica: a launch, a join or a restart, as its data on this host
 // and the spec decide. It returns before the replica is ready; idempotent. A fault
 // Conflict says that it cannot be run here: its data is gone, or another replica of
@@ -40,7 +43,7 @@ func (h *Host) Start(ctx context.Context, spec Replica) error {
 	if err := h.checkReplica(spec); err != nil {
 		return err
 	}
-	leave, err := h.gates.enter(ctx, spec.Group)
+	leave, err := h.gates.Enter(ctx, spec.Group)
 	if err != nil {
 		return err
 	}
@@ -51,7 +54,16 @@ func (h *Host) Start(ctx context.Context, spec Replica) error {
 		}
 		return conflict(spec, "replica %d of the group runs here", r.spec.ID)
 	}
-	return h.launch(ctx, spec)
+	if done, err := h.depot.start(ctx, spec); done || err != nil {
+		return err
+	}
+	if err := h.launch(ctx, spec, nil); err != nil {
+		return err
+	}
+	if spec.Unloaded {
+		h.events.add(EventLoaded, spec)
+	}
+	return nil
 }
 
 func conflict(spec Replica, format string, args ...any) error {
@@ -94,18 +106,18 @@ func (h *Host) replicaConfig(spec Replica) config.Config {
 		CheckQuorum: true, OrderedConfigChange: true,
 		SnapshotEntries: h.opts.SnapshotEntries, CompactionOverhead: max(1, h.opts.SnapshotEntries/keepDivisor),
 		MaxInMemLogSize: maxInMemLog,
+		Quiesce:         h.opts.UnloadAfter > 0,
 		// For ever, also after the promotion: with false, dragonboat panics while the
 		// entry that added it is still in its log.
 		IsObserver: spec.Join,
 	}
 }
 
-// launch starts a replica that does not run; its group's gate is held.
-func (h *Host) launch(ctx context.Context, spec Replica) error {
-	for other := range h.dataOf(spec.Group) {
-		if other != spec.ID {
-			return conflict(spec, "the data of replica %d is still here; destroy it first", other)
-		}
+// launch starts a replica that does not run, with the record of it if it was
+// unloaded; its group's gate is held.
+func (h *Host) launch(ctx context.Context, spec Replica, rec *park.Record) error {
+	if err := h.unobstructed(spec); err != nil {
+		return err
 	}
 	members, join, err := h.form(spec)
 	if err != nil {
@@ -116,6 +128,7 @@ func (h *Host) launch(ctx context.Context, spec Replica) error {
 		return err
 	}
 	r := newReplica(h, spec)
+	r.recall(rec)
 	r.machine = machine.New(app, statemachines.Group{ID: uint64(spec.Group), Name: spec.Name}, r)
 	if err := h.admit(r); err != nil {
 		return err
@@ -127,6 +140,16 @@ func (h *Host) launch(ctx context.Context, spec Replica) error {
 		return err
 	}
 	r.inbound.Open()
+	return nil
+}
+
+// unobstructed refuses a replica while another one's data of the group is here.
+func (h *Host) unobstructed(spec Replica) error {
+	for other := range h.dataOf(spec.Group) {
+		if other != spec.ID {
+			return conflict(spec, "the data of replica %d is still here; destroy it first", other)
+		}
+	}
 	return nil
 }
 
@@ -148,7 +171,7 @@ func (h *Host) form(spec Replica) (members map[uint64]string, join bool, err err
 	case spec.Join && !spec.Restart:
 		return nil, true, nil
 	case spec.Restart || len(spec.Members) == 0:
-		return nil, false, conflict(spec, "it has no data on this host; a replica that lost its data never comes back under its number")
+		return nil, false, conflict(spec, "%s", lostData)
 	}
 	members = make(map[uint64]string, len(spec.Members))
 	for id, host := range spec.Members {
@@ -189,11 +212,12 @@ func (h *Host) startCluster(ctx context.Context, r *replica, members map[uint64]
 func (h *Host) Stop(ctx context.Context, g ids.Group) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	leave, err := h.gates.enter(ctx, g)
+	leave, err := h.gates.Enter(ctx, g)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	h.depot.drop(g, 0)
 	r, err := h.replica(g)
 	if err != nil {
 		return nil //nolint:nilerr // not running is what is wanted
@@ -230,11 +254,12 @@ func (h *Host) Destroy(ctx context.Context, g ids.Group, id ids.Replica) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	leave, err := h.gates.enter(ctx, g)
+	leave, err := h.gates.Enter(ctx, g)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	h.depot.drop(g, id)
 	if r, err := h.replica(g); err == nil && r.spec.ID == id {
 		if err := h.unload(ctx, r); err != nil {
 			return err

@@ -23,13 +23,13 @@ type Outcome struct {
 // harms only itself. Only on the leader; cmds are copied before ProposeMany returns.
 func (h *Host) ProposeMany(ctx context.Context, g ids.Group, cmds [][]byte) []Outcome {
 	out := make([]Outcome, len(cmds))
-	r, err := h.replica(g)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		failAll(out, err)
 		return out
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	for from := 0; from < len(cmds); {
 		n := runOf(cmds[from:])
 		if n == 0 {

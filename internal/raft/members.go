@@ -13,12 +13,12 @@ import (
 
 // Membership reads who belongs to a group, linearizably, on any replica.
 func (h *Host) Membership(ctx context.Context, g ids.Group) (Membership, error) {
-	r, err := h.replica(g)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		return Membership{}, err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	return r.membership(ctx)
 }
 
@@ -30,12 +30,12 @@ func (h *Host) Change(ctx context.Context, g ids.Group, c Change) (Membership, e
 	if err := c.check(); err != nil {
 		return Membership{}, err
 	}
-	r, err := h.replica(g)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		return Membership{}, err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	return r.change(ctx, c)
 }
 

@@ -32,6 +32,10 @@ type Options struct {
 	Tick           time.Duration
 	ElectionTicks  uint64
 	HeartbeatTicks uint64
+	// UnloadAfter is for how long a replica must have had no call and no message before
+	// it is unloaded; the next call, or message of a peer, loads it again. 0: never. At
+	// least two election timeouts; only groups that hibernate are silent at all.
+	UnloadAfter time.Duration
 	// SnapshotEntries is the number of entries between snapshots; 0 means 5000.
 	SnapshotEntries uint64
 	// Memory keeps all data in memory, for tests; FS, also for tests, names the
@@ -91,6 +95,9 @@ func (o Options) check() error {
 	}
 	if o.Tick < time.Millisecond || o.Tick%time.Millisecond != 0 {
 		problems = append(problems, fmt.Errorf("raft: tick %s: want whole milliseconds", o.Tick))
+	}
+	if least := 2 * o.electionTimeout(); o.UnloadAfter != 0 && o.UnloadAfter < least {
+		problems = append(problems, fmt.Errorf("raft: unload after %s: want 0 or at least %s", o.UnloadAfter, least))
 	}
 	// dragonboat panics on what it refuses, so it is checked here.
 	if o.ElectionTicks <= 2*o.HeartbeatTicks {

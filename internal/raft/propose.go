@@ -26,12 +26,12 @@ func (h *Host) Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachi
 	if len(cmd) > MaxCommand {
 		return statemachines.Result{}, tooLarge("command", len(cmd))
 	}
-	r, err := h.replica(g)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		return statemachines.Result{}, err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	return r.propose(ctx, cmd)
 }
 
@@ -44,7 +44,7 @@ func (h *Host) OpenGroup(ctx context.Context, g ids.Group, version uint32) error
 // OpenLoaded opens a group whose state was loaded and tells its Machine that it
 // lives again under that generation.
 func (h *Host) OpenLoaded(ctx context.Context, g ids.Group, version uint32, generation uint64) error {
-	if err := h.knows(g, version); err != nil {
+	if err := h.knows(ctx, g, version); err != nil {
 		return err
 	}
 	return h.control(ctx, g, &machine.Entry{Kind: machine.KindOpen, Version: version, Generation: generation})
@@ -59,7 +59,7 @@ func (h *Host) SealGroup(ctx context.Context, g ids.Group) error {
 // RaiseVersion raises the group's behaviour version, once every host of the group
 // knows the new one. Only on the leader; a lower one changes nothing.
 func (h *Host) RaiseVersion(ctx context.Context, g ids.Group, version uint32) error {
-	if err := h.knows(g, version); err != nil {
+	if err := h.knows(ctx, g, version); err != nil {
 		return err
 	}
 	return h.control(ctx, g, &machine.Entry{Kind: machine.KindRaiseVersion, Version: version})
@@ -88,8 +88,10 @@ func (h *Host) LoadGroup(ctx context.Context, g ids.Group, state io.Reader) erro
 }
 
 // knows refuses a behaviour version that this program does not have.
-func (h *Host) knows(g ids.Group, version uint32) error {
-	r, err := h.replica(g)
+func (h *Host) knows(ctx context.Context, g ids.Group, version uint32) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		return err
 	}
@@ -100,12 +102,12 @@ func (h *Host) knows(g ids.Group, version uint32) error {
 }
 
 func (h *Host) control(ctx context.Context, g ids.Group, e *machine.Entry) error {
-	r, err := h.replica(g)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	return r.control(ctx, e)
 }
 

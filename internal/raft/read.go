@@ -49,7 +49,9 @@ func (h *Host) View(ctx context.Context, g ids.Group) (any, error) {
 // LocalView returns the view of what this replica has applied; it may be old, and
 // empty in a group that is not open.
 func (h *Host) LocalView(g ids.Group) (any, error) {
-	r, err := h.replica(g)
+	ctx, cancel := bounded(context.Background())
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		return nil, err
 	}
@@ -65,12 +67,12 @@ func (h *Host) CatchUp(ctx context.Context, g ids.Group) error {
 }
 
 func (h *Host) caughtUp(ctx context.Context, g ids.Group) (*replica, error) {
-	r, err := h.replica(g)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	return r, r.barrier(ctx)
 }
 

@@ -39,6 +39,8 @@ type replica struct {
 	sessions chan struct{}
 	// inbound guards what dragonboat takes in for it; see guard.go.
 	inbound intake.Guard
+	// nap is for unloading and loading; see park.go.
+	nap nap
 
 	// mu guards what follows; never held while NodeHost is called.
 	mu      sync.Mutex
@@ -159,6 +161,7 @@ func (r *replica) leaderUpdated(leader ids.Replica, term uint64) {
 	r.broadcast()
 	r.rouse()
 	r.mu.Unlock()
+	r.stir()
 	r.host.events.add(EventLeader, r.spec)
 	if was != is {
 		r.host.events.add(EventServing, r.spec)
@@ -365,6 +368,7 @@ func (r *replica) setReady() {
 	r.ready = true
 	r.broadcast()
 	r.mu.Unlock()
+	r.stir()
 	r.host.events.add(EventReady, r.spec)
 }
 
@@ -377,6 +381,7 @@ func (r *replica) setMembers(configChange uint64, observer bool, voters map[uint
 	}
 	r.members = members{configChange: configChange, observer: observer, voters: hostsOf(voters)}
 	r.inbound.Learn(r.members.voters)
+	r.stir()
 	return true
 }
 

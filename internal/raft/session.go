@@ -22,12 +22,12 @@ const maxSessionsInFlight = 256
 // OpenSession registers a client session. dragonboat keeps 4,096 of a group and
 // evicts the least recently used. Only on the leader.
 func (h *Host) OpenSession(ctx context.Context, g ids.Group) (Session, error) {
-	r, err := h.replica(g)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		return Session{}, err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	for {
 		// A fresh client number each time: an earlier one may be registered.
 		cs := &client.Session{ClusterID: uint64(g), ClientID: 1 + rand.Uint64N(math.MaxUint64-1), SeriesID: client.SeriesIDForRegister}
@@ -51,12 +51,12 @@ func (h *Host) CloseSession(ctx context.Context, s Session) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	r, err := h.replica(s.Group)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, s.Group)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	cs := s.dragonboat()
 	cs.PrepareForUnregister()
 	_, err = r.sessionCall(ctx, sessionCall{register: cs})
@@ -77,12 +77,12 @@ func (h *Host) ProposeSession(ctx context.Context, s Session, cmd []byte) (state
 	if len(cmd) > MaxCommand {
 		return statemachines.Result{}, tooLarge("command", len(cmd))
 	}
-	r, err := h.replica(s.Group)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, s.Group)
 	if err != nil {
 		return statemachines.Result{}, err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	return r.sessionCall(ctx, sessionCall{command: s.dragonboat(), cmd: cmd})
 }
 

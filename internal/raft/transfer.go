@@ -20,12 +20,12 @@ const handOffAtOnce = 16
 // seen it lead. dragonboat's own request says nothing about its fate, so it is
 // repeated while the context lasts.
 func (h *Host) Transfer(ctx context.Context, g ids.Group, to ids.Replica) error {
-	r, err := h.replica(g)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	r, err := h.use(ctx, g)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	r.mu.Lock()
 	_, voter := r.members.voters[to]
 	r.mu.Unlock()

@@ -21,6 +21,9 @@ type Replica struct {
 	// Restart is true for a replica that has run before: without its data on this host
 	// it is refused, because it would vote again from nothing.
 	Restart bool
+	// Unloaded is true for a replica that was unloaded when the process ended: it stays
+	// so until it is wanted. On a host that unloads nothing it is started.
+	Unloaded bool
 	// Members are the voters of a group that is launched now; ignored once the
 	// replica has data on this host.
 	Members map[ids.Replica]ids.Host
@@ -77,6 +80,9 @@ type Status struct {
 	// Ready: it has recovered its data and takes part.
 	Ready    bool
 	Observer bool
+	// Unloaded: it sleeps on the disk, and comes back when it is called or a peer needs
+	// it; Ready is true, no leader is known, the rest is as it was.
+	Unloaded bool
 	// Leader and LeaderHost are zero when unknown.
 	Leader     ids.Replica
 	LeaderHost ids.Host
@@ -109,8 +115,12 @@ const (
 	EventMembership
 	// EventLife: the group was opened or sealed, or its behaviour version raised.
 	EventLife
-	// EventStopped: the replica is unloaded, by Stop or because it was removed.
+	// EventStopped: the replica runs no more, by Stop or because it was removed.
 	EventStopped
+	// EventUnloaded: the replica was idle for long and is unloaded; it is still here.
+	EventUnloaded
+	// EventLoaded: it is wanted again and runs.
+	EventLoaded
 )
 
 // Event tells that something changed; Status has the values. Events of a replica
