@@ -145,8 +145,10 @@ func (f *fleet) workload(r measure.Request) (w measure.Workload, err error) {
 		w.Call, err = unary(r.Op, f.near)
 	case viaOther:
 		w.Call, err = unary(r.Op, f.far)
-	case viaClient:
+	case viaStream:
 		w.Call, err = throughClient(r.Op, f.groups)
+	case viaBatch:
+		return inBatches(r.Op, f.groups, r.Callers)
 	default:
 		err = fmt.Errorf("%w: no road %q", errUsage, r.Via)
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,11 +20,16 @@ const (
 	// has to forward it.
 	viaLeader = "unary"
 	viaOther  = "far"
-	// viaClient is the Go client as it comes.
-	viaClient = "client"
+	// viaStream is the Go client as it comes, whose concurrent calls share streams;
+	// viaBatch is its batched calls.
+	viaStream = "stream"
+	viaBatch  = "batch"
 )
 
-func roads() []string { return []string{viaLeader, viaOther, viaClient} }
+func roads() []string { return []string{viaLeader, viaOther, viaStream, viaBatch} }
+
+// fullBatch is the number of commands or queries in a batched call.
+const fullBatch = 64
 
 // target is where calls for a group go.
 type target struct {
@@ -85,4 +92,33 @@ func throughClient(name string, groups []*client.Group) (measure.Operation, erro
 		}, nil
 	}
 	return nil, fmt.Errorf("%w: no operation %q", errUsage, name)
+}
+
+// inBatches makes batched calls of the Go client, for as many callers.
+func inBatches(name string, groups []*client.Group, callers int) (w measure.Workload, err error) {
+	cmd, query, err := wireOperations()
+	if err != nil {
+		return w, err
+	}
+	w.Weight = min(fullBatch, callers)
+	switch name {
+	case "propose":
+		cmds := slices.Repeat([][]byte{cmd}, w.Weight)
+		w.Call = func(ctx context.Context, caller int) error {
+			answers, err := groups[caller%len(groups)].ProposeBatch(ctx, cmds)
+			for _, a := range answers {
+				err = cmp.Or(err, a.Err)
+			}
+			return err
+		}
+		return w, nil
+	case "read":
+		queries := slices.Repeat([][]byte{query}, w.Weight)
+		w.Call = func(ctx context.Context, caller int) error {
+			_, err := groups[caller%len(groups)].ReadBatch(ctx, queries)
+			return err
+		}
+		return w, nil
+	}
+	return w, fmt.Errorf("%w: no operation %q", errUsage, name)
 }
