@@ -9,6 +9,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/refusal"
 )
 
 // Membership reads who belongs to a group, linearizably, on any replica.
@@ -57,7 +58,7 @@ func (r *replica) membership(ctx context.Context) (Membership, error) {
 		if err == nil {
 			return m, nil
 		}
-		again := retriable(err) || errors.Is(err, dragonboat.ErrTimeout)
+		again := refusal.Passes(err) || errors.Is(err, dragonboat.ErrTimeout)
 		if ctx.Err() != nil {
 			return Membership{}, r.unread(ctx)
 		}
@@ -120,7 +121,7 @@ func (r *replica) change(ctx context.Context, c Change) (Membership, error) {
 		}
 		err = r.requestChange(ctx, c, &m)
 		asked = asked || !untouched(err)
-		if err != nil && !errors.Is(err, dragonboat.ErrRejected) && !errors.Is(err, dragonboat.ErrTimeout) && !retriable(err) {
+		if err != nil && !errors.Is(err, dragonboat.ErrRejected) && !errors.Is(err, dragonboat.ErrTimeout) && !refusal.Passes(err) {
 			return m, r.changeFault(r.requestFault(err), asked)
 		}
 		if err != nil && !wait(ctx, r.host.opts.Tick) {
@@ -131,7 +132,7 @@ func (r *replica) change(ctx context.Context, c Change) (Membership, error) {
 
 // untouched tells whether a request that failed so certainly did nothing.
 func untouched(err error) bool {
-	return err != nil && (retriable(err) || errors.Is(err, dragonboat.ErrRejected))
+	return err != nil && (refusal.Passes(err) || errors.Is(err, dragonboat.ErrRejected))
 }
 
 func (r *replica) changeFault(err error, asked bool) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/refusal"
 )
 
 // Read answers a query linearizably, on any replica: it sees every command that was
@@ -76,43 +77,49 @@ func (h *Host) caughtUp(ctx context.Context, g ids.Group) (*replica, error) {
 	return r, r.barrier(ctx)
 }
 
-// barrier waits for a ReadIndex, asked for again whenever it gets lost. dragonboat
-// merges the ones that wait in one step of the group.
+// answer is what a ReadIndex came to; with retry it may be asked again.
+type answer struct {
+	retry bool
+	err   error
+}
+
+// barrier waits for a ReadIndex that is asked after the call, again whenever it gets
+// lost. All who come before it is asked share it.
 func (r *replica) barrier(ctx context.Context) error {
-	for {
-		retry, err := r.readIndex(ctx)
-		if err == nil || !retry {
-			return err
+	for ctx.Err() == nil {
+		round := r.reads.Join()
+		select {
+		case <-round.Done():
+		case <-ctx.Done():
+			return r.unread(ctx)
+		}
+		if a := round.Answer(); a.err == nil || !a.retry {
+			return a.err
 		}
 		if f := r.noQuorum(); f != nil {
 			return f
 		}
-		if !wait(ctx, r.host.opts.Tick) {
-			return r.unread(ctx)
-		}
+		wait(ctx, r.host.opts.Tick)
 	}
+	return r.unread(ctx)
 }
 
 // readIndex asks once. An attempt is given an election's time: a leader that went
 // away takes the question with it.
-func (r *replica) readIndex(ctx context.Context) (retry bool, err error) {
-	if ctx.Err() != nil {
-		return false, r.unread(ctx)
-	}
-	attempt := min(r.host.ticksLeft(ctx), r.host.opts.electionTimeout())
-	rs, err := r.host.nh.ReadIndex(uint64(r.spec.Group), attempt)
+func (r *replica) readIndex() answer {
+	rs, err := r.host.nh.ReadIndex(uint64(r.spec.Group), r.host.opts.electionTimeout())
 	if err != nil {
-		return retriable(err), r.requestFault(err)
+		return answer{refusal.Passes(err), r.requestFault(err)}
 	}
 	select {
 	case res := <-rs.AppliedC():
 		rs.Release()
 		if res.Completed() {
-			return false, nil
+			return answer{}
 		}
-		return !res.Terminated(), r.verdictFault(res)
-	case <-ctx.Done():
-		return false, r.unread(ctx)
+		return answer{!res.Terminated(), r.verdictFault(res)}
+	case <-r.ended:
+		return answer{false, r.stopping()}
 	}
 }
 

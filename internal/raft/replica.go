@@ -16,6 +16,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/intake"
 	"github.com/drumline/drumline/internal/raft/machine"
+	"github.com/drumline/drumline/internal/raft/share"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -35,6 +36,8 @@ type replica struct {
 	// unloaded is closed when dragonboat has let go of the replica.
 	unloaded     chan struct{}
 	unloadedOnce sync.Once
+	// reads shares the ReadIndex of readers.
+	reads share.Share[answer]
 	// sessions bounds the session commands in flight.
 	sessions chan struct{}
 	// inbound guards what dragonboat takes in for it; see guard.go.
@@ -110,6 +113,7 @@ func newReplica(h *Host, spec Replica) *replica {
 		queue:   coalesce.Queue{Pool: &h.batches},
 		members: members{observer: spec.Join, voters: maps.Clone(spec.Members)},
 	}
+	r.reads.Ask, r.reads.Closed = r.readIndex, func() answer { return answer{false, r.stopping()} }
 	r.inbound.Learn(spec.Members)
 	return r
 }
@@ -344,7 +348,10 @@ func (r *replica) Restored() {
 }
 
 // halt makes the replica take nothing any more; callers that wait are told.
-func (r *replica) halt() { r.stopOnce.Do(r.abandon) }
+func (r *replica) halt() {
+	r.stopOnce.Do(r.abandon)
+	r.reads.Close()
+}
 
 func (r *replica) abandon() {
 	defer close(r.ended)

@@ -12,6 +12,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/machine"
+	"github.com/drumline/drumline/internal/raft/refusal"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -133,7 +134,7 @@ func (r *replica) sessionCall(ctx context.Context, c sessionCall) (statemachines
 			}
 			refused = true
 		}
-		if !refused && !retriable(err) {
+		if !refused && !refusal.Passes(err) {
 			return statemachines.Result{}, r.requestFault(err)
 		}
 		if !wait(ctx, r.host.opts.Tick) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/refusal"
 )
 
 // handOffAtOnce bounds the leaderships that are handed off at the same time.
@@ -38,7 +39,7 @@ func (h *Host) Transfer(ctx context.Context, g ids.Group, to ids.Replica) error 
 func (r *replica) transfer(ctx context.Context, to ids.Replica) error {
 	for {
 		err := r.host.nh.RequestLeaderTransfer(uint64(r.spec.Group), uint64(to))
-		if err != nil && !retriable(err) {
+		if err != nil && !refusal.Passes(err) {
 			return r.requestFault(err)
 		}
 		if r.awaitLeader(ctx, to, r.host.opts.electionTimeout()) {

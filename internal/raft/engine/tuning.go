@@ -49,9 +49,9 @@ const (
 	// Proposals must hold all of a group that are in flight: coalesced entries,
 	// session commands and the Lead entry.
 	Proposals = 512
-	// Reads: ReadIndex requests that wait for the group's worker; reads come
-	// one by one, and dragonboat merges them there.
-	Reads = 1024
+	// Reads: ReadIndex requests that wait for the group's worker. Readers of a
+	// group share a few; the rest is for reads of memberships.
+	Reads = 64
 	// ProposalShards: one goroutine proposes for a group, so one shard does.
 	ProposalShards     = 1
 	tunedEntrySlice    = 64
