@@ -53,9 +53,11 @@ const (
 	// group share a few; the rest is for reads of memberships.
 	Reads = 64
 	// ProposalShards: one goroutine proposes for a group, so one shard does.
-	ProposalShards     = 1
-	tunedEntrySlice    = 64
-	tunedMinEntrySlice = 16
+	ProposalShards = 1
+	// Few entries of a group are in memory at a time, and a new slice is made nearly every
+	// time that they have been applied.
+	tunedEntrySlice    = 16
+	tunedMinEntrySlice = 4
 	// Values that are part of the data's format and must be dragonboat's own.
 	Sessions      = 4096
 	requiredBatch = 48
