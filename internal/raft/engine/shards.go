@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/google/renameio/v2"
 	"github.com/lni/dragonboat/v3/config"
@@ -21,11 +22,17 @@ const shardsFile = "shards.json"
 type Shards struct {
 	Exec uint64 `json:"exec_shards"`
 	Log  uint64 `json:"logdb_shards"`
+	// Cores is the number of processors that they were chosen for.
+	Cores int `json:"cores,omitempty"`
 }
 
 // Choices for a new data directory, and worker counts that may change at any start.
 const (
-	newExecShards  = 2
+	// Step workers: one for each core, a power of two within these bounds. On two
+	// cores 1, 2 and 4 of them gave 102, 124 and 108 thousand commands a second over 16
+	// groups; more cores than that have not been measured.
+	minExecShards  = 2
+	maxExecShards  = 8
 	newLogDBShards = 1
 	applyShards    = 4
 	commitShards   = 1
@@ -35,13 +42,22 @@ const (
 	maxShards = 64
 )
 
+// chooseFor is the choice for that many cores.
+func chooseFor(cores int) Shards {
+	s := Shards{Exec: minExecShards, Log: newLogDBShards, Cores: cores}
+	for s.Exec < maxExecShards && 2*s.Exec <= uint64(cores) {
+		s.Exec *= 2
+	}
+	return s
+}
+
 // ChooseShards returns the numbers of the data directory, chosen now if it is new;
 // of tests in memory always the same.
 func ChooseShards(dir string, memory bool) (Shards, error) {
-	chosen := Shards{Exec: newExecShards, Log: newLogDBShards}
 	if memory {
-		return chosen, nil
+		return Shards{Exec: minExecShards, Log: newLogDBShards}, nil
 	}
+	chosen := chooseFor(runtime.GOMAXPROCS(0))
 	path := filepath.Join(dir, shardsFile)
 	b, err := os.ReadFile(path)
 	switch {
@@ -50,6 +66,7 @@ func ChooseShards(dir string, memory bool) (Shards, error) {
 	case err != nil:
 		return Shards{}, fmt.Errorf("raft: read the chosen shards: %w", err)
 	}
+	chosen = Shards{}
 	if err := json.Unmarshal(b, &chosen); err != nil {
 		return Shards{}, fmt.Errorf("raft: %s is damaged: %w", path, err)
 	}

@@ -24,3 +24,11 @@ func TestShardsAreChosenOnce(t *testing.T) {
 		require.Error(t, err, text)
 	}
 }
+
+func TestShardsAreChosenForTheCores(t *testing.T) {
+	for cores, exec := range map[int]uint64{1: 2, 2: 2, 3: 2, 4: 4, 7: 4, 8: 8, 64: 8} {
+		s := chooseFor(cores)
+		require.Equal(t, Shards{Exec: exec, Log: 1, Cores: cores}, s)
+		require.NoError(t, s.check("x"))
+	}
+}
