@@ -27,6 +27,7 @@ const MaxMessage = 4<<20 + 64<<10
 // down, and are far above what our own clients do.
 const (
 	maxStreams        = 1024 // calls in flight on one connection; hosts forward all theirs on one
+	streamWorkers     = 256  // goroutines kept for calls; more calls at a time get one of their own
 	maxHeaders        = 16 << 10
 	connectionTimeout = 5 * time.Second
 	connectionAge     = time.Hour // then a client reconnects, and a replaced certificate bites
@@ -146,6 +147,8 @@ func (s *Server) grpcOptions(calls *callMetrics) []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
+		// A handler's stack grows deep; one that was used before has that behind it.
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout, MaxConnectionAge: connectionAge}),

@@ -117,3 +117,22 @@ func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	margin := min(max(time.Until(end)/marginPart, leastMargin), mostMargin)
 	return context.WithDeadline(ctx, end.Add(-margin))
 }
+
+// window is bound for a first try: of what may be repeated it takes a third of the time.
+func window(ctx context.Context, repeatable bool) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !repeatable {
+		return bound(ctx)
+	}
+	left := defaultDeadline
+	if ok {
+		left = time.Until(end)
+	}
+	margin := min(max(left/marginPart, leastMargin), mostMargin)
+	return context.WithTimeout(ctx, min(left-margin, max(shortTry, left/3)))
+}
+
+// late tells whether the time of a try was over.
+func late(err error) bool {
+	return fault.Is(err, fault.Deadline) || fault.Is(err, fault.UnknownOutcome)
+}
