@@ -94,6 +94,14 @@ func (r machineRaft) Read(_ context.Context, _ ids.Group, query []byte) ([]byte,
 	return data, nil
 }
 
+func (r machineRaft) ProposeMany(ctx context.Context, g ids.Group, cmds [][]byte) []raft.Outcome {
+	out := make([]raft.Outcome, len(cmds))
+	for i, cmd := range cmds {
+		out[i].Result, out[i].Err = r.Propose(ctx, g, cmd)
+	}
+	return out
+}
+
 func (r machineRaft) ReadEach(ctx context.Context, g ids.Group, queries [][]byte, take func([]byte, error) bool) error {
 	for _, q := range queries {
 		if !take(r.Read(ctx, g, q)) {

@@ -9,6 +9,7 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/internal/serve"
 )
 
@@ -24,13 +25,8 @@ type Many struct {
 	Room int
 }
 
-// Outcome is what became of one item.
-type Outcome struct {
-	// Result is the state machine's answer; of a query only Data.
-	Result result
-	// Err is a *fault.Error if there is none.
-	Err error
-}
+// Outcome is what became of one item; of a query, Result has only Data.
+type Outcome = raft.Outcome
 
 // check refuses what no group takes, before it travels.
 func (m Many) check() error {
@@ -130,7 +126,7 @@ func (r *Router) ProposeMany(ctx context.Context, m Many) ([]Outcome, *hostpb.Lo
 		return b.out, nil
 	}
 	o := &op{ref: m.Group, hops: m.Hops}
-	o.local = func(ctx context.Context, g ids.Group) error { return b.take(r.proposeAll(ctx, g, b.items())) }
+	o.local = func(ctx context.Context, g ids.Group) error { return b.take(r.o.Raft.ProposeMany(ctx, g, b.items())) }
 	o.remote = func(ctx context.Context, w way, s sent) (*hostpb.Location, error) {
 		tried, where, err := w.proposeMany(ctx, s, b.items())
 		if err != nil {

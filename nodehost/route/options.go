@@ -33,6 +33,7 @@ type Local interface {
 // Raft is what a Router needs of *raft.Host.
 type Raft interface {
 	Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
+	ProposeMany(ctx context.Context, g ids.Group, cmds [][]byte) []raft.Outcome
 	ProposeSession(ctx context.Context, s raft.Session, cmd []byte) (statemachines.Result, error)
 	OpenSession(ctx context.Context, g ids.Group) (raft.Session, error)
 	CloseSession(ctx context.Context, s raft.Session) error

@@ -280,6 +280,14 @@ func (f fakeRaft) Propose(ctx context.Context, g ids.Group, cmd []byte) (statema
 	return statemachines.Result{Value: uint64(len(x.applied)), Data: cmd}, nil
 }
 
+func (f fakeRaft) ProposeMany(ctx context.Context, g ids.Group, cmds [][]byte) []raft.Outcome {
+	out := make([]raft.Outcome, len(cmds))
+	for i, cmd := range cmds {
+		out[i].Result, out[i].Err = f.Propose(ctx, g, cmd)
+	}
+	return out
+}
+
 func (f fakeRaft) ProposeSession(ctx context.Context, s raft.Session, cmd []byte) (statemachines.Result, error) {
 	if s.Client == 404 {
 		return statemachines.Result{}, fault.New(fault.SessionGone, "the session was evicted: open another")
