@@ -62,7 +62,8 @@ type Options struct {
 // data directory is closed last. An error means that the host could not start or
 // go on: a refusal of its identity is a *agent.Refusal.
 func Run(ctx context.Context, cfg config.NodeHost, apps *statemachines.Registry, log *slog.Logger) error {
-	defer serve.DelayCollections(serve.GarbageFloor)()
+	usual := serve.DelayCollections(serve.GarbageFloor)
+	defer usual()
 	return RunWith(ctx, Options{Config: cfg, Apps: apps, Log: log})
 }
 
