@@ -141,7 +141,7 @@ func (h *host) openServer() (err error) {
 	h.server, err = serve.NewServer(serve.Options{
 		Kind: "nodehost", Name: h.cfg.Name, API: h.cfg.API, HTTP: h.cfg.HTTP,
 		APIListener: h.o.APIListener, HTTPListener: h.o.HTTPListener,
-		TLS: h.cfg.TLS, Log: h.log, Metrics: h.registry, Ready: h.ready, OnStop: h.bow,
+		TLS: h.cfg.TLS, Log: h.log, Metrics: h.registry, Ready: h.ready, Serving: h.serving, OnStop: h.bow,
 	})
 	return err
 }
@@ -175,7 +175,7 @@ func (h *host) openRaft() error {
 // has no replica, tells them of nothing either.
 func (h *host) openRooms() (err error) {
 	h.keeper, err = replicas.Open(replicas.Options{
-		Self: replicas.Self{Host: h.dir.Host(), BootEpoch: h.dir.BootEpoch()},
+		Self: replicas.Self{Host: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Unloads: h.cfg.UnloadAfter > 0},
 		DB:   h.dir.DB(), Raft: h.raft, Apps: h.o.Apps, Log: h.log,
 		Changed: func(k replicas.Key, gone bool) { h.agent.Changed(k, gone) },
 	})
@@ -224,17 +224,34 @@ func (h *host) observe(e raft.Event) {
 	h.roster.Observe(e)
 }
 
-// ready says why the host cannot serve, or nil.
-func (h *host) ready() error {
+// serving says why clients must not come, or nil: once replicas may start here, those
+// that are up answer, and calls for all others are passed on to their other hosts.
+func (h *host) serving() error {
 	if h.stopping.Load() {
 		return fault.New(fault.Unavailable, "the host is stopping")
 	}
-	select {
-	case <-h.keeper.Booted():
-		return nil
-	default:
-		return fault.New(fault.Unavailable, "the host has not started its replicas yet")
+	if p := h.keeper.Progress(); !p.Begun {
+		return fault.New(fault.Unavailable, "the host asks who it is before it starts its %d replicas", p.Total)
 	}
+	return nil
+}
+
+// ready says why the next host must not be stopped yet, or nil: it is the word for
+// rollouts, and means that every replica was started or is kept down.
+func (h *host) ready() error {
+	if err := h.serving(); err != nil {
+		return err
+	}
+	if p := h.keeper.Progress(); !p.Done {
+		return fault.New(fault.Unavailable, "starting replicas: %d of %d are through", p.Through, p.Total)
+	}
+	return nil
+}
+
+// progress is what heartbeats say of the boot; false once it is done.
+func (h *host) progress() (done, total int, booting bool) {
+	p := h.keeper.Progress()
+	return p.Through, p.Total, !p.Done
 }
 
 // bow is the first part of a graceful stop; the server runs it while calls are

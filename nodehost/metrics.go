@@ -30,6 +30,7 @@ func (c *eventCounts) each(f func(kind string, n uint64)) {
 	names := map[raft.EventKind]string{
 		raft.EventReady: "ready", raft.EventLeader: "leader", raft.EventServing: "serving",
 		raft.EventMembership: "membership", raft.EventLife: "life", raft.EventStopped: "stopped",
+		raft.EventUnloaded: "unloaded", raft.EventLoaded: "loaded",
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,20 +69,28 @@ type emitter func(s sample, v float64, labels ...string)
 
 func (c collector) replicas(emit emitter) {
 	states := map[string]int{"starting": 0, "ok": 0, "down": 0, "removing": 0}
-	kept := 0
+	kept, unloaded := 0, 0
 	for _, l := range c.h.keeper.Locals() {
 		states[stateWord(l)]++
+		if l.Record.Unloaded {
+			unloaded++
+		}
 		if l.KeptDown {
 			kept++
 		}
 	}
+	p := c.h.keeper.Progress()
 	byState := sample{"replicas", "Replicas of the manifest, by state.", prometheus.GaugeValue, []string{"state"}}
 	for state, n := range states {
 		emit(byState, float64(n), state)
 	}
 	emit(sample{"replicas_kept_down", "Replicas not started because their start killed the process.", prometheus.GaugeValue, nil}, float64(kept))
+	emit(sample{"replicas_unloaded", "Replicas out of memory until their groups are used again.", prometheus.GaugeValue, nil}, float64(unloaded))
 	emit(sample{"leaders", "Groups that this host leads and serves.", prometheus.GaugeValue, nil}, float64(c.h.roster.Leads()))
-	emit(sample{"boot_done", "1 once every replica of the manifest was started or is kept down.", prometheus.GaugeValue, nil}, flag(c.h.booted()))
+	emit(sample{"boot_done", "1 once every replica of the manifest was started or is kept down.", prometheus.GaugeValue, nil}, flag(p.Done))
+	boot := sample{"boot_replicas", "Replicas that the boot starts: done are up or left for later, waiting are not.", prometheus.GaugeValue, []string{"state"}}
+	emit(boot, float64(p.Through), "done")
+	emit(boot, float64(p.Total-p.Through), "waiting")
 	orders := sample{"orders_total", "Orders of Drummer, by kind and result (ok, refused, later).", prometheus.CounterValue, []string{"kind", "result"}}
 	for k, n := range c.h.keeper.OrderCounts() {
 		emit(orders, float64(n), k.Kind, k.Result)

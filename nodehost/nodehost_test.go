@@ -117,7 +117,7 @@ func TestHostsRestartWithNoDrummerInSight(t *testing.T) {
 		h.start()
 		code, body := h.get("/readyz")
 		require.Equal(t, 503, code, body)
-		require.Contains(t, body, "not started its replicas yet")
+		require.Contains(t, body, "asks who it is before it starts its 1 replicas")
 	}
 	for _, h := range hosts {
 		h.awaitBoot()
@@ -194,7 +194,7 @@ func TestARefusedHostStartsNothingAndStops(t *testing.T) {
 	var refusal *agent.Refusal
 	require.ErrorAs(t, a.err, &refusal)
 	require.ErrorContains(t, a.err, "declared lost")
-	require.False(t, a.host.booted(), "nothing was started")
+	require.False(t, a.host.keeper.Progress().Begun, "nothing was started")
 }
 
 func TestMetricsAndStatus(t *testing.T) {

@@ -18,10 +18,17 @@ type hostStatus struct {
 	ID        ids.Host        `json:"id"`
 	BootEpoch uint64          `json:"boot_epoch"`
 	Booted    bool            `json:"booted"`
+	Boot      bootStatus      `json:"boot"`
 	API       string          `json:"api"`
 	Raft      string          `json:"raft"`
 	Drummer   string          `json:"drummer"`
 	Replicas  []replicaStatus `json:"replicas"`
+}
+
+// bootStatus is how far the start of the manifest's replicas is.
+type bootStatus struct {
+	Total   int `json:"total"`
+	Through int `json:"through"`
 }
 
 // replicaStatus is one replica.
@@ -38,6 +45,7 @@ type replicaStatus struct {
 	Applied  uint64      `json:"applied"`
 	Opened   bool        `json:"opened"`
 	Sealed   bool        `json:"sealed"`
+	Unloaded bool        `json:"unloaded"`
 }
 
 // ServeHTTP writes the status as JSON.
@@ -49,8 +57,9 @@ func (s statusHandler) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (h *host) status() hostStatus {
+	p := h.keeper.Progress()
 	out := hostStatus{
-		Name: h.cfg.Name, ID: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Booted: h.booted(),
+		Name: h.cfg.Name, ID: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Booted: p.Done, Boot: bootStatus{p.Total, p.Through},
 		API: h.server.APIAddr(), Raft: h.transport.Addr(), Drummer: h.agent.Stats().Drummer,
 		Replicas: []replicaStatus{},
 	}
@@ -67,16 +76,7 @@ func (h *host) replicaStatus(l replicas.Local) replicaStatus {
 	}
 	if s, ok := h.raft.Status(l.Record.Group); ok && s.Replica == l.Record.Replica {
 		r.Observer, r.Leader, r.Term, r.Serving = s.Observer, s.Leader, s.Term, s.Serving
-		r.Applied, r.Opened, r.Sealed = s.Applied, s.Opened, s.Sealed
+		r.Applied, r.Opened, r.Sealed, r.Unloaded = s.Applied, s.Opened, s.Sealed, s.Unloaded
 	}
 	return r
-}
-
-func (h *host) booted() bool {
-	select {
-	case <-h.keeper.Booted():
-		return true
-	default:
-		return false
-	}
 }

@@ -44,6 +44,7 @@ type leadership struct {
 	addresses map[ids.Host]*drummerpb.HostAddress
 	addressed uint64 // revision of the record that addresses is of
 
+	still    stillness
 	settling bool
 	steady   time.Duration // memberships are not changed before
 	reasons  map[ids.Group][]string
@@ -63,6 +64,7 @@ func (c *Core) Step(e Event, now time.Duration) []Effect {
 		c.disconnectAll("this drummer leads no more")
 		c.leadership = leadership{}
 	case Connected:
+		c.still = stillness{}
 		c.connected(e)
 	default:
 		if c.leading {
@@ -74,11 +76,18 @@ func (c *Core) Step(e Event, now time.Duration) []Effect {
 
 // observe handles the events that mean nothing without the lead.
 func (c *Core) observe(e Event) {
+	switch e.(type) {
+	case Beat, Pass:
+	default:
+		c.still = stillness{}
+	}
 	switch e := e.(type) {
 	case Reported:
 		c.reported(e)
 	case Beat:
-		c.heard(e.Session)
+		if s := c.heard(e.Session); s != nil {
+			s.boot = e.Boot
+		}
 	case Answered:
 		c.answered(e)
 	case Gone:
@@ -119,15 +128,26 @@ func (c *Core) pass(v *fleet.View) {
 	if c.clock.pass(c.now) {
 		c.late()
 	}
+	same := c.view != nil && c.view.Revision() == v.Revision()
 	c.view = v
 	c.admitWaiting()
 	c.register()
 	c.tellAddresses()
-	c.forget()
+	c.forgetHolds()
+	if !same {
+		c.forget()
+	}
 	c.expire()
 	observed := c.observed()
+	if same && c.still.holds(observed) && len(c.proposals) == 0 {
+		return
+	}
 	plan := planner.Plan(planner.View{Fleet: v, Observed: observed, Pending: c.pending()})
 	c.settling, c.reasons = observed.Settling, plan.Reasons
+	c.still = stillness{}
+	if len(plan.Actions)+len(plan.Reasons)+len(c.proposals) == 0 {
+		c.still = stillnessOf(observed)
+	}
 	for i := range plan.Actions {
 		a := &plan.Actions[i]
 		if a.Command != nil {
@@ -145,10 +165,10 @@ func (c *Core) late() {
 		h.alive = min(h.alive, c.clock.read(c.now))
 	}
 	c.steady = c.now + planner.Fresh + PassPeriod
+	c.still = stillness{}
 }
 
-// forget drops what is known of groups that the record no longer has, and holds
-// that have run out.
+// forget drops what is known of groups that the record no longer has.
 func (c *Core) forget() {
 	for id := range c.groups {
 		if c.view.Group(id) == nil {
@@ -156,7 +176,6 @@ func (c *Core) forget() {
 			delete(c.changes, id)
 		}
 	}
-	c.forgetHolds()
 }
 
 // group returns what is known of a group, to be changed.

@@ -41,8 +41,11 @@ type (
 		Session uint64
 		Report  *drummerpb.Report
 	}
-	// Beat is a heartbeat.
-	Beat struct{ Session uint64 }
+	// Beat is a heartbeat; Boot is set while the host starts its replicas.
+	Beat struct {
+		Session uint64
+		Boot    *drummerpb.Boot
+	}
 	// Answered is the answer to an order.
 	Answered struct {
 		Session uint64

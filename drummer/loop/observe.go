@@ -47,6 +47,7 @@ func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
 		h.Connected = known.live && c.registered(known.session)
 		h.Version = known.session.hello.GetVersion()
 		h.Replicas = known.session.replicas
+		h.Boot = known.session.boot
 	}
 	h.Silent = max(0, c.clock.read(c.now)-since)
 	policy := c.view.Policy()

@@ -29,7 +29,7 @@ import (
 //	at D                                    sets the clock
 //	lead TERM | unlead
 //	connect SESSION ID [name=N] [epoch=E] [deployment=D] [region=R]; replicas follow as REPLICA:FLAGS
-//	report SESSION REPLICA:FLAGS...         FLAGS: starting ok down observer serving opened sealed gone, cc3 term2, separated by +
+//	report SESSION REPLICA:FLAGS...         FLAGS: starting ok down observer unloaded serving opened sealed gone, cc3 term2, separated by +
 //	beat SESSION... | gone SESSION
 //	answer SESSION ORDER ok|failed|refused [members=CC:VOTERS:OBSERVERS:REMOVED]
 //	record COMMAND                          applies a command to the record, as prototext
@@ -192,6 +192,8 @@ func (s *script) replica(text string) (r *drummerpb.ReplicaReport, gone bool) {
 			r.State = drummerpb.ReplicaState_REPLICA_STATE_STARTING
 		case f == "down":
 			r.State, r.Detail = drummerpb.ReplicaState_REPLICA_STATE_DOWN, "damaged"
+		case f == "unloaded":
+			r.Unloaded = true
 		case f == "observer":
 			r.Observer = true
 		case f == "serving":

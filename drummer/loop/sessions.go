@@ -25,6 +25,8 @@ type session struct {
 	// admitted tells that it is its host's session; before the first view of the
 	// record nobody is.
 	admitted bool
+	// boot is how far the host is that starts its replicas; nil when it does not.
+	boot *drummerpb.Boot
 	// replicas that it reported. Observed copies share the map once it is shared.
 	replicas map[planner.Ref]*drummerpb.ReplicaReport
 	shared   bool
@@ -45,7 +47,7 @@ func (c *Core) connected(e Connected) {
 		c.emit(Disconnect{Session: e.Session, Reason: "this drummer does not lead"})
 		return
 	}
-	s := &session{id: e.Session, hello: e.Hello, heard: c.now, replicas: map[planner.Ref]*drummerpb.ReplicaReport{}}
+	s := &session{id: e.Session, hello: e.Hello, heard: c.now, boot: e.Hello.GetBoot(), replicas: map[planner.Ref]*drummerpb.ReplicaReport{}}
 	for _, r := range e.Hello.GetReplicas() {
 		s.replicas[refOf(r)] = r
 	}

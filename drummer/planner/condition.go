@@ -120,4 +120,17 @@ func (p *pass) leader(g *fleetpb.Group) (*fleetpb.Replica, *drummerpb.ReplicaRep
 	return at, best
 }
 
+// leaderless notes that nothing can be done without a leader. A replica that is
+// unloaded is asked for the membership: it is loaded for that, and has a leader elected.
+func (p *pass) leaderless(g *fleetpb.Group, reason string) {
+	for _, r := range g.GetReplicas() {
+		if active(r) && r.GetVoter() && p.condition(g, r) == live && p.report(g, r).GetUnloaded() {
+			p.reason(g, "it is unloaded; replica %d on %s is being loaded, so that a leader is elected", r.GetId(), p.name(r.GetHostId()))
+			p.order(repairing, g, r, &drummerpb.Order{Body: &drummerpb.Order_Change{Change: &drummerpb.Change{}}}, "it is unloaded, and a leader is needed")
+			return
+		}
+	}
+	p.reason(g, "%s", reason)
+}
+
 func quorum(voters int) int { return voters/2 + 1 }

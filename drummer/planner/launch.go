@@ -34,7 +34,7 @@ func (p *pass) launch(g *fleetpb.Group) {
 		return
 	}
 	if leader, _ := p.leader(g); leader == nil {
-		p.reason(g, "its replicas run, and have no leader yet")
+		p.leaderless(g, "its replicas run, and have no leader yet")
 		return
 	}
 	p.advance(g, fleetpb.GroupState_GROUP_STATE_OPENING, "all replicas run and a leader serves")
@@ -130,7 +130,7 @@ func (p *pass) open(g *fleetpb.Group) {
 	}
 	leader, _ := p.leader(g)
 	if leader == nil {
-		p.reason(g, "it cannot be opened: no leader serves")
+		p.leaderless(g, "it cannot be opened: no leader serves")
 		return
 	}
 	p.reason(g, "it is being opened")
@@ -146,7 +146,7 @@ func (p *pass) seal(g *fleetpb.Group) {
 	}
 	leader, _ := p.leader(g)
 	if leader == nil {
-		p.reason(g, "it cannot be sealed: no leader serves; delete it with force to do without the seal")
+		p.leaderless(g, "it cannot be sealed: no leader serves; delete it with force to do without the seal")
 		return
 	}
 	p.reason(g, "it is being sealed")

@@ -180,6 +180,9 @@ func (p *pass) obstacle(r *request, h *fleetpb.Host) string {
 	if version == 0 {
 		return fmt.Sprintf("do not know the app %s", g.GetSpec().GetApp())
 	}
+	if p.host(h.GetId()).Boot != nil {
+		return "are starting the replicas that they have"
+	}
 	if p.Observed.Refusers[g.GetSpec().GetName()][ids.Host(h.GetId())] {
 		return "refused to start it a moment ago"
 	}

@@ -70,6 +70,9 @@ type Host struct {
 	Connected bool
 	// Version of its program.
 	Version string
+	// Boot is how far it is when it starts its replicas; nil when it does not. It is
+	// given no more of them meanwhile.
+	Boot *drummerpb.Boot
 	// Replicas it reported: all of its manifest while connected, else the last known.
 	Replicas map[Ref]*drummerpb.ReplicaReport
 }

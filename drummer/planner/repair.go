@@ -167,7 +167,7 @@ func (p *pass) quorate(s *survey) bool {
 func (p *pass) current(s *survey) bool {
 	leader, rep := p.leader(s.group)
 	if leader == nil {
-		p.reason(s.group, "no leader serves")
+		p.leaderless(s.group, "no leader serves")
 		return false
 	}
 	m := p.observed(s.group).Membership

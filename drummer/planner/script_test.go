@@ -27,8 +27,8 @@ import (
 //	hosts       one on each line: NAME REGION [zone=Z] [kv=VERSION]; all are up
 //	apply       commands for the record as prototext, one on each line
 //	open        groups that serve: NAME HOSTS, replicas in that order, all reported, the first leads
-//	host        NAME [up|suspect|down|lost] [silent=D] [age=D] [connected=no]
-//	report      REPLICA [starting|ok|down|none] [serving] [term=N] [cc=N] [observer] [opened] [sealed] [version=N]
+//	host        NAME [up|suspect|down|lost] [silent=D] [age=D] [connected=no] [booting=N]
+//	report      REPLICA [starting|ok|down|none] [serving] [term=N] [cc=N] [observer] [unloaded] [opened] [sealed] [version=N]
 //	members     GROUP cc=N voters=1,2 [observers=3] [removed=4]: a linearizable read
 //	caught-up   REPLICA...
 //	set         now=D settling unsteady changing=GROUP gone=REPLICA refused=REPLICA absent=REPLICA avoid=NAME:HOST clear=GROUP
@@ -159,6 +159,11 @@ func (s *stage) judge(h *planner.Host, words []string) {
 		}
 	}
 	h.Silent, h.Age = duration(o["silent"]), duration(o["age"])
+	if n := number(o["booting"]); n > 0 {
+		h.Boot = &drummerpb.Boot{Total: uint32(n)} //nolint:gosec // small
+	} else {
+		h.Boot = nil
+	}
 	if o["connected"] == "no" {
 		h.Connected = false
 	}
@@ -192,7 +197,7 @@ func (s *stage) report(replica uint64, words []string) {
 	flag := func(k string) bool { _, ok := o[k]; return ok }
 	rep := &drummerpb.ReplicaReport{
 		Group: g.GetId(), Replica: replica, Name: g.GetSpec().GetName(), State: drummerpb.ReplicaState_REPLICA_STATE_OK,
-		Observer: flag("observer"), Opened: flag("opened"), Sealed: flag("sealed"), Serving: flag("serving"),
+		Observer: flag("observer"), Unloaded: flag("unloaded"), Opened: flag("opened"), Sealed: flag("sealed"), Serving: flag("serving"),
 		Term: number(o["term"]), ConfigChange: number(o["cc"]), Version: uint32(number(o["version"])), //nolint:gosec // small
 	}
 	switch {

@@ -18,11 +18,13 @@ import (
 const (
 	// Launching: it was never opened.
 	Launching = "launching"
-	// OK: exactly its wanted voters are up and a leader is known.
+	// OK: exactly its wanted voters are up, and a leader is known or none is needed: one
+	// that is unloaded somewhere elects a leader when it is used.
 	OK = "ok"
 	// Degraded: it serves, and is not whole.
 	Degraded = "degraded"
-	// Unavailable: no quorum of its voters is up, or no leader is known.
+	// Unavailable: no quorum of its voters is up, or no leader is known where there
+	// should be one.
 	Unavailable = "unavailable"
 	// Deleting: it is being sealed or purged.
 	Deleting = "deleting"
@@ -88,14 +90,17 @@ func replicaState(o *loop.Observed, g *fleetpb.Group, r *fleetpb.Replica) (drumm
 		return rep.GetState(), rep.GetDetail()
 	case rep.GetObserver() || !r.GetVoter():
 		return drummerpb.ReplicaState_REPLICA_STATE_CATCHING_UP, ""
+	case rep.GetUnloaded():
+		return drummerpb.ReplicaState_REPLICA_STATE_UNLOADED, ""
 	default:
 		return drummerpb.ReplicaState_REPLICA_STATE_OK, ""
 	}
 }
 
+// isOK tells whether a replica is as it should be, in memory or not.
 func isOK(o *loop.Observed, g *fleetpb.Group, r *fleetpb.Replica) bool {
 	state, _ := replicaState(o, g, r)
-	return state == drummerpb.ReplicaState_REPLICA_STATE_OK
+	return state == drummerpb.ReplicaState_REPLICA_STATE_OK || state == drummerpb.ReplicaState_REPLICA_STATE_UNLOADED
 }
 
 // leaderOf returns the leader that a voter which is up knows under the highest term,
@@ -108,7 +113,7 @@ func leaderOf(o *loop.Observed, g *fleetpb.Group) uint64 {
 		}
 	}
 	for _, r := range g.GetReplicas() {
-		if r.GetId() == leader && isOK(o, g, r) {
+		if r.GetId() == leader && isOK(o, g, r) && !report(o, g, r).GetUnloaded() {
 			return leader
 		}
 	}
@@ -122,7 +127,7 @@ func groupState(o *loop.Observed, g *fleetpb.Group, leader uint64) string {
 	case fleetpb.GroupState_GROUP_STATE_SEALING, fleetpb.GroupState_GROUP_STATE_PURGING:
 		return Deleting
 	}
-	voters, up := 0, 0
+	voters, up, leaderless := 0, 0, leader == 0
 	for _, r := range g.GetReplicas() {
 		if !r.GetVoter() {
 			continue
@@ -130,11 +135,12 @@ func groupState(o *loop.Observed, g *fleetpb.Group, leader uint64) string {
 		voters++
 		if isOK(o, g, r) {
 			up++
+			leaderless = leaderless && !report(o, g, r).GetUnloaded()
 		}
 	}
 	want := int(g.GetSpec().GetReplicas())
 	switch {
-	case leader == 0 || up < voters/2+1:
+	case leaderless || up < voters/2+1:
 		return Unavailable
 	case voters == want && up == want:
 		return OK
@@ -152,6 +158,9 @@ func HostInfos(v *fleet.View, o *loop.Observed) []*drummerpb.HostInfo {
 		info := &drummerpb.HostInfo{
 			Host: h, State: known.State.String(), SilentMs: known.Silent.Milliseconds(), Version: known.Version,
 		}
+		if known.Connected {
+			info.Boot = known.Boot
+		}
 		infos[h.GetId()] = info
 		list = append(list, info)
 	}
@@ -163,6 +172,9 @@ func HostInfos(v *fleet.View, o *loop.Observed) []*drummerpb.HostInfo {
 				continue
 			}
 			info.Replicas++
+			if report(o, g, r).GetUnloaded() {
+				info.Unloaded++
+			}
 			if r.GetId() == leader {
 				info.Leaders++
 			}

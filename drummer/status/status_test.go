@@ -82,6 +82,7 @@ const (
 	lost     = drummerpb.ReplicaState_REPLICA_STATE_LOST
 	starting = drummerpb.ReplicaState_REPLICA_STATE_STARTING
 	catching = drummerpb.ReplicaState_REPLICA_STATE_CATCHING_UP
+	unloaded = drummerpb.ReplicaState_REPLICA_STATE_UNLOADED
 	removing = drummerpb.ReplicaState_REPLICA_STATE_REMOVING
 )
 
@@ -107,17 +108,24 @@ func TestTroubles(t *testing.T) {
 		state  string
 		states []drummerpb.ReplicaState
 	}{
-		"a follower's host is silent":     {func(c *cluster) { c.o.Hosts["c"].State = planner.Suspect }, status.Degraded, []drummerpb.ReplicaState{ok, ok, down}},
-		"a follower's stream has ended":   {func(c *cluster) { c.o.Hosts["c"].Connected = false }, status.Degraded, []drummerpb.ReplicaState{ok, ok, down}},
-		"the leader's host is silent":     {func(c *cluster) { c.o.Hosts["a"].State = planner.Down }, status.Unavailable, []drummerpb.ReplicaState{down, ok, ok}},
-		"a host was never heard":          {func(c *cluster) { delete(c.o.Hosts, "b") }, status.Degraded, []drummerpb.ReplicaState{ok, down, ok}},
-		"a host is lost":                  {func(c *cluster) { c.o.Hosts["b"].State = planner.Lost }, status.Degraded, []drummerpb.ReplicaState{ok, lost, ok}},
-		"a host has lost a replica":       {func(c *cluster) { clear(c.o.Hosts["b"].Replicas) }, status.Degraded, []drummerpb.ReplicaState{ok, lost, ok}},
-		"two hosts are silent":            {func(c *cluster) { c.o.Hosts["b"].State, c.o.Hosts["c"].State = planner.Down, planner.Down }, status.Unavailable, []drummerpb.ReplicaState{ok, down, down}},
-		"a replica replays":               {func(c *cluster) { c.report("b", &drummerpb.ReplicaReport{Replica: 2, State: starting}) }, status.Degraded, []drummerpb.ReplicaState{ok, starting, ok}},
-		"a replica is damaged":            {func(c *cluster) { c.report("b", &drummerpb.ReplicaReport{Replica: 2, State: down, Detail: "x"}) }, status.Degraded, []drummerpb.ReplicaState{ok, down, ok}},
-		"a promotion is not applied":      {func(c *cluster) { c.report("b", &drummerpb.ReplicaReport{Replica: 2, State: ok, Observer: true}) }, status.Degraded, []drummerpb.ReplicaState{ok, catching, ok}},
-		"nobody knows a leader":           {forget, status.Unavailable, []drummerpb.ReplicaState{ok, ok, ok}},
+		"a follower's host is silent":   {func(c *cluster) { c.o.Hosts["c"].State = planner.Suspect }, status.Degraded, []drummerpb.ReplicaState{ok, ok, down}},
+		"a follower's stream has ended": {func(c *cluster) { c.o.Hosts["c"].Connected = false }, status.Degraded, []drummerpb.ReplicaState{ok, ok, down}},
+		"the leader's host is silent":   {func(c *cluster) { c.o.Hosts["a"].State = planner.Down }, status.Unavailable, []drummerpb.ReplicaState{down, ok, ok}},
+		"a host was never heard":        {func(c *cluster) { delete(c.o.Hosts, "b") }, status.Degraded, []drummerpb.ReplicaState{ok, down, ok}},
+		"a host is lost":                {func(c *cluster) { c.o.Hosts["b"].State = planner.Lost }, status.Degraded, []drummerpb.ReplicaState{ok, lost, ok}},
+		"a host has lost a replica":     {func(c *cluster) { clear(c.o.Hosts["b"].Replicas) }, status.Degraded, []drummerpb.ReplicaState{ok, lost, ok}},
+		"two hosts are silent":          {func(c *cluster) { c.o.Hosts["b"].State, c.o.Hosts["c"].State = planner.Down, planner.Down }, status.Unavailable, []drummerpb.ReplicaState{ok, down, down}},
+		"a replica replays":             {func(c *cluster) { c.report("b", &drummerpb.ReplicaReport{Replica: 2, State: starting}) }, status.Degraded, []drummerpb.ReplicaState{ok, starting, ok}},
+		"a replica is damaged":          {func(c *cluster) { c.report("b", &drummerpb.ReplicaReport{Replica: 2, State: down, Detail: "x"}) }, status.Degraded, []drummerpb.ReplicaState{ok, down, ok}},
+		"a promotion is not applied":    {func(c *cluster) { c.report("b", &drummerpb.ReplicaReport{Replica: 2, State: ok, Observer: true}) }, status.Degraded, []drummerpb.ReplicaState{ok, catching, ok}},
+		"nobody knows a leader":         {forget, status.Unavailable, []drummerpb.ReplicaState{ok, ok, ok}},
+		"all are unloaded":              {func(c *cluster) { c.unload("a", "b", "c") }, status.OK, []drummerpb.ReplicaState{unloaded, unloaded, unloaded}},
+		"the leader is unloaded":        {func(c *cluster) { c.unload("a") }, status.OK, []drummerpb.ReplicaState{unloaded, ok, ok}},
+		"one of two is unloaded":        {func(c *cluster) { c.unload("a", "b"); c.o.Hosts["c"].State = planner.Down }, status.Degraded, []drummerpb.ReplicaState{unloaded, unloaded, down}},
+		"the last is unloaded": {func(c *cluster) {
+			c.unload("a")
+			c.o.Hosts["b"].State, c.o.Hosts["c"].State = planner.Down, planner.Down
+		}, status.Unavailable, []drummerpb.ReplicaState{unloaded, down, down}},
 		"a removed one, and its observer": {replace, status.Degraded, []drummerpb.ReplicaState{ok, ok, removing, catching}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,6 +137,12 @@ func TestTroubles(t *testing.T) {
 			sum := status.Summary(c.m.Freeze(), c.o)
 			require.Equal(t, map[string]uint32{tc.state: 1}, sum.GetGroups())
 		})
+	}
+}
+
+func (c *cluster) unload(hosts ...string) {
+	for _, h := range hosts {
+		c.report(h, &drummerpb.ReplicaReport{Replica: uint64(h[0]-'a') + 1, State: ok, Unloaded: true, Opened: true})
 	}
 }
 
@@ -149,8 +163,13 @@ func TestHostsAndExplain(t *testing.T) {
 	c.open()
 	replace(c)
 	c.o.Hosts["c"].State = planner.Down
+	c.unload("b")
+	c.o.Hosts["b"].Boot = &drummerpb.Boot{Total: 9, Done: 3}
 	infos := status.HostInfos(c.m.Freeze(), c.o)
 	require.Len(t, infos, 4)
+	require.Equal(t, uint32(1), infos[1].GetUnloaded())
+	require.Equal(t, uint32(3), infos[1].GetBoot().GetDone())
+	require.Nil(t, infos[0].GetBoot())
 	require.Equal(t, "host-a", infos[0].GetHost().GetName())
 	require.Equal(t, uint32(1), infos[0].GetLeaders())
 	require.Equal(t, "down", infos[2].GetState())

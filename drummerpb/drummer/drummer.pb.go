@@ -43,6 +43,9 @@ const (
 	ReplicaState_REPLICA_STATE_LOST ReplicaState = 5
 	// REPLICA_STATE_REMOVING: no longer a member; its data is being removed.
 	ReplicaState_REPLICA_STATE_REMOVING ReplicaState = 6
+	// REPLICA_STATE_UNLOADED: healthy, and out of memory until the group is used again. Only for
+	// people: a host reports ok, and unloaded beside it.
+	ReplicaState_REPLICA_STATE_UNLOADED ReplicaState = 7
 )
 
 // Enum value maps for ReplicaState.
@@ -55,6 +58,7 @@ var (
 		4: "REPLICA_STATE_DOWN",
 		5: "REPLICA_STATE_LOST",
 		6: "REPLICA_STATE_REMOVING",
+		7: "REPLICA_STATE_UNLOADED",
 	}
 	ReplicaState_value = map[string]int32{
 		"REPLICA_STATE_UNSPECIFIED": 0,
@@ -64,6 +68,7 @@ var (
 		"REPLICA_STATE_DOWN":        4,
 		"REPLICA_STATE_LOST":        5,
 		"REPLICA_STATE_REMOVING":    6,
+		"REPLICA_STATE_UNLOADED":    7,
 	}
 )
 
@@ -255,6 +260,9 @@ type ReplicaReport struct {
 	Serving bool `protobuf:"varint,13,opt,name=serving,proto3" json:"serving,omitempty"`
 	// version is the behaviour version in force.
 	Version uint32 `protobuf:"varint,15,opt,name=version,proto3" json:"version,omitempty"`
+	// unloaded tells that it slept for so long that its host took it out of memory; it is loaded
+	// by the next call or message for it, and knows no leader until then.
+	Unloaded bool `protobuf:"varint,16,opt,name=unloaded,proto3" json:"unloaded,omitempty"`
 	// membership is set by a leader, from a linearizable read made after its newest change.
 	Membership    *Membership `protobuf:"bytes,14,opt,name=membership,proto3" json:"membership,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -389,6 +397,13 @@ func (x *ReplicaReport) GetVersion() uint32 {
 	return 0
 }
 
+func (x *ReplicaReport) GetUnloaded() bool {
+	if x != nil {
+		return x.Unloaded
+	}
+	return false
+}
+
 func (x *ReplicaReport) GetMembership() *Membership {
 	if x != nil {
 		return x.Membership
@@ -463,7 +478,9 @@ type Hello struct {
 	// version of the program.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	// fleet is the fleet that the host has attended; empty for a new host.
-	Fleet         string `protobuf:"bytes,5,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	Fleet string `protobuf:"bytes,5,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// boot is set until the host has started its replicas.
+	Boot          *Boot `protobuf:"bytes,6,opt,name=boot,proto3" json:"boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -533,6 +550,13 @@ func (x *Hello) GetFleet() string {
 	return ""
 }
 
+func (x *Hello) GetBoot() *Boot {
+	if x != nil {
+		return x.Boot
+	}
+	return nil
+}
+
 // Report tells what changed since the last one.
 type Report struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -588,18 +612,75 @@ func (x *Report) GetGone() []*ReplicaRef {
 	return nil
 }
 
+// Boot is how far a host is that starts the replicas of its manifest.
+type Boot struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// total is the number of replicas to start.
+	Total uint32 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	// done is how many of them are up, or were left for later because they fail.
+	Done          uint32 `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Boot) Reset() {
+	*x = Boot{}
+	mi := &file_drummer_drummer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Boot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Boot) ProtoMessage() {}
+
+func (x *Boot) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Boot.ProtoReflect.Descriptor instead.
+func (*Boot) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Boot) GetTotal() uint32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Boot) GetDone() uint32 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
 // Heartbeat says that the host lives; sent each second.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// sequence ascends.
-	Sequence      uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// boot is set until the host has started its replicas.
+	Boot          *Boot `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_drummer_drummer_proto_msgTypes[5]
+	mi := &file_drummer_drummer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +692,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[5]
+	mi := &file_drummer_drummer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +705,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{5}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Heartbeat) GetSequence() uint64 {
@@ -632,6 +713,13 @@ func (x *Heartbeat) GetSequence() uint64 {
 		return x.Sequence
 	}
 	return 0
+}
+
+func (x *Heartbeat) GetBoot() *Boot {
+	if x != nil {
+		return x.Boot
+	}
+	return nil
 }
 
 // Goodbye says that the host stops on purpose.
@@ -643,7 +731,7 @@ type Goodbye struct {
 
 func (x *Goodbye) Reset() {
 	*x = Goodbye{}
-	mi := &file_drummer_drummer_proto_msgTypes[6]
+	mi := &file_drummer_drummer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +743,7 @@ func (x *Goodbye) String() string {
 func (*Goodbye) ProtoMessage() {}
 
 func (x *Goodbye) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[6]
+	mi := &file_drummer_drummer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +756,7 @@ func (x *Goodbye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goodbye.ProtoReflect.Descriptor instead.
 func (*Goodbye) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{6}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{7}
 }
 
 // OrderResult answers an order.
@@ -690,7 +778,7 @@ type OrderResult struct {
 
 func (x *OrderResult) Reset() {
 	*x = OrderResult{}
-	mi := &file_drummer_drummer_proto_msgTypes[7]
+	mi := &file_drummer_drummer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +790,7 @@ func (x *OrderResult) String() string {
 func (*OrderResult) ProtoMessage() {}
 
 func (x *OrderResult) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[7]
+	mi := &file_drummer_drummer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +803,7 @@ func (x *OrderResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderResult.ProtoReflect.Descriptor instead.
 func (*OrderResult) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{7}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *OrderResult) GetOrder() uint64 {
@@ -772,7 +860,7 @@ type HostMessage struct {
 
 func (x *HostMessage) Reset() {
 	*x = HostMessage{}
-	mi := &file_drummer_drummer_proto_msgTypes[8]
+	mi := &file_drummer_drummer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +872,7 @@ func (x *HostMessage) String() string {
 func (*HostMessage) ProtoMessage() {}
 
 func (x *HostMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[8]
+	mi := &file_drummer_drummer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +885,7 @@ func (x *HostMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostMessage.ProtoReflect.Descriptor instead.
 func (*HostMessage) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{8}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HostMessage) GetBody() isHostMessage_Body {
@@ -910,7 +998,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_drummer_drummer_proto_msgTypes[9]
+	mi := &file_drummer_drummer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1010,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[9]
+	mi := &file_drummer_drummer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1023,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{9}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Welcome) GetIncarnation() uint64 {
@@ -987,7 +1075,7 @@ type HostAddress struct {
 
 func (x *HostAddress) Reset() {
 	*x = HostAddress{}
-	mi := &file_drummer_drummer_proto_msgTypes[10]
+	mi := &file_drummer_drummer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1087,7 @@ func (x *HostAddress) String() string {
 func (*HostAddress) ProtoMessage() {}
 
 func (x *HostAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[10]
+	mi := &file_drummer_drummer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1100,7 @@ func (x *HostAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostAddress.ProtoReflect.Descriptor instead.
 func (*HostAddress) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{10}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HostAddress) GetId() string {
@@ -1070,7 +1158,7 @@ type Addresses struct {
 
 func (x *Addresses) Reset() {
 	*x = Addresses{}
-	mi := &file_drummer_drummer_proto_msgTypes[11]
+	mi := &file_drummer_drummer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1170,7 @@ func (x *Addresses) String() string {
 func (*Addresses) ProtoMessage() {}
 
 func (x *Addresses) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[11]
+	mi := &file_drummer_drummer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1183,7 @@ func (x *Addresses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Addresses.ProtoReflect.Descriptor instead.
 func (*Addresses) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{11}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Addresses) GetHosts() []*HostAddress {
@@ -1123,7 +1211,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_drummer_drummer_proto_msgTypes[12]
+	mi := &file_drummer_drummer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1223,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[12]
+	mi := &file_drummer_drummer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1236,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{12}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Redirect) GetLeader() string {
@@ -1175,7 +1263,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_drummer_drummer_proto_msgTypes[13]
+	mi := &file_drummer_drummer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1275,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[13]
+	mi := &file_drummer_drummer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1288,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{13}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Start) GetName() string {
@@ -1242,7 +1330,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_drummer_drummer_proto_msgTypes[14]
+	mi := &file_drummer_drummer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1342,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[14]
+	mi := &file_drummer_drummer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1355,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{14}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Open) GetVersion() uint32 {
@@ -1288,7 +1376,7 @@ type Raise struct {
 
 func (x *Raise) Reset() {
 	*x = Raise{}
-	mi := &file_drummer_drummer_proto_msgTypes[15]
+	mi := &file_drummer_drummer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +1388,7 @@ func (x *Raise) String() string {
 func (*Raise) ProtoMessage() {}
 
 func (x *Raise) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[15]
+	mi := &file_drummer_drummer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +1401,7 @@ func (x *Raise) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Raise.ProtoReflect.Descriptor instead.
 func (*Raise) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{15}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Raise) GetVersion() uint32 {
@@ -1332,7 +1420,7 @@ type Seal struct {
 
 func (x *Seal) Reset() {
 	*x = Seal{}
-	mi := &file_drummer_drummer_proto_msgTypes[16]
+	mi := &file_drummer_drummer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1432,7 @@ func (x *Seal) String() string {
 func (*Seal) ProtoMessage() {}
 
 func (x *Seal) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[16]
+	mi := &file_drummer_drummer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1445,7 @@ func (x *Seal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seal.ProtoReflect.Descriptor instead.
 func (*Seal) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{16}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{17}
 }
 
 // Change changes or reads the membership on the leader's host, ordered by
@@ -1378,7 +1466,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_drummer_drummer_proto_msgTypes[17]
+	mi := &file_drummer_drummer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1478,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[17]
+	mi := &file_drummer_drummer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1491,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{17}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Change) GetKind() ChangeKind {
@@ -1443,7 +1531,7 @@ type CatchUp struct {
 
 func (x *CatchUp) Reset() {
 	*x = CatchUp{}
-	mi := &file_drummer_drummer_proto_msgTypes[18]
+	mi := &file_drummer_drummer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1543,7 @@ func (x *CatchUp) String() string {
 func (*CatchUp) ProtoMessage() {}
 
 func (x *CatchUp) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[18]
+	mi := &file_drummer_drummer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1556,7 @@ func (x *CatchUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUp.ProtoReflect.Descriptor instead.
 func (*CatchUp) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{18}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{19}
 }
 
 // Destroy stops a replica that is no member any more and removes its data.
@@ -1483,7 +1571,7 @@ type Destroy struct {
 
 func (x *Destroy) Reset() {
 	*x = Destroy{}
-	mi := &file_drummer_drummer_proto_msgTypes[19]
+	mi := &file_drummer_drummer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1583,7 @@ func (x *Destroy) String() string {
 func (*Destroy) ProtoMessage() {}
 
 func (x *Destroy) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[19]
+	mi := &file_drummer_drummer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1596,7 @@ func (x *Destroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destroy.ProtoReflect.Descriptor instead.
 func (*Destroy) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{19}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Destroy) GetTombstone() bool {
@@ -1529,7 +1617,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_drummer_drummer_proto_msgTypes[20]
+	mi := &file_drummer_drummer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1629,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[20]
+	mi := &file_drummer_drummer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1642,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{20}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Transfer) GetTo() uint64 {
@@ -1604,7 +1692,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_drummer_drummer_proto_msgTypes[21]
+	mi := &file_drummer_drummer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1704,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[21]
+	mi := &file_drummer_drummer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1717,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{21}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Order) GetId() uint64 {
@@ -1845,7 +1933,7 @@ type SupervisorMessage struct {
 
 func (x *SupervisorMessage) Reset() {
 	*x = SupervisorMessage{}
-	mi := &file_drummer_drummer_proto_msgTypes[22]
+	mi := &file_drummer_drummer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +1945,7 @@ func (x *SupervisorMessage) String() string {
 func (*SupervisorMessage) ProtoMessage() {}
 
 func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[22]
+	mi := &file_drummer_drummer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +1958,7 @@ func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisorMessage.ProtoReflect.Descriptor instead.
 func (*SupervisorMessage) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{22}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SupervisorMessage) GetBody() isSupervisorMessage_Body {
@@ -1971,7 +2059,7 @@ type FormRequest struct {
 
 func (x *FormRequest) Reset() {
 	*x = FormRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[23]
+	mi := &file_drummer_drummer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1983,7 +2071,7 @@ func (x *FormRequest) String() string {
 func (*FormRequest) ProtoMessage() {}
 
 func (x *FormRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[23]
+	mi := &file_drummer_drummer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1996,7 +2084,7 @@ func (x *FormRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormRequest.ProtoReflect.Descriptor instead.
 func (*FormRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{23}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FormRequest) GetDeployment() string {
@@ -2071,7 +2159,7 @@ type FormResponse struct {
 
 func (x *FormResponse) Reset() {
 	*x = FormResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2171,7 @@ func (x *FormResponse) String() string {
 func (*FormResponse) ProtoMessage() {}
 
 func (x *FormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2184,7 @@ func (x *FormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormResponse.ProtoReflect.Descriptor instead.
 func (*FormResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FormResponse) GetIndex() uint32 {
@@ -2163,7 +2251,7 @@ type CreateGroupsRequest struct {
 
 func (x *CreateGroupsRequest) Reset() {
 	*x = CreateGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2263,7 @@ func (x *CreateGroupsRequest) String() string {
 func (*CreateGroupsRequest) ProtoMessage() {}
 
 func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2276,7 @@ func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateGroupsRequest) GetSpecs() []*fleet.Spec {
@@ -2223,7 +2311,7 @@ type CreateGroupsResponse struct {
 
 func (x *CreateGroupsResponse) Reset() {
 	*x = CreateGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2323,7 @@ func (x *CreateGroupsResponse) String() string {
 func (*CreateGroupsResponse) ProtoMessage() {}
 
 func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2336,7 @@ func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreateGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -2271,7 +2359,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2283,7 +2371,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2296,7 +2384,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -2324,7 +2412,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2336,7 +2424,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2349,7 +2437,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteGroupResponse) GetId() uint64 {
@@ -2384,7 +2472,7 @@ type ReplicaInfo struct {
 
 func (x *ReplicaInfo) Reset() {
 	*x = ReplicaInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2484,7 @@ func (x *ReplicaInfo) String() string {
 func (*ReplicaInfo) ProtoMessage() {}
 
 func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2497,7 @@ func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaInfo.ProtoReflect.Descriptor instead.
 func (*ReplicaInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReplicaInfo) GetId() uint64 {
@@ -2493,7 +2581,7 @@ type GroupInfo struct {
 
 func (x *GroupInfo) Reset() {
 	*x = GroupInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2593,7 @@ func (x *GroupInfo) String() string {
 func (*GroupInfo) ProtoMessage() {}
 
 func (x *GroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2606,7 @@ func (x *GroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupInfo.ProtoReflect.Descriptor instead.
 func (*GroupInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GroupInfo) GetName() string {
@@ -2594,7 +2682,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2694,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2707,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListGroupsRequest) GetPrefix() string {
@@ -2663,7 +2751,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2763,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2776,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*GroupInfo {
@@ -2716,7 +2804,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +2816,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +2829,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -2766,7 +2854,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +2866,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +2879,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExplainResponse) GetGroup() *GroupInfo {
@@ -2829,14 +2917,18 @@ type HostInfo struct {
 	// leaders on it, as reported.
 	Leaders uint32 `protobuf:"varint,5,opt,name=leaders,proto3" json:"leaders,omitempty"`
 	// version of its program.
-	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// boot is set while the host starts its replicas.
+	Boot *Boot `protobuf:"bytes,7,opt,name=boot,proto3" json:"boot,omitempty"`
+	// unloaded is how many replicas of it are out of memory until they are used again.
+	Unloaded      uint32 `protobuf:"varint,8,opt,name=unloaded,proto3" json:"unloaded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostInfo) Reset() {
 	*x = HostInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2848,7 +2940,7 @@ func (x *HostInfo) String() string {
 func (*HostInfo) ProtoMessage() {}
 
 func (x *HostInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2861,7 +2953,7 @@ func (x *HostInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInfo.ProtoReflect.Descriptor instead.
 func (*HostInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *HostInfo) GetHost() *fleet.Host {
@@ -2906,6 +2998,20 @@ func (x *HostInfo) GetVersion() string {
 	return ""
 }
 
+func (x *HostInfo) GetBoot() *Boot {
+	if x != nil {
+		return x.Boot
+	}
+	return nil
+}
+
+func (x *HostInfo) GetUnloaded() uint32 {
+	if x != nil {
+		return x.Unloaded
+	}
+	return 0
+}
+
 // ListHostsRequest lists hosts.
 type ListHostsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2915,7 +3021,7 @@ type ListHostsRequest struct {
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2927,7 +3033,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2940,7 +3046,7 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
 }
 
 // ListHostsResponse lists all of them.
@@ -2954,7 +3060,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2966,7 +3072,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2979,7 +3085,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListHostsResponse) GetHosts() []*HostInfo {
@@ -2998,7 +3104,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +3116,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +3129,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
 }
 
 // StatusResponse sums the cluster up.
@@ -3053,7 +3159,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3171,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3184,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StatusResponse) GetDeployment() string {
@@ -3157,7 +3263,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3169,7 +3275,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3182,7 +3288,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListEventsRequest) GetAfter() uint64 {
@@ -3212,7 +3318,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3224,7 +3330,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3237,7 +3343,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListEventsResponse) GetEvents() []*fleet.Event {
@@ -3270,7 +3376,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
 	"\x0eObserversEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf5\x03\n" +
 	"\rReplicaReport\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\x04R\areplica\x12\x12\n" +
@@ -3286,14 +3392,15 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x06opened\x18\v \x01(\bR\x06opened\x12\x16\n" +
 	"\x06sealed\x18\f \x01(\bR\x06sealed\x12\x18\n" +
 	"\aserving\x18\r \x01(\bR\aserving\x12\x18\n" +
-	"\aversion\x18\x0f \x01(\rR\aversion\x12<\n" +
+	"\aversion\x18\x0f \x01(\rR\aversion\x12\x1a\n" +
+	"\bunloaded\x18\x10 \x01(\bR\bunloaded\x12<\n" +
 	"\n" +
 	"membership\x18\x0e \x01(\v2\x1c.drumline.drummer.MembershipR\n" +
 	"membership\"<\n" +
 	"\n" +
 	"ReplicaRef\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x18\n" +
-	"\areplica\x18\x02 \x01(\x04R\areplica\"\xbe\x01\n" +
+	"\areplica\x18\x02 \x01(\x04R\areplica\"\xea\x01\n" +
 	"\x05Hello\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -3301,12 +3408,17 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x04host\x18\x02 \x01(\v2\x14.drumline.fleet.HostR\x04host\x12;\n" +
 	"\breplicas\x18\x03 \x03(\v2\x1f.drumline.drummer.ReplicaReportR\breplicas\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x14\n" +
-	"\x05fleet\x18\x05 \x01(\tR\x05fleet\"u\n" +
+	"\x05fleet\x18\x05 \x01(\tR\x05fleet\x12*\n" +
+	"\x04boot\x18\x06 \x01(\v2\x16.drumline.drummer.BootR\x04boot\"u\n" +
 	"\x06Report\x129\n" +
 	"\achanged\x18\x01 \x03(\v2\x1f.drumline.drummer.ReplicaReportR\achanged\x120\n" +
-	"\x04gone\x18\x02 \x03(\v2\x1c.drumline.drummer.ReplicaRefR\x04gone\"'\n" +
+	"\x04gone\x18\x02 \x03(\v2\x1c.drumline.drummer.ReplicaRefR\x04gone\"0\n" +
+	"\x04Boot\x12\x14\n" +
+	"\x05total\x18\x01 \x01(\rR\x05total\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\rR\x04done\"S\n" +
 	"\tHeartbeat\x12\x1a\n" +
-	"\bsequence\x18\x01 \x01(\x04R\bsequence\"\t\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
+	"\x04boot\x18\x02 \x01(\v2\x16.drumline.drummer.BootR\x04boot\"\t\n" +
 	"\aGoodbye\"\xa3\x01\n" +
 	"\vOrderResult\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\x04R\x05order\x12\x0e\n" +
@@ -3461,14 +3573,16 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\areasons\x18\x02 \x03(\tR\areasons\x129\n" +
 	"\n" +
 	"operations\x18\x03 \x03(\v2\x19.drumline.fleet.OperationR\n" +
-	"operations\"\xb7\x01\n" +
+	"operations\"\xff\x01\n" +
 	"\bHostInfo\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.drumline.fleet.HostR\x04host\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x1b\n" +
 	"\tsilent_ms\x18\x03 \x01(\x03R\bsilentMs\x12\x1a\n" +
 	"\breplicas\x18\x04 \x01(\rR\breplicas\x12\x18\n" +
 	"\aleaders\x18\x05 \x01(\rR\aleaders\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversion\"\x12\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12*\n" +
+	"\x04boot\x18\a \x01(\v2\x16.drumline.drummer.BootR\x04boot\x12\x1a\n" +
+	"\bunloaded\x18\b \x01(\rR\bunloaded\"\x12\n" +
 	"\x10ListHostsRequest\"E\n" +
 	"\x11ListHostsResponse\x120\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x1a.drumline.drummer.HostInfoR\x05hosts\"\x0f\n" +
@@ -3499,7 +3613,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"W\n" +
 	"\x12ListEventsResponse\x12-\n" +
 	"\x06events\x18\x01 \x03(\v2\x15.drumline.fleet.EventR\x06events\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more*\xca\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more*\xe6\x01\n" +
 	"\fReplicaState\x12\x1d\n" +
 	"\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REPLICA_STATE_STARTING\x10\x01\x12\x1d\n" +
@@ -3507,7 +3621,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x10REPLICA_STATE_OK\x10\x03\x12\x16\n" +
 	"\x12REPLICA_STATE_DOWN\x10\x04\x12\x16\n" +
 	"\x12REPLICA_STATE_LOST\x10\x05\x12\x1a\n" +
-	"\x16REPLICA_STATE_REMOVING\x10\x06*x\n" +
+	"\x16REPLICA_STATE_REMOVING\x10\x06\x12\x1a\n" +
+	"\x16REPLICA_STATE_UNLOADED\x10\a*x\n" +
 	"\n" +
 	"ChangeKind\x12\x1b\n" +
 	"\x17CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
@@ -3543,7 +3658,7 @@ func file_drummer_drummer_proto_rawDescGZIP() []byte {
 }
 
 var file_drummer_drummer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_drummer_drummer_proto_goTypes = []any{
 	(ReplicaState)(0),            // 0: drumline.drummer.ReplicaState
 	(ChangeKind)(0),              // 1: drumline.drummer.ChangeKind
@@ -3552,126 +3667,130 @@ var file_drummer_drummer_proto_goTypes = []any{
 	(*ReplicaRef)(nil),           // 4: drumline.drummer.ReplicaRef
 	(*Hello)(nil),                // 5: drumline.drummer.Hello
 	(*Report)(nil),               // 6: drumline.drummer.Report
-	(*Heartbeat)(nil),            // 7: drumline.drummer.Heartbeat
-	(*Goodbye)(nil),              // 8: drumline.drummer.Goodbye
-	(*OrderResult)(nil),          // 9: drumline.drummer.OrderResult
-	(*HostMessage)(nil),          // 10: drumline.drummer.HostMessage
-	(*Welcome)(nil),              // 11: drumline.drummer.Welcome
-	(*HostAddress)(nil),          // 12: drumline.drummer.HostAddress
-	(*Addresses)(nil),            // 13: drumline.drummer.Addresses
-	(*Redirect)(nil),             // 14: drumline.drummer.Redirect
-	(*Start)(nil),                // 15: drumline.drummer.Start
-	(*Open)(nil),                 // 16: drumline.drummer.Open
-	(*Raise)(nil),                // 17: drumline.drummer.Raise
-	(*Seal)(nil),                 // 18: drumline.drummer.Seal
-	(*Change)(nil),               // 19: drumline.drummer.Change
-	(*CatchUp)(nil),              // 20: drumline.drummer.CatchUp
-	(*Destroy)(nil),              // 21: drumline.drummer.Destroy
-	(*Transfer)(nil),             // 22: drumline.drummer.Transfer
-	(*Order)(nil),                // 23: drumline.drummer.Order
-	(*SupervisorMessage)(nil),    // 24: drumline.drummer.SupervisorMessage
-	(*FormRequest)(nil),          // 25: drumline.drummer.FormRequest
-	(*FormResponse)(nil),         // 26: drumline.drummer.FormResponse
-	(*CreateGroupsRequest)(nil),  // 27: drumline.drummer.CreateGroupsRequest
-	(*CreateGroupsResponse)(nil), // 28: drumline.drummer.CreateGroupsResponse
-	(*DeleteGroupRequest)(nil),   // 29: drumline.drummer.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),  // 30: drumline.drummer.DeleteGroupResponse
-	(*ReplicaInfo)(nil),          // 31: drumline.drummer.ReplicaInfo
-	(*GroupInfo)(nil),            // 32: drumline.drummer.GroupInfo
-	(*ListGroupsRequest)(nil),    // 33: drumline.drummer.ListGroupsRequest
-	(*ListGroupsResponse)(nil),   // 34: drumline.drummer.ListGroupsResponse
-	(*ExplainRequest)(nil),       // 35: drumline.drummer.ExplainRequest
-	(*ExplainResponse)(nil),      // 36: drumline.drummer.ExplainResponse
-	(*HostInfo)(nil),             // 37: drumline.drummer.HostInfo
-	(*ListHostsRequest)(nil),     // 38: drumline.drummer.ListHostsRequest
-	(*ListHostsResponse)(nil),    // 39: drumline.drummer.ListHostsResponse
-	(*StatusRequest)(nil),        // 40: drumline.drummer.StatusRequest
-	(*StatusResponse)(nil),       // 41: drumline.drummer.StatusResponse
-	(*ListEventsRequest)(nil),    // 42: drumline.drummer.ListEventsRequest
-	(*ListEventsResponse)(nil),   // 43: drumline.drummer.ListEventsResponse
-	nil,                          // 44: drumline.drummer.Membership.VotersEntry
-	nil,                          // 45: drumline.drummer.Membership.ObserversEntry
-	nil,                          // 46: drumline.drummer.Start.InitialMembersEntry
-	nil,                          // 47: drumline.drummer.FormResponse.MembersEntry
-	nil,                          // 48: drumline.drummer.StatusResponse.GroupsEntry
-	nil,                          // 49: drumline.drummer.StatusResponse.HostsEntry
-	(*fleet.Host)(nil),           // 50: drumline.fleet.Host
-	(*fleet.Spec)(nil),           // 51: drumline.fleet.Spec
-	(*fleet.Policy)(nil),         // 52: drumline.fleet.Policy
-	(*fleet.ItemResult)(nil),     // 53: drumline.fleet.ItemResult
-	(*fleet.RegionCount)(nil),    // 54: drumline.fleet.RegionCount
-	(*fleet.Operation)(nil),      // 55: drumline.fleet.Operation
-	(*fleet.Event)(nil),          // 56: drumline.fleet.Event
+	(*Boot)(nil),                 // 7: drumline.drummer.Boot
+	(*Heartbeat)(nil),            // 8: drumline.drummer.Heartbeat
+	(*Goodbye)(nil),              // 9: drumline.drummer.Goodbye
+	(*OrderResult)(nil),          // 10: drumline.drummer.OrderResult
+	(*HostMessage)(nil),          // 11: drumline.drummer.HostMessage
+	(*Welcome)(nil),              // 12: drumline.drummer.Welcome
+	(*HostAddress)(nil),          // 13: drumline.drummer.HostAddress
+	(*Addresses)(nil),            // 14: drumline.drummer.Addresses
+	(*Redirect)(nil),             // 15: drumline.drummer.Redirect
+	(*Start)(nil),                // 16: drumline.drummer.Start
+	(*Open)(nil),                 // 17: drumline.drummer.Open
+	(*Raise)(nil),                // 18: drumline.drummer.Raise
+	(*Seal)(nil),                 // 19: drumline.drummer.Seal
+	(*Change)(nil),               // 20: drumline.drummer.Change
+	(*CatchUp)(nil),              // 21: drumline.drummer.CatchUp
+	(*Destroy)(nil),              // 22: drumline.drummer.Destroy
+	(*Transfer)(nil),             // 23: drumline.drummer.Transfer
+	(*Order)(nil),                // 24: drumline.drummer.Order
+	(*SupervisorMessage)(nil),    // 25: drumline.drummer.SupervisorMessage
+	(*FormRequest)(nil),          // 26: drumline.drummer.FormRequest
+	(*FormResponse)(nil),         // 27: drumline.drummer.FormResponse
+	(*CreateGroupsRequest)(nil),  // 28: drumline.drummer.CreateGroupsRequest
+	(*CreateGroupsResponse)(nil), // 29: drumline.drummer.CreateGroupsResponse
+	(*DeleteGroupRequest)(nil),   // 30: drumline.drummer.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),  // 31: drumline.drummer.DeleteGroupResponse
+	(*ReplicaInfo)(nil),          // 32: drumline.drummer.ReplicaInfo
+	(*GroupInfo)(nil),            // 33: drumline.drummer.GroupInfo
+	(*ListGroupsRequest)(nil),    // 34: drumline.drummer.ListGroupsRequest
+	(*ListGroupsResponse)(nil),   // 35: drumline.drummer.ListGroupsResponse
+	(*ExplainRequest)(nil),       // 36: drumline.drummer.ExplainRequest
+	(*ExplainResponse)(nil),      // 37: drumline.drummer.ExplainResponse
+	(*HostInfo)(nil),             // 38: drumline.drummer.HostInfo
+	(*ListHostsRequest)(nil),     // 39: drumline.drummer.ListHostsRequest
+	(*ListHostsResponse)(nil),    // 40: drumline.drummer.ListHostsResponse
+	(*StatusRequest)(nil),        // 41: drumline.drummer.StatusRequest
+	(*StatusResponse)(nil),       // 42: drumline.drummer.StatusResponse
+	(*ListEventsRequest)(nil),    // 43: drumline.drummer.ListEventsRequest
+	(*ListEventsResponse)(nil),   // 44: drumline.drummer.ListEventsResponse
+	nil,                          // 45: drumline.drummer.Membership.VotersEntry
+	nil,                          // 46: drumline.drummer.Membership.ObserversEntry
+	nil,                          // 47: drumline.drummer.Start.InitialMembersEntry
+	nil,                          // 48: drumline.drummer.FormResponse.MembersEntry
+	nil,                          // 49: drumline.drummer.StatusResponse.GroupsEntry
+	nil,                          // 50: drumline.drummer.StatusResponse.HostsEntry
+	(*fleet.Host)(nil),           // 51: drumline.fleet.Host
+	(*fleet.Spec)(nil),           // 52: drumline.fleet.Spec
+	(*fleet.Policy)(nil),         // 53: drumline.fleet.Policy
+	(*fleet.ItemResult)(nil),     // 54: drumline.fleet.ItemResult
+	(*fleet.RegionCount)(nil),    // 55: drumline.fleet.RegionCount
+	(*fleet.Operation)(nil),      // 56: drumline.fleet.Operation
+	(*fleet.Event)(nil),          // 57: drumline.fleet.Event
 }
 var file_drummer_drummer_proto_depIdxs = []int32{
-	44, // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
-	45, // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
+	45, // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
+	46, // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
 	0,  // 2: drumline.drummer.ReplicaReport.state:type_name -> drumline.drummer.ReplicaState
 	2,  // 3: drumline.drummer.ReplicaReport.membership:type_name -> drumline.drummer.Membership
-	50, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
+	51, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
 	3,  // 5: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
-	3,  // 6: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
-	4,  // 7: drumline.drummer.Report.gone:type_name -> drumline.drummer.ReplicaRef
-	2,  // 8: drumline.drummer.OrderResult.membership:type_name -> drumline.drummer.Membership
-	5,  // 9: drumline.drummer.HostMessage.hello:type_name -> drumline.drummer.Hello
-	6,  // 10: drumline.drummer.HostMessage.report:type_name -> drumline.drummer.Report
-	7,  // 11: drumline.drummer.HostMessage.heartbeat:type_name -> drumline.drummer.Heartbeat
-	9,  // 12: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
-	8,  // 13: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
-	12, // 14: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
-	46, // 15: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
-	1,  // 16: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
-	15, // 17: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
-	16, // 18: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
-	18, // 19: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
-	19, // 20: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
-	20, // 21: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
-	21, // 22: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
-	22, // 23: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
-	17, // 24: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
-	11, // 25: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
-	23, // 26: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
-	13, // 27: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
-	14, // 28: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
-	47, // 29: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
-	51, // 30: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	52, // 31: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
-	53, // 32: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	0,  // 33: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
-	31, // 34: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
-	54, // 35: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
-	32, // 36: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
-	32, // 37: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
-	55, // 38: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
-	50, // 39: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
-	37, // 40: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
-	48, // 41: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
-	49, // 42: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
-	52, // 43: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
-	56, // 44: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
-	10, // 45: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
-	25, // 46: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
-	27, // 47: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
-	29, // 48: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
-	33, // 49: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
-	35, // 50: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
-	38, // 51: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
-	40, // 52: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
-	42, // 53: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
-	24, // 54: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
-	26, // 55: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
-	28, // 56: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
-	30, // 57: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
-	34, // 58: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
-	36, // 59: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
-	39, // 60: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
-	41, // 61: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
-	43, // 62: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
-	54, // [54:63] is the sub-list for method output_type
-	45, // [45:54] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	7,  // 6: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
+	3,  // 7: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
+	4,  // 8: drumline.drummer.Report.gone:type_name -> drumline.drummer.ReplicaRef
+	7,  // 9: drumline.drummer.Heartbeat.boot:type_name -> drumline.drummer.Boot
+	2,  // 10: drumline.drummer.OrderResult.membership:type_name -> drumline.drummer.Membership
+	5,  // 11: drumline.drummer.HostMessage.hello:type_name -> drumline.drummer.Hello
+	6,  // 12: drumline.drummer.HostMessage.report:type_name -> drumline.drummer.Report
+	8,  // 13: drumline.drummer.HostMessage.heartbeat:type_name -> drumline.drummer.Heartbeat
+	10, // 14: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
+	9,  // 15: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
+	13, // 16: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
+	47, // 17: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
+	1,  // 18: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
+	16, // 19: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
+	17, // 20: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
+	19, // 21: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
+	20, // 22: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
+	21, // 23: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
+	22, // 24: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
+	23, // 25: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
+	18, // 26: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
+	12, // 27: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
+	24, // 28: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
+	14, // 29: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
+	15, // 30: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
+	48, // 31: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
+	52, // 32: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	53, // 33: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
+	54, // 34: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	0,  // 35: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
+	32, // 36: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
+	55, // 37: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
+	33, // 38: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
+	33, // 39: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
+	56, // 40: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
+	51, // 41: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
+	7,  // 42: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
+	38, // 43: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
+	49, // 44: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
+	50, // 45: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
+	53, // 46: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
+	57, // 47: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
+	11, // 48: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
+	26, // 49: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
+	28, // 50: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
+	30, // 51: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
+	34, // 52: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
+	36, // 53: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
+	39, // 54: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
+	41, // 55: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
+	43, // 56: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
+	25, // 57: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
+	27, // 58: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
+	29, // 59: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
+	31, // 60: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
+	35, // 61: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
+	37, // 62: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
+	40, // 63: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
+	42, // 64: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
+	44, // 65: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
+	57, // [57:66] is the sub-list for method output_type
+	48, // [48:57] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_drummer_drummer_proto_init() }
@@ -3679,14 +3798,14 @@ func file_drummer_drummer_proto_init() {
 	if File_drummer_drummer_proto != nil {
 		return
 	}
-	file_drummer_drummer_proto_msgTypes[8].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[9].OneofWrappers = []any{
 		(*HostMessage_Hello)(nil),
 		(*HostMessage_Report)(nil),
 		(*HostMessage_Heartbeat)(nil),
 		(*HostMessage_Result)(nil),
 		(*HostMessage_Goodbye)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[21].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[22].OneofWrappers = []any{
 		(*Order_Start)(nil),
 		(*Order_Open)(nil),
 		(*Order_Seal)(nil),
@@ -3696,7 +3815,7 @@ func file_drummer_drummer_proto_init() {
 		(*Order_Transfer)(nil),
 		(*Order_Raise)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[22].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[23].OneofWrappers = []any{
 		(*SupervisorMessage_Welcome)(nil),
 		(*SupervisorMessage_Order)(nil),
 		(*SupervisorMessage_Addresses)(nil),
@@ -3708,7 +3827,7 @@ func file_drummer_drummer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drummer_drummer_proto_rawDesc), len(file_drummer_drummer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   48,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

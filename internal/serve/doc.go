@@ -9,8 +9,10 @@
 // /livez, /readyz, and what the server adds with Handle.
 //
 // Health: the empty service name is alive as long as the process answers; the name
-// of a service, and /readyz, are ready when Options.Ready says so. Liveness must
-// not depend on a quorum: a restart does not bring one back.
+// of a service, and /readyz, are ready when Options.Ready says so. A server that
+// serves before all of it is up has Options.Serving for the former: clients need not
+// wait for what a rollout waits for. Liveness must not depend on a quorum: a restart
+// does not bring one back.
 //
 // Stopping goes: readiness off, Options.OnStop (hand leadership away while calls
 // are still answered), no new calls, the running ones finish, ports close. Each

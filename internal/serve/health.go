@@ -94,3 +94,11 @@ func (s *Server) ready() error {
 	}
 	return s.opts.Ready()
 }
+
+// serving is what clients are told.
+func (s *Server) serving() error {
+	if s.opts.Serving == nil || s.health.stopping.Load() {
+		return s.ready()
+	}
+	return s.opts.Serving()
+}

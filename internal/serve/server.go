@@ -60,6 +60,9 @@ type Options struct {
 	Authorize Authorizer
 	// Ready returns nil when the server can serve, else why not; nil is always ready.
 	Ready func() error
+	// Serving, unless nil, is asked by grpc's health instead of Ready: it may be so
+	// while the server still gets ready.
+	Serving func() error
 	// OnStop runs when stopping begins, while calls are still answered: the place
 	// to hand leadership away and to end long streams. May be nil.
 	OnStop func(context.Context)
@@ -112,7 +115,7 @@ func (s *Server) open() (err error) {
 			return err
 		}
 	}
-	s.health = newHealth(s.ready)
+	s.health = newHealth(s.serving)
 	calls, err := s.registerMetrics()
 	if err != nil {
 		return err

@@ -56,6 +56,9 @@ type Options struct {
 	Pool Pool
 	// Replicas is told of orders.
 	Replicas Replicas
+	// Booting says how many of the host's replicas are through their start, of how many,
+	// and whether it starts them still: heartbeats carry it. May be nil.
+	Booting func() (done, total int, booting bool)
 	// Book is told of Raft addresses.
 	Book Book
 	// DB keeps the directory of hosts and drummers.

@@ -175,7 +175,7 @@ func (s *session) shakeHands(ctx context.Context) (*drummerpb.Welcome, *string, 
 }
 
 func (s *session) hello() *drummerpb.Hello {
-	h := &drummerpb.Hello{Deployment: s.a.o.Deployment, Host: s.a.o.Self, Version: s.a.o.Version, Fleet: s.a.dir.attended()}
+	h := &drummerpb.Hello{Deployment: s.a.o.Deployment, Host: s.a.o.Self, Version: s.a.o.Version, Fleet: s.a.dir.attended(), Boot: s.a.boot()}
 	for _, k := range s.a.o.Replicas.Keys() {
 		if r, ok := s.a.o.Replicas.Report(k); ok {
 			h.Replicas = append(h.Replicas, r)
@@ -285,7 +285,7 @@ func (s *session) send(ctx context.Context, streamDone <-chan struct{}) error {
 			return s.sayGoodbye(ctx, streamDone)
 		case <-beats.C:
 			sequence++
-			beat := &drummerpb.Heartbeat{Sequence: sequence}
+			beat := &drummerpb.Heartbeat{Sequence: sequence, Boot: s.a.boot()}
 			if err := s.stream.Send(&drummerpb.HostMessage{Body: &drummerpb.HostMessage_Heartbeat{Heartbeat: beat}}); err != nil {
 				return streamEnd(ctx, streamDone, err)
 			}
@@ -313,6 +313,18 @@ func streamEnd(ctx context.Context, streamDone <-chan struct{}, err error) error
 		}
 	}
 	return fmt.Errorf("send: %w", err)
+}
+
+// boot is how far the host's boot is; nil once it is done, or when there is none.
+func (a *Agent) boot() *drummerpb.Boot {
+	if a.o.Booting == nil {
+		return nil
+	}
+	done, total, booting := a.o.Booting()
+	if !booting || total == 0 {
+		return nil
+	}
+	return &drummerpb.Boot{Done: uint32(done), Total: uint32(total)} //nolint:gosec // counts of replicas
 }
 
 // sayGoodbye sends what waits and the goodbye, and gives the drummer a moment to

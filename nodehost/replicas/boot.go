@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// boot is the start of what the manifest lists, batch by batch.
+// boot is the start of what the manifest lists, in key order through a window.
 type boot struct {
 	// found is the marker that an earlier process left: it died while those started.
 	found []Key
@@ -14,12 +14,20 @@ type boot struct {
 	done  bool
 	// queue waits in key order, the suspects behind all others.
 	queue []Key
-	// batch is starting behind the marker.
-	batch []Key
-	// until is when the batch is no longer waited for.
-	until time.Duration
+	// total is how many there were to start.
+	total int
+	// window is starting, all of it that can end the process behind the marker.
+	window []starting
 	// marker is what is saved now.
 	marker []Key
+}
+
+// starting is a replica that holds a place in the window.
+type starting struct {
+	key Key
+	// until is when it is no longer waited for: what hangs in its recovery must not
+	// keep the others down.
+	until time.Duration
 }
 
 // beginBoot blames the found marker, resumes destructions and fills the queue.
@@ -48,6 +56,7 @@ func (c *Core) beginBoot() {
 		}
 	}
 	c.boot.queue = append(c.boot.queue, suspects...)
+	c.boot.total = len(c.boot.queue)
 }
 
 // blame marks what was starting when the process died: one alone is counted, of
@@ -66,42 +75,46 @@ func (c *Core) blame() {
 	}
 }
 
-// goOnBooting starts the next batch when the last one is through, or late: what
-// hangs in its recovery must not keep the others down.
+// goOnBooting fills the window again when half of it is through, so that there is
+// always something to start while the marker is being saved.
 func (c *Core) goOnBooting(now time.Duration) {
 	b := &c.boot
 	if !b.begun || b.done {
 		return
 	}
-	b.batch = slices.DeleteFunc(b.batch, c.through)
-	if len(b.batch) > 0 && now < b.until {
+	b.window = slices.DeleteFunc(b.window, func(s starting) bool { return now >= s.until || c.through(s.key) })
+	if len(b.window) > c.self.Batch/2 || len(b.window) > 0 && (len(b.queue) == 0 || c.alone()) {
 		return
 	}
-	b.batch = c.nextBatch()
-	c.mark(b.batch)
-	if len(b.batch) == 0 {
-		b.done = true
-		c.do(Booted{})
-		return
+	next := c.nextBatch()
+	for _, k := range next {
+		b.window = append(b.window, starting{k, now + c.self.ReadyAfter})
 	}
-	b.until = now + c.self.ReadyAfter
-	for _, k := range b.batch {
+	c.mark()
+	for _, k := range next {
 		c.begin(c.replicas[k])
+	}
+	if len(b.window) == 0 {
+		b.done, b.window, b.queue = true, nil, nil
+		c.do(Booted{})
 	}
 }
 
-// nextBatch takes from the queue; a suspect goes alone.
+// alone tells whether a suspect has the window to itself.
+func (c *Core) alone() bool { return c.replicas[c.boot.window[0].key].suspicious() }
+
+// nextBatch takes from the queue what there is room for; a suspect goes alone.
 func (c *Core) nextBatch() []Key {
 	b := &c.boot
 	var batch []Key
-	for len(b.queue) > 0 && len(batch) < c.self.Batch {
+	for len(b.queue) > 0 && len(b.window)+len(batch) < c.self.Batch {
 		k := b.queue[0]
 		r := c.replicas[k]
 		if r == nil || r.Life == Destroying || r.busy || r.started {
 			b.queue = b.queue[1:] // an order was faster
 			continue
 		}
-		if r.suspicious() && len(batch) > 0 {
+		if r.suspicious() && len(b.window)+len(batch) > 0 {
 			break
 		}
 		b.queue = b.queue[1:]
@@ -117,19 +130,43 @@ func (c *Core) nextBatch() []Key {
 // an order was starting when the process ended counts: no marker was set for it.
 func (r *replica) suspicious() bool { return r.Suspect || r.Life == Starting }
 
-// through tells that a replica of the batch needs the marker no more: it is up, or
+// parks tells that a replica is not loaded by its start: it waits until it is used.
+func (c *Core) parks(r *replica) bool { return c.self.Unloads && r.Unloaded && !r.suspicious() }
+
+// through tells that a replica of the window needs its place no more: it is up, or
 // failed in order, or is not to run at all.
 func (c *Core) through(k Key) bool {
 	r := c.replicas[k]
 	return r == nil || r.up || r.fell || r.Life == Destroying || r.retryAt != 0
 }
 
-// mark saves the marker when it differs from what is saved.
-func (c *Core) mark(keys []Key) {
+// mark saves the marker when it differs from what is saved. What is not loaded can't
+// end the process, so thousands that sleep cost no commit.
+func (c *Core) mark() {
+	var keys []Key
+	for _, s := range c.boot.window {
+		if r := c.replicas[s.key]; !c.parks(r) {
+			keys = append(keys, s.key)
+		}
+	}
 	if slices.Equal(keys, c.boot.marker) {
 		return
 	}
-	m := slices.Clone(keys)
-	c.boot.marker = m
-	c.do(Save{Marker: &m})
+	c.boot.marker = keys
+	c.do(Save{Marker: &keys})
+}
+
+// Progress is how far the start of the manifest's replicas is.
+type Progress struct {
+	// Begun and Done tell whether it has begun, and ended.
+	Begun, Done bool
+	// Total is how many there are to start, Through how many of them are up or were
+	// left for later because they fail or hang.
+	Total, Through int
+}
+
+// Progress of the boot.
+func (c *Core) Progress() Progress {
+	b := &c.boot
+	return Progress{Begun: b.begun, Done: b.done, Total: b.total, Through: b.total - len(b.queue) - len(b.window)}
 }

@@ -15,9 +15,11 @@ type Self struct {
 	BootEpoch uint64
 	// Apps tells whether the program knows an app; the error is a sentence.
 	Apps func(name string) error
-	// Batch is how many replicas start behind one marker at boot.
+	// Unloads tells that raft takes replicas out of memory that sleep for long.
+	Unloads bool
+	// Batch is how many replicas start behind the marker at a time at boot.
 	Batch int
-	// ReadyAfter is how long a batch is waited for before the next one begins.
+	// ReadyAfter is how long a replica holds its place in that.
 	ReadyAfter time.Duration
 	// RetryAfter is the first pause before a failed start or destruction is tried
 	// again; it doubles up to RetryMost.
@@ -28,7 +30,7 @@ type Self struct {
 
 func (s Self) withDefaults() Self {
 	if s.Batch <= 0 {
-		s.Batch = 32
+		s.Batch = 128
 	}
 	if s.ReadyAfter <= 0 {
 		s.ReadyAfter = 30 * time.Second
@@ -60,7 +62,9 @@ type Core struct {
 	tombs tombs
 	// executing is the order that raft carries out, at most one a group.
 	executing map[ids.Group]*drummerpb.Order
-	boot      boot
+	// retrying are the replicas with a retryAt.
+	retrying map[Key]bool
+	boot     boot
 	// out collects the effects of a Step.
 	out []Effect
 }
@@ -96,6 +100,7 @@ func New(self Self, m Manifest) *Core {
 		replicas:  make(map[Key]*replica, len(m.Records)),
 		local:     make(map[ids.Group]Key, len(m.Records)),
 		executing: make(map[ids.Group]*drummerpb.Order),
+		retrying:  make(map[Key]bool),
 		boot:      boot{found: m.Marker},
 	}
 	c.tombs.load(m.Tombstones)
@@ -124,6 +129,8 @@ func (c *Core) Step(e Event, now time.Duration) []Effect {
 		c.cameUp(e.Key)
 	case Fell:
 		c.fell(e.Key)
+	case Slept:
+		c.slept(e.Key, e.Unloaded)
 	case Destroyed:
 		c.destroyEnded(e, now)
 	case Executed:
@@ -172,7 +179,11 @@ func (c *Core) raiseFence(f Fence) {
 
 // begin lets a replica start.
 func (c *Core) begin(r *replica) {
-	r.busy, r.fell, r.detail, r.retryAt = true, false, "", 0
+	r.busy, r.fell, r.detail = true, false, ""
+	c.retryAt(r, 0)
+	if !c.parks(r) {
+		r.Unloaded = false // and on disk with the next change: a hint
+	}
 	c.do(Start{r.Record})
 	c.do(Changed{Key: r.Key()})
 }
@@ -200,7 +211,16 @@ func (c *Core) startEnded(e Started, now time.Duration) {
 // retryLater sets the time of the next try, each pause twice the last.
 func (c *Core) retryLater(r *replica, now time.Duration) {
 	r.pause = min(max(2*r.pause, c.self.RetryAfter), c.self.RetryMost)
-	r.retryAt = now + r.pause
+	c.retryAt(r, now+r.pause)
+}
+
+// retryAt sets when a replica's effect is tried again; 0 for never.
+func (c *Core) retryAt(r *replica, at time.Duration) {
+	if r.retryAt = at; at != 0 {
+		c.retrying[r.Key()] = true
+	} else {
+		delete(c.retrying, r.Key())
+	}
 }
 
 func (c *Core) cameUp(k Key) {
@@ -213,6 +233,18 @@ func (c *Core) cameUp(k Key) {
 		r.Life, r.Suspect, r.Crashes = Running, false, 0
 		c.save(r)
 	}
+	c.do(Changed{Key: k})
+}
+
+// slept notes whether a replica is in memory, as a hint for the next boot.
+func (c *Core) slept(k Key, unloaded bool) {
+	r := c.replicas[k]
+	if r == nil || r.Life != Running || r.Unloaded == unloaded {
+		return
+	}
+	r.Unloaded = unloaded
+	rec := r.Record
+	c.do(Save{Record: &rec, Hint: true})
 	c.do(Changed{Key: k})
 }
 
@@ -233,7 +265,8 @@ func (c *Core) beginDestroy(r *replica) {
 	if r.busy {
 		return
 	}
-	r.busy, r.retryAt = true, 0
+	r.busy = true
+	c.retryAt(r, 0)
 	c.do(Destroy{r.Key()})
 }
 
@@ -254,6 +287,7 @@ func (c *Core) destroyEnded(e Destroyed, now time.Duration) {
 	}
 	delete(c.replicas, e.Key)
 	delete(c.local, e.Key.Group)
+	delete(c.retrying, e.Key)
 	c.do(Save{Drop: &e.Key})
 	c.bury(e.Key, r.Generation)
 	c.answerAll(waiters, true, "")
@@ -272,8 +306,8 @@ func (c *Core) bury(k Key, generation uint64) {
 // retryDue tries again what failed and is due, in key order.
 func (c *Core) retryDue(now time.Duration) {
 	var due []Key
-	for k, r := range c.replicas {
-		if r.retryAt != 0 && now >= r.retryAt && !r.busy {
+	for k := range c.retrying {
+		if r := c.replicas[k]; now >= r.retryAt && !r.busy {
 			due = append(due, k)
 		}
 	}

@@ -2,6 +2,8 @@ package replicas
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +35,8 @@ type world struct {
 	// done is the effects besides Save, in order, as text.
 	done  []string
 	saves int // commits
+	// unloaded are the groups whose last start was to load nothing.
+	unloaded map[int]bool
 }
 
 func emptyManifest() Manifest {
@@ -55,7 +59,7 @@ func (w *world) restart() {
 	for k, t := range w.disk.Tombstones {
 		m.Tombstones[k] = t
 	}
-	w.core, w.done = New(testSelf(), m), nil
+	w.core, w.done, w.unloaded = New(testSelf(), m), nil, map[int]bool{}
 }
 
 func (w *world) step(events ...Event) *world {
@@ -69,6 +73,9 @@ func (w *world) step(events ...Event) *world {
 				continue
 			}
 			w.done = append(w.done, describe(f))
+			if s, ok := f.(Start); ok {
+				w.unloaded[int(s.Record.Group)] = s.Record.Unloaded
+			}
 		}
 		if saved {
 			w.saves++
@@ -344,20 +351,73 @@ func manifestOf(n int) *world {
 	return w
 }
 
-func TestBootStartsInBatchesBehindOneMarker(t *testing.T) {
-	w := manifestOf(6).step(Boot{})
+func TestBootStartsThroughAWindowBehindTheMarker(t *testing.T) {
+	w := manifestOf(6)
+	require.Equal(t, Progress{}, w.core.Progress())
+	w.step(Boot{})
 	require.Equal(t, []string{"start 1000.1", "start 1001.1", "start 1002.1", "start 1003.1"}, w.take())
 	require.Len(t, w.disk.Marker, 4)
-	for i := range 4 {
-		require.Empty(t, w.take())
-		w.step(Started{Key: key(1000+i, 1)}, Up{key(1000+i, 1)})
-	}
+	require.Equal(t, Progress{Begun: true, Total: 6}, w.core.Progress())
+	w.step(Started{Key: key(1000, 1)}, Up{key(1000, 1)})
+	require.Empty(t, w.take(), "more than half of the window is taken")
+	w.step(Started{Key: key(1002, 1)}, Up{key(1002, 1)})
 	require.Equal(t, []string{"start 1004.1", "start 1005.1"}, w.take())
+	require.Equal(t, []Key{key(1001, 1), key(1003, 1), key(1004, 1), key(1005, 1)}, w.disk.Marker)
+	require.Equal(t, Progress{Begun: true, Total: 6, Through: 2}, w.core.Progress())
 	w.step(Started{Key: key(1004, 1), Err: "broken"}, Up{key(1005, 1)}, Started{Key: key(1005, 1)})
+	w.step(Up{key(1001, 1)})
+	require.Empty(t, w.take())
+	w.step(Up{key(1003, 1)})
 	require.Equal(t, []string{"booted"}, w.take())
 	require.Empty(t, w.disk.Marker)
-	require.Equal(t, 3, w.saves, "one commit a batch and one at the end")
+	require.Equal(t, 3, w.saves, "one commit for half a window and one at the end")
 	require.Equal(t, "DOWN", state(t, w, key(1004, 1)))
+	require.Equal(t, Progress{Begun: true, Done: true, Total: 6, Through: 6}, w.core.Progress())
+}
+
+// What was unloaded stays so over a restart, costs no commit, and one that may have
+// ended the process is loaded, alone.
+func TestWhatSleptIsNotLoadedAtBoot(t *testing.T) {
+	asleep := func(self Self) *world {
+		w := manifestOf(7)
+		for i := range 7 {
+			w.step(Boot{}, Started{Key: key(1000+i, 1)}, Up{key(1000+i, 1)})
+		}
+		for i := range 6 {
+			w.step(Slept{key(1000+i, 1), true})
+		}
+		bad := w.disk.Records[key(1005, 1)]
+		bad.Suspect = true
+		w.disk.Records[key(1005, 1)] = bad
+		w.core, w.done, w.saves = New(self, w.disk), nil, 0
+		return w
+	}
+	self := testSelf()
+	self.Unloads = true
+	w := asleep(self).step(Boot{})
+	require.Equal(t, []Key(nil), w.disk.Marker)
+	for i := range 5 {
+		w.step(Started{Key: key(1000+i, 1)}, Up{key(1000+i, 1)})
+	}
+	require.Equal(t, []Key{key(1006, 1)}, w.disk.Marker)
+	w.step(Started{Key: key(1006, 1)}, Up{key(1006, 1)})
+	require.Equal(t, []Key{key(1005, 1)}, w.disk.Marker)
+	require.False(t, w.unloaded[1005])
+	require.True(t, w.unloaded[1004])
+	w.step(Started{Key: key(1005, 1)}, Up{key(1005, 1)})
+	require.Contains(t, w.take(), "booted")
+	require.Equal(t, 3, w.saves, "one for each that was loaded, and the end")
+	require.False(t, w.disk.Records[key(1005, 1)].Unloaded)
+	require.True(t, w.disk.Records[key(1000, 1)].Unloaded)
+
+	w.step(Slept{key(1000, 1), false})
+	require.False(t, w.disk.Records[key(1000, 1)].Unloaded)
+	w.step(Slept{key(1000, 1), false}, Slept{key(2000, 1), true})
+	require.Empty(t, w.take(), "no news")
+
+	w = asleep(testSelf()).step(Boot{}) // of a host that unloads nothing any more
+	require.Len(t, w.disk.Marker, 4)
+	require.NotContains(t, slices.Collect(maps.Values(w.unloaded)), true)
 }
 
 func TestAReplicaThatKillsTheProcessIsKeptDown(t *testing.T) {
@@ -402,9 +462,7 @@ func TestAReplicaThatKillsTheProcessIsKeptDown(t *testing.T) {
 
 func TestALateReplicaKeepsNobodyDown(t *testing.T) {
 	w := manifestOf(6).step(Boot{})
-	for i := range 3 {
-		w.step(Started{Key: key(1000+i, 1)}, Up{key(1000+i, 1)})
-	}
+	w.step(Started{Key: key(1000, 1)}, Up{key(1000, 1)})
 	w.take()
 	w.now += 10 * time.Second
 	w.step(Tick{})

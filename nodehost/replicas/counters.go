@@ -22,7 +22,7 @@ type counters struct {
 }
 
 func (c *counters) count(o *drummerpb.Order, r *drummerpb.OrderResult) {
-	k := OrderCount{Kind: KindOf(o), Result: resultOf(r)}
+	k := OrderCount{Kind: kindOf(o), Result: resultOf(r)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.n == nil {
@@ -48,8 +48,8 @@ func resultOf(r *drummerpb.OrderResult) string {
 	return "later"
 }
 
-// KindOf is the word for what an order orders.
-func KindOf(o *drummerpb.Order) string {
+// kindOf is the word for what an order orders.
+func kindOf(o *drummerpb.Order) string {
 	switch o.GetBody().(type) {
 	case *drummerpb.Order_Start:
 		return "start"

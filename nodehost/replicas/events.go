@@ -29,6 +29,11 @@ type (
 	Up struct{ Key Key }
 	// Fell tells that a replica stopped by itself: it has seen its own removal.
 	Fell struct{ Key Key }
+	// Slept tells that raft took a replica out of memory, or that it is back.
+	Slept struct {
+		Key      Key
+		Unloaded bool
+	}
 	// Destroyed ends a Destroy effect.
 	Destroyed struct {
 		Key Key
@@ -49,6 +54,7 @@ func (Ordered) event()   {}
 func (Started) event()   {}
 func (Up) event()        {}
 func (Fell) event()      {}
+func (Slept) event()     {}
 func (Destroyed) event() {}
 func (Executed) event()  {}
 

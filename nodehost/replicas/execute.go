@@ -15,7 +15,9 @@ import (
 func (k *Keeper) start(ctx context.Context, r Record) {
 	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
 	defer cancel()
-	replica := raft.Replica{Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == Running}
+	replica := raft.Replica{
+		Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == Running, Unloaded: r.Unloaded,
+	}
 	if r.Life == Starting && !r.Join {
 		replica.Members = r.Members
 	}
@@ -101,7 +103,7 @@ func (k *Keeper) change(ctx context.Context, g ids.Group, c *drummerpb.Change) (
 		Kind: kind, Replica: ids.Replica(c.GetReplica()), Host: ids.Host(c.GetHostId()), ConfigChange: c.GetConfigChange(),
 	})
 	if err == nil {
-		return MembershipToWire(m), nil
+		return membershipToWire(m), nil
 	}
 	now, readErr := k.membership(ctx, g)
 	if readErr != nil {
@@ -115,11 +117,11 @@ func (k *Keeper) membership(ctx context.Context, g ids.Group) (*drummerpb.Member
 	if err != nil {
 		return nil, err
 	}
-	return MembershipToWire(m), nil
+	return membershipToWire(m), nil
 }
 
-// MembershipToWire makes the message of a membership.
-func MembershipToWire(m raft.Membership) *drummerpb.Membership {
+// membershipToWire makes the message of a membership.
+func membershipToWire(m raft.Membership) *drummerpb.Membership {
 	hosts := func(in map[ids.Replica]ids.Host) map[uint64]string {
 		out := make(map[uint64]string, len(in))
 		for r, h := range in {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -47,6 +48,8 @@ type Options struct {
 	OrderTimeout, StartTimeout time.Duration
 	// Tick is the grain of the Core's time.
 	Tick time.Duration
+	// HintEvery is how long a change of the manifest that may be lost waits for others.
+	HintEvery time.Duration
 	// Pending bounds the orders that were taken and not answered yet.
 	Pending int
 	Log     *slog.Logger
@@ -71,6 +74,9 @@ func (o Options) withDefaults() Options {
 	if o.Tick <= 0 {
 		o.Tick = 200 * time.Millisecond
 	}
+	if o.HintEvery <= 0 {
+		o.HintEvery = time.Second
+	}
 	if o.Changed == nil {
 		o.Changed = func(Key, bool) {}
 	}
@@ -88,10 +94,15 @@ func (o Options) withDefaults() Options {
 type Keeper struct {
 	o     Options
 	store store
-	core  *Core // owned by Run
+	core  *Core // owned by Run, like hints
+	hints hints
 	begun time.Time
+	// bootBegun and bootLog are what the log hears of the boot.
+	bootBegun time.Duration
+	bootLog   progressLog
 	// booted is closed when the boot is done.
-	booted chan struct{}
+	booted   chan struct{}
+	progress atomic.Pointer[Progress]
 	// wake has room for one: the inbox is not empty.
 	wake chan struct{}
 
@@ -123,6 +134,7 @@ func Open(o Options) (*Keeper, error) {
 		answers: make(map[uint64]pending),
 	}
 	k.view.init(k.core)
+	k.progress.Store(&Progress{Total: len(m.Records)})
 	return k, nil
 }
 
@@ -131,6 +143,9 @@ func (k *Keeper) Boot() { k.post(Boot{}) }
 
 // Booted is closed once every replica of the manifest was started or is kept down.
 func (k *Keeper) Booted() <-chan struct{} { return k.booted }
+
+// Progress tells how far the boot is; before it begins, how many replicas there are.
+func (k *Keeper) Progress() Progress { return *k.progress.Load() }
 
 // Welcomed tells of the supervisor that took this host in.
 func (k *Keeper) Welcomed(f Fence) { k.post(Welcomed{f}) }
@@ -163,6 +178,8 @@ func (k *Keeper) Observe(e raft.Event) {
 		if _, runs := k.o.Raft.Status(e.Group); !runs {
 			k.post(Fell{key})
 		}
+	case raft.EventUnloaded, raft.EventLoaded:
+		k.post(Slept{key, e.Kind == raft.EventUnloaded})
 	default:
 		k.o.Changed(key, false)
 	}
@@ -187,6 +204,7 @@ func (k *Keeper) post(e Event) {
 func (k *Keeper) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer k.stop(cancel)
+	defer k.saveHints()
 	tick := time.NewTicker(k.o.Tick)
 	defer tick.Stop()
 	for {
@@ -232,20 +250,31 @@ func (k *Keeper) turn(ctx context.Context, events []Event) error {
 	var rest []Effect
 	for _, e := range events {
 		for _, f := range k.core.Step(e, now) {
-			if s, ok := f.(Save); ok {
-				saves = append(saves, s)
-			} else {
+			if s, ok := f.(Save); !ok {
 				rest = append(rest, f)
+			} else if !k.hints.takes(s, now+k.o.HintEvery) {
+				saves = append(saves, s)
 			}
 		}
+	}
+	if len(saves) > 0 || k.hints.due(now) {
+		saves = append(k.hints.take(), saves...)
 	}
 	if err := k.store.commit(saves); err != nil {
 		return err
 	}
+	k.tellProgress(now)
 	for _, f := range rest {
 		k.perform(ctx, f)
 	}
 	return nil
+}
+
+// saveHints writes what waits; a disk that refuses a hint is worth no word.
+func (k *Keeper) saveHints() {
+	if err := k.store.commit(k.hints.take()); err != nil {
+		k.o.Log.Debug("hints are not kept", "err", err)
+	}
 }
 
 func (k *Keeper) perform(ctx context.Context, f Effect) {
@@ -262,7 +291,6 @@ func (k *Keeper) perform(ctx context.Context, f Effect) {
 		k.view.update(k.core, f.Key)
 		k.o.Changed(f.Key, f.Gone)
 	case Booted:
-		k.o.Log.Info("boot done", "replicas", len(k.core.replicas), "took", time.Since(k.begun).Round(time.Millisecond))
 		close(k.booted)
 	}
 }
@@ -277,7 +305,7 @@ func (k *Keeper) answer(a Answer) {
 	}
 	k.tell.count(p.order, a.Result)
 	if !a.Result.GetOk() {
-		k.o.Log.Info("order not obeyed", "kind", KindOf(p.order), "replica", keyOf(p.order),
+		k.o.Log.Info("order not obeyed", "kind", kindOf(p.order), "replica", keyOf(p.order),
 			"refused", a.Result.GetRefused(), "detail", a.Result.GetDetail())
 	}
 	p.answer(a.Result)

@@ -152,6 +152,8 @@ type office struct {
 	raft *fakeRaft
 	stop func()
 	err  error
+	// unloads is Self.Unloads of the next process.
+	unloads bool
 
 	mu      sync.Mutex
 	results map[uint64]*drummerpb.OrderResult
@@ -174,7 +176,7 @@ func (o *office) open() {
 	apps, err := statemachines.NewRegistry(statemachines.App{Name: "kv", Version: 1, New: func(statemachines.Group) statemachines.Machine { return nil }})
 	require.NoError(o.t, err)
 	k, err := Open(Options{
-		Self: Self{Host: me, BootEpoch: 3, RetryAfter: time.Millisecond, RetryMost: 10 * time.Millisecond}, DB: db, Raft: o.raft, Apps: apps,
+		Self: Self{Host: me, BootEpoch: 3, RetryAfter: time.Millisecond, RetryMost: 10 * time.Millisecond, Unloads: o.unloads}, DB: db, Raft: o.raft, Apps: apps,
 		Tick: 5 * time.Millisecond, OrderTimeout: 200 * time.Millisecond, Pending: 200, Executes: 4,
 		Changed: func(k Key, gone bool) {
 			o.mu.Lock()

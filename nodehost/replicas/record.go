@@ -59,6 +59,9 @@ type Record struct {
 	Suspect bool `json:"suspect,omitempty"`
 	// Crashes counts the deaths of the process while this one alone was starting.
 	Crashes int `json:"crashes,omitempty"`
+	// Unloaded tells that it was out of memory, waiting to be used, when this was
+	// written. A hint: it saves the start at the next boot, and nothing rests on it.
+	Unloaded bool `json:"unloaded,omitempty"`
 }
 
 // Key of the record.
@@ -106,4 +109,6 @@ type Save struct {
 	Fence     *Fence
 	// Marker replaces the marker; a pointer to nil clears it.
 	Marker *[]Key
+	// Hint: the change may be lost, so it may wait for others. Only of a Record.
+	Hint bool
 }

@@ -125,7 +125,7 @@ func (k *Keeper) Report(key Key) (*drummerpb.ReplicaReport, bool) {
 	}
 	fill(r, s)
 	if read && s.Serving && m.ConfigChange >= s.ConfigChange {
-		r.Membership = MembershipToWire(m)
+		r.Membership = membershipToWire(m)
 	}
 	return r, true
 }
@@ -139,4 +139,5 @@ func fill(r *drummerpb.ReplicaReport, s raft.Status) {
 	r.Applied = s.Applied
 	r.Opened, r.Sealed, r.Serving = s.Opened, s.Sealed, s.Serving
 	r.Version = s.Version
+	r.Unloaded = s.Unloaded
 }

@@ -20,7 +20,8 @@ import (
 func (t *tool) hostsList() verb {
 	return verb{
 		name: "list", usage: "list the hosts that run replicas", watchable: true,
-		about: "Lists every host that the record knows. state is up, suspect, down or lost; silent is the time since it was last heard.",
+		about: "Lists every host that the record knows. state is up, suspect, down or lost; silent is the time since it was last heard. " +
+			"A host that has just begun says how many of its replicas it has started: those serve already.",
 		run: func(ctx context.Context, _ *cli.Context) error {
 			hosts, err := t.hosts(ctx)
 			if err != nil {
@@ -28,10 +29,18 @@ func (t *tool) hostsList() verb {
 			}
 			header := []string{"NAME", "STATE", "REGION", "ZONE", "REPLICAS", "LEADERS", "SILENT", "API", "ID"}
 			return list(t, hosts, header, func(h shape.Host) []string {
-				return []string{h.Name, h.State, h.Region, h.Zone, fmt.Sprint(h.Replicas), fmt.Sprint(h.Leaders), silence(h), h.API, h.ID}
+				return []string{h.Name, hostState(h), h.Region, h.Zone, fmt.Sprint(h.Replicas), fmt.Sprint(h.Leaders), silence(h), h.API, h.ID}
 			})
 		},
 	}
+}
+
+// hostState is a host's state, and how far it is when it starts its replicas.
+func hostState(h shape.Host) string {
+	if h.Boot == nil {
+		return h.State
+	}
+	return fmt.Sprintf("%s, started %d/%d", h.State, h.Boot.Done, h.Boot.Total)
 }
 
 func silence(h shape.Host) string {
@@ -97,13 +106,14 @@ func hostTable(h shape.Host) *grid {
 	}
 	for _, row := range [][]string{
 		{"id", h.ID},
-		{"state", h.State},
+		{"state", hostState(h)},
 		{"silent", silence(h)},
 		{"region", h.Region},
 		{"zone", h.Zone},
 		{"labels", strings.Join(h.Labels, " ")},
 		{"replicas", fmt.Sprint(h.Replicas)},
 		{"leaders", fmt.Sprint(h.Leaders)},
+		{"unloaded", fmt.Sprint(h.Unloaded)},
 		{"api", h.API},
 		{"raft", h.Raft},
 		{"boot epoch", fmt.Sprint(h.BootEpoch)},

@@ -106,8 +106,16 @@ type Host struct {
 	SilentMS  int64    `json:"silent_ms"`
 	Replicas  uint32   `json:"replicas"`
 	Leaders   uint32   `json:"leaders"`
+	Unloaded  uint32   `json:"unloaded"`
+	Boot      *Boot    `json:"boot"`
 	Version   string   `json:"version"`
 	Apps      []App    `json:"apps"`
+}
+
+// Boot is how far a host is that starts its replicas.
+type Boot struct {
+	Total uint32 `json:"total"`
+	Done  uint32 `json:"done"`
 }
 
 // App is a kind of state machine that a host can run.
@@ -122,7 +130,11 @@ func OfHost(i *drummerpb.HostInfo) Host {
 	s := Host{
 		Name: h.GetName(), ID: h.GetId(), State: i.GetState(), Region: h.GetRegion(), Zone: h.GetZone(),
 		Labels: append([]string{}, h.GetLabels()...), API: h.GetApi(), Raft: h.GetRaft(), BootEpoch: h.GetBootEpoch(),
-		SilentMS: i.GetSilentMs(), Replicas: i.GetReplicas(), Leaders: i.GetLeaders(), Version: i.GetVersion(), Apps: []App{},
+		SilentMS: i.GetSilentMs(), Replicas: i.GetReplicas(), Leaders: i.GetLeaders(),
+		Unloaded: i.GetUnloaded(), Version: i.GetVersion(), Apps: []App{},
+	}
+	if b := i.GetBoot(); b != nil {
+		s.Boot = &Boot{Total: b.GetTotal(), Done: b.GetDone()}
 	}
 	for _, a := range h.GetApps() {
 		s.Apps = append(s.Apps, App{Name: a.GetName(), Version: a.GetVersion()})
