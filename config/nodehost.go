@@ -71,7 +71,7 @@ func (c NodeHost) Validate() error {
 	p.secure(c.TLS, c.Insecure, c.API, c.Raft, c.HTTP)
 	p.log(c.Log)
 	p.raft(c.Tick, c.ElectionTicks, c.HeartbeatTicks, c.SnapshotEntries)
-	p.sleep(c.Hibernate, c.UnloadAfter)
+	p.sleep(c.Hibernate, c.UnloadAfter, Duration(min(c.ElectionTicks, maxTicks))*c.Tick)
 	p.labels(c.Labels)
 	if c.BootGrace < 0 || c.BootGrace > maxBootGrace {
 		p.add("boot_grace", "is out of range", c.BootGrace, "use 0s to %s", maxBootGrace)

@@ -220,9 +220,10 @@ func (p *problems) raft(tick Duration, election, heartbeat, snapshot uint64) {
 }
 
 // sleep checks what becomes of idle groups.
-func (p *problems) sleep(hibernate bool, unloadAfter Duration) {
-	if unloadAfter != 0 && unloadAfter < minUnloadAfter {
-		p.add("unload_after", "is out of range", unloadAfter, "use 0s for never, or %s and more", minUnloadAfter)
+func (p *problems) sleep(hibernate bool, unloadAfter, election Duration) {
+	// 4: an election takes two of its timeouts, and a lost one must not look like idleness.
+	if least := max(minUnloadAfter, 4*election); unloadAfter != 0 && unloadAfter < least {
+		p.add("unload_after", "is out of range", unloadAfter, "use 0s for never, or %s and more", least)
 	}
 	if unloadAfter != 0 && !hibernate {
 		p.add("unload_after", "is set without hibernate", unloadAfter, "set hibernate: true, or leave it out: only groups that sleep are unloaded")

@@ -51,6 +51,7 @@ func TestValidateNodeHost(t *testing.T) {
 		"snapshot_entries: is out of range":      func(c *NodeHost) { c.SnapshotEntries = 0 },
 		"unload_after: is out of range (got 9s)": func(c *NodeHost) { c.UnloadAfter = 9 * time.Second },
 		"unload_after: is out of range (got -1s": func(c *NodeHost) { c.UnloadAfter = -time.Second },
+		"0s for never, or 20s and more":          func(c *NodeHost) { c.UnloadAfter, c.Tick = 19*time.Second, 500*time.Millisecond },
 		"unload_after: is set without hibernate": func(c *NodeHost) { c.Hibernate, c.UnloadAfter = false, time.Minute },
 		"boot_grace: is out of range":            func(c *NodeHost) { c.BootGrace = -time.Second },
 		"labels.a=b: is not a label":             func(c *NodeHost) { c.Labels = map[string]string{"a=b": "c"} },
