@@ -42,6 +42,7 @@ func BenchmarkRead(b *testing.B) {
 // run shares b.N calls among the callers.
 func run(b *testing.B, callers int, call func() error) {
 	b.Helper()
+	b.ReportAllocs()
 	b.ResetTimer()
 	var wg sync.WaitGroup
 	var n atomic.Int64
