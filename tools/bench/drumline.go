@@ -51,6 +51,7 @@ func (s *inProcess) open(i int) error {
 	s.lines[i] = t
 	s.hosts[i], err = raft.Open(raft.Options{
 		Host: id, Deployment: "bench", Dir: filepath.Join(s.dir, string(id)), Transport: t, Apps: s.apps, Tick: s.Tick, Log: log,
+		UnloadAfter: s.UnloadAfter,
 	})
 	return err
 }
@@ -95,7 +96,16 @@ func (s *inProcess) read(ctx context.Context, host, group int, query []byte) err
 	return err
 }
 
-func (s *inProcess) awake() int { return 0 }
+func (s *inProcess) awake() (n int) {
+	for _, h := range s.hosts {
+		for g := range s.Groups {
+			if st, ok := h.Status(groupID(g)); ok && !st.Unloaded {
+				n++
+			}
+		}
+	}
+	return n
+}
 
 // stop closes the sockets of a host that dies before all else.
 func (s *inProcess) stop(i int, dead bool) error {

@@ -58,26 +58,18 @@ func newLocal(ctx context.Context, s measure.Setup, c cluster) (subject, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	began := time.Now()
-	err := l.startAll(ctx, false)
-	l.took = time.Since(began)
-	if err == nil {
-		err = l.locate(ctx)
-	}
-	if err != nil {
+	if err := l.launch(ctx); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
 }
 
-// startAll opens every host, starts every replica, side by side on the hosts, and
-// waits until every group has a leader.
-func (l *local) startAll(ctx context.Context, again bool) error {
-	for h := range l.up {
-		if err := l.open(h); err != nil {
-			return err
-		}
-		l.up[h].Store(true)
+// launch starts all there is for the first time. The groups of a wave obey before the
+// next one starts: the first of many sleep when the last begin.
+func (l *local) launch(ctx context.Context) error {
+	began := time.Now()
+	if err := l.openAll(); err != nil {
+		return err
 	}
 	wave := l.Wave
 	if wave == 0 {
@@ -85,14 +77,30 @@ func (l *local) startAll(ctx context.Context, again bool) error {
 	}
 	for from := 0; from < l.Groups; from += wave {
 		to := min(from+wave, l.Groups)
-		if err := l.startWave(ctx, from, to, again); err != nil {
+		if err := l.startGroups(ctx, from, to, false); err != nil {
+			return err
+		}
+		l.took = time.Since(began)
+		if err := l.locate(ctx, from, to); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *local) startWave(ctx context.Context, from, to int, again bool) error {
+func (l *local) openAll() error {
+	for h := range l.up {
+		if err := l.open(h); err != nil {
+			return err
+		}
+		l.up[h].Store(true)
+	}
+	return nil
+}
+
+// startGroups starts every replica, side by side on the hosts, and waits until every
+// group has a leader.
+func (l *local) startGroups(ctx context.Context, from, to int, again bool) error {
 	var wg sync.WaitGroup
 	errs := make([]error, l.Hosts)
 	for h := range l.Hosts {
@@ -162,10 +170,10 @@ func (l *local) led(group int) int {
 	return -1
 }
 
-// locate finds every group's leader and lets the group obey: before each run, because
+// locate finds groups' leaders and lets the groups obey: before each run, because
 // a busy machine may have moved some.
-func (l *local) locate(ctx context.Context) error {
-	for g := range l.leaders {
+func (l *local) locate(ctx context.Context, from, to int) error {
+	for g := from; g < to; g++ {
 		var last error
 		err := every(ctx, quickPoll, func() bool {
 			h := l.led(g)
@@ -202,7 +210,7 @@ func (l *local) run(ctx context.Context, r measure.Request) (s measure.Sample, e
 		err = l.Profiled(r, func() { s, err = l.fail(ctx) })
 		return s, err
 	}
-	if err = l.locate(ctx); err != nil {
+	if err = l.locate(ctx, 0, l.Groups); err != nil {
 		return s, err
 	}
 	op, err := l.operation(r.Op)
