@@ -121,6 +121,8 @@ func (s *Server) open() (err error) {
 		return err
 	}
 	s.grpc = grpc.NewServer(s.grpcOptions(calls)...)
+	// Its workers are there before Serve.
+	s.stop.Push("gRPC workers", func() error { s.grpc.Stop(); return nil })
 	s.http = s.newHTTP()
 	return nil
 }
