@@ -9,8 +9,8 @@ import (
 
 // The table stands between these in a page; the text around them stays.
 const (
-	beginMarker = "<!-- bench-peers: begin -->\n"
-	endMarker   = "<!-- bench-peers: end -->\n"
+	beginMarker = "<!-- bench:peers -->\n"
+	endMarker   = "<!-- /bench:peers -->\n"
 )
 
 // checkMarkers tells early that a page has no place for the table.
