@@ -68,7 +68,7 @@ func newLocal(ctx context.Context, s measure.Setup, c cluster) (subject, error) 
 // next one starts: the first of many sleep when the last begin.
 func (l *local) launch(ctx context.Context) error {
 	began := time.Now()
-	if err := l.openAll(); err != nil {
+	if err := l.openAll(ctx); err != nil {
 		return err
 	}
 	wave := l.Wave
@@ -88,14 +88,23 @@ func (l *local) launch(ctx context.Context) error {
 	return nil
 }
 
-func (l *local) openAll() error {
+func (l *local) openAll(ctx context.Context) error {
 	for h := range l.up {
-		if err := l.open(h); err != nil {
+		if err := l.openInPhase(ctx, h); err != nil {
 			return err
 		}
 		l.up[h].Store(true)
 	}
 	return nil
+}
+
+// openInPhase opens each host at its own share of a tick. Hosts that are opened within
+// milliseconds of one another would tick together ever after, as no separate machines
+// do, and every tenth of their elections would split the vote.
+func (l *local) openInPhase(ctx context.Context, host int) error {
+	into := time.Duration(time.Now().UnixNano()) % l.Tick
+	measure.Pause(ctx, (l.Tick*time.Duration(host)/time.Duration(l.Hosts)-into+l.Tick)%l.Tick)
+	return l.open(host)
 }
 
 // startGroups starts every replica, side by side on the hosts, and waits until every

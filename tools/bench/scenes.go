@@ -19,7 +19,7 @@ func (l *local) restart(ctx context.Context) (measure.Sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	began := time.Now()
-	err := l.openAll()
+	err := l.openAll(ctx)
 	if err == nil {
 		err = l.startGroups(ctx, 0, l.Groups, true)
 	}
@@ -135,7 +135,7 @@ func (l *local) adopted(ctx context.Context, orphans []int, began time.Time) (ti
 func (l *local) revive(ctx context.Context, host int) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	if err := errors.Join(l.open(host), l.startOn(ctx, host, 0, l.Groups, true)); err != nil {
+	if err := errors.Join(l.openInPhase(ctx, host), l.startOn(ctx, host, 0, l.Groups, true)); err != nil {
 		return err
 	}
 	l.up[host].Store(true)
