@@ -229,6 +229,10 @@ func (h *Host) Stop(ctx context.Context, g ids.Group) error {
 func (h *Host) unload(ctx context.Context, r *replica) error {
 	r.inbound.Shut()
 	r.halt()
+	husk, grip := engine.Grip(h.nh, uint64(r.spec.Group))
+	if grip != nil && !errors.Is(grip, dragonboat.ErrClusterNotFound) && !errors.Is(grip, dragonboat.ErrClosed) {
+		h.opts.Log.Warn("a stopped replica keeps its memory", "group", r.spec.Name, "error", grip)
+	}
 	err := h.nh.StopNode(uint64(r.spec.Group), uint64(r.spec.ID))
 	switch {
 	case errors.Is(err, dragonboat.ErrClosed):
@@ -238,6 +242,7 @@ func (h *Host) unload(ctx context.Context, r *replica) error {
 	}
 	select {
 	case <-r.unloaded:
+		husk.Empty()
 		h.forget(r)
 		return nil
 	case <-ctx.Done():

@@ -135,3 +135,273 @@ func TestEveryCallLoads(t *testing.T) {
 		g++
 	}
 }
+
+// One of the members is parked under a leader that is awake: the leader's messages load
+// it, and the group keeps its leader.
+func TestParkedFollowerIsWokenByItsLeader(t *testing.T) {
+	c := newCluster(t, 3, napping)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	c.asleep(g, 0, 1, 2)
+	c.someoneProposes(g, "a", 0, 1, 2)
+	l := c.leader(g)
+	before, _ := l.Status(g)
+	f := c.follower(g)
+	f.parkNow(g)
+	require.True(t, f.unloaded(g))
+	for i := range 20 {
+		_, err := l.Propose(c.ctx(), g, []byte(fmt.Sprint("b", i)))
+		require.NoError(t, err)
+	}
+	require.Equal(t, "1", f.read(g, "b19"))
+	after, _ := l.Status(g)
+	require.Equal(t, before.Term, after.Term, "nobody had to stand for election")
+}
+
+// The leader is parked while its followers are not: they get a new one, or the old one
+// back, and nobody loses anything.
+func TestParkedLeaderIsReplacedOrComesBack(t *testing.T) {
+	c := newCluster(t, 3, napping)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	for i := range 5 {
+		l := c.leader(g)
+		l.parkNow(g)
+		text := fmt.Sprint("a", i)
+		c.someoneProposes(g, text, 0, 1, 2)
+		for _, n := range c.nodes {
+			require.Equal(t, "1", n.read(g, text))
+		}
+	}
+}
+
+// parkNow unloads a replica however lately it was used.
+func (n *node) parkNow(g ids.Group) {
+	n.c.t.Helper()
+	require.Eventually(n.c.t, func() bool {
+		r, err := n.replica(g)
+		if err != nil {
+			return n.unloaded(g)
+		}
+		if r.quiet() {
+			r.nap.used.Store(n.sweeps.Load() - sweepsToIdle - 1)
+			require.NoError(n.c.t, n.depot.unload(n.c.ctx(), r))
+		}
+		return n.unloaded(g)
+	}, testTimeout, testTick)
+}
+
+// Commands arrive while replicas are unloaded all the time, on every host: each is
+// applied once or refused for a reason, and none is lost.
+func TestUnloadingUnderCommands(t *testing.T) {
+	c := newCluster(t, 3, napping)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	ctx, cancel := context.WithCancel(context.Background())
+	var parkers sync.WaitGroup
+	for _, n := range c.nodes {
+		parkers.Go(func() {
+			for ctx.Err() == nil {
+				if r, err := n.replica(g); err == nil && r.quiet() {
+					r.nap.used.Store(n.sweeps.Load() - sweepsToIdle - 1)
+					if err := n.depot.unload(c.ctx(), r); err != nil {
+						t.Errorf("unload on %s: %v", n.id, err)
+					}
+				}
+				wait(ctx, 3*testTick)
+			}
+		})
+	}
+	var callers sync.WaitGroup
+	for i := range 4 {
+		callers.Go(func() {
+			for j := range 10 {
+				text := fmt.Sprintf("%d-%d", i, j)
+				for k := 0; ; k++ {
+					_, err := c.nodes[k%3].Propose(c.ctx(), g, []byte(text))
+					if err == nil {
+						break
+					}
+					if mayHaveApplied(err) {
+						t.Errorf("%s: %v", text, err)
+						break
+					}
+				}
+			}
+		})
+	}
+	callers.Wait()
+	cancel()
+	parkers.Wait()
+	for i := range 4 {
+		for j := range 10 {
+			require.Equal(t, "1", c.nodes[0].read(g, fmt.Sprintf("%d-%d", i, j)))
+		}
+	}
+}
+
+// All members are parked and one host is dead: the others are enough.
+func TestParkedGroupOutlivesAHost(t *testing.T) {
+	c := newCluster(t, 3, napping)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	c.propose(g, "a")
+	c.asleep(g, 0, 1, 2)
+	c.nodes[2].crash()
+	c.someoneProposes(g, "b", 0, 1)
+	require.Equal(t, "1", c.nodes[1].read(g, "a"))
+	c.asleep(g, 0, 1)
+
+	// The dead host comes back, with the replica as it was: unloaded.
+	c.nodes[2].boot()
+	s := spec(g, 2)
+	s.Restart, s.Unloaded = true, true
+	require.NoError(t, c.nodes[2].Start(c.ctx(), s))
+	require.NoError(t, c.nodes[2].Start(c.ctx(), s), "idempotent")
+	require.True(t, c.nodes[2].unloaded(g))
+	require.Equal(t, "1", c.nodes[2].read(g, "b"))
+}
+
+// A whole fleet restarts with its groups unloaded, knowing nothing of their members.
+func TestUnloadedGroupsSurviveARestart(t *testing.T) {
+	c := newCluster(t, 3, napping)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	c.propose(g, "a")
+	for _, n := range c.nodes {
+		n.crash()
+	}
+	for i, n := range c.nodes {
+		n.boot()
+		s := spec(g, i)
+		s.Unloaded = true
+		require.NoError(t, n.Start(c.ctx(), s))
+		require.True(t, n.unloaded(g))
+	}
+	require.Equal(t, "1", c.nodes[1].read(g, "a"))
+	c.someoneProposes(g, "b", 2, 1, 0)
+}
+
+func TestStartUnloaded(t *testing.T) {
+	c := newCluster(t, 1, napping)
+	n := c.nodes[0]
+	s := spec(1000, 0)
+	s.Unloaded = true
+	err := n.Start(c.ctx(), s)
+	require.True(t, fault.Is(err, fault.Conflict), "without data: %v", err)
+	_, err = n.Propose(c.ctx(), 1000, []byte("a"))
+	require.True(t, fault.Is(err, fault.GroupNotFound), "%v", err)
+
+	c.launch(1000, 0)
+	require.NoError(t, n.Start(c.ctx(), s), "one that runs may go on")
+	require.False(t, n.unloaded(1000))
+	c.asleep(1000, 0)
+	other := s
+	other.ID = 99
+	require.True(t, fault.Is(n.Start(c.ctx(), other), fault.Conflict))
+	s.Unloaded = false
+	require.NoError(t, n.Start(c.ctx(), s), "to be started is to be loaded")
+	require.False(t, n.unloaded(1000))
+	require.Eventually(t, func() bool { return n.saw(EventLoaded, 1000) }, testTimeout, testTick)
+}
+
+// A host that unloads nothing starts what an earlier configuration had unloaded.
+func TestStartUnloadedWhereNothingIsUnloaded(t *testing.T) {
+	c := newCluster(t, 1)
+	n := c.nodes[0]
+	c.launch(1000, 0)
+	n.crash()
+	n.boot()
+	s := spec(1000, 0)
+	s.Unloaded = true
+	require.NoError(t, n.Start(c.ctx(), s))
+	c.leader(1000)
+	require.Eventually(t, func() bool { return n.saw(EventLoaded, 1000) }, testTimeout, testTick)
+}
+
+func TestStopAndDestroyAnUnloadedReplica(t *testing.T) {
+	c := newCluster(t, 1, napping)
+	n := c.nodes[0]
+	for _, g := range []ids.Group{1000, 1001} {
+		c.launch(g, 0)
+		c.asleep(g, 0)
+	}
+	require.NoError(t, n.Stop(c.ctx(), 1000))
+	_, here := n.Status(1000)
+	require.False(t, here)
+	require.NoError(t, n.Start(c.ctx(), spec(1000, 0)), "its data is still here")
+	c.leader(1000)
+
+	require.NoError(t, n.Destroy(c.ctx(), 1001, replicaID(1001, 0)))
+	_, here = n.Status(1001)
+	require.False(t, here)
+	s := spec(1001, 0)
+	s.Restart = true
+	require.True(t, fault.Is(n.Start(c.ctx(), s), fault.Conflict), "its data is gone")
+	require.Eventually(t, func() bool { return n.saw(EventStopped, 1000) && n.saw(EventStopped, 1001) }, testTimeout, testTick)
+}
+
+// While a member is parked the group grows and shrinks; it learns of it when it wakes.
+func TestMembershipChangesWhileParked(t *testing.T) {
+	c := newCluster(t, 4, napping)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	c.asleep(g, 0, 1, 2)
+	add := Change{Kind: AddObserver, Replica: replicaID(g, 3), Host: c.nodes[3].id}
+	_, err := c.nodes[0].Change(c.ctx(), g, add)
+	require.NoError(t, err)
+	s := spec(g, 3)
+	s.Join = true
+	require.NoError(t, c.nodes[3].Start(c.ctx(), s))
+	c.nodes[3].catchUp(g)
+	c.asleep(g, 0, 1, 2, 3)
+	_, err = c.nodes[1].Change(c.ctx(), g, Change{Kind: Promote, Replica: replicaID(g, 3)})
+	require.NoError(t, err)
+	_, err = c.nodes[1].Change(c.ctx(), g, Change{Kind: Remove, Replica: replicaID(g, 2)})
+	require.NoError(t, err)
+	c.asleep(g, 0, 1, 3)
+	c.someoneProposes(g, "a", 3, 1, 0)
+	m, err := c.nodes[3].Membership(c.ctx(), g)
+	require.NoError(t, err)
+	require.Len(t, m.Voters, 3)
+	require.Contains(t, m.Voters, replicaID(g, 3))
+}
+
+// A parked member is so far behind that it needs a snapshot.
+func TestSnapshotForAParkedReplica(t *testing.T) {
+	c := newCluster(t, 3, func(o *Options) { napping(o); o.SnapshotEntries = 20 })
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	c.propose(g, "a")
+	c.nodes[2].crash()
+	for i := range 200 {
+		c.propose(g, fmt.Sprint(i))
+	}
+	c.nodes[2].boot()
+	s := spec(g, 2)
+	s.Unloaded = true
+	require.NoError(t, c.nodes[2].Start(c.ctx(), s))
+	c.propose(g, "b")
+	require.Equal(t, "1", c.nodes[2].read(g, "199"))
+}
+
+// Close does not wait for what is unloaded, being unloaded or being loaded.
+func TestCloseAmidUnloadingAndLoading(t *testing.T) {
+	c := newCluster(t, 1, napping)
+	n := c.nodes[0]
+	for g := ids.Group(1000); g < 1030; g++ {
+		c.launch(g, 0)
+	}
+	c.asleep(1000, 0)
+	var callers sync.WaitGroup
+	for g := ids.Group(1000); g < 1030; g++ {
+		callers.Go(func() {
+			_, err := n.Read(c.ctx(), g, []byte("a"))
+			if err != nil && !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Internal) && !fault.Is(err, fault.GroupNotFound) {
+				t.Errorf("group %d: %v", g, err)
+			}
+		})
+	}
+	n.crash()
+	callers.Wait()
+}
