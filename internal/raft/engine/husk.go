@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"math/rand"
 	"reflect"
@@ -54,36 +55,65 @@ func queues() map[string][]string {
 // check tells whether the replica is built as it was in v3.3.8.
 func (h Husk) check() error {
 	for queue, slices := range queues() {
-		q := h.node.FieldByName(queue)
-		if !q.IsValid() || q.Kind() != reflect.Pointer || !isMutex(q.Elem().FieldByName("mu")) {
-			return fmt.Errorf("this dragonboat's replica has no queue %s with a lock", queue)
+		q, err := inside(h.node, queue)
+		if err != nil {
+			return err
+		}
+		if err := has[sync.Mutex](q, "mu"); err != nil {
+			return err
 		}
 		for _, s := range slices {
-			if f := q.Elem().FieldByName(s); !f.IsValid() || f.Kind() != reflect.Slice {
+			if f := q.FieldByName(s); !f.IsValid() || f.Kind() != reflect.Slice {
 				return fmt.Errorf("this dragonboat's queue %s has no slice %s", queue, s)
 			}
 		}
 	}
-	if p := h.node.FieldByName("p"); !p.IsValid() || p.Kind() != reflect.Pointer || !isMutex(h.node.FieldByName("raftMu")) {
-		return fmt.Errorf("this dragonboat's replica has no raft peer with a lock")
+	if _, err := inside(h.node, "p", "raft"); err != nil {
+		return err
 	}
-	keys := h.node.FieldByName("pendingProposals")
-	if !keys.IsValid() || keys.Kind() != reflect.Pointer {
-		return fmt.Errorf("this dragonboat's replica has no pending proposals")
+	if err := has[sync.Mutex](h.node, "raftMu"); err != nil {
+		return err
 	}
-	if keys = keys.Elem().FieldByName("keyg"); !keys.IsValid() || keys.Kind() != reflect.Slice {
-		return fmt.Errorf("this dragonboat's pending proposals have no key generators")
+	return h.checkKeys()
+}
+
+func (h Husk) checkKeys() error {
+	pending, err := inside(h.node, "pendingProposals")
+	if err != nil {
+		return err
+	}
+	keys := pending.FieldByName("keyg")
+	if !keys.IsValid() || keys.Kind() != reflect.Slice {
+		return errors.New("this dragonboat's pending proposals have no key generators")
 	}
 	for i := range keys.Len() {
 		k := keys.Index(i).Elem()
-		if r := k.FieldByName("rand"); !isMutex(k.FieldByName("randMu")) || !r.IsValid() || r.Type() != reflect.TypeFor[*rand.Rand]() {
-			return fmt.Errorf("this dragonboat's key generator has no source with a lock")
+		if err := errors.Join(has[sync.Mutex](k, "randMu"), has[*rand.Rand](k, "rand")); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func isMutex(v reflect.Value) bool { return v.IsValid() && v.Type() == reflect.TypeFor[sync.Mutex]() }
+// inside follows pointers to structs.
+func inside(v reflect.Value, path ...string) (reflect.Value, error) {
+	for _, name := range path {
+		f := v.FieldByName(name)
+		if !f.IsValid() || f.Kind() != reflect.Pointer || f.IsNil() || f.Elem().Kind() != reflect.Struct {
+			return v, fmt.Errorf("this dragonboat's %s has no %s", v.Type(), name)
+		}
+		v = f.Elem()
+	}
+	return v, nil
+}
+
+// has tells whether a struct has a field of that type.
+func has[T any](v reflect.Value, name string) error {
+	if f := v.FieldByName(name); !f.IsValid() || f.Type() != reflect.TypeFor[T]() {
+		return fmt.Errorf("this dragonboat's %s has no %s", v.Type(), name)
+	}
+	return nil
+}
 
 // Empty empties a replica that dragonboat has unloaded. The zero Husk does nothing.
 func (h Husk) Empty() {
@@ -98,7 +128,8 @@ func (h Husk) Empty() {
 			}
 		})
 	}
-	locked(h.node.FieldByName("raftMu"), func() { open(h.node.FieldByName("p")).SetZero() })
+	// What lists all replicas may still ask whether there is a peer: that stays.
+	locked(h.node.FieldByName("raftMu"), func() { open(h.node.FieldByName("p").Elem().FieldByName("raft")).SetZero() })
 	keys := h.node.FieldByName("pendingProposals").Elem().FieldByName("keyg")
 	for i := range keys.Len() {
 		k := keys.Index(i).Elem()

@@ -18,10 +18,12 @@ import (
 
 type nothing struct{}
 
-func (nothing) Update([]byte) (sm.Result, error)       { return sm.Result{}, nil }
-func (nothing) Lookup(any) (any, error)                { return nil, nil } //nolint:nilnil // there is nothing
-func (nothing) Close() error                           { return nil }
+func (nothing) Update([]byte) (sm.Result, error) { return sm.Result{}, nil }
+func (nothing) Lookup(any) (any, error)          { return nil, nil } //nolint:nilnil // there is nothing
+func (nothing) Close() error                     { return nil }
+
 func (nothing) RecoverFromSnapshot(io.Reader, []sm.SnapshotFile, <-chan struct{}) error { return nil }
+
 func (nothing) SaveSnapshot(io.Writer, sm.ISnapshotFileCollection, <-chan struct{}) error {
 	return nil
 }
