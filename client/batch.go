@@ -84,7 +84,7 @@ func (b *batch) take(outcomes []*hostpb.ProposeOutcome, server string) (first *E
 			b.settled = true
 			continue
 		}
-		e := faultError(o.GetFault(), server)
+		e := faultError(o.GetFault(), attempted{server: server, effect: writes})
 		if !e.retryable(writes) {
 			b.out[at], b.settled = Answer{Err: e}, true
 			continue

@@ -45,6 +45,9 @@ type server struct {
 	counts map[string]int // guarded by mu: calls by method
 	leads  bool           // guarded by mu
 
+	alone bool // it has no streams
+	batch func(req *hostpb.ProposeBatchRequest) (*hostpb.ProposeBatchResponse, error)
+
 	propose      func(ctx context.Context, n int, req *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error)
 	read         func(ctx context.Context, n int, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error)
 	closeSession func(ctx context.Context, n int, req *hostpb.CloseSessionRequest) (*hostpb.CloseSessionResponse, error)

@@ -102,7 +102,7 @@ func (t *item) share(ctx context.Context, l *lane.Lane, addr string, within time
 		return err
 	}
 	if a.Fault != nil {
-		return faultError(a.Fault, addr)
+		return faultError(a.Fault, attempted{server: addr, effect: t.effect})
 	}
 	t.result, t.where = Result{Value: a.Value, Data: a.Data}, where
 	return nil
@@ -157,16 +157,16 @@ func unsupported(err error) bool {
 	return errors.As(err, &lost) && lost.Unsupported
 }
 
-// faultError makes an Error of what the server at addr said of an item.
-func faultError(f *hostpb.Fault, addr string) *Error {
+// faultError makes an Error of what a server said of an item.
+func faultError(f *hostpb.Fault, a attempted) *Error {
 	e := &Error{
-		Reason: f.GetReason(), Text: f.GetText(), Group: f.GetGroup(), Leader: f.GetLeader(), Server: addr,
+		Reason: f.GetReason(), Text: f.GetText(), Group: f.GetGroup(), Leader: f.GetLeader(), Server: a.server,
 		code: codes.Code(f.GetCode()), answered: true,
 	}
 	if _, known := hostpb.Reason_name[int32(f.GetReason())]; !known || f.GetReason() == hostpb.Reason_REASON_UNSPECIFIED {
 		e.Reason = hostpb.Reason_REASON_INTERNAL
 	}
-	if f.GetUnknown() {
+	if f.GetUnknown() && a.effect != reads {
 		e.Outcome = Unknown
 	}
 	return e
