@@ -22,6 +22,13 @@
 //	res, err := g.Propose(ctx, command)
 //	data, err := g.Read(ctx, query)
 //
+// Calls made at the same time share a stream to the host that leads their groups, by
+// themselves: the more there are, the less each costs. WithUnary switches that off. Who
+// has many commands or queries at hand gives them to ProposeBatch or ReadBatch:
+//
+//	answers, err := g.ProposeBatch(ctx, commands) // one Answer for each command
+//	data, err := g.ReadBatch(ctx, queries)        // all of one state
+//
 // KV speaks to groups of app kv with keys and values.
 //
 // # Deadlines and retries

@@ -79,13 +79,14 @@ func (s *server) answer(ctx context.Context, lot *hostpb.Lot) (*hostpb.Answers, 
 	var all sync.WaitGroup
 	for i, item := range items {
 		all.Go(func() {
-			resp, err := &hostpb.ProposeResponse{}, error(nil)
+			var resp *hostpb.ProposeResponse
+			var err error
 			if len(lot.GetCommands()) > 0 {
 				resp, err = s.Propose(ctx, &hostpb.ProposeRequest{Group: lot.GetGroup(), Command: item})
 			} else {
 				var read *hostpb.ReadResponse
 				read, err = s.Read(ctx, &hostpb.ReadRequest{Group: lot.GetGroup(), Query: item})
-				resp.Data, resp.Leader = read.GetData(), read.GetLeader()
+				resp = &hostpb.ProposeResponse{Data: read.GetData(), Leader: read.GetLeader()}
 			}
 			mu.Lock()
 			defer mu.Unlock()

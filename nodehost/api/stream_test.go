@@ -149,7 +149,7 @@ func TestStreamSplitsLargeAnswers(t *testing.T) {
 	}
 	require.Equal(t, 2, seen)
 	tooLarge := func(context.Context, route.Many) []route.Outcome {
-		return []route.Outcome{{Result: echoItems(nil, route.Many{Items: [][]byte{make([]byte, serve.MaxMessage)}})[0].Result}}
+		return []route.Outcome{{Result: echoItems(t.Context(), route.Many{Items: [][]byte{make([]byte, serve.MaxMessage)}})[0].Result}}
 	}
 	s, _ = talk(t, &funcRouter{propose: tooLarge, read: tooLarge}, nil)
 	frame(t, s, lotOf(1, "a"))

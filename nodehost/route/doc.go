@@ -26,6 +26,12 @@
 // retried: the host that the client asked keeps the overview. No request makes more
 // than three hops.
 //
+// # Many at once
+//
+// ProposeMany and ReadMany take items of one group through the same search: each try is
+// about those that are not settled yet, each item has an outcome of its own. Requests
+// for another host share one stream to it.
+//
 //	r := route.New(route.Options{Self: id, Raft: raftHost, Local: replicas, Locator: agent, Pool: pool, DB: db, API: agent.API, Log: log})
 //	defer r.Close()
 //	resp, err := r.Propose(ctx, &hostpb.ProposeRequest{Group: &hostpb.GroupRef{Name: "kv/demo"}, Command: cmd})
