@@ -5,7 +5,7 @@ LDFLAGS := -X github.com/drumline/drumline/config.version=$(VERSION)
 GO ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build gen gen-check lint test race run bench bench-peers bench-peers-test check e2e e2e-long chaos cover tidy clean
+.PHONY: help build gen gen-check lint test race run bench bench-peers bench-peers-test check e2e e2e-long sleepers chaos cover tidy clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s%s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ e2e: build ## run the end-to-end tests: real processes, killed for real
 
 e2e-long: build ## run the end-to-end tests that take long
 	E2E_BIN=bin $(GO) test -tags e2elong,e2e -count=1 -timeout 90m ./internal/e2e
+
+sleepers: ## break a fleet of sleeping groups 200 times and see that none is left asleep
+	RAFT_SLEEP_ROUNDS=200 $(GO) test -count=1 -timeout 60m -run TestNoGroupIsLeftAsleep -v ./internal/raft
 
 chaos: build ## break a cluster at random for a while and judge its histories
 	bin/chaos

@@ -162,7 +162,7 @@ func (h *host) openRaft() error {
 	h.raft, err = raft.Open(raft.Options{
 		Host: h.dir.Host(), Deployment: h.cfg.Deployment, Dir: h.dir.RaftDir(), WALDir: h.cfg.WALDir,
 		Transport: h.transport, Apps: h.o.Apps, Tick: h.cfg.Tick, ElectionTicks: h.cfg.ElectionTicks,
-		HeartbeatTicks: h.cfg.HeartbeatTicks, SnapshotEntries: h.cfg.SnapshotEntries, UnloadAfter: h.cfg.UnloadAfter,
+		HeartbeatTicks: h.cfg.HeartbeatTicks, SnapshotEntries: h.cfg.SnapshotEntries, Hibernate: h.cfg.Hibernate, UnloadAfter: h.cfg.UnloadAfter,
 		Events: h.observe, Log: h.log,
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/ledger"
 	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -71,12 +72,14 @@ type cluster struct {
 	version uint32
 	nodes   []*node
 	tweak   func(*Options)
+	// network may be bad.
+	network *faults.Network
 }
 
 // newCluster starts n hosts in memory.
 func newCluster(t testing.TB, n int, tweak ...func(*Options)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, book: &book{addrs: make(map[ids.Host]string)}, version: 2}
+	c := &cluster{t: t, book: &book{addrs: make(map[ids.Host]string)}, version: 2, network: faults.New(1)}
 	if len(tweak) > 0 {
 		c.tweak = tweak[0]
 	}
@@ -104,7 +107,7 @@ func (n *node) boot() {
 	t.Helper()
 	n.epoch++
 	tr, err := transport.New(transport.Options{
-		Host: n.id, BootEpoch: n.epoch, Deployment: "test", Listen: "127.0.0.1:0", Book: n.c.book, Log: testLog(),
+		Host: n.id, BootEpoch: n.epoch, Deployment: "test", Listen: "127.0.0.1:0", Book: n.c.book, Hook: n.c.network, Log: testLog(),
 	})
 	require.NoError(t, err)
 	require.NoError(t, n.c.book.Learn(n.id, tr.Addr(), n.epoch))

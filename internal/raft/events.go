@@ -1,27 +1,22 @@
 package raft
 
 import (
-	"sync"
-
 	"github.com/lni/dragonboat/v3/raftio"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/engine"
+	"github.com/drumline/drumline/internal/raft/notice"
 )
 
-// events merges what happens to replicas until the dispatcher has time: at most
-// one event of a kind per replica waits, so that nothing here can fill up or block
-// dragonboat's threads, however slow the receiver is.
-type events struct {
-	wake chan struct{}
+// events are what waits for the dispatcher.
+type events struct{ *notice.Board }
 
-	mu      sync.Mutex
-	pending map[eventKey]uint16 // bit per EventKind
-	order   []eventKey
-}
-
-type eventKey struct {
-	group   ids.Group
-	replica ids.Replica
+func newEvents() *events {
+	var kinds []uint8
+	for _, k := range eventOrder() {
+		kinds = append(kinds, uint8(k))
+	}
+	return &events{notice.New(kinds...)}
 }
 
 // eventOrder is the order in which a replica's merged events are delivered.
@@ -29,55 +24,17 @@ func eventOrder() [8]EventKind {
 	return [...]EventKind{EventLoaded, EventReady, EventMembership, EventLeader, EventServing, EventLife, EventUnloaded, EventStopped}
 }
 
-func newEvents() *events {
-	return &events{wake: make(chan struct{}, 1), pending: make(map[eventKey]uint16)}
-}
-
 // add notes an event; it never waits.
 func (e *events) add(k EventKind, spec Replica) {
-	key := eventKey{spec.Group, spec.ID}
-	e.mu.Lock()
-	if e.pending[key] == 0 {
-		e.order = append(e.order, key)
-	}
-	e.pending[key] = e.pending[key]&^outdated(k) | 1<<k
-	e.mu.Unlock()
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
-// outdated are the bits that an event takes back: of being unloaded and loaded only
-// the last counts.
-func outdated(k EventKind) uint16 {
-	switch k {
+	n := notice.Notice{Kind: uint8(k), Group: spec.Group, Replica: spec.ID}
+	switch k { // of being unloaded and loaded only the last counts
 	case EventUnloaded:
-		return 1 << EventLoaded
+		e.Add(n, uint8(EventLoaded))
 	case EventLoaded:
-		return 1 << EventUnloaded
+		e.Add(n, uint8(EventUnloaded))
+	default:
+		e.Add(n)
 	}
-	return 0
-}
-
-// take returns all that waits, in order of first occurrence.
-func (e *events) take() ([]Event, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var out []Event
-	members := false
-	for _, key := range e.order {
-		bits := e.pending[key]
-		for _, k := range eventOrder() {
-			if bits&(1<<k) != 0 {
-				out = append(out, Event{Kind: k, Group: key.group, Replica: key.replica})
-				members = members || k == EventReady || k == EventMembership
-			}
-		}
-	}
-	clear(e.pending)
-	e.order = e.order[:0]
-	return out, members
 }
 
 // dispatch delivers events until the host closes; then what is left.
@@ -86,7 +43,7 @@ func (h *Host) dispatch() {
 	defer h.looks.Stop()
 	for {
 		select {
-		case <-h.events.wake:
+		case <-h.events.Wake:
 			h.deliver()
 		case <-h.looks.C:
 			h.tell(h.refreshMembers())
@@ -98,7 +55,13 @@ func (h *Host) dispatch() {
 }
 
 func (h *Host) deliver() {
-	out, members := h.events.take()
+	var out []Event
+	members := false
+	for _, n := range h.events.Take() {
+		k := EventKind(n.Kind)
+		out = append(out, Event{Kind: k, Group: n.Group, Replica: n.Replica})
+		members = members || k == EventReady || k == EventMembership
+	}
 	if members && h.looks.Now() {
 		h.refreshMembers()
 	}
@@ -118,7 +81,11 @@ func (h *Host) tell(out []Event) {
 
 // listener takes dragonboat's events. Its methods run on the one goroutine that
 // dragonboat's engine waits for: they note and return, and never call NodeHost.
-type listener struct{ h *Host }
+type listener struct {
+	engine.Quiet
+
+	h *Host
+}
 
 var (
 	_ raftio.IRaftEventListener   = listener{}
@@ -164,18 +131,3 @@ func (l listener) MembershipChanged(i raftio.NodeInfo) {
 		l.h.events.add(EventMembership, r.spec)
 	}
 }
-
-// The rest is of no interest.
-
-func (listener) NodeHostShuttingDown()                       {}
-func (listener) ConnectionEstablished(raftio.ConnectionInfo) {}
-func (listener) ConnectionFailed(raftio.ConnectionInfo)      {}
-func (listener) SendSnapshotStarted(raftio.SnapshotInfo)     {}
-func (listener) SendSnapshotCompleted(raftio.SnapshotInfo)   {}
-func (listener) SendSnapshotAborted(raftio.SnapshotInfo)     {}
-func (listener) SnapshotReceived(raftio.SnapshotInfo)        {}
-func (listener) SnapshotRecovered(raftio.SnapshotInfo)       {}
-func (listener) SnapshotCreated(raftio.SnapshotInfo)         {}
-func (listener) SnapshotCompacted(raftio.SnapshotInfo)       {}
-func (listener) LogCompacted(raftio.EntryInfo)               {}
-func (listener) LogDBCompacted(raftio.EntryInfo)             {}

@@ -1,11 +1,14 @@
 package raft
 
 import (
+	"slices"
+
 	"github.com/lni/dragonboat/v3/config"
 	"github.com/lni/dragonboat/v3/raftio"
 	"github.com/lni/dragonboat/v3/raftpb"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/hibernate"
 	"github.com/drumline/drumline/internal/raft/mail"
 )
 
@@ -47,25 +50,10 @@ func (f guardedFactory) Create(c config.NodeHostConfig, mh raftio.MessageHandler
 // Validate tells whether a host's id is one.
 func (f guardedFactory) Validate(target string) bool { return f.inner.Validate(target) }
 
-// acceptable returns the messages of a batch that dragonboat may see; the batch
-// itself if it is all of them, which is the rule.
+// acceptable returns the messages of a batch, which is used up, that dragonboat may see.
 func (h *Host) acceptable(b raftpb.MessageBatch) []raftpb.Message {
-	for i := range b.Requests {
-		if !h.accepts(&b.Requests[i], ids.Host(b.SourceAddress)) {
-			return h.acceptableOf(b)
-		}
-	}
-	return b.Requests
-}
-
-func (h *Host) acceptableOf(b raftpb.MessageBatch) []raftpb.Message {
-	var kept []raftpb.Message
-	for i := range b.Requests {
-		if h.accepts(&b.Requests[i], ids.Host(b.SourceAddress)) {
-			kept = append(kept, b.Requests[i])
-		}
-	}
-	return kept
+	from := ids.Host(b.SourceAddress)
+	return slices.DeleteFunc(b.Requests, func(m raftpb.Message) bool { return !h.accepts(&m, from) })
 }
 
 func (h *Host) accepts(m *raftpb.Message, from ids.Host) bool {
@@ -80,6 +68,9 @@ func (h *Host) accepts(m *raftpb.Message, from ids.Host) bool {
 		return false
 	}
 	r.nap.touch(h)
+	if hibernate.ForLeader(m) {
+		return r.leads()
+	}
 	if c, ok := mail.Read(m); ok {
 		h.depot.called(r, c, from)
 		return false

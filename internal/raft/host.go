@@ -16,6 +16,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/engine"
 	"github.com/drumline/drumline/internal/raft/gate"
+	"github.com/drumline/drumline/internal/raft/hibernate"
 	"github.com/drumline/drumline/internal/raft/logdb"
 	"github.com/drumline/drumline/internal/raft/pace"
 	"github.com/drumline/drumline/statemachines"
@@ -37,6 +38,8 @@ type Host struct {
 	// sweeps counts the looks for idle replicas: the clock of idleness, which a process
 	// that was held up does not find far ahead.
 	sweeps atomic.Uint32
+	// waker wakes groups; nil unless they hibernate.
+	waker *hibernate.Waker
 
 	closing    chan struct{}
 	closeOnce  sync.Once
@@ -70,12 +73,18 @@ func Open(o Options) (*Host, error) {
 		replicas: make(map[ids.Group]*replica), onDisk: make(map[ids.Group]map[ids.Replica]bool),
 	}
 	h.depot = newDepot(h)
+	if o.Hibernate {
+		h.waker = hibernate.New(hibernate.Options{
+			Self: o.Host, Transport: o.Transport, Replicas: sleepers{h}, Tick: o.Tick, Election: o.electionTimeout() / 2, Log: o.Log,
+		})
+	}
 	if err := h.start(); err != nil {
 		h.depot.close()
 		return nil, err
 	}
 	go h.dispatch()
 	go h.pump.run()
+	h.waker.Start()
 	o.Transport.Ready()
 	return h, nil
 }
@@ -118,8 +127,8 @@ func (h *Host) nodeHostConfig() (config.NodeHostConfig, error) {
 		RaftAddress:         string(h.opts.Host),
 		MaxSendQueueSize:    engine.MaxSendQueue,
 		MaxReceiveQueueSize: engine.MaxReceiveQueue,
-		RaftEventListener:   listener{h},
-		SystemEventListener: listener{h},
+		RaftEventListener:   listener{h: h},
+		SystemEventListener: listener{h: h},
 	}
 	c.Expert.TransportFactory = guardedFactory{inner: h.opts.Transport.Factory(), host: h}
 	c.Expert.LogDBFactory = logdb.Factory{}
@@ -141,6 +150,7 @@ func (h *Host) close() error {
 	h.closed = true
 	h.mu.Unlock()
 	h.depot.close()
+	h.waker.Close()
 	for _, r := range h.all() {
 		r.halt()
 	}
@@ -245,6 +255,7 @@ func (h *Host) refreshMembers() (news []Event) {
 			continue
 		}
 		if r.setMembers(c.ConfigChangeIndex, c.IsObserver, c.Nodes) {
+			h.waker.Meet(r.sleeper())
 			news = append(news, Event{Kind: EventMembership, Group: r.spec.Group, Replica: r.spec.ID})
 		}
 	}

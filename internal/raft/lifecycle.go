@@ -103,10 +103,9 @@ func (h *Host) replicaConfig(spec Replica) config.Config {
 	return config.Config{
 		ClusterID: uint64(spec.Group), NodeID: uint64(spec.ID),
 		ElectionRTT: h.opts.ElectionTicks, HeartbeatRTT: h.opts.HeartbeatTicks,
-		CheckQuorum: true, OrderedConfigChange: true,
+		CheckQuorum: true, OrderedConfigChange: true, Quiesce: h.opts.Hibernate,
 		SnapshotEntries: h.opts.SnapshotEntries, CompactionOverhead: max(1, h.opts.SnapshotEntries/keepDivisor),
 		MaxInMemLogSize: maxInMemLog,
-		Quiesce:         h.opts.UnloadAfter > 0,
 		// For ever, also after the promotion: with false, dragonboat panics while the
 		// entry that added it is still in its log.
 		IsObserver: spec.Join,
@@ -222,6 +221,7 @@ func (h *Host) Stop(ctx context.Context, g ids.Group) error {
 	if err != nil {
 		return nil //nolint:nilerr // not running is what is wanted
 	}
+	defer func() { h.waker.Desert(r.sleeper()) }()
 	return h.unload(ctx, r)
 }
 
@@ -266,6 +266,7 @@ func (h *Host) Destroy(ctx context.Context, g ids.Group, id ids.Replica) error {
 	defer leave()
 	h.depot.drop(g, id)
 	if r, err := h.replica(g); err == nil && r.spec.ID == id {
+		defer func() { h.waker.Desert(r.sleeper()) }()
 		if err := h.unload(ctx, r); err != nil {
 			return err
 		}

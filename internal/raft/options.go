@@ -32,6 +32,9 @@ type Options struct {
 	Tick           time.Duration
 	ElectionTicks  uint64
 	HeartbeatTicks uint64
+	// Hibernate: groups that are idle for ten election timeouts stop heart-beating, and
+	// are woken by commands, reads, and hosts that go or come. All hosts must agree.
+	Hibernate bool
 	// UnloadAfter is for how long a replica must have had no call and no message before
 	// it is unloaded; the next call, or message of a peer, loads it again. 0: never. At
 	// least two election timeouts; only groups that hibernate are silent at all.
@@ -98,6 +101,9 @@ func (o Options) check() error {
 	}
 	if least := 2 * o.electionTimeout(); o.UnloadAfter != 0 && o.UnloadAfter < least {
 		problems = append(problems, fmt.Errorf("raft: unload after %s: want 0 or at least %s", o.UnloadAfter, least))
+	}
+	if o.UnloadAfter != 0 && !o.Hibernate {
+		problems = append(problems, errors.New("raft: unloading needs hibernation: only groups that sleep are silent"))
 	}
 	// dragonboat panics on what it refuses, so it is checked here.
 	if o.ElectionTicks <= 2*o.HeartbeatTicks {

@@ -85,6 +85,7 @@ func (h *Host) use(ctx context.Context, g ids.Group) (*replica, error) {
 	for {
 		if r := h.inUse(g); r != nil {
 			r.awaitRisen(ctx)
+			r.stirred()
 			return r, nil
 		}
 		if h.depot.lot.Get(g) == nil {

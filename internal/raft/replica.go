@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lni/dragonboat/v3"
@@ -44,6 +45,8 @@ type replica struct {
 	inbound intake.Guard
 	// nap is for unloading and loading; see park.go.
 	nap nap
+	// epoch is the Waker's in which the group was used last.
+	epoch atomic.Uint32
 
 	// mu guards what follows; never held while NodeHost is called.
 	mu      sync.Mutex
@@ -147,6 +150,13 @@ func (r *replica) broadcast() {
 
 // leading tells whether this replica is the Raft leader; mu is held.
 func (r *replica) leading() bool { return r.leader == r.spec.ID && !r.stopped }
+
+// leads tells whether this replica is the Raft leader.
+func (r *replica) leads() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.leading()
+}
 
 // serving tells whether it leads and its lease clock runs; mu is held.
 func (r *replica) serving() bool {

@@ -37,6 +37,7 @@ func (h *Host) Transfer(ctx context.Context, g ids.Group, to ids.Replica) error 
 }
 
 func (r *replica) transfer(ctx context.Context, to ids.Replica) error {
+	r.stirred() // asleep, a leader would neither finish a transfer nor give it up
 	for {
 		err := r.host.nh.RequestLeaderTransfer(uint64(r.spec.Group), uint64(to))
 		if err != nil && !refusal.Passes(err) {

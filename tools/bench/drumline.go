@@ -51,7 +51,7 @@ func (s *inProcess) open(i int) error {
 	s.lines[i] = t
 	s.hosts[i], err = raft.Open(raft.Options{
 		Host: id, Deployment: "bench", Dir: filepath.Join(s.dir, string(id)), Transport: t, Apps: s.apps, Tick: s.Tick, Log: log,
-		UnloadAfter: s.UnloadAfter,
+		Hibernate: s.Hibernate, UnloadAfter: s.UnloadAfter,
 	})
 	return err
 }

@@ -47,6 +47,10 @@
 // KeepAlive find a peer that is gone without a word. A snapshot has a connection of
 // its own, whose end the receiver confirms.
 //
+// Signs of life. Hosts that are attended hear of each other at the interval of
+// Heartbeat, by the same pings; Signs tells when a host was heard, and of which process
+// it is (signs.go). What to make of it is the asker's.
+//
 // Failures.
 //
 //	peer away or unknown     dialed again after 20 to 500 ms; messages dropped, counted

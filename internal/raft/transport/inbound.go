@@ -12,6 +12,7 @@ import (
 	pb "github.com/lni/dragonboat/v3/raftpb"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 const (
@@ -212,6 +213,9 @@ func (in *inbound) handle(s stream, kind byte, payload []byte) error {
 }
 
 func (in *inbound) reply(kind byte) error {
+	if kind == framePong && in.t.fate(in.peer.host, faults.Ping).Drop {
+		return nil
+	}
 	_ = in.conn.SetWriteDeadline(time.Now().Add(in.t.dead()))
 	_, err := in.conn.Write(empty(kind))
 	return err

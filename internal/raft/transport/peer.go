@@ -219,6 +219,7 @@ func (p *peer) run() {
 		if err == nil || p.t.ctx.Err() != nil {
 			continue
 		}
+		p.t.sessions.refused(p.host, err)
 		told.log(p, err)
 		if p.pause(wait) {
 			wait = backoffMin
@@ -286,10 +287,11 @@ func (p *peer) talk(l *link) error {
 	defer reading.Wait()
 	defer func() { _ = l.Close() }()
 
-	ping := time.NewTicker(p.t.o.KeepAlive)
+	ping := time.NewTicker(p.t.beat)
 	defer ping.Stop()
 	w := bufio.NewWriterSize(l, writeBuffer)
 	var spare []*frame
+	pinged := time.Now()
 	for {
 		frames := p.take(spare)
 		if err := p.write(l, w, frames); err != nil {
@@ -301,7 +303,11 @@ func (p *peer) talk(l *link) error {
 			if p.unused() {
 				return p.write(l, w, p.take(spare))
 			}
-		case <-ping.C:
+		case now := <-ping.C:
+			if now.Sub(pinged) < p.t.o.KeepAlive-p.t.beat/2 && now.Sub(l.peer.lastHeard()) < p.t.beat/2 {
+				continue // the peer asks so often that it hears the answers
+			}
+			pinged = now
 			if err := p.ping(l, w); err != nil {
 				return err
 			}

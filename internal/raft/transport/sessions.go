@@ -16,6 +16,9 @@ type sessions struct {
 	began time.Time     // times are kept as distances from it: wall clocks jump
 	bound time.Duration // a process not heard for so long may be replaced
 
+	// news, of capacity 1: a connection began or ended, or none can be made.
+	news chan struct{}
+
 	mu    sync.Mutex
 	hosts map[ids.Host]*record // guarded by mu
 }
@@ -24,6 +27,7 @@ type sessions struct {
 type record struct {
 	highest uint64 // boot epoch; guarded by sessions.mu
 	live    *process
+	refused bool // nobody listened at its address; since the last connection
 }
 
 // process is one run of a host.
@@ -36,7 +40,7 @@ type process struct {
 
 // newSessions makes the book of a host whose peers ping every keepAlive.
 func newSessions(keepAlive time.Duration) *sessions {
-	return &sessions{began: time.Now(), bound: 2 * keepAlive, hosts: make(map[ids.Host]*record)}
+	return &sessions{began: time.Now(), bound: 2 * keepAlive, hosts: make(map[ids.Host]*record), news: make(chan struct{}, 1)}
 }
 
 // refusal is why a host is not talked to.
@@ -91,8 +95,10 @@ func (s *sessions) admit(peer identity, known uint64, conn io.Closer) (*process,
 		p = r.live
 	}
 	r.highest = max(r.highest, peer.epoch)
+	r.refused = false
 	p.conns[conn] = struct{}{}
 	p.hear()
+	signal(s.news)
 	return p, func() { s.leave(p, conn) }, nil
 }
 
@@ -117,6 +123,7 @@ func (s *sessions) leave(p *process, conn io.Closer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(p.conns, conn)
+	signal(s.news)
 }
 
 func (s *sessions) recordOf(h ids.Host) *record {
@@ -155,7 +162,7 @@ func (s *sessions) peers() map[ids.Host]PeerStats {
 	for h, r := range s.hosts {
 		p := PeerStats{Epoch: r.highest}
 		if r.live != nil {
-			p.Heard = r.live.began.Add(time.Duration(r.live.heard.Load()))
+			p.Heard = r.live.lastHeard()
 		}
 		all[h] = p
 	}

@@ -39,6 +39,11 @@ type Transport struct {
 	handlers atomic.Pointer[handlers]
 	guard    atomic.Pointer[func(ids.Group, ids.Replica) bool]
 
+	beat time.Duration // between signs of life; set before Ready
+
+	attending sync.Mutex
+	attended  map[ids.Host]*peer // guarded by attending
+
 	mu      sync.Mutex
 	closed  bool
 	conns   map[net.Conn]struct{} // all that are open, to close them
@@ -94,7 +99,7 @@ func newOn(o Options, listener net.Listener) (*Transport, error) {
 	}
 	t := &Transport{
 		o: o, listener: listener, sessions: newSessions(o.KeepAlive), warnings: rate.NewLimiter(1, 10),
-		conns: make(map[net.Conn]struct{}), peers: make(map[ids.Host]*peer),
+		conns: make(map[net.Conn]struct{}), peers: make(map[ids.Host]*peer), attended: make(map[ids.Host]*peer), beat: o.KeepAlive,
 		self: identity{host: o.Host, epoch: o.BootEpoch, nonce: binary.LittleEndian.Uint64(nonce[:]), advertise: advertise},
 	}
 	if o.SnapshotRate > 0 {

@@ -11,7 +11,7 @@ const (
 	Batch Kind = iota + 1 // a message batch
 	Chunk                 // a snapshot chunk
 	Dial                  // a connection to be made
-	Ping                  // a keepalive of an established connection
+	Ping                  // a keepalive of an established connection, or its answer
 )
 
 // Kind is what is about to be sent.

@@ -1,0 +1,156 @@
+package raft
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// hibernating has groups fall asleep after half a second.
+func hibernating(o *Options) { o.Hibernate = true }
+
+// quiet waits until no host has sent a message for a while: all groups sleep.
+func (c *cluster) quiet() {
+	c.t.Helper()
+	var sent uint64
+	since := time.Now()
+	require.Eventually(c.t, func() bool {
+		var n uint64
+		for _, node := range c.nodes {
+			if node.up {
+				n += node.opts.Transport.Stats().BatchesOut
+			}
+		}
+		if n != sent {
+			sent, since = n, time.Now()
+		}
+		return time.Since(since) > 20*testTick
+	}, testTimeout, testTick, "the groups do not fall asleep")
+}
+
+// What wakes a sleeping group disturbs its leader in nothing.
+func TestCommandsAndReadsWakeTheirGroup(t *testing.T) {
+	c := newCluster(t, 3, hibernating)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	undisturbed(t, c, g, func(l *node) {
+		res, err := l.Propose(c.ctx(), g, []byte("a"))
+		require.NoError(t, err)
+		require.Equal(t, "did a", string(res.Data))
+	})
+	undisturbed(t, c, g, func(l *node) {
+		require.NotEqual(t, "0", l.read(g, "a"))
+	})
+	undisturbed(t, c, g, func(*node) {
+		require.NotEqual(t, "0", c.follower(g).read(g, "a"))
+	})
+	undisturbed(t, c, g, func(l *node) {
+		_, err := c.follower(g).Propose(c.ctx(), g, []byte("b"))
+		f := fault.Of(err)
+		require.NotNil(t, f)
+		require.Equal(t, fault.NotLeader, f.Reason)
+		require.Equal(t, string(l.id), f.LeaderHost)
+	})
+}
+
+// undisturbed does something to a sleeping group that shall not depose its leader. A
+// machine that stands still may, so that it is tried more than once.
+func undisturbed(t *testing.T, c *cluster, g ids.Group, do func(leader *node)) {
+	t.Helper()
+	for range 5 {
+		c.quiet()
+		l := c.leader(g)
+		before, _ := l.Status(g)
+		do(l)
+		c.quiet()
+		if after, _ := l.Status(g); after.Term == before.Term {
+			return
+		}
+	}
+	require.Fail(t, "an election each time")
+}
+
+// A leader that lost its quorum while it slept says so in time.
+func TestASleepingLeaderNoticesItsLostQuorum(t *testing.T) {
+	c := newCluster(t, 3, hibernating)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	c.quiet()
+	l := c.leader(g)
+	for _, n := range c.nodes {
+		if n != l { // the hosts go on: nobody tells
+			require.NoError(t, n.nh.StopCluster(uint64(g)))
+		}
+	}
+	begun := time.Now()
+	require.Eventually(t, func() bool {
+		_, err := l.Read(c.ctx(), g, []byte("a"))
+		return fault.Is(err, fault.NoQuorum)
+	}, testTimeout, testTick)
+	t.Logf("after %s", time.Since(begun))
+	_, err := l.Propose(c.ctx(), g, []byte("a"))
+	require.Equal(t, fault.NotLeader, fault.Of(err).Reason)
+}
+
+// The replica that leads is stopped, and nobody asks for anything.
+func TestAGroupWhoseLeaderStoppedElectsAnother(t *testing.T) {
+	c := newCluster(t, 3, hibernating)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	c.quiet()
+	l := c.leader(g)
+	require.NoError(t, l.Stop(c.ctx(), g))
+	require.NotEqual(t, l, c.leader(g))
+}
+
+// A leader asleep hands its group over.
+func TestASleepingLeaderHandsOff(t *testing.T) {
+	c := newCluster(t, 3, hibernating)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	c.quiet()
+	l := c.leader(g)
+	require.NoError(t, l.HandOff(c.ctx()))
+	c.propose(g, "a")
+}
+
+// A host dies, comes back, and meets groups that sleep.
+func TestSleepersSurviveAHostsDeath(t *testing.T) {
+	c := newCluster(t, 3, hibernating)
+	var groups []ids.Group
+	for g := ids.Group(1000); g < 1030; g++ {
+		c.start(g, 0, 1, 2)
+		groups = append(groups, g)
+	}
+	for _, g := range groups {
+		require.NoError(t, c.leader(g).OpenGroup(c.ctx(), g, 1))
+	}
+	c.quiet()
+	victim := c.leader(groups[0])
+	victim.crash()
+	for _, g := range groups {
+		require.NotEqual(t, victim, c.leader(g))
+	}
+	c.quiet()
+	victim.boot()
+	for _, g := range groups {
+		require.NoError(t, victim.Start(c.ctx(), spec(g, c.indexOf(victim))))
+	}
+	for _, g := range groups {
+		c.awaitLeaderKnown(victim, g)
+		c.propose(g, "a")
+	}
+}
+
+// awaitLeaderKnown waits until a node knows who leads, without asking.
+func (c *cluster) awaitLeaderKnown(n *node, g ids.Group) {
+	c.t.Helper()
+	require.Eventually(c.t, func() bool {
+		s, ok := n.Status(g)
+		return ok && s.Ready && s.Leader != 0
+	}, testTimeout, testTick, "group %d on %s", g, n.id)
+}
