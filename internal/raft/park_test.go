@@ -14,7 +14,7 @@ import (
 )
 
 // napping makes hosts that unload what is idle as soon as they may.
-func napping(o *Options) { o.Hibernate, o.UnloadAfter = true, 2 * o.withElection().electionTimeout() }
+func napping(o *Options) { o.Hibernate, o.UnloadAfter = true, 2*o.withElection().electionTimeout() }
 
 func (o Options) withElection() Options {
 	o.ElectionTicks = max(o.ElectionTicks, defaultElectionTicks)
