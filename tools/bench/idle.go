@@ -53,7 +53,7 @@ func idleCommand() *cli.Command {
 func idle(c *cli.Context, setups []measure.Setup) error {
 	var rests, firsts [][]measure.Sample
 	var err error
-	if setups[0].Groups >= crowdOf {
+	if setups[0].Groups >= crowdOf || setups[0].Hibernate { // a pause is a silence that wakes all who sleep
 		rests, firsts, err = idleInTurn(c, setups)
 	} else {
 		rests, firsts, err = idleTogether(c, setups)
@@ -92,13 +92,10 @@ func idleTogether(c *cli.Context, setups []measure.Setup) (rests, firsts [][]mea
 	}
 	defer all.stop()
 	rests, firsts = make([][]measure.Sample, len(all)), make([][]measure.Sample, len(all))
-	for round := range c.Int("rounds") {
+	for range c.Int("rounds") {
 		for i, p := range all {
-			wait := time.Second // what had to be made up for after the pause
-			if round == 0 {
-				wait += p.setup.Drowsy()
-			}
-			got, err := scenes(p, measure.Request{Op: measure.OpSettle, Time: wait}, measure.Request{Op: measure.OpIdle, Time: c.Duration("time")})
+			// A second for what has to be made up for after the pause.
+			got, err := scenes(p, measure.Request{Op: measure.OpSettle, Time: time.Second}, measure.Request{Op: measure.OpIdle, Time: c.Duration("time")})
 			if err != nil {
 				return nil, nil, err
 			}
@@ -118,7 +115,9 @@ func idleTogether(c *cli.Context, setups []measure.Setup) (rests, firsts [][]mea
 // idleInTurn measures one subject after the other.
 func idleInTurn(c *cli.Context, setups []measure.Setup) (rests, firsts [][]measure.Sample, err error) {
 	for _, s := range setups {
-		s.Wave = wave
+		if s.Groups >= crowdOf {
+			s.Wave = wave
+		}
 		r, f, err := idleAlone(c, s)
 		if err != nil {
 			return nil, nil, err
