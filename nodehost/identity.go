@@ -30,6 +30,7 @@ func (h *host) agentOptions() agent.Options {
 	o := h.o.Agent // its times
 	o.Self, o.Deployment, o.Version = h.self(), h.cfg.Deployment, config.Version()
 	o.Drummers, o.Pool, o.Log = h.cfg.Drummers, h.pool, h.log
-	o.Replicas, o.Book, o.DB, o.Booting = h.keeper, h.dir.Book(), h.dir.DB(), h.progress
+	o.Replicas, o.Book, o.DB = h.keeper, h.dir.Book(), h.dir.DB()
+	o.Booting, o.Booted = h.progress, h.keeper.Booted()
 	return o
 }

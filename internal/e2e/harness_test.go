@@ -160,6 +160,22 @@ func names(specs []*fleetpb.Spec) []string {
 	return out
 }
 
+// booted tells whether a host is up and through its boot: before, it is given no replicas.
+func (w *world) booted(host string) (bool, string) {
+	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
+	defer cancel()
+	resp, err := w.client.Drummer().ListHosts(ctx, &drummerpb.ListHostsRequest{})
+	if err != nil {
+		return false, err.Error()
+	}
+	for _, h := range resp.GetHosts() {
+		if h.GetHost().GetName() == host && h.GetState() == "up" && h.GetBoot() == nil {
+			return true, ""
+		}
+	}
+	return false, resp.String()
+}
+
 // groups lists all groups by name.
 func (w *world) groups() (map[string]*drummerpb.GroupInfo, error) {
 	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)

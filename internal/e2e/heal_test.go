@@ -34,6 +34,7 @@ func TestLaunchKillReturnWipe(t *testing.T) {
 
 	w.must(w.fleet.Start("host-2"))
 	w.within(20*time.Second, "the returned host is clean", func() (bool, string) { return hostHolds(t, w, "host-2", nil) })
+	w.within(5*time.Second, "drummer knows that it is through its boot", func() (bool, string) { return w.booted("host-2") })
 	more := specs("more", 10)
 	w.create(more...)
 	w.within(15*time.Second, "new groups launched", w.whole(names(more)))

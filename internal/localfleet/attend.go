@@ -9,7 +9,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 )
 
-// WaitAttended waits until the supervisor knows every host that runs as up: what is
+// WaitAttended waits until the supervisor knows every host that runs as up and through its boot: what is
 // launched before is placed on fewer hosts.
 func (f *Fleet) WaitAttended(ctx context.Context, c *client.Client) error {
 	want := 0
@@ -24,7 +24,7 @@ func (f *Fleet) WaitAttended(ctx context.Context, c *client.Client) error {
 		resp, err := c.Drummer().ListHosts(ctx, &drummerpb.ListHostsRequest{})
 		up := 0
 		for _, h := range resp.GetHosts() {
-			if h.GetState() == "up" {
+			if h.GetState() == "up" && h.GetBoot() == nil {
 				up++
 			}
 		}

@@ -59,6 +59,8 @@ type Options struct {
 	// Booting says how many of the host's replicas are through their start, of how many,
 	// and whether it starts them still: heartbeats carry it. May be nil.
 	Booting func() (done, total int, booting bool)
+	// Booted is closed when it has started them; a heartbeat says so at once. May be nil.
+	Booted <-chan struct{}
 	// Book is told of Raft addresses.
 	Book Book
 	// DB keeps the directory of hosts and drummers.

@@ -276,17 +276,26 @@ func (s *session) learn(m *drummerpb.Addresses) {
 func (s *session) send(ctx context.Context, streamDone <-chan struct{}) error {
 	beats := time.NewTicker(s.beat)
 	defer beats.Stop()
+	booted := s.a.o.Booted
 	var sequence uint64
+	heartbeat := func() error {
+		sequence++
+		beat := &drummerpb.Heartbeat{Sequence: sequence, Boot: s.a.boot()}
+		return s.stream.Send(&drummerpb.HostMessage{Body: &drummerpb.HostMessage_Heartbeat{Heartbeat: beat}})
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.a.leaving:
 			return s.sayGoodbye(ctx, streamDone)
+		case <-booted: // Drummer waits for it with new replicas
+			booted = nil
+			if err := heartbeat(); err != nil {
+				return streamEnd(ctx, streamDone, err)
+			}
 		case <-beats.C:
-			sequence++
-			beat := &drummerpb.Heartbeat{Sequence: sequence, Boot: s.a.boot()}
-			if err := s.stream.Send(&drummerpb.HostMessage{Body: &drummerpb.HostMessage_Heartbeat{Heartbeat: beat}}); err != nil {
+			if err := heartbeat(); err != nil {
 				return streamEnd(ctx, streamDone, err)
 			}
 		case <-s.mail:
