@@ -61,6 +61,8 @@ type node struct {
 	up    bool
 	// live is the Host for goroutines that go on while the node is killed.
 	live atomic.Pointer[Host]
+	// dark: its power goes, so that nobody hears it any more.
+	dark atomic.Bool
 
 	mu     sync.Mutex
 	events []Event
@@ -122,8 +124,17 @@ func (n *node) boot() {
 	}
 	n.Host, err = Open(o)
 	require.NoError(t, err)
+	n.dark.Store(false)
 	n.live.Store(n.Host)
 	n.up = true
+}
+
+// isolate loses all that the host sends and is sent.
+func (n *node) isolate() {
+	for _, m := range n.c.nodes {
+		n.c.network.Cut(n.id, m.id)
+		n.c.network.Cut(m.id, n.id)
+	}
 }
 
 // crash closes the host without handing anything off.

@@ -119,7 +119,12 @@ func (w *writers) write(text string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for _, n := range w.c.nodes {
-		_, err := n.live.Load().Propose(ctx, w.g, []byte(text))
+		h := n.live.Load()
+		_, err := h.Propose(ctx, w.g, []byte(text))
+		if err == nil && (n.dark.Load() || n.live.Load() != h) {
+			w.note(text, "unknown") // its power went before anybody heard it
+			return
+		}
 		if err == nil {
 			w.acked.Add(1)
 			w.note(text, "acked")
@@ -284,10 +289,9 @@ func TestTransferUnderLoadLeavesNothingUnknown(t *testing.T) {
 		w.waitAcks(t, 100*(round+1))
 		l := c.leader(g)
 		to := c.follower(g)
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		err := l.Transfer(ctx, g, replicaID(g, c.indexOf(to)))
-		cancel()
-		require.NoError(t, err)
+		// Under load it takes several attempts: dragonboat's voters do not stand while they
+		// have something committed to apply.
+		require.NoError(t, l.Transfer(c.ctx(), g, replicaID(g, c.indexOf(to))))
 	}
 	w.finish()
 	unknown := 0

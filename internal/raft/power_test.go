@@ -7,12 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
 // powerCluster is three hosts whose disks lose what was not synced when the power goes.
 func powerCluster(t *testing.T, snapshotEntries uint64) (*cluster, []*vfs.MemFS) {
 	t.Helper()
-	c := &cluster{t: t, book: &book{addrs: make(map[ids.Host]string)}, version: 2}
+	c := &cluster{t: t, book: &book{addrs: make(map[ids.Host]string)}, version: 2, network: faults.New(1)}
 	c.tweak = func(o *Options) { o.SnapshotEntries = snapshotEntries }
 	var disks []*vfs.MemFS
 	for _, id := range []ids.Host{"host-1", "host-2", "host-3"} {
@@ -27,8 +28,11 @@ func powerCluster(t *testing.T, snapshotEntries uint64) (*cluster, []*vfs.MemFS)
 	return c, disks
 }
 
-// powerOff ends a host such that nothing of its end comes to its disk.
+// powerOff ends a host such that nothing of its end comes to its disk, nor to anybody
+// else: who heard of what is not on the disk would take it for safe.
 func (n *node) powerOff(fs *vfs.MemFS) {
+	n.dark.Store(true)
+	n.isolate()
 	fs.SetIgnoreSyncs(true)
 	n.crash()
 	fs.ResetToSyncedState()
@@ -48,6 +52,7 @@ func TestPowerLossLosesNothing(t *testing.T) {
 		for i, n := range c.nodes {
 			n.powerOff(disks[i])
 		}
+		c.network.Heal()
 		for i, n := range c.nodes {
 			n.boot()
 			require.NoError(t, n.Start(c.ctx(), spec(g, i)))

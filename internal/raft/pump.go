@@ -131,9 +131,21 @@ func (p *pump) serve(r *replica) {
 	case !serving:
 		p.proposeLead(r, term)
 	default:
-		for p.proposeNext(r) {
+		p.proposeSome(r)
+	}
+}
+
+// proposeSome proposes what is due, and no more than may be in flight: one group whose
+// entries come back at once must not keep the others waiting.
+func (p *pump) proposeSome(r *replica) {
+	for range maxInFlight {
+		if !p.proposeNext(r) {
+			return
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rouseIfDue()
 }
 
 // look serves what is under way and rare.
@@ -178,17 +190,20 @@ func landed(rs *dragonboat.RequestState) *dragonboat.RequestResult {
 	}
 }
 
-// proposeLead proposes the entry that begins a leadership, unless it is under way.
+// proposeLead proposes the entry that begins a leadership, unless it is under way. The
+// one of an earlier leadership may be lost without anybody's saying so: it is not
+// waited for.
 func (p *pump) proposeLead(r *replica, term uint64) {
 	p.watched[r] = struct{}{}
-	if r.lead != nil {
+	if r.lead != nil && r.leadTerm == term {
 		return
 	}
 	e := machine.Entry{Kind: machine.KindLead, Term: term}
 	rs, err := p.propose(r, &e, r.host.opts.electionTimeout())
-	if err == nil { // else again after a tick
-		r.lead = rs
+	if err != nil {
+		rs = nil // again after a tick
 	}
+	r.lead, r.leadTerm = rs, term
 }
 
 func (p *pump) propose(r *replica, e *machine.Entry, timeout time.Duration) (*dragonboat.RequestState, error) {

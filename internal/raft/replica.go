@@ -74,8 +74,9 @@ type replica struct {
 	// members is what this replica knows of the membership.
 	members members
 
-	// lead is the Lead entry in flight; only the pump touches it.
-	lead *dragonboat.RequestState
+	// lead is the Lead entry in flight, leadTerm its term; only the pump touches them.
+	lead     *dragonboat.RequestState
+	leadTerm uint64
 }
 
 // reign is a leadership whose Lead entry this replica has applied.
