@@ -20,10 +20,10 @@ type chapter struct {
 
 func chapters() []chapter {
 	return []chapter{
-		{"propose", "propose --where process --time 1500ms"},
-		{"read", "read --where process --time 1500ms"},
-		{"propose-grpc", "propose --where grpc --groups 1,16 --callers 1,256,1024 --time 1500ms"},
-		{"read-grpc", "read --where grpc --groups 1,16 --callers 1,256,1024 --time 1500ms"},
+		{"propose", "propose --where process --time 1s"},
+		{"read", "read --where process --time 1s"},
+		{"propose-grpc", "propose --where grpc --groups 1,16 --callers 1,256 --time 1500ms"},
+		{"read-grpc", "read --where grpc --groups 1,16 --callers 1,256 --time 1500ms"},
 		{"idle", "idle --groups 1000"},
 		{"hibernate", "idle --groups 10000 --hibernate --tick 200ms"},
 		{"unload", "idle --groups 10000 --unload 30s --tick 200ms --alone"},

@@ -112,8 +112,8 @@ func (s *raw) read(ctx context.Context, host, group int, query []byte) error {
 	return err
 }
 
-// awake is for subjects that unload.
-func (*raw) awake() int { return 0 }
+// unloaded is never true of plain dragonboat.
+func (*raw) unloaded(int, int) bool { return false }
 
 // stop is the same for a host that dies: Stop hands no leadership over.
 func (s *raw) stop(i int, _ bool) error {

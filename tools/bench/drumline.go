@@ -96,15 +96,9 @@ func (s *inProcess) read(ctx context.Context, host, group int, query []byte) err
 	return err
 }
 
-func (s *inProcess) awake() (n int) {
-	for _, h := range s.hosts {
-		for g := range s.Groups {
-			if st, ok := h.Status(groupID(g)); ok && !st.Unloaded {
-				n++
-			}
-		}
-	}
-	return n
+func (s *inProcess) unloaded(host, group int) bool {
+	st, ok := s.hosts[host].Status(groupID(group))
+	return ok && st.Unloaded
 }
 
 // stop closes the sockets of a host that dies before all else.

@@ -14,7 +14,7 @@ import (
 // once would outlast the patience of each.
 const (
 	crowdOf = 4000
-	wave    = 500
+	wave    = 2000
 )
 
 func idleCommand() *cli.Command {

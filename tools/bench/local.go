@@ -27,8 +27,8 @@ type cluster interface {
 	admit(ctx context.Context, host, group int) error
 	propose(ctx context.Context, host, group int, cmd []byte) error
 	read(ctx context.Context, host, group int, query []byte) error
-	// awake is the number of groups that are not unloaded but may be.
-	awake() int
+	// unloaded tells whether a group's replica on a host is.
+	unloaded(host, group int) bool
 	// stop ends a host; dead, it ends as the kernel ends the sockets of a process that was killed.
 	stop(host int, dead bool) error
 }
@@ -142,7 +142,7 @@ func (l *local) awaitLeaders(ctx context.Context, from, to int) error {
 	return every(ctx, quickPoll, func() bool {
 		kept, looked := missing[:0], 0
 		for _, g := range missing {
-			if looked < few && l.led(g) >= 0 {
+			if looked < few && (l.led(g) >= 0 || l.parked(g)) {
 				continue
 			}
 			looked++
@@ -179,15 +179,54 @@ func (l *local) led(group int) int {
 	return -1
 }
 
-// locate finds groups' leaders and lets the groups obey: before each run, because
-// a busy machine may have moved some.
+// parked tells whether a group is unloaded on some host. It had a leader, or it would
+// not be idle.
+func (l *local) parked(group int) bool {
+	for h := range l.up {
+		if l.UnloadAfter > 0 && l.up[h].Load() && l.unloaded(h, group) {
+			return true
+		}
+	}
+	return false
+}
+
+// awake is the number of replicas that are not unloaded.
+func (l *local) awake() (n int) {
+	for h := range l.up {
+		for g := range l.Groups {
+			if l.up[h].Load() && !l.unloaded(h, g) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// locate finds groups' leaders and lets the groups obey, some at a time: before each
+// run, because a busy machine may have moved some.
 func (l *local) locate(ctx context.Context, from, to int) error {
-	for g := from; g < to; g++ {
+	const some = 16
+	var wg sync.WaitGroup
+	errs := make([]error, some)
+	for i := range some {
+		wg.Go(func() { errs[i] = l.locateEach(ctx, from+i, to, some) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (l *local) locateEach(ctx context.Context, from, to, step int) error {
+	for g := from; g < to; g += step {
 		var last error
+		tries := 0
 		err := every(ctx, quickPoll, func() bool {
 			h := l.led(g)
-			if h < 0 {
+			if h < 0 && !l.parked(g) {
 				return false
+			}
+			if h < 0 { // the call loads it
+				h = tries % l.Hosts
+				tries++
 			}
 			l.leaders[g].Store(int32(h))
 			last = l.admit(ctx, h, g)
