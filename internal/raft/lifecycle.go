@@ -139,6 +139,9 @@ func (h *Host) launch(ctx context.Context, spec Replica, rec *park.Record) error
 		return err
 	}
 	r.inbound.Open()
+	if len(members) > 0 {
+		h.waker.Born(r.sleeper())
+	}
 	return nil
 }
 

@@ -24,7 +24,8 @@ func (s sleepers) Groups() []hibernate.Group {
 func (s sleepers) Act(a hibernate.Act, groups []ids.Group) {
 	rs := make([]*replica, 0, len(groups))
 	for _, g := range groups {
-		if r, err := s.h.replica(g); err == nil {
+		r, err := s.h.replica(g)
+		if err == nil && (a != hibernate.Stand || r.sleeper().Leader == 0) {
 			rs = append(rs, r)
 		}
 	}

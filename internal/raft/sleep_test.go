@@ -8,6 +8,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/hibernate"
 )
 
 // hibernating has groups fall asleep after half a second.
@@ -153,4 +154,23 @@ func (c *cluster) awaitLeaderKnown(n *node, g ids.Group) {
 		s, ok := n.Status(g)
 		return ok && s.Ready && s.Leader != 0
 	}, testTimeout, testTick, "group %d on %s", g, n.id)
+}
+
+// A new group does not wait for an election timeout until it has a leader, and a
+// group that has one keeps it.
+func TestANewGroupElectsAtOnce(t *testing.T) {
+	c := newCluster(t, 3, hibernating, func(o *Options) { o.ElectionTicks = 500 })
+	const g = 1000
+	began := time.Now()
+	c.launch(g, 0, 1, 2)
+	l := c.leader(g)
+	require.Less(t, time.Since(began), 500*testTick, "it waited for the timeout")
+	s, _ := l.Status(g)
+	for _, n := range c.nodes {
+		sleepers{n.Host}.Act(hibernate.Stand, []ids.Group{g})
+	}
+	_, err := l.Propose(c.ctx(), g, []byte("a"))
+	require.NoError(t, err)
+	now, _ := l.Status(g)
+	require.Equal(t, s.Term, now.Term, "it was deposed")
 }

@@ -25,7 +25,7 @@ const (
 	None Act = iota
 	Wake
 	Stir
-	// Stand is to stand for election at once; no Plan has it.
+	// Stand is to stand for election at once if no leader is known; no Plan has it.
 	Stand
 )
 

@@ -50,6 +50,8 @@ const (
 	// sweepElections is how often all replicas are looked at: as often as dragonboat
 	// lets an idle group fall asleep.
 	sweepElections = 10
+	// bornTicks is how long the members of a new group are given to start.
+	bornTicks = 2
 	// spacing is between the wake-ups of groups that will elect a leader, as long as
 	// they fit into half an election timeout: about what an election costs a host.
 	spacing = time.Millisecond
@@ -68,6 +70,7 @@ type Waker struct {
 	hosts  map[ids.Host]bool // of all voters of groups here, since the last sweep
 	fresh  bool              // hosts has one that is not attended yet
 	asking []Group
+	born   []task
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -112,10 +115,27 @@ func (w *Waker) Meet(g Group) {
 	news := w.fresh || ask
 	w.mu.Unlock()
 	if news {
-		select {
-		case w.met <- struct{}{}:
-		default:
-		}
+		w.hurry()
+	}
+}
+
+// Born is to be called when a group's replica was launched with its first members:
+// one of them stands for election as soon as the others can be expected to run, long
+// before the timeout that elects a leader otherwise. A nil Waker does nothing.
+func (w *Waker) Born(g Group) {
+	if w == nil || turn(g, func(ids.Host) bool { return true }) > 0 {
+		return
+	}
+	w.mu.Lock()
+	w.born = append(w.born, task{at: time.Now().Add(bornTicks * w.o.Tick), act: Stand, group: g.ID})
+	w.mu.Unlock()
+	w.hurry()
+}
+
+func (w *Waker) hurry() {
+	select {
+	case w.met <- struct{}{}:
+	default:
 	}
 }
 
@@ -182,11 +202,13 @@ func (w *Waker) run(ctx context.Context) {
 	}
 }
 
-// attend makes the transport keep in touch with the hosts, and asks them.
+// attend takes in what came from other goroutines: the transport keeps in touch with
+// new hosts, hosts are asked, new groups get on the agenda.
 func (w *Waker) attend() {
 	w.mu.Lock()
 	fresh, asking := w.fresh, w.asking
-	w.fresh, w.asking = false, nil
+	w.agenda.add(w.born...)
+	w.fresh, w.asking, w.born = false, nil, nil
 	hosts := slices.Sorted(maps.Keys(w.hosts))
 	w.mu.Unlock()
 	if fresh {

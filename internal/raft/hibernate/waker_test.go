@@ -216,3 +216,26 @@ func TestAskingAndDeserting(t *testing.T) {
 		none.Close()
 	})
 }
+
+// Of a new group's first members one stands for election before its timeout.
+func TestOneMemberOfANewGroupStandsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stood := 0
+		for self := range ids.Replica(3) {
+			s := newStage()
+			w := s.waker(t)
+			s.took()
+			w.Born(three(7, self+1, 0))
+			time.Sleep(150 * time.Millisecond)
+			require.Empty(t, s.took(), "the others are given time to start")
+			time.Sleep(500 * time.Millisecond)
+			for _, d := range s.took() {
+				require.Equal(t, Stand, d.act)
+				require.EqualValues(t, 7, d.group)
+				stood++
+			}
+		}
+		require.Equal(t, 1, stood)
+	})
+	(*Waker)(nil).Born(three(7, 1, 0))
+}
