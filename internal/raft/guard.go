@@ -57,6 +57,9 @@ func (h *Host) acceptable(b raftpb.MessageBatch) []raftpb.Message {
 }
 
 func (h *Host) accepts(m *raftpb.Message, from ids.Host) bool {
+	if hibernate.Vain(m) {
+		return false
+	}
 	r, err := h.replica(ids.Group(m.ClusterId))
 	if err != nil || r.nap.leaving.Load() {
 		if rouses(m) {

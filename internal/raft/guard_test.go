@@ -51,6 +51,10 @@ func TestGuardDropsWhatKills(t *testing.T) {
 	require.Empty(t, n.acceptable(batch(c.nodes[1].id, raftpb.Message{ClusterId: 1000, From: peer})), "to nobody")
 	require.Empty(t, n.acceptable(batch(c.nodes[1].id, raftpb.Message{ClusterId: 7, To: self, From: peer})), "of a group that is not here")
 	require.Len(t, n.acceptable(batch(c.nodes[1].id, raftpb.Message{ClusterId: 1000, From: peer}, good)), 1)
+	vain := raftpb.Message{ClusterId: 1000, To: self, From: peer, Type: raftpb.RateLimit}
+	require.Empty(t, n.acceptable(batch(c.nodes[1].id, vain)), "it would keep the group awake")
+	vain.Hint = 1
+	require.Len(t, n.acceptable(batch(c.nodes[1].id, vain)), 1)
 
 	r, err := n.replica(1000)
 	require.NoError(t, err)

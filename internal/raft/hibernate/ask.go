@@ -22,13 +22,16 @@ func (w *Waker) ask(groups []Group) {
 }
 
 // Desert is to be called when the group's replica here has been stopped: if it led, the
-// voter that shall lead now is woken. Its host goes on, so nobody else would notice. A
-// nil Waker does nothing.
+// voter that shall lead now stands for election. Its host goes on, so nobody else would
+// notice; and it does so at once, because the others may be about to fall asleep and
+// would take it along. A nil Waker does nothing.
 func (w *Waker) Desert(g Group) {
 	if w == nil || g.Leader != g.Self {
 		return
 	}
 	if first := First(g, w.Up); first != 0 {
-		w.o.Transport.Tell(g.Voters[first], []raftpb.Message{noop(g, first, 0)})
+		m := noop(g, first, 0)
+		m.Type = raftpb.TimeoutNow
+		w.o.Transport.Tell(g.Voters[first], []raftpb.Message{m})
 	}
 }

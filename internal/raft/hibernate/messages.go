@@ -14,6 +14,13 @@ const askLeader = 1 << 8
 // others too, and they would stand for election.
 func ForLeader(m *raftpb.Message) bool { return m.Type == raftpb.NoOP && m.Hint == askLeader }
 
+// Vain tells of a message from a peer that says nothing and keeps its group awake:
+// every follower tells its leader in every election timeout that it is not short of
+// memory. A follower that falls asleep a little later than the others would wake them,
+// again and again. That nobody is short of memory goes without saying: what one said
+// of it is forgotten after a while.
+func Vain(m *raftpb.Message) bool { return m.Type == raftpb.RateLimit && m.Hint == 0 }
+
 // noop is a message that says nothing to Raft, but ends the sleep of whom it reaches.
 func noop(g Group, to ids.Replica, hint uint64) raftpb.Message {
 	return raftpb.Message{Type: raftpb.NoOP, ClusterId: uint64(g.ID), From: uint64(g.Self), To: uint64(to), Hint: hint}

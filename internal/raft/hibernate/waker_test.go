@@ -207,7 +207,7 @@ func TestAskingAndDeserting(t *testing.T) {
 		w.Desert(three(7, 1, 1))
 		require.Len(t, s.told, 1)
 		for _, ms := range s.told {
-			require.False(t, ForLeader(&ms[0]))
+			require.Equal(t, raftpb.TimeoutNow, ms[0].Type)
 		}
 		var none *Waker
 		none.Start()
