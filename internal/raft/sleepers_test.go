@@ -24,13 +24,11 @@ type dormitory struct {
 // RAFT_SLEEP_SEED.
 func TestNoGroupIsLeftAsleep(t *testing.T) {
 	rounds, seed := env("RAFT_SLEEP_ROUNDS", 5), uint64(env("RAFT_SLEEP_SEED", 7))
-	s := &dormitory{cluster: newCluster(t, 3, hibernating), dice: rand.New(rand.NewPCG(seed, seed))}
-	for g := ids.Group(1000); g < 1020; g++ {
+	s := &dormitory{cluster: newCluster(t, 3, unhurried), dice: rand.New(rand.NewPCG(seed, seed))}
+	for g := ids.Group(1000); g < 1010; g++ {
 		s.start(g, 0, 1, 2)
+		s.open(g)
 		s.groups = append(s.groups, g)
-	}
-	for _, g := range s.groups {
-		require.NoError(t, s.leader(g).OpenGroup(s.ctx(), g, 1))
 	}
 	disasters := []func(){s.kill, s.isolate, s.separate, s.killAll, s.stopLeaders}
 	slowest := time.Duration(0)
