@@ -72,7 +72,7 @@ func TestClusterWithoutDrummers(t *testing.T) {
 	start := time.Now()
 	_, err := c.open(h.addr).Drummer().Status(within(t, 500*time.Millisecond), &drummerpb.StatusRequest{})
 	require.Error(t, err)
-	require.Less(t, time.Since(start), 2*time.Second)
+	require.Less(t, time.Since(start), 10*time.Second)
 }
 
 func TestAddressOfTheOtherKindIsPassedOver(t *testing.T) {

@@ -100,7 +100,7 @@ func TestHeartbeatsDoNotWaitForSlowReports(t *testing.T) {
 	for range 10 {
 		c.beat(t)
 	}
-	require.Less(t, time.Since(begun), 2*time.Second)
+	require.Less(t, time.Since(begun), 20*time.Second)
 	close(slow)
 	c.report(t)
 }

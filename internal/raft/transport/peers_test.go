@@ -23,7 +23,7 @@ func TestAPeerThatIsAwayOrUnknownIsNoError(t *testing.T) {
 	for n := range uint64(10 * awayFrames) {
 		require.NoError(t, c.SendMessageBatch(batchOf("nh-a", n)))
 	}
-	require.Less(t, time.Since(since), 2*time.Second, "nobody waits for a peer that is away")
+	require.Less(t, time.Since(since), 10*time.Second, "nobody waits for a peer that is away")
 	require.GreaterOrEqual(t, a.Stats().BatchesDropped, uint64(9*awayFrames))
 	require.False(t, a.Stats().Peers["nh-b"].Connected)
 
@@ -384,7 +384,7 @@ func TestCloseStopsEverythingAtOnce(t *testing.T) {
 	since := time.Now()
 	a.module.Stop()
 	require.NoError(t, a.Close())
-	require.Less(t, time.Since(since), 2*time.Second)
+	require.Less(t, time.Since(since), 10*time.Second)
 	_, err := io.Copy(io.Discard, stranger)
 	_ = err // closed, one way or the other
 	require.NoError(t, c.SendMessageBatch(batchOf("nh-a", 1)))
