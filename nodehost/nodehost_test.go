@@ -82,7 +82,7 @@ func TestHostsLaunchServeAndAreRepaired(t *testing.T) {
 	w.end()
 	require.True(t, w.failed == nil || t.Context().Err() != nil || strings.Contains(w.failed.Error(), "cancel"), "%v", w.failed)
 	require.Positive(t, w.acked)
-	require.Less(t, w.longest, 5*time.Second)
+	require.Less(t, w.longest, 10*time.Second)
 
 	b.start() // what it has is no member any more
 	d.awaitReport(b, 2, "is reported", func(*drummerpb.ReplicaReport) bool { return true })
@@ -154,7 +154,7 @@ func TestOldOrdersAreRefused(t *testing.T) {
 	d.obey(a, group, 1, seal)
 	d.awaitReport(a, 1, "is sealed", (*drummerpb.ReplicaReport).GetSealed)
 	d.obey(a, group, 1, destroy)
-	require.Empty(t, a.status().Replicas)
+	require.Eventually(t, func() bool { return len(a.status().Replicas) == 0 }, 20*time.Second, time.Millisecond)
 }
 
 func TestAWipedHostIsANewHost(t *testing.T) {

@@ -58,7 +58,7 @@ type node struct {
 	dir   string
 	fs    vfs.FS // nil: on disk
 	epoch uint64
-	up    bool
+	up    atomic.Bool // a check that Eventually gave up on may still run
 	// live is the Host for goroutines that go on while the node is killed.
 	live atomic.Pointer[Host]
 	// dark: its power goes, so that nobody hears it any more.
@@ -126,7 +126,7 @@ func (n *node) boot() {
 	require.NoError(t, err)
 	n.dark.Store(false)
 	n.live.Store(n.Host)
-	n.up = true
+	n.up.Store(true)
 }
 
 // isolate loses all that the host sends and is sent.
@@ -139,8 +139,7 @@ func (n *node) isolate() {
 
 // crash closes the host without handing anything off.
 func (n *node) crash() {
-	if n.up {
-		n.up = false
+	if n.up.Swap(false) {
 		require.NoError(n.c.t, n.Close())
 	}
 }
@@ -210,7 +209,7 @@ func (c *cluster) leader(g ids.Group) *node {
 	var found *node
 	require.Eventually(c.t, func() bool {
 		for _, n := range c.nodes {
-			if n.up {
+			if n.up.Load() {
 				if s, ok := n.Status(g); ok && s.Serving {
 					found = n
 					return true
@@ -226,7 +225,7 @@ func (c *cluster) follower(g ids.Group) *node {
 	c.t.Helper()
 	l := c.leader(g)
 	for _, n := range c.nodes {
-		if n.up && n != l {
+		if n.up.Load() && n != l {
 			if _, ok := n.Status(g); ok {
 				return n
 			}

@@ -79,8 +79,14 @@ func TestSubjectsInProcess(t *testing.T) {
 				return got
 			}
 			require.Positive(t, ask(measure.Request{Op: measure.OpStart}).Seconds)
-			require.Positive(t, ask(measure.Request{Op: "propose", Callers: 2, Time: 20 * time.Millisecond}).PerSec)
-			require.Positive(t, ask(measure.Request{Op: "read", Callers: 2, Time: 20 * time.Millisecond}).PerSec)
+			for _, op := range []string{"propose", "read"} {
+				// On a busy machine nothing may come to its end in the shortest time.
+				done, long := 0.0, 20*time.Millisecond
+				for ; done == 0 && long < 30*time.Second; long *= 4 {
+					done = ask(measure.Request{Op: op, Callers: 2, Time: long}).PerSec
+				}
+				require.Positive(t, done, op)
+			}
 			require.Positive(t, ask(measure.Request{Op: measure.OpIdle, Time: 20 * time.Millisecond}).Heap)
 			ask(measure.Request{Op: measure.OpSettle, Time: time.Millisecond})
 			require.Equal(t, s.Groups, ask(measure.Request{Op: measure.OpFirst}).Counted)
