@@ -25,6 +25,10 @@ type Command struct {
 	// Time is the group's lease clock in nanoseconds: it starts at zero with the
 	// group, never goes back, and never advances by more than real time did.
 	Time int64
+	// Lead names the leadership that Time belongs to, 0 when there is none; a later
+	// one has a higher number. Within one leadership Time goes as its leader's
+	// monotonic clock does; across two it may have stood still in between.
+	Lead uint64
 	// Version is the behaviour version in force: a Machine that changes how it
 	// applies a command does so only from a version on that every replica has.
 	Version uint32

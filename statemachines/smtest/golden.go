@@ -82,11 +82,12 @@ func (s Suite) writePair(name string) error {
 	)
 }
 
-// A log is text, a command a line: index, time, behaviour version, data in hex.
+// A log is text, a command a line: index, time, behaviour version, leadership,
+// data in hex. Old logs say nothing of leaderships.
 func formatLog(log []statemachines.Command) string {
 	var out strings.Builder
 	for _, c := range log {
-		fmt.Fprintf(&out, "%d %d %d x%s\n", c.Index, c.Time, c.Version, hex.EncodeToString(c.Data))
+		fmt.Fprintf(&out, "%d %d %d %d x%s\n", c.Index, c.Time, c.Version, c.Lead, hex.EncodeToString(c.Data))
 	}
 	return out.String()
 }
@@ -113,9 +114,13 @@ func parseCommand(line string) (statemachines.Command, error) {
 	var c statemachines.Command
 	head, data, found := strings.Cut(line, " x")
 	if !found {
-		return c, errors.New("want index, time, version and x followed by hex")
+		return c, errors.New("want index, time, version, leadership and x followed by hex")
 	}
-	_, err := fmt.Sscanf(head, "%d %d %d", &c.Index, &c.Time, &c.Version)
+	format, into := "%d %d %d %d", []any{&c.Index, &c.Time, &c.Version, &c.Lead}
+	if strings.Count(head, " ") == 2 {
+		format, into = "%d %d %d", into[:3]
+	}
+	_, err := fmt.Sscanf(head, format, into...)
 	if err == nil {
 		c.Data, err = hex.DecodeString(data)
 	}

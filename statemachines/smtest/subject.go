@@ -18,13 +18,16 @@ func random(seed, stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 
 func (s Suite) log(seed uint64) []statemachines.Command {
 	r := random(seed, 1)
 	out := make([]statemachines.Command, 0, s.Length)
-	index, now := uint64(3), int64(0)
+	index, now, lead := uint64(3), int64(0), uint64(2)
 	for range s.Length {
 		if r.IntN(3) > 0 {
 			index += 1 + r.Uint64N(2)
 			now += r.Int64N(2e9)
 		}
-		out = append(out, statemachines.Command{Index: index, Time: now, Version: s.App.Version, Data: s.Command(r)})
+		if index%16 == 0 { // another leader, or a command that no leader stamped
+			lead = (index - 1) * (index / 16 % 3 % 2)
+		}
+		out = append(out, statemachines.Command{Index: index, Time: now, Lead: lead, Version: s.App.Version, Data: s.Command(r)})
 	}
 	return out
 }

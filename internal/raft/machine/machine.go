@@ -265,9 +265,13 @@ func (m *Adapter) commands(e *Entry) (Code, []statemachines.Result) {
 		return c, nil
 	}
 	batch := m.scratch.batch[:0]
+	lead := uint64(0)
+	if m.current(e) {
+		lead = m.life.lead
+	}
 	for _, data := range e.Commands {
 		batch = append(batch, statemachines.Command{
-			Index: m.life.applied, Time: m.life.clock, Version: m.life.version, Data: data,
+			Index: m.life.applied, Time: m.life.clock, Lead: lead, Version: m.life.version, Data: data,
 		})
 	}
 	clear(m.scratch.results)

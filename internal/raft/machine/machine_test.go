@@ -260,3 +260,33 @@ func TestReadsAfterCloseAreRefused(t *testing.T) {
 	_, err = r.Lookup(7)
 	require.ErrorIs(t, err, statemachines.ErrInvalidQuery)
 }
+
+// witness is a Machine that keeps the leaderships its commands came under.
+type witness struct {
+	statemachines.Machine
+	leads []uint64
+}
+
+func (w *witness) Apply(batch []statemachines.Command, results []statemachines.Result) {
+	for _, c := range batch {
+		w.leads = append(w.leads, c.Lead)
+	}
+	w.Machine.Apply(batch, results)
+}
+
+func TestCommandsKnowTheLeadershipThatStampedThem(t *testing.T) {
+	app, w := ledger.App(3), &witness{}
+	inner := app.New
+	app.New = func(g statemachines.Group) statemachines.Machine {
+		w.Machine = inner(g)
+		return w
+	}
+	m := New(app, statemachines.Group{ID: 1000, Name: "ledger/x"}, newTestMachine())
+	codes := applyAll(m,
+		lead(1), open(1, 1, 1), commands(1, 1, 2, "a", "b"),
+		lead(2), commands(1, 1, 3, "of the one before"), commands(2, 4, 1, "c"),
+		session(2, 4, 0, "of the leader"), session(1, 1, 0, "of the one before"), session(2, 4, 0, "of nobody any more"),
+	)
+	require.Equal(t, []Code{CodeOK, CodeOK, CodeOK, CodeOK, CodeRetry, CodeOK, CodeOK, CodeOK, CodeOK}, codes)
+	require.Equal(t, []uint64{1, 1, 4, 4, 0, 0}, w.leads)
+}
