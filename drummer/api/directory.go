@@ -14,7 +14,8 @@ import (
 )
 
 // Locate tells where a group is. A group that there is not is GroupNotFound, one
-// that is launched NotOpen (ask again), one that is deleted Sealed.
+// that is launched NotOpen (ask again), one that is deleted Sealed. The first use of a
+// name makes its group first, if a template says so.
 func (s *Service) Locate(ctx context.Context, r *hostpb.LocateRequest) (*hostpb.LocateResponse, error) {
 	ref := r.GetGroup()
 	if ref.GetName() == "" && ref.GetId() == 0 {
@@ -22,6 +23,11 @@ func (s *Service) Locate(ctx context.Context, r *hostpb.LocateRequest) (*hostpb.
 	}
 	if ref.GetName() != "" {
 		if err := checkName(ref.GetName()); err != nil {
+			return nil, err
+		}
+	}
+	if wantsFirstUse(r) {
+		if err := s.make(ctx, ref.GetName()); err != nil {
 			return nil, err
 		}
 	}

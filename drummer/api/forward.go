@@ -57,9 +57,15 @@ func (s *Service) forwarding(desc *grpc.ServiceDesc) (*grpc.ServiceDesc, error) 
 	return &wrapped, nil
 }
 
-// writes tells whether a method changes anything.
+// writes tells whether a method changes anything, so that it must not be made again
+// while its outcome is unknown. A first use in Locate may be: it is idempotent by name.
 func writes(full string) bool {
-	return full == drummerpb.Drummer_CreateGroups_FullMethodName || full == drummerpb.Drummer_DeleteGroup_FullMethodName
+	switch full {
+	case drummerpb.Drummer_CreateGroups_FullMethodName, drummerpb.Drummer_DeleteGroup_FullMethodName,
+		drummerpb.Drummer_ApplyConfiguration_FullMethodName, drummerpb.Drummer_RollbackConfiguration_FullMethodName:
+		return true
+	}
+	return false
 }
 
 // wrap puts the choice of the drummer behind the server's own interceptors.

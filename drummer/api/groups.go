@@ -229,6 +229,8 @@ func refused(r *fleetpb.Result, doing string) error {
 		reason = fault.Exists
 	case fleetpb.Code_CODE_CONFLICT:
 		reason = fault.Conflict
+	case fleetpb.Code_CODE_LIMIT:
+		reason = fault.Limit
 	case fleetpb.Code_CODE_OK, fleetpb.Code_CODE_UNSPECIFIED:
 	}
 	return fault.New(reason, "%s: %s", doing, r.GetDetail())

@@ -102,6 +102,8 @@ func randomCommand(r *rand.Rand) *fleetpb.Command {
 	group, generation := 1000+r.Uint64N(6), r.Uint64N(9)
 	host := fmt.Sprintf("id%d", r.IntN(7))
 	switch r.IntN(14) {
+	case 13:
+		return randomConfiguration(r)
 	case 0:
 		c.Op = &fleetpb.Command_SetPolicy{SetPolicy: &fleetpb.Policy{DownAfterMs: r.Int64N(20000), SuspectAfterMs: r.Int64N(9000)}}
 	case 1:
@@ -142,6 +144,25 @@ func randomCommand(r *rand.Rand) *fleetpb.Command {
 		c.Op = &fleetpb.Command_Purged{Purged: &fleetpb.Purged{Group: group, Replicas: randomIDs(r, 12)}}
 	}
 	return c
+}
+
+// randomConfiguration reaches what is said of apps; hardly any of it is wrong.
+func randomConfiguration(r *rand.Rand) *fleetpb.Command {
+	app := []string{"kv", "kv", "kv", "counter", "KV"}[r.IntN(5)]
+	switch r.IntN(3) {
+	case 0:
+		c := &fleetpb.Configuration{App: app, Author: "me", MaxGroups: r.Uint32N(4), Source: []byte{byte(r.IntN(3))}}
+		for range r.IntN(4) {
+			c.Templates = append(c.Templates, &fleetpb.Template{
+				Match: []string{"*", "a", "?", "b*", "[a"}[r.IntN(4)+r.IntN(20)/19], Replicas: []uint32{1, 3}[r.IntN(2)], AutoCreate: r.IntN(3) > 0, Options: []byte{byte(r.IntN(2))},
+			})
+		}
+		return &fleetpb.Command{AtUnixMs: r.Int64N(1000), Op: &fleetpb.Command_ApplyConfiguration{ApplyConfiguration: &fleetpb.ApplyConfiguration{Configuration: c, Base: r.Uint64N(9) / 7}}}
+	case 1:
+		return &fleetpb.Command{AtUnixMs: r.Int64N(1000), Op: &fleetpb.Command_RollbackConfiguration{RollbackConfiguration: &fleetpb.RollbackConfiguration{App: app, Revision: r.Uint64N(9)}}}
+	default:
+		return &fleetpb.Command{AtUnixMs: r.Int64N(1000), Op: &fleetpb.Command_FirstUse{FirstUse: &fleetpb.FirstUse{Names: []string{randomName(r), app + "/b1"}}}}
+	}
 }
 
 // directed makes a command that fits the record as it is, so that deep states are
@@ -209,8 +230,12 @@ func TestRandomLogs(t *testing.T) {
 				require.Equal(t, before, after, "refused (%v), yet it changed the record: %v", result, c)
 			}
 			require.Equal(t, bytes.Equal(before, after), m.Freeze().Revision() == frozen.Revision(), "%v", c)
+			named := map[string]int{}
 			for g := range m.Freeze().Groups() {
 				reached[g.GetState()]++
+				if g.GetState() != fleetpb.GroupState_GROUP_STATE_PURGING {
+					named[g.GetSpec().GetApp()]++
+				}
 				require.Equal(t, g.GetState() != fleetpb.GroupState_GROUP_STATE_PURGING, m.Freeze().ByName(g.GetSpec().GetName()).GetId() == g.GetId())
 				if old := frozen.Group(1000); old != nil && g.GetId() == 1000 {
 					require.GreaterOrEqual(t, g.GetGeneration(), old.GetGeneration())
@@ -230,6 +255,7 @@ func TestRandomLogs(t *testing.T) {
 					highest = max(highest, rep.GetId())
 				}
 			}
+			require.Equal(t, named["kv"], m.Freeze().GroupsOf("kv"))
 			require.Equal(t, after, snapshotOf(t, restored(t, after)))
 		}
 	}
@@ -255,6 +281,9 @@ func TestViewsAreFrozen(t *testing.T) {
 		}
 		for o := range v.Operations() {
 			s += o.String()
+		}
+		for c := range v.Configurations() {
+			s += fmt.Sprint(c, v.GroupsOf(c.GetApp()))
 		}
 		events, _ := v.Events(0, 1<<20)
 		return s + fmt.Sprint(events)

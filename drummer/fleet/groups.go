@@ -30,7 +30,7 @@ func (t *turn) createGroup(spec *fleetpb.Spec) *fleetpb.ItemResult {
 	if item.GetCode() != fleetpb.Code_CODE_OK || item.GetId() != 0 {
 		return item
 	}
-	g := t.define(spec, "asked for")
+	g := t.define(spec, "asked for", "")
 	item.Id = g.GetId()
 	return item
 }
@@ -60,14 +60,14 @@ func CheckCreate(v *View, spec *fleetpb.Spec) *fleetpb.ItemResult {
 	return item
 }
 
-// define gives the name to a new group.
-func (t *turn) define(spec *fleetpb.Spec, reason string) *fleetpb.Group {
+// define gives the name to a new group; the note goes into the event.
+func (t *turn) define(spec *fleetpb.Spec, reason, note string) *fleetpb.Group {
 	g := &fleetpb.Group{Id: t.nextGroup, Spec: clone(spec), State: fleetpb.GroupState_GROUP_STATE_LAUNCHING}
 	t.nextGroup++
 	t.begin(g, "launch", reason)
 	t.put(g)
-	t.names.ReplaceOrInsert(taken{spec.GetName(), g.GetId()})
-	t.event("group-created", spec.GetName(), "", "group %d with %d replicas", g.GetId(), spec.GetReplicas())
+	t.take(g)
+	t.event("group-created", spec.GetName(), "", "group %d with %d replicas%s", g.GetId(), spec.GetReplicas(), note)
 	return g
 }
 
@@ -115,7 +115,7 @@ func (t *turn) bury(g *fleetpb.Group) {
 	for _, r := range g.GetReplicas() {
 		r.Phase, r.Voter = fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED, false
 	}
-	t.names.Delete(taken{name: g.GetSpec().GetName()})
+	t.free(g)
 }
 
 // find finds the group of a step that its planner saw at a generation, or says why
@@ -239,7 +239,7 @@ func (t *turn) abandon(c *fleetpb.Abandon) *fleetpb.Result {
 	t.bury(g)
 	t.event("launch-abandoned", g.GetSpec().GetName(), "", "group %d: %s", g.GetId(), c.GetReason())
 	t.put(g)
-	next := t.define(g.GetSpec(), c.GetReason())
+	next := t.define(g.GetSpec(), c.GetReason(), "")
 	return &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Items: []*fleetpb.ItemResult{
 		{Name: g.GetSpec().GetName(), Code: fleetpb.Code_CODE_OK, Id: next.GetId()},
 	}}

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -13,6 +14,7 @@ const (
 	stageHeader = iota + 1
 	stageHosts
 	stageGroups
+	stageConfigurations
 	stageOperations
 	stageEvents
 )
@@ -35,6 +37,8 @@ func (l *loader) add(r *fleetpb.SnapshotRecord) error {
 		return l.host(item.Host)
 	case *fleetpb.SnapshotRecord_Group:
 		return l.group(item.Group)
+	case *fleetpb.SnapshotRecord_Configuration:
+		return l.configuration(item.Configuration)
 	case *fleetpb.SnapshotRecord_Operation:
 		return l.operation(item.Operation)
 	case *fleetpb.SnapshotRecord_Event:
@@ -98,7 +102,7 @@ func (l *loader) group(g *fleetpb.Group) error {
 		return fmt.Errorf("group %d: %w", g.GetId(), err)
 	}
 	if g.GetState() != fleetpb.GroupState_GROUP_STATE_PURGING {
-		if _, twice := l.s.names.ReplaceOrInsert(taken{g.GetSpec().GetName(), g.GetId()}); twice {
+		if !l.s.take(g) {
 			return fmt.Errorf("group %d: its name is taken", g.GetId())
 		}
 	}
@@ -135,6 +139,21 @@ func (l *loader) checkGroup(g *fleetpb.Group) error {
 		last = r.GetId()
 		l.replica[last] = true
 	}
+	return nil
+}
+
+func (l *loader) configuration(c *fleetpb.Configuration) error {
+	if err := l.enter(stageConfigurations); err != nil {
+		return err
+	}
+	if err := CheckConfiguration(c); err != nil {
+		return fmt.Errorf("configuration of app %s: %w", quote(c.GetApp()), err)
+	}
+	last, ok := l.s.configurations.Max()
+	if ok && cmp.Or(cmp.Compare(last.GetApp(), c.GetApp()), cmp.Compare(last.GetRevision(), c.GetRevision())) >= 0 || c.GetRevision() == 0 {
+		return errors.New("configurations out of order")
+	}
+	l.s.configurations.ReplaceOrInsert(c)
 	return nil
 }
 

@@ -2,10 +2,12 @@ package fleet_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/prototext"
 
 	"github.com/drumline/drumline/drummer/fleet"
@@ -13,7 +15,7 @@ import (
 )
 
 // TestScripts runs testdata/*.txt. Verbs: apply (commands as prototext, one on each
-// line), hosts N (registers h1..hN), groups, operations, events.
+// line), hosts N (registers h1..hN), groups, configurations, recover, operations, events.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		m := fleet.New()
@@ -46,6 +48,12 @@ func TestScripts(t *testing.T) {
 							strings.ToLower(strings.TrimPrefix(r.GetPhase().String(), "REPLICA_PHASE_")), r.GetJoined(), r.GetVoter(), r.GetReplaces())
 					}
 				}
+			case "configurations":
+				describeConfigurations(&b, m.Freeze())
+			case "recover":
+				n, err := strconv.ParseUint(d.CmdArgs[0].Key, 10, 64)
+				require.NoError(t, err)
+				m.Recovered(n)
 			case "operations":
 				for o := range m.Freeze().Operations() {
 					fmt.Fprintf(&b, "%d %s %s (%d): %q -> %q\n", o.GetId(), o.GetKind(), o.GetGroupName(), o.GetGroup(), o.GetReason(), o.GetResult())
@@ -61,6 +69,18 @@ func TestScripts(t *testing.T) {
 			return b.String()
 		})
 	})
+}
+
+// describeConfigurations lists all revisions that are kept of every app.
+func describeConfigurations(b *strings.Builder, v *fleet.View) {
+	for now := range v.Configurations() {
+		for c := range v.Revisions(now.GetApp()) {
+			fmt.Fprintf(b, "%s %d at %d by %q from %q restores %d bound %d\n", c.GetApp(), c.GetRevision(), c.GetAtUnixMs(), c.GetAuthor(), c.GetSource(), c.GetRestores(), fleet.Bound(c))
+			for _, t := range c.GetTemplates() {
+				fmt.Fprintf(b, "  %q replicas=%d auto=%v options=%q\n", t.GetMatch(), t.GetReplicas(), t.GetAutoCreate(), t.GetOptions())
+			}
+		}
+	}
 }
 
 func line(b *strings.Builder, r *fleetpb.Result) {

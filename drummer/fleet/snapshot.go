@@ -18,10 +18,13 @@ import (
 // A snapshot is the magic with the format's version in its last byte, records
 // (each a length as a varint and a fleetpb.SnapshotRecord), a length of zero, and
 // the CRC-32C of all before it. Records come in the order header, hosts, groups,
-// operations, events, each kind ascending. Do not change what version 1 means.
+// configurations, operations, events, each kind ascending. Version 1 has no
+// configurations, and is what a record without any writes. Do not change what these
+// versions mean.
 const (
-	snapshotMagic = "drumflt\x01"
-	maxRecord     = 16 << 20
+	magic1    = "drumflt\x01"
+	magic2    = "drumflt\x02"
+	maxRecord = 16 << 20
 )
 
 // errSnapshot is wrapped by whatever is wrong with a snapshot's content.
@@ -34,13 +37,16 @@ type snapshot struct{ v *View }
 func (s snapshot) WriteTo(w io.Writer) (int64, error) {
 	e := &encoder{sum: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
 	e.w = bufio.NewWriterSize(w, 64<<10)
-	e.write([]byte(snapshotMagic))
+	e.write([]byte(s.v.s.magic()))
 	e.record(&fleetpb.SnapshotRecord{Item: &fleetpb.SnapshotRecord_Header{Header: s.v.s.header()}})
 	s.v.s.hosts.Ascend(func(h *fleetpb.Host) bool {
 		return e.record(&fleetpb.SnapshotRecord{Item: &fleetpb.SnapshotRecord_Host{Host: h}})
 	})
 	s.v.s.groups.Ascend(func(g *fleetpb.Group) bool {
 		return e.record(&fleetpb.SnapshotRecord{Item: &fleetpb.SnapshotRecord_Group{Group: g}})
+	})
+	s.v.s.configurations.Ascend(func(c *fleetpb.Configuration) bool {
+		return e.record(&fleetpb.SnapshotRecord{Item: &fleetpb.SnapshotRecord_Configuration{Configuration: c}})
 	})
 	s.v.s.operations.Ascend(func(o *fleetpb.Operation) bool {
 		return e.record(&fleetpb.SnapshotRecord{Item: &fleetpb.SnapshotRecord_Operation{Operation: o}})
@@ -58,6 +64,13 @@ func (s snapshot) WriteTo(w io.Writer) (int64, error) {
 
 // Close has nothing to free.
 func (snapshot) Close() {}
+
+func (s *state) magic() string {
+	if s.configurations.Len() == 0 {
+		return magic1
+	}
+	return magic2
+}
 
 func (s *state) header() *fleetpb.SnapshotHeader {
 	return &fleetpb.SnapshotHeader{
@@ -99,12 +112,12 @@ func (e *encoder) record(r *fleetpb.SnapshotRecord) bool {
 // readSnapshot reads and checks a whole snapshot.
 func readSnapshot(r io.Reader) (*state, error) {
 	d := &decoder{r: bufio.NewReaderSize(r, 64<<10), sum: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
-	magic, err := d.read(len(snapshotMagic))
+	magic, err := d.read(len(magic1))
 	if err != nil {
 		return nil, err
 	}
-	if string(magic) != snapshotMagic {
-		return nil, fmt.Errorf("%w: it begins with %q; this program reads version 1 of the format", errSnapshot, magic)
+	if string(magic) != magic1 && string(magic) != magic2 {
+		return nil, fmt.Errorf("%w: it begins with %q; this program reads versions 1 and 2 of the format", errSnapshot, magic)
 	}
 	l := &loader{s: newState()}
 	for {
@@ -121,6 +134,9 @@ func readSnapshot(r io.Reader) (*state, error) {
 	}
 	if l.stage == 0 {
 		return nil, fmt.Errorf("%w: it has no header", errSnapshot)
+	}
+	if want := l.s.magic(); string(magic) != want {
+		return nil, fmt.Errorf("%w: it begins with %q, its content with %q", errSnapshot, magic, want)
 	}
 	return l.s, d.finish()
 }

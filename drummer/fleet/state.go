@@ -27,6 +27,12 @@ type taken struct {
 	id   uint64
 }
 
+// tally is how many groups of an app have a name.
+type tally struct {
+	app string
+	n   int
+}
+
 // state is the record's content. Trees hold messages that are never changed in place.
 type state struct {
 	incarnation, nextGroup, nextReplica, nextOperation, nextEvent, revision uint64
@@ -35,9 +41,12 @@ type state struct {
 	hosts      *btree.BTreeG[*fleetpb.Host]
 	groups     *btree.BTreeG[*fleetpb.Group]
 	names      *btree.BTreeG[taken] // groups that are no tombstones
+	tallies    *btree.BTreeG[tally] // of names
 	operations *btree.BTreeG[*fleetpb.Operation]
 	events     *btree.BTreeG[*fleetpb.Event]
 	ended      *btree.BTreeG[uint64] // ids of the operations that have ended
+	// configurations by app and revision; the highest of an app is in force.
+	configurations *btree.BTreeG[*fleetpb.Configuration]
 }
 
 func newState() *state {
@@ -54,6 +63,11 @@ func newState() *state {
 		operations:    btree.NewG(degree, func(a, b *fleetpb.Operation) bool { return a.GetId() < b.GetId() }),
 		events:        btree.NewG(degree, func(a, b *fleetpb.Event) bool { return a.GetSequence() < b.GetSequence() }),
 		ended:         btree.NewG(degree, cmp.Less[uint64]),
+		tallies:       btree.NewG(degree, func(a, b tally) bool { return a.app < b.app }),
+
+		configurations: btree.NewG(degree, func(a, b *fleetpb.Configuration) bool {
+			return cmp.Or(cmp.Compare(a.GetApp(), b.GetApp()), cmp.Compare(a.GetRevision(), b.GetRevision())) < 0
+		}),
 	}
 }
 
@@ -62,6 +76,7 @@ func (s *state) clone() *state {
 	c := *s
 	c.hosts, c.groups, c.names = s.hosts.Clone(), s.groups.Clone(), s.names.Clone()
 	c.operations, c.events, c.ended = s.operations.Clone(), s.events.Clone(), s.ended.Clone()
+	c.tallies, c.configurations = s.tallies.Clone(), s.configurations.Clone()
 	return &c
 }
 
@@ -75,7 +90,33 @@ func (s *state) recover(generation uint64) {
 	s.nextGroup = max(s.nextGroup, base+uint64(ids.FirstGroup))
 	s.nextReplica = max(s.nextReplica, base+1)
 	s.nextOperation = max(s.nextOperation, base+1)
+	s.reissue()
 	s.revision++
+}
+
+// take gives a name to a group; false when it was taken already.
+func (s *state) take(g *fleetpb.Group) bool {
+	_, twice := s.names.ReplaceOrInsert(taken{g.GetSpec().GetName(), g.GetId()})
+	if !twice {
+		s.count(g.GetSpec().GetApp(), 1)
+	}
+	return !twice
+}
+
+// free takes a name back.
+func (s *state) free(g *fleetpb.Group) {
+	if _, had := s.names.Delete(taken{name: g.GetSpec().GetName()}); had {
+		s.count(g.GetSpec().GetApp(), -1)
+	}
+}
+
+func (s *state) count(app string, n int) {
+	t, _ := s.tallies.Get(tally{app: app})
+	if t.n += n; t.n == 0 {
+		s.tallies.Delete(tally{app: app})
+		return
+	}
+	s.tallies.ReplaceOrInsert(tally{app, t.n})
 }
 
 func (s *state) host(id string) *fleetpb.Host {

@@ -50,6 +50,12 @@ func (t *turn) execute(c *fleetpb.Command) *fleetpb.Result {
 		return t.membershipSeen(op.Membership)
 	case *fleetpb.Command_Purged:
 		return t.purged(op.Purged)
+	case *fleetpb.Command_ApplyConfiguration:
+		return t.applyConfiguration(op.ApplyConfiguration)
+	case *fleetpb.Command_RollbackConfiguration:
+		return t.rollbackConfiguration(op.RollbackConfiguration)
+	case *fleetpb.Command_FirstUse:
+		return t.firstUse(op.FirstUse)
 	default:
 		return refuse(fleetpb.Code_CODE_INVALID, "the command says nothing that this version of the record knows")
 	}

@@ -47,6 +47,55 @@ func (v *View) GroupsByName(after string) iter.Seq[*fleetpb.Group] {
 	}
 }
 
+// GroupsOf counts the groups of an app that have a name.
+func (v *View) GroupsOf(app string) int {
+	t, _ := v.s.tallies.Get(tally{app: app})
+	return t.n
+}
+
+// GroupsOfApp gives the groups of an app that have a name, by name.
+func (v *View) GroupsOfApp(app string) iter.Seq[*fleetpb.Group] {
+	return func(yield func(*fleetpb.Group) bool) {
+		for g := range v.GroupsByName(app + "/") { // no group is called that: its name would be empty
+			if g.GetSpec().GetApp() != app || !yield(g) {
+				return
+			}
+		}
+	}
+}
+
+// Configuration returns what is in force for an app, or nil.
+func (v *View) Configuration(app string) *fleetpb.Configuration { return v.s.configuration(app) }
+
+// Configurations gives what is in force for each app that has a configuration, by app.
+func (v *View) Configurations() iter.Seq[*fleetpb.Configuration] {
+	return func(yield func(*fleetpb.Configuration) bool) {
+		var last *fleetpb.Configuration
+		more := true
+		v.s.configurations.Ascend(func(c *fleetpb.Configuration) bool {
+			if last != nil && last.GetApp() != c.GetApp() {
+				more = yield(last)
+			}
+			last = c
+			return more
+		})
+		if more && last != nil {
+			yield(last)
+		}
+	}
+}
+
+// Revisions gives the configurations of an app that are kept, the newest first.
+func (v *View) Revisions(app string) iter.Seq[*fleetpb.Configuration] {
+	return func(yield func(*fleetpb.Configuration) bool) { v.s.descend(app, yield) }
+}
+
+// ConfigurationAt returns the configuration of an app of that revision, or nil.
+func (v *View) ConfigurationAt(app string, revision uint64) *fleetpb.Configuration {
+	c, _ := v.s.configurations.Get(&fleetpb.Configuration{App: app, Revision: revision})
+	return c
+}
+
 // Host returns the host of that id, or nil.
 func (v *View) Host(id ids.Host) *fleetpb.Host { return v.s.host(string(id)) }
 

@@ -35,14 +35,15 @@ type leadership struct {
 	groups   map[ids.Group]*planner.Group
 	refusers map[string]map[ids.Host]time.Duration // until when, by group name
 
-	orders    map[uint64]*order
-	slots     map[slot]*slotState
-	changes   map[ids.Group]uint64 // last membership order
-	proposals map[uint64]*proposal
-	proposing map[string]bool          // keys of proposals
-	holds     map[string]time.Duration // until when a proposal is not repeated, by key
-	addresses map[ids.Host]*drummerpb.HostAddress
-	addressed uint64 // revision of the record that addresses is of
+	orders     map[uint64]*order
+	slots      map[slot]*slotState
+	changes    map[ids.Group]uint64 // last membership order
+	proposals  map[uint64]*proposal
+	proposing  map[string]bool          // keys of proposals
+	holds      map[string]time.Duration // until when a proposal is not repeated, by key
+	addresses  map[ids.Host]*drummerpb.HostAddress
+	addressed  uint64            // revision of the record that addresses is of
+	configured map[string]uint64 // revision of each app's configuration that was told
 
 	still    stillness
 	settling bool
@@ -102,21 +103,22 @@ func (c *Core) observe(e Event) {
 // lead begins a leadership that knows nothing.
 func (c *Core) lead(term uint64) {
 	c.leadership = leadership{
-		leading:   true,
-		settling:  true, // until the first pass says that it is not
-		term:      term,
-		clock:     startClock(c.now),
-		sessions:  map[uint64]*session{},
-		hosts:     map[ids.Host]*host{},
-		groups:    map[ids.Group]*planner.Group{},
-		refusers:  map[string]map[ids.Host]time.Duration{},
-		orders:    map[uint64]*order{},
-		slots:     map[slot]*slotState{},
-		changes:   map[ids.Group]uint64{},
-		proposals: map[uint64]*proposal{},
-		proposing: map[string]bool{},
-		holds:     map[string]time.Duration{},
-		addresses: map[ids.Host]*drummerpb.HostAddress{},
+		leading:    true,
+		settling:   true, // until the first pass says that it is not
+		term:       term,
+		clock:      startClock(c.now),
+		sessions:   map[uint64]*session{},
+		hosts:      map[ids.Host]*host{},
+		groups:     map[ids.Group]*planner.Group{},
+		refusers:   map[string]map[ids.Host]time.Duration{},
+		orders:     map[uint64]*order{},
+		slots:      map[slot]*slotState{},
+		changes:    map[ids.Group]uint64{},
+		proposals:  map[uint64]*proposal{},
+		proposing:  map[string]bool{},
+		holds:      map[string]time.Duration{},
+		addresses:  map[ids.Host]*drummerpb.HostAddress{},
+		configured: map[string]uint64{},
 	}
 }
 
@@ -130,6 +132,9 @@ func (c *Core) pass(v *fleet.View) {
 	}
 	same := c.view != nil && c.view.Revision() == v.Revision()
 	c.view = v
+	if !same {
+		c.tellConfigurations()
+	}
 	c.admitWaiting()
 	c.register()
 	c.tellAddresses()

@@ -86,6 +86,9 @@ func (c *Core) admit(s *session) {
 		Incarnation: c.view.Incarnation(), Term: c.term, HeartbeatMs: c.o.Heartbeat.Milliseconds(), Fleet: c.o.Fleet,
 	}}}})
 	c.sendAddresses(s.id, c.addresses)
+	for conf := range c.view.Configurations() {
+		c.sendConfiguration(s.id, conf)
+	}
 	for _, r := range s.replicas {
 		c.learn(s, r)
 	}

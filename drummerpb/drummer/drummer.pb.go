@@ -1200,6 +1200,52 @@ func (x *Addresses) GetDrummers() []string {
 	return nil
 }
 
+// Configurations tells hosts what is said of apps; without the sources.
+type Configurations struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// configurations in force: those of all apps after a welcome, in one message or several, later the changed ones.
+	Configurations []*fleet.Configuration `protobuf:"bytes,1,rep,name=configurations,proto3" json:"configurations,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Configurations) Reset() {
+	*x = Configurations{}
+	mi := &file_drummer_drummer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Configurations) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Configurations) ProtoMessage() {}
+
+func (x *Configurations) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Configurations.ProtoReflect.Descriptor instead.
+func (*Configurations) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Configurations) GetConfigurations() []*fleet.Configuration {
+	if x != nil {
+		return x.Configurations
+	}
+	return nil
+}
+
 // Redirect ends a stream that came to a drummer that does not lead.
 type Redirect struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1211,7 +1257,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_drummer_drummer_proto_msgTypes[13]
+	mi := &file_drummer_drummer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1269,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[13]
+	mi := &file_drummer_drummer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1282,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{13}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Redirect) GetLeader() string {
@@ -1263,7 +1309,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_drummer_drummer_proto_msgTypes[14]
+	mi := &file_drummer_drummer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1321,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[14]
+	mi := &file_drummer_drummer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +1334,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{14}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Start) GetName() string {
@@ -1330,7 +1376,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_drummer_drummer_proto_msgTypes[15]
+	mi := &file_drummer_drummer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1388,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[15]
+	mi := &file_drummer_drummer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1401,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{15}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Open) GetVersion() uint32 {
@@ -1376,7 +1422,7 @@ type Raise struct {
 
 func (x *Raise) Reset() {
 	*x = Raise{}
-	mi := &file_drummer_drummer_proto_msgTypes[16]
+	mi := &file_drummer_drummer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1434,7 @@ func (x *Raise) String() string {
 func (*Raise) ProtoMessage() {}
 
 func (x *Raise) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[16]
+	mi := &file_drummer_drummer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1447,7 @@ func (x *Raise) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Raise.ProtoReflect.Descriptor instead.
 func (*Raise) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{16}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Raise) GetVersion() uint32 {
@@ -1420,7 +1466,7 @@ type Seal struct {
 
 func (x *Seal) Reset() {
 	*x = Seal{}
-	mi := &file_drummer_drummer_proto_msgTypes[17]
+	mi := &file_drummer_drummer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1432,7 +1478,7 @@ func (x *Seal) String() string {
 func (*Seal) ProtoMessage() {}
 
 func (x *Seal) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[17]
+	mi := &file_drummer_drummer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1445,7 +1491,7 @@ func (x *Seal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seal.ProtoReflect.Descriptor instead.
 func (*Seal) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{17}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{18}
 }
 
 // Change changes or reads the membership on the leader's host, ordered by
@@ -1466,7 +1512,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_drummer_drummer_proto_msgTypes[18]
+	mi := &file_drummer_drummer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1524,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[18]
+	mi := &file_drummer_drummer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1537,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{18}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Change) GetKind() ChangeKind {
@@ -1531,7 +1577,7 @@ type CatchUp struct {
 
 func (x *CatchUp) Reset() {
 	*x = CatchUp{}
-	mi := &file_drummer_drummer_proto_msgTypes[19]
+	mi := &file_drummer_drummer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1589,7 @@ func (x *CatchUp) String() string {
 func (*CatchUp) ProtoMessage() {}
 
 func (x *CatchUp) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[19]
+	mi := &file_drummer_drummer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1602,7 @@ func (x *CatchUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUp.ProtoReflect.Descriptor instead.
 func (*CatchUp) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{19}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{20}
 }
 
 // Destroy stops a replica that is no member any more and removes its data.
@@ -1571,7 +1617,7 @@ type Destroy struct {
 
 func (x *Destroy) Reset() {
 	*x = Destroy{}
-	mi := &file_drummer_drummer_proto_msgTypes[20]
+	mi := &file_drummer_drummer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1629,7 @@ func (x *Destroy) String() string {
 func (*Destroy) ProtoMessage() {}
 
 func (x *Destroy) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[20]
+	mi := &file_drummer_drummer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1642,7 @@ func (x *Destroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destroy.ProtoReflect.Descriptor instead.
 func (*Destroy) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{20}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Destroy) GetTombstone() bool {
@@ -1617,7 +1663,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_drummer_drummer_proto_msgTypes[21]
+	mi := &file_drummer_drummer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1675,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[21]
+	mi := &file_drummer_drummer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1688,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{21}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Transfer) GetTo() uint64 {
@@ -1692,7 +1738,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_drummer_drummer_proto_msgTypes[22]
+	mi := &file_drummer_drummer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1750,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[22]
+	mi := &file_drummer_drummer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1763,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{22}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Order) GetId() uint64 {
@@ -1926,6 +1972,7 @@ type SupervisorMessage struct {
 	//	*SupervisorMessage_Order
 	//	*SupervisorMessage_Addresses
 	//	*SupervisorMessage_Redirect
+	//	*SupervisorMessage_Configurations
 	Body          isSupervisorMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1933,7 +1980,7 @@ type SupervisorMessage struct {
 
 func (x *SupervisorMessage) Reset() {
 	*x = SupervisorMessage{}
-	mi := &file_drummer_drummer_proto_msgTypes[23]
+	mi := &file_drummer_drummer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +1992,7 @@ func (x *SupervisorMessage) String() string {
 func (*SupervisorMessage) ProtoMessage() {}
 
 func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[23]
+	mi := &file_drummer_drummer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2005,7 @@ func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisorMessage.ProtoReflect.Descriptor instead.
 func (*SupervisorMessage) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{23}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SupervisorMessage) GetBody() isSupervisorMessage_Body {
@@ -2004,6 +2051,15 @@ func (x *SupervisorMessage) GetRedirect() *Redirect {
 	return nil
 }
 
+func (x *SupervisorMessage) GetConfigurations() *Configurations {
+	if x != nil {
+		if x, ok := x.Body.(*SupervisorMessage_Configurations); ok {
+			return x.Configurations
+		}
+	}
+	return nil
+}
+
 type isSupervisorMessage_Body interface {
 	isSupervisorMessage_Body()
 }
@@ -2028,6 +2084,11 @@ type SupervisorMessage_Redirect struct {
 	Redirect *Redirect `protobuf:"bytes,4,opt,name=redirect,proto3,oneof"`
 }
 
+type SupervisorMessage_Configurations struct {
+	// configurations of apps.
+	Configurations *Configurations `protobuf:"bytes,5,opt,name=configurations,proto3,oneof"`
+}
+
 func (*SupervisorMessage_Welcome) isSupervisorMessage_Body() {}
 
 func (*SupervisorMessage_Order) isSupervisorMessage_Body() {}
@@ -2035,6 +2096,8 @@ func (*SupervisorMessage_Order) isSupervisorMessage_Body() {}
 func (*SupervisorMessage_Addresses) isSupervisorMessage_Body() {}
 
 func (*SupervisorMessage_Redirect) isSupervisorMessage_Body() {}
+
+func (*SupervisorMessage_Configurations) isSupervisorMessage_Body() {}
 
 // FormRequest is what one drummer says to another before the first start.
 type FormRequest struct {
@@ -2059,7 +2122,7 @@ type FormRequest struct {
 
 func (x *FormRequest) Reset() {
 	*x = FormRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2134,7 @@ func (x *FormRequest) String() string {
 func (*FormRequest) ProtoMessage() {}
 
 func (x *FormRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2147,7 @@ func (x *FormRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormRequest.ProtoReflect.Descriptor instead.
 func (*FormRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *FormRequest) GetDeployment() string {
@@ -2159,7 +2222,7 @@ type FormResponse struct {
 
 func (x *FormResponse) Reset() {
 	*x = FormResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2234,7 @@ func (x *FormResponse) String() string {
 func (*FormResponse) ProtoMessage() {}
 
 func (x *FormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2247,7 @@ func (x *FormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormResponse.ProtoReflect.Descriptor instead.
 func (*FormResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FormResponse) GetIndex() uint32 {
@@ -2251,7 +2314,7 @@ type CreateGroupsRequest struct {
 
 func (x *CreateGroupsRequest) Reset() {
 	*x = CreateGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2326,7 @@ func (x *CreateGroupsRequest) String() string {
 func (*CreateGroupsRequest) ProtoMessage() {}
 
 func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2339,7 @@ func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreateGroupsRequest) GetSpecs() []*fleet.Spec {
@@ -2311,7 +2374,7 @@ type CreateGroupsResponse struct {
 
 func (x *CreateGroupsResponse) Reset() {
 	*x = CreateGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2323,7 +2386,7 @@ func (x *CreateGroupsResponse) String() string {
 func (*CreateGroupsResponse) ProtoMessage() {}
 
 func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2336,7 +2399,7 @@ func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CreateGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -2359,7 +2422,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2434,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2447,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -2412,7 +2475,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2487,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2500,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteGroupResponse) GetId() uint64 {
@@ -2472,7 +2535,7 @@ type ReplicaInfo struct {
 
 func (x *ReplicaInfo) Reset() {
 	*x = ReplicaInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2484,7 +2547,7 @@ func (x *ReplicaInfo) String() string {
 func (*ReplicaInfo) ProtoMessage() {}
 
 func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2497,7 +2560,7 @@ func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaInfo.ProtoReflect.Descriptor instead.
 func (*ReplicaInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReplicaInfo) GetId() uint64 {
@@ -2581,7 +2644,7 @@ type GroupInfo struct {
 
 func (x *GroupInfo) Reset() {
 	*x = GroupInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +2656,7 @@ func (x *GroupInfo) String() string {
 func (*GroupInfo) ProtoMessage() {}
 
 func (x *GroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +2669,7 @@ func (x *GroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupInfo.ProtoReflect.Descriptor instead.
 func (*GroupInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GroupInfo) GetName() string {
@@ -2682,7 +2745,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2694,7 +2757,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2707,7 +2770,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListGroupsRequest) GetPrefix() string {
@@ -2751,7 +2814,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2763,7 +2826,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2776,7 +2839,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*GroupInfo {
@@ -2804,7 +2867,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +2879,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +2892,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -2854,7 +2917,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +2929,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +2942,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExplainResponse) GetGroup() *GroupInfo {
@@ -2928,7 +2991,7 @@ type HostInfo struct {
 
 func (x *HostInfo) Reset() {
 	*x = HostInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2940,7 +3003,7 @@ func (x *HostInfo) String() string {
 func (*HostInfo) ProtoMessage() {}
 
 func (x *HostInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2953,7 +3016,7 @@ func (x *HostInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInfo.ProtoReflect.Descriptor instead.
 func (*HostInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *HostInfo) GetHost() *fleet.Host {
@@ -3021,7 +3084,7 @@ type ListHostsRequest struct {
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3096,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3109,7 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
 }
 
 // ListHostsResponse lists all of them.
@@ -3060,7 +3123,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3072,7 +3135,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3085,7 +3148,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListHostsResponse) GetHosts() []*HostInfo {
@@ -3104,7 +3167,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3116,7 +3179,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3129,7 +3192,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
 }
 
 // StatusResponse sums the cluster up.
@@ -3159,7 +3222,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3171,7 +3234,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3184,7 +3247,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StatusResponse) GetDeployment() string {
@@ -3263,7 +3326,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3338,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3351,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListEventsRequest) GetAfter() uint64 {
@@ -3318,7 +3381,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3330,7 +3393,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3343,7 +3406,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListEventsResponse) GetEvents() []*fleet.Event {
@@ -3358,6 +3421,591 @@ func (x *ListEventsResponse) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+// ApplyConfigurationRequest stores a new revision of an app's configuration.
+type ApplyConfigurationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// configuration wanted; revision, at_unix_ms and restores are given by the record.
+	Configuration *fleet.Configuration `protobuf:"bytes,1,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	// base is the revision that the difference was shown against; 0 compares nothing.
+	Base uint64 `protobuf:"varint,2,opt,name=base,proto3" json:"base,omitempty"`
+	// dry_run checks, answers the difference, and changes nothing.
+	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyConfigurationRequest) Reset() {
+	*x = ApplyConfigurationRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyConfigurationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyConfigurationRequest) ProtoMessage() {}
+
+func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
+func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ApplyConfigurationRequest) GetConfiguration() *fleet.Configuration {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
+}
+
+func (x *ApplyConfigurationRequest) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *ApplyConfigurationRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// RollbackConfigurationRequest brings an old content back as a new revision.
+type RollbackConfigurationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// app concerned.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// revision whose content is wanted.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// author of the rollback, for people.
+	Author string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// dry_run answers the difference and changes nothing.
+	DryRun        bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackConfigurationRequest) Reset() {
+	*x = RollbackConfigurationRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackConfigurationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackConfigurationRequest) ProtoMessage() {}
+
+func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackConfigurationRequest.ProtoReflect.Descriptor instead.
+func (*RollbackConfigurationRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RollbackConfigurationRequest) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *RollbackConfigurationRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RollbackConfigurationRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *RollbackConfigurationRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// TemplateChange is how a template differs between two revisions.
+type TemplateChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// match of the template.
+	Match string `protobuf:"bytes,1,opt,name=match,proto3" json:"match,omitempty"`
+	// kind is added, removed, changed or moved.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// what changed, for kind changed: options, placement, auto_create.
+	What          []string `protobuf:"bytes,3,rep,name=what,proto3" json:"what,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TemplateChange) Reset() {
+	*x = TemplateChange{}
+	mi := &file_drummer_drummer_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TemplateChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TemplateChange) ProtoMessage() {}
+
+func (x *TemplateChange) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TemplateChange.ProtoReflect.Descriptor instead.
+func (*TemplateChange) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *TemplateChange) GetMatch() string {
+	if x != nil {
+		return x.Match
+	}
+	return ""
+}
+
+func (x *TemplateChange) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *TemplateChange) GetWhat() []string {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+// GroupChange is how a live group is concerned.
+type GroupChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the group.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// before is the match of the template that it had; empty for none.
+	Before string `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	// after is the match of the template that it has now; empty for none: it keeps its options.
+	After         string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupChange) Reset() {
+	*x = GroupChange{}
+	mi := &file_drummer_drummer_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupChange) ProtoMessage() {}
+
+func (x *GroupChange) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
+func (*GroupChange) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *GroupChange) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupChange) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
+}
+
+func (x *GroupChange) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// ConfigurationChange answers an apply or a rollback.
+type ConfigurationChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// app concerned.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// base is the revision that was in force before; 0 for none.
+	Base uint64 `protobuf:"varint,2,opt,name=base,proto3" json:"base,omitempty"`
+	// revision in force now; after a dry run the one that is in force still.
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// templates that differ, in the new order; removed ones last.
+	Templates []*TemplateChange `protobuf:"bytes,4,rep,name=templates,proto3" json:"templates,omitempty"`
+	// groups whose options change, by name, at most 1,000.
+	Groups []*GroupChange `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
+	// groups_changed counts all of them.
+	GroupsChanged uint64 `protobuf:"varint,6,opt,name=groups_changed,json=groupsChanged,proto3" json:"groups_changed,omitempty"`
+	// groups_live counts the app's groups.
+	GroupsLive uint64 `protobuf:"varint,7,opt,name=groups_live,json=groupsLive,proto3" json:"groups_live,omitempty"`
+	// max_groups_before is the bound that was in force.
+	MaxGroupsBefore uint32 `protobuf:"varint,8,opt,name=max_groups_before,json=maxGroupsBefore,proto3" json:"max_groups_before,omitempty"`
+	// max_groups is the new bound.
+	MaxGroups     uint32 `protobuf:"varint,9,opt,name=max_groups,json=maxGroups,proto3" json:"max_groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigurationChange) Reset() {
+	*x = ConfigurationChange{}
+	mi := &file_drummer_drummer_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigurationChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigurationChange) ProtoMessage() {}
+
+func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigurationChange.ProtoReflect.Descriptor instead.
+func (*ConfigurationChange) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ConfigurationChange) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *ConfigurationChange) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *ConfigurationChange) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ConfigurationChange) GetTemplates() []*TemplateChange {
+	if x != nil {
+		return x.Templates
+	}
+	return nil
+}
+
+func (x *ConfigurationChange) GetGroups() []*GroupChange {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ConfigurationChange) GetGroupsChanged() uint64 {
+	if x != nil {
+		return x.GroupsChanged
+	}
+	return 0
+}
+
+func (x *ConfigurationChange) GetGroupsLive() uint64 {
+	if x != nil {
+		return x.GroupsLive
+	}
+	return 0
+}
+
+func (x *ConfigurationChange) GetMaxGroupsBefore() uint32 {
+	if x != nil {
+		return x.MaxGroupsBefore
+	}
+	return 0
+}
+
+func (x *ConfigurationChange) GetMaxGroups() uint32 {
+	if x != nil {
+		return x.MaxGroups
+	}
+	return 0
+}
+
+// ShowConfigurationRequest asks for one revision.
+type ShowConfigurationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// app concerned.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// revision wanted; 0 for the one in force.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowConfigurationRequest) Reset() {
+	*x = ShowConfigurationRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowConfigurationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowConfigurationRequest) ProtoMessage() {}
+
+func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowConfigurationRequest.ProtoReflect.Descriptor instead.
+func (*ShowConfigurationRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ShowConfigurationRequest) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *ShowConfigurationRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// ShowConfigurationResponse is it.
+type ShowConfigurationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// configuration with its source.
+	Configuration *fleet.Configuration `protobuf:"bytes,1,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	// current is the revision in force.
+	Current       uint64 `protobuf:"varint,2,opt,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowConfigurationResponse) Reset() {
+	*x = ShowConfigurationResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowConfigurationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowConfigurationResponse) ProtoMessage() {}
+
+func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowConfigurationResponse.ProtoReflect.Descriptor instead.
+func (*ShowConfigurationResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ShowConfigurationResponse) GetConfiguration() *fleet.Configuration {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
+}
+
+func (x *ShowConfigurationResponse) GetCurrent() uint64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+// ListConfigurationsRequest asks for the revisions that are kept.
+type ListConfigurationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// app concerned; empty for those in force of all apps.
+	App           string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListConfigurationsRequest) Reset() {
+	*x = ListConfigurationsRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConfigurationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConfigurationsRequest) ProtoMessage() {}
+
+func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConfigurationsRequest.ProtoReflect.Descriptor instead.
+func (*ListConfigurationsRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ListConfigurationsRequest) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+// ListConfigurationsResponse lists them, without sources and templates' options.
+type ListConfigurationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// configurations, the newest first.
+	Configurations []*fleet.Configuration `protobuf:"bytes,1,rep,name=configurations,proto3" json:"configurations,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ListConfigurationsResponse) Reset() {
+	*x = ListConfigurationsResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConfigurationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConfigurationsResponse) ProtoMessage() {}
+
+func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConfigurationsResponse.ProtoReflect.Descriptor instead.
+func (*ListConfigurationsResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ListConfigurationsResponse) GetConfigurations() []*fleet.Configuration {
+	if x != nil {
+		return x.Configurations
+	}
+	return nil
 }
 
 var File_drummer_drummer_proto protoreflect.FileDescriptor
@@ -3450,7 +4098,9 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"boot_epoch\x18\x06 \x01(\x04R\tbootEpoch\"\\\n" +
 	"\tAddresses\x123\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x1d.drumline.drummer.HostAddressR\x05hosts\x12\x1a\n" +
-	"\bdrummers\x18\x02 \x03(\tR\bdrummers\"\"\n" +
+	"\bdrummers\x18\x02 \x03(\tR\bdrummers\"W\n" +
+	"\x0eConfigurations\x12E\n" +
+	"\x0econfigurations\x18\x01 \x03(\v2\x1d.drumline.fleet.ConfigurationR\x0econfigurations\"\"\n" +
 	"\bRedirect\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\tR\x06leader\"\xda\x01\n" +
 	"\x05Start\x12\x12\n" +
@@ -3497,12 +4147,13 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\adestroy\x18\x0e \x01(\v2\x19.drumline.drummer.DestroyH\x00R\adestroy\x128\n" +
 	"\btransfer\x18\x0f \x01(\v2\x1a.drumline.drummer.TransferH\x00R\btransfer\x12/\n" +
 	"\x05raise\x18\x10 \x01(\v2\x17.drumline.drummer.RaiseH\x00R\x05raiseB\x06\n" +
-	"\x04body\"\xfa\x01\n" +
+	"\x04body\"\xc6\x02\n" +
 	"\x11SupervisorMessage\x125\n" +
 	"\awelcome\x18\x01 \x01(\v2\x19.drumline.drummer.WelcomeH\x00R\awelcome\x12/\n" +
 	"\x05order\x18\x02 \x01(\v2\x17.drumline.drummer.OrderH\x00R\x05order\x12;\n" +
 	"\taddresses\x18\x03 \x01(\v2\x1b.drumline.drummer.AddressesH\x00R\taddresses\x128\n" +
-	"\bredirect\x18\x04 \x01(\v2\x1a.drumline.drummer.RedirectH\x00R\bredirectB\x06\n" +
+	"\bredirect\x18\x04 \x01(\v2\x1a.drumline.drummer.RedirectH\x00R\bredirect\x12J\n" +
+	"\x0econfigurations\x18\x05 \x01(\v2 .drumline.drummer.ConfigurationsH\x00R\x0econfigurationsB\x06\n" +
 	"\x04body\"\xbb\x01\n" +
 	"\vFormRequest\x12\x1e\n" +
 	"\n" +
@@ -3613,7 +4264,46 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"W\n" +
 	"\x12ListEventsResponse\x12-\n" +
 	"\x06events\x18\x01 \x03(\v2\x15.drumline.fleet.EventR\x06events\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more*\xe6\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\x8d\x01\n" +
+	"\x19ApplyConfigurationRequest\x12C\n" +
+	"\rconfiguration\x18\x01 \x01(\v2\x1d.drumline.fleet.ConfigurationR\rconfiguration\x12\x12\n" +
+	"\x04base\x18\x02 \x01(\x04R\x04base\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"}\n" +
+	"\x1cRollbackConfigurationRequest\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"N\n" +
+	"\x0eTemplateChange\x12\x14\n" +
+	"\x05match\x18\x01 \x01(\tR\x05match\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04what\x18\x03 \x03(\tR\x04what\"O\n" +
+	"\vGroupChange\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\tR\x06before\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\"\xe1\x02\n" +
+	"\x13ConfigurationChange\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x12\n" +
+	"\x04base\x18\x02 \x01(\x04R\x04base\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12>\n" +
+	"\ttemplates\x18\x04 \x03(\v2 .drumline.drummer.TemplateChangeR\ttemplates\x125\n" +
+	"\x06groups\x18\x05 \x03(\v2\x1d.drumline.drummer.GroupChangeR\x06groups\x12%\n" +
+	"\x0egroups_changed\x18\x06 \x01(\x04R\rgroupsChanged\x12\x1f\n" +
+	"\vgroups_live\x18\a \x01(\x04R\n" +
+	"groupsLive\x12*\n" +
+	"\x11max_groups_before\x18\b \x01(\rR\x0fmaxGroupsBefore\x12\x1d\n" +
+	"\n" +
+	"max_groups\x18\t \x01(\rR\tmaxGroups\"H\n" +
+	"\x18ShowConfigurationRequest\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"z\n" +
+	"\x19ShowConfigurationResponse\x12C\n" +
+	"\rconfiguration\x18\x01 \x01(\v2\x1d.drumline.fleet.ConfigurationR\rconfiguration\x12\x18\n" +
+	"\acurrent\x18\x02 \x01(\x04R\acurrent\"-\n" +
+	"\x19ListConfigurationsRequest\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\"c\n" +
+	"\x1aListConfigurationsResponse\x12E\n" +
+	"\x0econfigurations\x18\x01 \x03(\v2\x1d.drumline.fleet.ConfigurationR\x0econfigurations*\xe6\x01\n" +
 	"\fReplicaState\x12\x1d\n" +
 	"\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REPLICA_STATE_STARTING\x10\x01\x12\x1d\n" +
@@ -3633,7 +4323,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"Supervisor\x12P\n" +
 	"\x06Attend\x12\x1d.drumline.drummer.HostMessage\x1a#.drumline.drummer.SupervisorMessage(\x010\x012R\n" +
 	"\tFormation\x12E\n" +
-	"\x04Form\x12\x1d.drumline.drummer.FormRequest\x1a\x1e.drumline.drummer.FormResponse2\xe9\x04\n" +
+	"\x04Form\x12\x1d.drumline.drummer.FormRequest\x1a\x1e.drumline.drummer.FormResponse2\xa2\b\n" +
 	"\aDrummer\x12]\n" +
 	"\fCreateGroups\x12%.drumline.drummer.CreateGroupsRequest\x1a&.drumline.drummer.CreateGroupsResponse\x12Z\n" +
 	"\vDeleteGroup\x12$.drumline.drummer.DeleteGroupRequest\x1a%.drumline.drummer.DeleteGroupResponse\x12W\n" +
@@ -3643,7 +4333,11 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\tListHosts\x12\".drumline.drummer.ListHostsRequest\x1a#.drumline.drummer.ListHostsResponse\x12K\n" +
 	"\x06Status\x12\x1f.drumline.drummer.StatusRequest\x1a .drumline.drummer.StatusResponse\x12W\n" +
 	"\n" +
-	"ListEvents\x12#.drumline.drummer.ListEventsRequest\x1a$.drumline.drummer.ListEventsResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
+	"ListEvents\x12#.drumline.drummer.ListEventsRequest\x1a$.drumline.drummer.ListEventsResponse\x12h\n" +
+	"\x12ApplyConfiguration\x12+.drumline.drummer.ApplyConfigurationRequest\x1a%.drumline.drummer.ConfigurationChange\x12n\n" +
+	"\x15RollbackConfiguration\x12..drumline.drummer.RollbackConfigurationRequest\x1a%.drumline.drummer.ConfigurationChange\x12l\n" +
+	"\x11ShowConfiguration\x12*.drumline.drummer.ShowConfigurationRequest\x1a+.drumline.drummer.ShowConfigurationResponse\x12o\n" +
+	"\x12ListConfigurations\x12+.drumline.drummer.ListConfigurationsRequest\x1a,.drumline.drummer.ListConfigurationsResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
 
 var (
 	file_drummer_drummer_proto_rawDescOnce sync.Once
@@ -3658,73 +4352,84 @@ func file_drummer_drummer_proto_rawDescGZIP() []byte {
 }
 
 var file_drummer_drummer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_drummer_drummer_proto_goTypes = []any{
-	(ReplicaState)(0),            // 0: drumline.drummer.ReplicaState
-	(ChangeKind)(0),              // 1: drumline.drummer.ChangeKind
-	(*Membership)(nil),           // 2: drumline.drummer.Membership
-	(*ReplicaReport)(nil),        // 3: drumline.drummer.ReplicaReport
-	(*ReplicaRef)(nil),           // 4: drumline.drummer.ReplicaRef
-	(*Hello)(nil),                // 5: drumline.drummer.Hello
-	(*Report)(nil),               // 6: drumline.drummer.Report
-	(*Boot)(nil),                 // 7: drumline.drummer.Boot
-	(*Heartbeat)(nil),            // 8: drumline.drummer.Heartbeat
-	(*Goodbye)(nil),              // 9: drumline.drummer.Goodbye
-	(*OrderResult)(nil),          // 10: drumline.drummer.OrderResult
-	(*HostMessage)(nil),          // 11: drumline.drummer.HostMessage
-	(*Welcome)(nil),              // 12: drumline.drummer.Welcome
-	(*HostAddress)(nil),          // 13: drumline.drummer.HostAddress
-	(*Addresses)(nil),            // 14: drumline.drummer.Addresses
-	(*Redirect)(nil),             // 15: drumline.drummer.Redirect
-	(*Start)(nil),                // 16: drumline.drummer.Start
-	(*Open)(nil),                 // 17: drumline.drummer.Open
-	(*Raise)(nil),                // 18: drumline.drummer.Raise
-	(*Seal)(nil),                 // 19: drumline.drummer.Seal
-	(*Change)(nil),               // 20: drumline.drummer.Change
-	(*CatchUp)(nil),              // 21: drumline.drummer.CatchUp
-	(*Destroy)(nil),              // 22: drumline.drummer.Destroy
-	(*Transfer)(nil),             // 23: drumline.drummer.Transfer
-	(*Order)(nil),                // 24: drumline.drummer.Order
-	(*SupervisorMessage)(nil),    // 25: drumline.drummer.SupervisorMessage
-	(*FormRequest)(nil),          // 26: drumline.drummer.FormRequest
-	(*FormResponse)(nil),         // 27: drumline.drummer.FormResponse
-	(*CreateGroupsRequest)(nil),  // 28: drumline.drummer.CreateGroupsRequest
-	(*CreateGroupsResponse)(nil), // 29: drumline.drummer.CreateGroupsResponse
-	(*DeleteGroupRequest)(nil),   // 30: drumline.drummer.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),  // 31: drumline.drummer.DeleteGroupResponse
-	(*ReplicaInfo)(nil),          // 32: drumline.drummer.ReplicaInfo
-	(*GroupInfo)(nil),            // 33: drumline.drummer.GroupInfo
-	(*ListGroupsRequest)(nil),    // 34: drumline.drummer.ListGroupsRequest
-	(*ListGroupsResponse)(nil),   // 35: drumline.drummer.ListGroupsResponse
-	(*ExplainRequest)(nil),       // 36: drumline.drummer.ExplainRequest
-	(*ExplainResponse)(nil),      // 37: drumline.drummer.ExplainResponse
-	(*HostInfo)(nil),             // 38: drumline.drummer.HostInfo
-	(*ListHostsRequest)(nil),     // 39: drumline.drummer.ListHostsRequest
-	(*ListHostsResponse)(nil),    // 40: drumline.drummer.ListHostsResponse
-	(*StatusRequest)(nil),        // 41: drumline.drummer.StatusRequest
-	(*StatusResponse)(nil),       // 42: drumline.drummer.StatusResponse
-	(*ListEventsRequest)(nil),    // 43: drumline.drummer.ListEventsRequest
-	(*ListEventsResponse)(nil),   // 44: drumline.drummer.ListEventsResponse
-	nil,                          // 45: drumline.drummer.Membership.VotersEntry
-	nil,                          // 46: drumline.drummer.Membership.ObserversEntry
-	nil,                          // 47: drumline.drummer.Start.InitialMembersEntry
-	nil,                          // 48: drumline.drummer.FormResponse.MembersEntry
-	nil,                          // 49: drumline.drummer.StatusResponse.GroupsEntry
-	nil,                          // 50: drumline.drummer.StatusResponse.HostsEntry
-	(*fleet.Host)(nil),           // 51: drumline.fleet.Host
-	(*fleet.Spec)(nil),           // 52: drumline.fleet.Spec
-	(*fleet.Policy)(nil),         // 53: drumline.fleet.Policy
-	(*fleet.ItemResult)(nil),     // 54: drumline.fleet.ItemResult
-	(*fleet.RegionCount)(nil),    // 55: drumline.fleet.RegionCount
-	(*fleet.Operation)(nil),      // 56: drumline.fleet.Operation
-	(*fleet.Event)(nil),          // 57: drumline.fleet.Event
+	(ReplicaState)(0),                    // 0: drumline.drummer.ReplicaState
+	(ChangeKind)(0),                      // 1: drumline.drummer.ChangeKind
+	(*Membership)(nil),                   // 2: drumline.drummer.Membership
+	(*ReplicaReport)(nil),                // 3: drumline.drummer.ReplicaReport
+	(*ReplicaRef)(nil),                   // 4: drumline.drummer.ReplicaRef
+	(*Hello)(nil),                        // 5: drumline.drummer.Hello
+	(*Report)(nil),                       // 6: drumline.drummer.Report
+	(*Boot)(nil),                         // 7: drumline.drummer.Boot
+	(*Heartbeat)(nil),                    // 8: drumline.drummer.Heartbeat
+	(*Goodbye)(nil),                      // 9: drumline.drummer.Goodbye
+	(*OrderResult)(nil),                  // 10: drumline.drummer.OrderResult
+	(*HostMessage)(nil),                  // 11: drumline.drummer.HostMessage
+	(*Welcome)(nil),                      // 12: drumline.drummer.Welcome
+	(*HostAddress)(nil),                  // 13: drumline.drummer.HostAddress
+	(*Addresses)(nil),                    // 14: drumline.drummer.Addresses
+	(*Configurations)(nil),               // 15: drumline.drummer.Configurations
+	(*Redirect)(nil),                     // 16: drumline.drummer.Redirect
+	(*Start)(nil),                        // 17: drumline.drummer.Start
+	(*Open)(nil),                         // 18: drumline.drummer.Open
+	(*Raise)(nil),                        // 19: drumline.drummer.Raise
+	(*Seal)(nil),                         // 20: drumline.drummer.Seal
+	(*Change)(nil),                       // 21: drumline.drummer.Change
+	(*CatchUp)(nil),                      // 22: drumline.drummer.CatchUp
+	(*Destroy)(nil),                      // 23: drumline.drummer.Destroy
+	(*Transfer)(nil),                     // 24: drumline.drummer.Transfer
+	(*Order)(nil),                        // 25: drumline.drummer.Order
+	(*SupervisorMessage)(nil),            // 26: drumline.drummer.SupervisorMessage
+	(*FormRequest)(nil),                  // 27: drumline.drummer.FormRequest
+	(*FormResponse)(nil),                 // 28: drumline.drummer.FormResponse
+	(*CreateGroupsRequest)(nil),          // 29: drumline.drummer.CreateGroupsRequest
+	(*CreateGroupsResponse)(nil),         // 30: drumline.drummer.CreateGroupsResponse
+	(*DeleteGroupRequest)(nil),           // 31: drumline.drummer.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),          // 32: drumline.drummer.DeleteGroupResponse
+	(*ReplicaInfo)(nil),                  // 33: drumline.drummer.ReplicaInfo
+	(*GroupInfo)(nil),                    // 34: drumline.drummer.GroupInfo
+	(*ListGroupsRequest)(nil),            // 35: drumline.drummer.ListGroupsRequest
+	(*ListGroupsResponse)(nil),           // 36: drumline.drummer.ListGroupsResponse
+	(*ExplainRequest)(nil),               // 37: drumline.drummer.ExplainRequest
+	(*ExplainResponse)(nil),              // 38: drumline.drummer.ExplainResponse
+	(*HostInfo)(nil),                     // 39: drumline.drummer.HostInfo
+	(*ListHostsRequest)(nil),             // 40: drumline.drummer.ListHostsRequest
+	(*ListHostsResponse)(nil),            // 41: drumline.drummer.ListHostsResponse
+	(*StatusRequest)(nil),                // 42: drumline.drummer.StatusRequest
+	(*StatusResponse)(nil),               // 43: drumline.drummer.StatusResponse
+	(*ListEventsRequest)(nil),            // 44: drumline.drummer.ListEventsRequest
+	(*ListEventsResponse)(nil),           // 45: drumline.drummer.ListEventsResponse
+	(*ApplyConfigurationRequest)(nil),    // 46: drumline.drummer.ApplyConfigurationRequest
+	(*RollbackConfigurationRequest)(nil), // 47: drumline.drummer.RollbackConfigurationRequest
+	(*TemplateChange)(nil),               // 48: drumline.drummer.TemplateChange
+	(*GroupChange)(nil),                  // 49: drumline.drummer.GroupChange
+	(*ConfigurationChange)(nil),          // 50: drumline.drummer.ConfigurationChange
+	(*ShowConfigurationRequest)(nil),     // 51: drumline.drummer.ShowConfigurationRequest
+	(*ShowConfigurationResponse)(nil),    // 52: drumline.drummer.ShowConfigurationResponse
+	(*ListConfigurationsRequest)(nil),    // 53: drumline.drummer.ListConfigurationsRequest
+	(*ListConfigurationsResponse)(nil),   // 54: drumline.drummer.ListConfigurationsResponse
+	nil,                                  // 55: drumline.drummer.Membership.VotersEntry
+	nil,                                  // 56: drumline.drummer.Membership.ObserversEntry
+	nil,                                  // 57: drumline.drummer.Start.InitialMembersEntry
+	nil,                                  // 58: drumline.drummer.FormResponse.MembersEntry
+	nil,                                  // 59: drumline.drummer.StatusResponse.GroupsEntry
+	nil,                                  // 60: drumline.drummer.StatusResponse.HostsEntry
+	(*fleet.Host)(nil),                   // 61: drumline.fleet.Host
+	(*fleet.Configuration)(nil),          // 62: drumline.fleet.Configuration
+	(*fleet.Spec)(nil),                   // 63: drumline.fleet.Spec
+	(*fleet.Policy)(nil),                 // 64: drumline.fleet.Policy
+	(*fleet.ItemResult)(nil),             // 65: drumline.fleet.ItemResult
+	(*fleet.RegionCount)(nil),            // 66: drumline.fleet.RegionCount
+	(*fleet.Operation)(nil),              // 67: drumline.fleet.Operation
+	(*fleet.Event)(nil),                  // 68: drumline.fleet.Event
 }
 var file_drummer_drummer_proto_depIdxs = []int32{
-	45, // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
-	46, // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
+	55, // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
+	56, // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
 	0,  // 2: drumline.drummer.ReplicaReport.state:type_name -> drumline.drummer.ReplicaState
 	2,  // 3: drumline.drummer.ReplicaReport.membership:type_name -> drumline.drummer.Membership
-	51, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
+	61, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
 	3,  // 5: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
 	7,  // 6: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
 	3,  // 7: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
@@ -3737,60 +4442,75 @@ var file_drummer_drummer_proto_depIdxs = []int32{
 	10, // 14: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
 	9,  // 15: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
 	13, // 16: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
-	47, // 17: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
-	1,  // 18: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
-	16, // 19: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
-	17, // 20: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
-	19, // 21: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
-	20, // 22: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
-	21, // 23: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
-	22, // 24: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
-	23, // 25: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
-	18, // 26: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
-	12, // 27: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
-	24, // 28: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
-	14, // 29: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
-	15, // 30: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
-	48, // 31: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
-	52, // 32: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	53, // 33: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
-	54, // 34: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	0,  // 35: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
-	32, // 36: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
-	55, // 37: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
-	33, // 38: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
-	33, // 39: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
-	56, // 40: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
-	51, // 41: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
-	7,  // 42: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
-	38, // 43: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
-	49, // 44: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
-	50, // 45: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
-	53, // 46: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
-	57, // 47: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
-	11, // 48: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
-	26, // 49: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
-	28, // 50: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
-	30, // 51: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
-	34, // 52: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
-	36, // 53: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
-	39, // 54: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
-	41, // 55: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
-	43, // 56: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
-	25, // 57: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
-	27, // 58: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
-	29, // 59: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
-	31, // 60: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
-	35, // 61: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
-	37, // 62: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
-	40, // 63: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
-	42, // 64: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
-	44, // 65: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
-	57, // [57:66] is the sub-list for method output_type
-	48, // [48:57] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	62, // 17: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
+	57, // 18: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
+	1,  // 19: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
+	17, // 20: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
+	18, // 21: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
+	20, // 22: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
+	21, // 23: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
+	22, // 24: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
+	23, // 25: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
+	24, // 26: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
+	19, // 27: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
+	12, // 28: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
+	25, // 29: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
+	14, // 30: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
+	16, // 31: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
+	15, // 32: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
+	58, // 33: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
+	63, // 34: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	64, // 35: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
+	65, // 36: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	0,  // 37: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
+	33, // 38: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
+	66, // 39: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
+	34, // 40: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
+	34, // 41: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
+	67, // 42: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
+	61, // 43: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
+	7,  // 44: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
+	39, // 45: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
+	59, // 46: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
+	60, // 47: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
+	64, // 48: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
+	68, // 49: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
+	62, // 50: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
+	48, // 51: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
+	49, // 52: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
+	62, // 53: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
+	62, // 54: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
+	11, // 55: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
+	27, // 56: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
+	29, // 57: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
+	31, // 58: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
+	35, // 59: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
+	37, // 60: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
+	40, // 61: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
+	42, // 62: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
+	44, // 63: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
+	46, // 64: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
+	47, // 65: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
+	51, // 66: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
+	53, // 67: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
+	26, // 68: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
+	28, // 69: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
+	30, // 70: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
+	32, // 71: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
+	36, // 72: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
+	38, // 73: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
+	41, // 74: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
+	43, // 75: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
+	45, // 76: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
+	50, // 77: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	50, // 78: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	52, // 79: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
+	54, // 80: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
+	68, // [68:81] is the sub-list for method output_type
+	55, // [55:68] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_drummer_drummer_proto_init() }
@@ -3805,7 +4525,7 @@ func file_drummer_drummer_proto_init() {
 		(*HostMessage_Result)(nil),
 		(*HostMessage_Goodbye)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[22].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[23].OneofWrappers = []any{
 		(*Order_Start)(nil),
 		(*Order_Open)(nil),
 		(*Order_Seal)(nil),
@@ -3815,11 +4535,12 @@ func file_drummer_drummer_proto_init() {
 		(*Order_Transfer)(nil),
 		(*Order_Raise)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[23].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[24].OneofWrappers = []any{
 		(*SupervisorMessage_Welcome)(nil),
 		(*SupervisorMessage_Order)(nil),
 		(*SupervisorMessage_Addresses)(nil),
 		(*SupervisorMessage_Redirect)(nil),
+		(*SupervisorMessage_Configurations)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3827,7 +4548,7 @@ func file_drummer_drummer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drummer_drummer_proto_rawDesc), len(file_drummer_drummer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   49,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -232,13 +232,17 @@ var Formation_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Drummer_CreateGroups_FullMethodName = "/drumline.drummer.Drummer/CreateGroups"
-	Drummer_DeleteGroup_FullMethodName  = "/drumline.drummer.Drummer/DeleteGroup"
-	Drummer_ListGroups_FullMethodName   = "/drumline.drummer.Drummer/ListGroups"
-	Drummer_Explain_FullMethodName      = "/drumline.drummer.Drummer/Explain"
-	Drummer_ListHosts_FullMethodName    = "/drumline.drummer.Drummer/ListHosts"
-	Drummer_Status_FullMethodName       = "/drumline.drummer.Drummer/Status"
-	Drummer_ListEvents_FullMethodName   = "/drumline.drummer.Drummer/ListEvents"
+	Drummer_CreateGroups_FullMethodName          = "/drumline.drummer.Drummer/CreateGroups"
+	Drummer_DeleteGroup_FullMethodName           = "/drumline.drummer.Drummer/DeleteGroup"
+	Drummer_ListGroups_FullMethodName            = "/drumline.drummer.Drummer/ListGroups"
+	Drummer_Explain_FullMethodName               = "/drumline.drummer.Drummer/Explain"
+	Drummer_ListHosts_FullMethodName             = "/drumline.drummer.Drummer/ListHosts"
+	Drummer_Status_FullMethodName                = "/drumline.drummer.Drummer/Status"
+	Drummer_ListEvents_FullMethodName            = "/drumline.drummer.Drummer/ListEvents"
+	Drummer_ApplyConfiguration_FullMethodName    = "/drumline.drummer.Drummer/ApplyConfiguration"
+	Drummer_RollbackConfiguration_FullMethodName = "/drumline.drummer.Drummer/RollbackConfiguration"
+	Drummer_ShowConfiguration_FullMethodName     = "/drumline.drummer.Drummer/ShowConfiguration"
+	Drummer_ListConfigurations_FullMethodName    = "/drumline.drummer.Drummer/ListConfigurations"
 )
 
 // DrummerClient is the client API for Drummer service.
@@ -262,6 +266,14 @@ type DrummerClient interface {
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 	// ListEvents lists events.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
+	// ApplyConfiguration stores a new revision of an app's configuration.
+	ApplyConfiguration(ctx context.Context, in *ApplyConfigurationRequest, opts ...grpc.CallOption) (*ConfigurationChange, error)
+	// RollbackConfiguration brings an old revision's content back.
+	RollbackConfiguration(ctx context.Context, in *RollbackConfigurationRequest, opts ...grpc.CallOption) (*ConfigurationChange, error)
+	// ShowConfiguration shows one revision.
+	ShowConfiguration(ctx context.Context, in *ShowConfigurationRequest, opts ...grpc.CallOption) (*ShowConfigurationResponse, error)
+	// ListConfigurations lists the revisions that are kept.
+	ListConfigurations(ctx context.Context, in *ListConfigurationsRequest, opts ...grpc.CallOption) (*ListConfigurationsResponse, error)
 }
 
 type drummerClient struct {
@@ -342,6 +354,46 @@ func (c *drummerClient) ListEvents(ctx context.Context, in *ListEventsRequest, o
 	return out, nil
 }
 
+func (c *drummerClient) ApplyConfiguration(ctx context.Context, in *ApplyConfigurationRequest, opts ...grpc.CallOption) (*ConfigurationChange, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfigurationChange)
+	err := c.cc.Invoke(ctx, Drummer_ApplyConfiguration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) RollbackConfiguration(ctx context.Context, in *RollbackConfigurationRequest, opts ...grpc.CallOption) (*ConfigurationChange, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfigurationChange)
+	err := c.cc.Invoke(ctx, Drummer_RollbackConfiguration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) ShowConfiguration(ctx context.Context, in *ShowConfigurationRequest, opts ...grpc.CallOption) (*ShowConfigurationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShowConfigurationResponse)
+	err := c.cc.Invoke(ctx, Drummer_ShowConfiguration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) ListConfigurations(ctx context.Context, in *ListConfigurationsRequest, opts ...grpc.CallOption) (*ListConfigurationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListConfigurationsResponse)
+	err := c.cc.Invoke(ctx, Drummer_ListConfigurations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DrummerServer is the server API for Drummer service.
 // All implementations must embed UnimplementedDrummerServer
 // for forward compatibility.
@@ -363,6 +415,14 @@ type DrummerServer interface {
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// ListEvents lists events.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
+	// ApplyConfiguration stores a new revision of an app's configuration.
+	ApplyConfiguration(context.Context, *ApplyConfigurationRequest) (*ConfigurationChange, error)
+	// RollbackConfiguration brings an old revision's content back.
+	RollbackConfiguration(context.Context, *RollbackConfigurationRequest) (*ConfigurationChange, error)
+	// ShowConfiguration shows one revision.
+	ShowConfiguration(context.Context, *ShowConfigurationRequest) (*ShowConfigurationResponse, error)
+	// ListConfigurations lists the revisions that are kept.
+	ListConfigurations(context.Context, *ListConfigurationsRequest) (*ListConfigurationsResponse, error)
 	mustEmbedUnimplementedDrummerServer()
 }
 
@@ -393,6 +453,18 @@ func (UnimplementedDrummerServer) Status(context.Context, *StatusRequest) (*Stat
 }
 func (UnimplementedDrummerServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
+}
+func (UnimplementedDrummerServer) ApplyConfiguration(context.Context, *ApplyConfigurationRequest) (*ConfigurationChange, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyConfiguration not implemented")
+}
+func (UnimplementedDrummerServer) RollbackConfiguration(context.Context, *RollbackConfigurationRequest) (*ConfigurationChange, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackConfiguration not implemented")
+}
+func (UnimplementedDrummerServer) ShowConfiguration(context.Context, *ShowConfigurationRequest) (*ShowConfigurationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShowConfiguration not implemented")
+}
+func (UnimplementedDrummerServer) ListConfigurations(context.Context, *ListConfigurationsRequest) (*ListConfigurationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListConfigurations not implemented")
 }
 func (UnimplementedDrummerServer) mustEmbedUnimplementedDrummerServer() {}
 func (UnimplementedDrummerServer) testEmbeddedByValue()                 {}
@@ -541,6 +613,78 @@ func _Drummer_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Drummer_ApplyConfiguration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyConfigurationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).ApplyConfiguration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_ApplyConfiguration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).ApplyConfiguration(ctx, req.(*ApplyConfigurationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_RollbackConfiguration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackConfigurationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).RollbackConfiguration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_RollbackConfiguration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).RollbackConfiguration(ctx, req.(*RollbackConfigurationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_ShowConfiguration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShowConfigurationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).ShowConfiguration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_ShowConfiguration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).ShowConfiguration(ctx, req.(*ShowConfigurationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_ListConfigurations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListConfigurationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).ListConfigurations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_ListConfigurations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).ListConfigurations(ctx, req.(*ListConfigurationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Drummer_ServiceDesc is the grpc.ServiceDesc for Drummer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -575,6 +719,22 @@ var Drummer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListEvents",
 			Handler:    _Drummer_ListEvents_Handler,
+		},
+		{
+			MethodName: "ApplyConfiguration",
+			Handler:    _Drummer_ApplyConfiguration_Handler,
+		},
+		{
+			MethodName: "RollbackConfiguration",
+			Handler:    _Drummer_RollbackConfiguration_Handler,
+		},
+		{
+			MethodName: "ShowConfiguration",
+			Handler:    _Drummer_ShowConfiguration_Handler,
+		},
+		{
+			MethodName: "ListConfigurations",
+			Handler:    _Drummer_ListConfigurations_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -163,6 +163,8 @@ const (
 	Code_CODE_EXISTS Code = 4
 	// CODE_CONFLICT: the generation is not the group's, or its state forbids the change.
 	Code_CODE_CONFLICT Code = 5
+	// CODE_LIMIT: a bound that an operator set is reached.
+	Code_CODE_LIMIT Code = 6
 )
 
 // Enum value maps for Code.
@@ -174,6 +176,7 @@ var (
 		3: "CODE_NOT_FOUND",
 		4: "CODE_EXISTS",
 		5: "CODE_CONFLICT",
+		6: "CODE_LIMIT",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED": 0,
@@ -182,6 +185,7 @@ var (
 		"CODE_NOT_FOUND":   3,
 		"CODE_EXISTS":      4,
 		"CODE_CONFLICT":    5,
+		"CODE_LIMIT":       6,
 	}
 )
 
@@ -996,6 +1000,199 @@ func (x *Event) GetText() string {
 	return ""
 }
 
+// Template says how groups of an app are made and set up whose names it matches.
+type Template struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// match is a name without its app, or a glob of such names: *, ? and [a-z] stand for
+	// characters other than a slash, a backslash takes the next one as it is. Templates are
+	// tried in order, first for the very name, then as globs.
+	Match string `protobuf:"bytes,1,opt,name=match,proto3" json:"match,omitempty"`
+	// replicas is the number of voters of a group that is made: 1, 3, 5 or 7.
+	Replicas uint32 `protobuf:"varint,2,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// regions is its placement rule, sorted by region; empty means anywhere, spread.
+	Regions []*RegionCount `protobuf:"bytes,3,rep,name=regions,proto3" json:"regions,omitempty"`
+	// auto_create makes a group when a name is used for the first time.
+	AutoCreate bool `protobuf:"varint,4,opt,name=auto_create,json=autoCreate,proto3" json:"auto_create,omitempty"`
+	// options are the app's own, opaque to the record; live groups follow them.
+	Options       []byte `protobuf:"bytes,5,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Template) Reset() {
+	*x = Template{}
+	mi := &file_fleet_fleet_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Template) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Template) ProtoMessage() {}
+
+func (x *Template) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Template.ProtoReflect.Descriptor instead.
+func (*Template) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Template) GetMatch() string {
+	if x != nil {
+		return x.Match
+	}
+	return ""
+}
+
+func (x *Template) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *Template) GetRegions() []*RegionCount {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *Template) GetAutoCreate() bool {
+	if x != nil {
+		return x.AutoCreate
+	}
+	return false
+}
+
+func (x *Template) GetOptions() []byte {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+// Configuration is one revision of what is said of an app.
+type Configuration struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// app that it is for.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// revision ascends in each app and is given by the record; groups never go back to a lower one.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// at_unix_ms is when it was applied, by the wall clock of the leader.
+	AtUnixMs int64 `protobuf:"varint,3,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`
+	// author is who applied it, as they said; for people.
+	Author string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	// source is the text that it was made of, for people; hosts are not told.
+	Source []byte `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	// templates in significant order.
+	Templates []*Template `protobuf:"bytes,6,rep,name=templates,proto3" json:"templates,omitempty"`
+	// max_groups bounds the app's groups while first uses make more; 0 means 10,000.
+	MaxGroups uint32 `protobuf:"varint,7,opt,name=max_groups,json=maxGroups,proto3" json:"max_groups,omitempty"`
+	// restores is the revision whose content this one has, after a rollback; else 0.
+	Restores      uint64 `protobuf:"varint,8,opt,name=restores,proto3" json:"restores,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Configuration) Reset() {
+	*x = Configuration{}
+	mi := &file_fleet_fleet_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Configuration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Configuration) ProtoMessage() {}
+
+func (x *Configuration) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Configuration.ProtoReflect.Descriptor instead.
+func (*Configuration) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Configuration) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Configuration) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Configuration) GetAtUnixMs() int64 {
+	if x != nil {
+		return x.AtUnixMs
+	}
+	return 0
+}
+
+func (x *Configuration) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Configuration) GetSource() []byte {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *Configuration) GetTemplates() []*Template {
+	if x != nil {
+		return x.Templates
+	}
+	return nil
+}
+
+func (x *Configuration) GetMaxGroups() uint32 {
+	if x != nil {
+		return x.MaxGroups
+	}
+	return 0
+}
+
+func (x *Configuration) GetRestores() uint64 {
+	if x != nil {
+		return x.Restores
+	}
+	return 0
+}
+
 // Command is one entry of the record's log.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1017,6 +1214,9 @@ type Command struct {
 	//	*Command_AddReplica
 	//	*Command_Membership
 	//	*Command_Purged
+	//	*Command_ApplyConfiguration
+	//	*Command_RollbackConfiguration
+	//	*Command_FirstUse
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1024,7 +1224,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_fleet_fleet_proto_msgTypes[9]
+	mi := &file_fleet_fleet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1236,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[9]
+	mi := &file_fleet_fleet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1249,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{9}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Command) GetAtUnixMs() int64 {
@@ -1174,6 +1374,33 @@ func (x *Command) GetPurged() *Purged {
 	return nil
 }
 
+func (x *Command) GetApplyConfiguration() *ApplyConfiguration {
+	if x != nil {
+		if x, ok := x.Op.(*Command_ApplyConfiguration); ok {
+			return x.ApplyConfiguration
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRollbackConfiguration() *RollbackConfiguration {
+	if x != nil {
+		if x, ok := x.Op.(*Command_RollbackConfiguration); ok {
+			return x.RollbackConfiguration
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetFirstUse() *FirstUse {
+	if x != nil {
+		if x, ok := x.Op.(*Command_FirstUse); ok {
+			return x.FirstUse
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -1238,6 +1465,21 @@ type Command_Purged struct {
 	Purged *Purged `protobuf:"bytes,13,opt,name=purged,proto3,oneof"`
 }
 
+type Command_ApplyConfiguration struct {
+	// apply_configuration stores a new revision of an app's configuration.
+	ApplyConfiguration *ApplyConfiguration `protobuf:"bytes,14,opt,name=apply_configuration,json=applyConfiguration,proto3,oneof"`
+}
+
+type Command_RollbackConfiguration struct {
+	// rollback_configuration makes a new revision with the content of an old one.
+	RollbackConfiguration *RollbackConfiguration `protobuf:"bytes,15,opt,name=rollback_configuration,json=rollbackConfiguration,proto3,oneof"`
+}
+
+type Command_FirstUse struct {
+	// first_use makes groups of names that are used for the first time.
+	FirstUse *FirstUse `protobuf:"bytes,16,opt,name=first_use,json=firstUse,proto3,oneof"`
+}
+
 func (*Command_SetPolicy) isCommand_Op() {}
 
 func (*Command_CreateGroups) isCommand_Op() {}
@@ -1262,6 +1504,177 @@ func (*Command_Membership) isCommand_Op() {}
 
 func (*Command_Purged) isCommand_Op() {}
 
+func (*Command_ApplyConfiguration) isCommand_Op() {}
+
+func (*Command_RollbackConfiguration) isCommand_Op() {}
+
+func (*Command_FirstUse) isCommand_Op() {}
+
+// ApplyConfiguration stores a new revision.
+type ApplyConfiguration struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// configuration wanted; what the record gives (revision, at_unix_ms, restores) is ignored.
+	Configuration *Configuration `protobuf:"bytes,1,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	// base is the revision that it was compared with; another current one refuses it. 0 compares nothing.
+	Base          uint64 `protobuf:"varint,2,opt,name=base,proto3" json:"base,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyConfiguration) Reset() {
+	*x = ApplyConfiguration{}
+	mi := &file_fleet_fleet_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyConfiguration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyConfiguration) ProtoMessage() {}
+
+func (x *ApplyConfiguration) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyConfiguration.ProtoReflect.Descriptor instead.
+func (*ApplyConfiguration) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ApplyConfiguration) GetConfiguration() *Configuration {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
+}
+
+func (x *ApplyConfiguration) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+// RollbackConfiguration brings an old content back.
+type RollbackConfiguration struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// app concerned.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// revision whose content is wanted.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// author of the rollback, for people.
+	Author        string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackConfiguration) Reset() {
+	*x = RollbackConfiguration{}
+	mi := &file_fleet_fleet_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackConfiguration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackConfiguration) ProtoMessage() {}
+
+func (x *RollbackConfiguration) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackConfiguration.ProtoReflect.Descriptor instead.
+func (*RollbackConfiguration) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RollbackConfiguration) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *RollbackConfiguration) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RollbackConfiguration) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// FirstUse makes groups by the templates of their apps; what exists is fine.
+type FirstUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// names of the groups.
+	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FirstUse) Reset() {
+	*x = FirstUse{}
+	mi := &file_fleet_fleet_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FirstUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FirstUse) ProtoMessage() {}
+
+func (x *FirstUse) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FirstUse.ProtoReflect.Descriptor instead.
+func (*FirstUse) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *FirstUse) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 // CreateGroups defines groups; each is checked on its own.
 type CreateGroups struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1273,7 +1686,7 @@ type CreateGroups struct {
 
 func (x *CreateGroups) Reset() {
 	*x = CreateGroups{}
-	mi := &file_fleet_fleet_proto_msgTypes[10]
+	mi := &file_fleet_fleet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1698,7 @@ func (x *CreateGroups) String() string {
 func (*CreateGroups) ProtoMessage() {}
 
 func (x *CreateGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[10]
+	mi := &file_fleet_fleet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1711,7 @@ func (x *CreateGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroups.ProtoReflect.Descriptor instead.
 func (*CreateGroups) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{10}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateGroups) GetSpecs() []*Spec {
@@ -1322,7 +1735,7 @@ type DeleteGroup struct {
 
 func (x *DeleteGroup) Reset() {
 	*x = DeleteGroup{}
-	mi := &file_fleet_fleet_proto_msgTypes[11]
+	mi := &file_fleet_fleet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1747,7 @@ func (x *DeleteGroup) String() string {
 func (*DeleteGroup) ProtoMessage() {}
 
 func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[11]
+	mi := &file_fleet_fleet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1760,7 @@ func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroup.ProtoReflect.Descriptor instead.
 func (*DeleteGroup) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{11}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteGroup) GetName() string {
@@ -1377,7 +1790,7 @@ type HostLost struct {
 
 func (x *HostLost) Reset() {
 	*x = HostLost{}
-	mi := &file_fleet_fleet_proto_msgTypes[12]
+	mi := &file_fleet_fleet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1802,7 @@ func (x *HostLost) String() string {
 func (*HostLost) ProtoMessage() {}
 
 func (x *HostLost) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[12]
+	mi := &file_fleet_fleet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1815,7 @@ func (x *HostLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostLost.ProtoReflect.Descriptor instead.
 func (*HostLost) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{12}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HostLost) GetHostId() string {
@@ -1434,7 +1847,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_fleet_fleet_proto_msgTypes[13]
+	mi := &file_fleet_fleet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1859,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[13]
+	mi := &file_fleet_fleet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1872,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{13}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Place) GetGroup() uint64 {
@@ -1499,7 +1912,7 @@ type Abandon struct {
 
 func (x *Abandon) Reset() {
 	*x = Abandon{}
-	mi := &file_fleet_fleet_proto_msgTypes[14]
+	mi := &file_fleet_fleet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +1924,7 @@ func (x *Abandon) String() string {
 func (*Abandon) ProtoMessage() {}
 
 func (x *Abandon) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[14]
+	mi := &file_fleet_fleet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +1937,7 @@ func (x *Abandon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Abandon.ProtoReflect.Descriptor instead.
 func (*Abandon) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{14}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Abandon) GetGroup() uint64 {
@@ -1561,7 +1974,7 @@ type ReplicasStarted struct {
 
 func (x *ReplicasStarted) Reset() {
 	*x = ReplicasStarted{}
-	mi := &file_fleet_fleet_proto_msgTypes[15]
+	mi := &file_fleet_fleet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1986,7 @@ func (x *ReplicasStarted) String() string {
 func (*ReplicasStarted) ProtoMessage() {}
 
 func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[15]
+	mi := &file_fleet_fleet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1999,7 @@ func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicasStarted.ProtoReflect.Descriptor instead.
 func (*ReplicasStarted) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{15}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReplicasStarted) GetGroup() uint64 {
@@ -1619,7 +2032,7 @@ type Advance struct {
 
 func (x *Advance) Reset() {
 	*x = Advance{}
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +2044,7 @@ func (x *Advance) String() string {
 func (*Advance) ProtoMessage() {}
 
 func (x *Advance) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +2057,7 @@ func (x *Advance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advance.ProtoReflect.Descriptor instead.
 func (*Advance) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Advance) GetGroup() uint64 {
@@ -1687,7 +2100,7 @@ type AddReplica struct {
 
 func (x *AddReplica) Reset() {
 	*x = AddReplica{}
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +2112,7 @@ func (x *AddReplica) String() string {
 func (*AddReplica) ProtoMessage() {}
 
 func (x *AddReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +2125,7 @@ func (x *AddReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddReplica.ProtoReflect.Descriptor instead.
 func (*AddReplica) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AddReplica) GetGroup() uint64 {
@@ -1770,7 +2183,7 @@ type MembershipSeen struct {
 
 func (x *MembershipSeen) Reset() {
 	*x = MembershipSeen{}
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +2195,7 @@ func (x *MembershipSeen) String() string {
 func (*MembershipSeen) ProtoMessage() {}
 
 func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +2208,7 @@ func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembershipSeen.ProtoReflect.Descriptor instead.
 func (*MembershipSeen) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MembershipSeen) GetGroup() uint64 {
@@ -1846,7 +2259,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2271,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +2284,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Purged) GetGroup() uint64 {
@@ -1896,14 +2309,16 @@ type Result struct {
 	// detail is a sentence for people.
 	Detail string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
 	// items answers each spec of create_groups, in order.
-	Items         []*ItemResult `protobuf:"bytes,3,rep,name=items,proto3" json:"items,omitempty"`
+	Items []*ItemResult `protobuf:"bytes,3,rep,name=items,proto3" json:"items,omitempty"`
+	// revision of the configuration that is in force after the command.
+	Revision      uint64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2330,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2343,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Result) GetCode() Code {
@@ -1952,6 +2367,13 @@ func (x *Result) GetItems() []*ItemResult {
 	return nil
 }
 
+func (x *Result) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // ItemResult answers one spec.
 type ItemResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1969,7 +2391,7 @@ type ItemResult struct {
 
 func (x *ItemResult) Reset() {
 	*x = ItemResult{}
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2403,7 @@ func (x *ItemResult) String() string {
 func (*ItemResult) ProtoMessage() {}
 
 func (x *ItemResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2416,7 @@ func (x *ItemResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemResult.ProtoReflect.Descriptor instead.
 func (*ItemResult) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ItemResult) GetName() string {
@@ -2048,7 +2470,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2060,7 +2482,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2073,7 +2495,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SnapshotHeader) GetIncarnation() uint64 {
@@ -2137,6 +2559,7 @@ type SnapshotRecord struct {
 	//	*SnapshotRecord_Group
 	//	*SnapshotRecord_Operation
 	//	*SnapshotRecord_Event
+	//	*SnapshotRecord_Configuration
 	Item          isSnapshotRecord_Item `protobuf_oneof:"item"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2144,7 +2567,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2579,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2592,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SnapshotRecord) GetItem() isSnapshotRecord_Item {
@@ -2224,6 +2647,15 @@ func (x *SnapshotRecord) GetEvent() *Event {
 	return nil
 }
 
+func (x *SnapshotRecord) GetConfiguration() *Configuration {
+	if x != nil {
+		if x, ok := x.Item.(*SnapshotRecord_Configuration); ok {
+			return x.Configuration
+		}
+	}
+	return nil
+}
+
 type isSnapshotRecord_Item interface {
 	isSnapshotRecord_Item()
 }
@@ -2253,6 +2685,11 @@ type SnapshotRecord_Event struct {
 	Event *Event `protobuf:"bytes,5,opt,name=event,proto3,oneof"`
 }
 
+type SnapshotRecord_Configuration struct {
+	// configuration of an app, current or of its history.
+	Configuration *Configuration `protobuf:"bytes,6,opt,name=configuration,proto3,oneof"`
+}
+
 func (*SnapshotRecord_Header) isSnapshotRecord_Item() {}
 
 func (*SnapshotRecord_Host) isSnapshotRecord_Item() {}
@@ -2262,6 +2699,8 @@ func (*SnapshotRecord_Group) isSnapshotRecord_Item() {}
 func (*SnapshotRecord_Operation) isSnapshotRecord_Item() {}
 
 func (*SnapshotRecord_Event) isSnapshotRecord_Item() {}
+
+func (*SnapshotRecord_Configuration) isSnapshotRecord_Item() {}
 
 var File_fleet_fleet_proto protoreflect.FileDescriptor
 
@@ -2332,7 +2771,25 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05group\x18\x04 \x01(\tR\x05group\x12\x12\n" +
 	"\x04host\x18\x05 \x01(\tR\x04host\x12\x12\n" +
-	"\x04text\x18\x06 \x01(\tR\x04text\"\xfd\x05\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\"\xae\x01\n" +
+	"\bTemplate\x12\x14\n" +
+	"\x05match\x18\x01 \x01(\tR\x05match\x12\x1a\n" +
+	"\breplicas\x18\x02 \x01(\rR\breplicas\x125\n" +
+	"\aregions\x18\x03 \x03(\v2\x1b.drumline.fleet.RegionCountR\aregions\x12\x1f\n" +
+	"\vauto_create\x18\x04 \x01(\bR\n" +
+	"autoCreate\x12\x18\n" +
+	"\aoptions\x18\x05 \x01(\fR\aoptions\"\xfe\x01\n" +
+	"\rConfiguration\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1c\n" +
+	"\n" +
+	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\fR\x06source\x126\n" +
+	"\ttemplates\x18\x06 \x03(\v2\x18.drumline.fleet.TemplateR\ttemplates\x12\x1d\n" +
+	"\n" +
+	"max_groups\x18\a \x01(\rR\tmaxGroups\x12\x1a\n" +
+	"\brestores\x18\b \x01(\x04R\brestores\"\xed\a\n" +
 	"\aCommand\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\x01 \x01(\x03R\batUnixMs\x127\n" +
@@ -2352,8 +2809,20 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\n" +
 	"membership\x18\f \x01(\v2\x1e.drumline.fleet.MembershipSeenH\x00R\n" +
 	"membership\x120\n" +
-	"\x06purged\x18\r \x01(\v2\x16.drumline.fleet.PurgedH\x00R\x06purgedB\x04\n" +
-	"\x02op\":\n" +
+	"\x06purged\x18\r \x01(\v2\x16.drumline.fleet.PurgedH\x00R\x06purged\x12U\n" +
+	"\x13apply_configuration\x18\x0e \x01(\v2\".drumline.fleet.ApplyConfigurationH\x00R\x12applyConfiguration\x12^\n" +
+	"\x16rollback_configuration\x18\x0f \x01(\v2%.drumline.fleet.RollbackConfigurationH\x00R\x15rollbackConfiguration\x127\n" +
+	"\tfirst_use\x18\x10 \x01(\v2\x18.drumline.fleet.FirstUseH\x00R\bfirstUseB\x04\n" +
+	"\x02op\"m\n" +
+	"\x12ApplyConfiguration\x12C\n" +
+	"\rconfiguration\x18\x01 \x01(\v2\x1d.drumline.fleet.ConfigurationR\rconfiguration\x12\x12\n" +
+	"\x04base\x18\x02 \x01(\x04R\x04base\"]\n" +
+	"\x15RollbackConfiguration\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\" \n" +
+	"\bFirstUse\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\":\n" +
 	"\fCreateGroups\x12*\n" +
 	"\x05specs\x18\x01 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\"7\n" +
 	"\vDeleteGroup\x12\x12\n" +
@@ -2400,11 +2869,12 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\aremoved\x18\x05 \x03(\x04R\aremoved\":\n" +
 	"\x06Purged\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x1a\n" +
-	"\breplicas\x18\x02 \x03(\x04R\breplicas\"|\n" +
+	"\breplicas\x18\x02 \x03(\x04R\breplicas\"\x98\x01\n" +
 	"\x06Result\x12(\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x14.drumline.fleet.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x120\n" +
-	"\x05items\x18\x03 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\"r\n" +
+	"\x05items\x18\x03 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"r\n" +
 	"\n" +
 	"ItemResult\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
@@ -2420,13 +2890,14 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\n" +
 	"next_event\x18\x05 \x01(\x04R\tnextEvent\x12.\n" +
 	"\x06policy\x18\x06 \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\x12\x1a\n" +
-	"\brevision\x18\a \x01(\x04R\brevision\"\x97\x02\n" +
+	"\brevision\x18\a \x01(\x04R\brevision\"\xde\x02\n" +
 	"\x0eSnapshotRecord\x128\n" +
 	"\x06header\x18\x01 \x01(\v2\x1e.drumline.fleet.SnapshotHeaderH\x00R\x06header\x12*\n" +
 	"\x04host\x18\x02 \x01(\v2\x14.drumline.fleet.HostH\x00R\x04host\x12-\n" +
 	"\x05group\x18\x03 \x01(\v2\x15.drumline.fleet.GroupH\x00R\x05group\x129\n" +
 	"\toperation\x18\x04 \x01(\v2\x19.drumline.fleet.OperationH\x00R\toperation\x12-\n" +
-	"\x05event\x18\x05 \x01(\v2\x15.drumline.fleet.EventH\x00R\x05eventB\x06\n" +
+	"\x05event\x18\x05 \x01(\v2\x15.drumline.fleet.EventH\x00R\x05event\x12E\n" +
+	"\rconfiguration\x18\x06 \x01(\v2\x1d.drumline.fleet.ConfigurationH\x00R\rconfigurationB\x06\n" +
 	"\x04item*\xa5\x01\n" +
 	"\n" +
 	"GroupState\x12\x1b\n" +
@@ -2440,14 +2911,16 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x19REPLICA_PHASE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15REPLICA_PHASE_PLANNED\x10\x01\x12\x19\n" +
 	"\x15REPLICA_PHASE_STARTED\x10\x02\x12\x19\n" +
-	"\x15REPLICA_PHASE_REMOVED\x10\x03*s\n" +
+	"\x15REPLICA_PHASE_REMOVED\x10\x03*\x83\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCODE_OK\x10\x01\x12\x10\n" +
 	"\fCODE_INVALID\x10\x02\x12\x12\n" +
 	"\x0eCODE_NOT_FOUND\x10\x03\x12\x0f\n" +
 	"\vCODE_EXISTS\x10\x04\x12\x11\n" +
-	"\rCODE_CONFLICT\x10\x05B6Z4github.com/drumline/drumline/drummerpb/fleet;fleetpbb\x06proto3"
+	"\rCODE_CONFLICT\x10\x05\x12\x0e\n" +
+	"\n" +
+	"CODE_LIMIT\x10\x06B6Z4github.com/drumline/drumline/drummerpb/fleet;fleetpbb\x06proto3"
 
 var (
 	file_fleet_fleet_proto_rawDescOnce sync.Once
@@ -2462,35 +2935,40 @@ func file_fleet_fleet_proto_rawDescGZIP() []byte {
 }
 
 var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_fleet_fleet_proto_goTypes = []any{
-	(GroupState)(0),         // 0: drumline.fleet.GroupState
-	(ReplicaPhase)(0),       // 1: drumline.fleet.ReplicaPhase
-	(Code)(0),               // 2: drumline.fleet.Code
-	(*RegionCount)(nil),     // 3: drumline.fleet.RegionCount
-	(*Spec)(nil),            // 4: drumline.fleet.Spec
-	(*Policy)(nil),          // 5: drumline.fleet.Policy
-	(*Host)(nil),            // 6: drumline.fleet.Host
-	(*App)(nil),             // 7: drumline.fleet.App
-	(*Replica)(nil),         // 8: drumline.fleet.Replica
-	(*Group)(nil),           // 9: drumline.fleet.Group
-	(*Operation)(nil),       // 10: drumline.fleet.Operation
-	(*Event)(nil),           // 11: drumline.fleet.Event
-	(*Command)(nil),         // 12: drumline.fleet.Command
-	(*CreateGroups)(nil),    // 13: drumline.fleet.CreateGroups
-	(*DeleteGroup)(nil),     // 14: drumline.fleet.DeleteGroup
-	(*HostLost)(nil),        // 15: drumline.fleet.HostLost
-	(*Place)(nil),           // 16: drumline.fleet.Place
-	(*Abandon)(nil),         // 17: drumline.fleet.Abandon
-	(*ReplicasStarted)(nil), // 18: drumline.fleet.ReplicasStarted
-	(*Advance)(nil),         // 19: drumline.fleet.Advance
-	(*AddReplica)(nil),      // 20: drumline.fleet.AddReplica
-	(*MembershipSeen)(nil),  // 21: drumline.fleet.MembershipSeen
-	(*Purged)(nil),          // 22: drumline.fleet.Purged
-	(*Result)(nil),          // 23: drumline.fleet.Result
-	(*ItemResult)(nil),      // 24: drumline.fleet.ItemResult
-	(*SnapshotHeader)(nil),  // 25: drumline.fleet.SnapshotHeader
-	(*SnapshotRecord)(nil),  // 26: drumline.fleet.SnapshotRecord
+	(GroupState)(0),               // 0: drumline.fleet.GroupState
+	(ReplicaPhase)(0),             // 1: drumline.fleet.ReplicaPhase
+	(Code)(0),                     // 2: drumline.fleet.Code
+	(*RegionCount)(nil),           // 3: drumline.fleet.RegionCount
+	(*Spec)(nil),                  // 4: drumline.fleet.Spec
+	(*Policy)(nil),                // 5: drumline.fleet.Policy
+	(*Host)(nil),                  // 6: drumline.fleet.Host
+	(*App)(nil),                   // 7: drumline.fleet.App
+	(*Replica)(nil),               // 8: drumline.fleet.Replica
+	(*Group)(nil),                 // 9: drumline.fleet.Group
+	(*Operation)(nil),             // 10: drumline.fleet.Operation
+	(*Event)(nil),                 // 11: drumline.fleet.Event
+	(*Template)(nil),              // 12: drumline.fleet.Template
+	(*Configuration)(nil),         // 13: drumline.fleet.Configuration
+	(*Command)(nil),               // 14: drumline.fleet.Command
+	(*ApplyConfiguration)(nil),    // 15: drumline.fleet.ApplyConfiguration
+	(*RollbackConfiguration)(nil), // 16: drumline.fleet.RollbackConfiguration
+	(*FirstUse)(nil),              // 17: drumline.fleet.FirstUse
+	(*CreateGroups)(nil),          // 18: drumline.fleet.CreateGroups
+	(*DeleteGroup)(nil),           // 19: drumline.fleet.DeleteGroup
+	(*HostLost)(nil),              // 20: drumline.fleet.HostLost
+	(*Place)(nil),                 // 21: drumline.fleet.Place
+	(*Abandon)(nil),               // 22: drumline.fleet.Abandon
+	(*ReplicasStarted)(nil),       // 23: drumline.fleet.ReplicasStarted
+	(*Advance)(nil),               // 24: drumline.fleet.Advance
+	(*AddReplica)(nil),            // 25: drumline.fleet.AddReplica
+	(*MembershipSeen)(nil),        // 26: drumline.fleet.MembershipSeen
+	(*Purged)(nil),                // 27: drumline.fleet.Purged
+	(*Result)(nil),                // 28: drumline.fleet.Result
+	(*ItemResult)(nil),            // 29: drumline.fleet.ItemResult
+	(*SnapshotHeader)(nil),        // 30: drumline.fleet.SnapshotHeader
+	(*SnapshotRecord)(nil),        // 31: drumline.fleet.SnapshotRecord
 }
 var file_fleet_fleet_proto_depIdxs = []int32{
 	3,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
@@ -2499,34 +2977,41 @@ var file_fleet_fleet_proto_depIdxs = []int32{
 	4,  // 3: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
 	0,  // 4: drumline.fleet.Group.state:type_name -> drumline.fleet.GroupState
 	8,  // 5: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
-	5,  // 6: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
-	13, // 7: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
-	14, // 8: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
-	6,  // 9: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
-	15, // 10: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
-	16, // 11: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
-	17, // 12: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
-	18, // 13: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
-	19, // 14: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
-	20, // 15: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
-	21, // 16: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
-	22, // 17: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
-	4,  // 18: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
-	0,  // 19: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
-	2,  // 20: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
-	24, // 21: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
-	2,  // 22: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
-	5,  // 23: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
-	25, // 24: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
-	6,  // 25: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
-	9,  // 26: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
-	10, // 27: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
-	11, // 28: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	3,  // 6: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
+	12, // 7: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
+	5,  // 8: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
+	18, // 9: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
+	19, // 10: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
+	6,  // 11: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
+	20, // 12: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
+	21, // 13: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
+	22, // 14: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
+	23, // 15: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
+	24, // 16: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
+	25, // 17: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
+	26, // 18: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
+	27, // 19: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
+	15, // 20: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
+	16, // 21: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
+	17, // 22: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
+	13, // 23: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
+	4,  // 24: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
+	0,  // 25: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
+	2,  // 26: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
+	29, // 27: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
+	2,  // 28: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
+	5,  // 29: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
+	30, // 30: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
+	6,  // 31: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
+	9,  // 32: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
+	10, // 33: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
+	11, // 34: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
+	13, // 35: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_fleet_fleet_proto_init() }
@@ -2534,7 +3019,7 @@ func file_fleet_fleet_proto_init() {
 	if File_fleet_fleet_proto != nil {
 		return
 	}
-	file_fleet_fleet_proto_msgTypes[9].OneofWrappers = []any{
+	file_fleet_fleet_proto_msgTypes[11].OneofWrappers = []any{
 		(*Command_SetPolicy)(nil),
 		(*Command_CreateGroups)(nil),
 		(*Command_DeleteGroup)(nil),
@@ -2547,13 +3032,17 @@ func file_fleet_fleet_proto_init() {
 		(*Command_AddReplica)(nil),
 		(*Command_Membership)(nil),
 		(*Command_Purged)(nil),
+		(*Command_ApplyConfiguration)(nil),
+		(*Command_RollbackConfiguration)(nil),
+		(*Command_FirstUse)(nil),
 	}
-	file_fleet_fleet_proto_msgTypes[23].OneofWrappers = []any{
+	file_fleet_fleet_proto_msgTypes[28].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
 		(*SnapshotRecord_Host)(nil),
 		(*SnapshotRecord_Group)(nil),
 		(*SnapshotRecord_Operation)(nil),
 		(*SnapshotRecord_Event)(nil),
+		(*SnapshotRecord_Configuration)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2561,7 +3050,7 @@ func file_fleet_fleet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_fleet_proto_rawDesc), len(file_fleet_fleet_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   24,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

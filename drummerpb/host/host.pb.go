@@ -68,6 +68,8 @@ const (
 	Reason_REASON_DEADLINE Reason = 16
 	// REASON_HOST_REFUSED: a host's identity is spent (declared lost, or an old copy of its disk): it must stop.
 	Reason_REASON_HOST_REFUSED Reason = 17
+	// REASON_LIMIT: a bound that an operator set is reached; the sentence says which.
+	Reason_REASON_LIMIT Reason = 18
 )
 
 // Enum value maps for Reason.
@@ -91,6 +93,7 @@ var (
 		15: "REASON_INTERNAL",
 		16: "REASON_DEADLINE",
 		17: "REASON_HOST_REFUSED",
+		18: "REASON_LIMIT",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":     0,
@@ -111,6 +114,7 @@ var (
 		"REASON_INTERNAL":        15,
 		"REASON_DEADLINE":        16,
 		"REASON_HOST_REFUSED":    17,
+		"REASON_LIMIT":           18,
 	}
 )
 
@@ -376,7 +380,11 @@ type LocateRequest struct {
 	Group *GroupRef `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// local asks a host for what it knows by a replica of its own, and to ask nobody
 	// else: hosts find groups with it while no drummer answers.
-	Local         bool `protobuf:"varint,2,opt,name=local,proto3" json:"local,omitempty"`
+	Local bool `protobuf:"varint,2,opt,name=local,proto3" json:"local,omitempty"`
+	// first_use asks a drummer to make a group of that name by a template of its app if
+	// there is none, and to wait a moment until it serves. Safe to repeat. Hosts set it
+	// when somebody uses a name; asked of a host it is ignored.
+	FirstUse      bool `protobuf:"varint,3,opt,name=first_use,json=firstUse,proto3" json:"first_use,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -421,6 +429,13 @@ func (x *LocateRequest) GetGroup() *GroupRef {
 func (x *LocateRequest) GetLocal() bool {
 	if x != nil {
 		return x.Local
+	}
+	return false
+}
+
+func (x *LocateRequest) GetFirstUse() bool {
+	if x != nil {
+		return x.FirstUse
 	}
 	return false
 }
@@ -2081,10 +2096,11 @@ const file_host_host_proto_rawDesc = "" +
 	"leaderHost\x12\x1d\n" +
 	"\n" +
 	"leader_api\x18\x05 \x01(\tR\tleaderApi\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\x04R\aversion\"T\n" +
+	"\aversion\x18\x06 \x01(\x04R\aversion\"q\n" +
 	"\rLocateRequest\x12-\n" +
 	"\x05group\x18\x01 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x14\n" +
-	"\x05local\x18\x02 \x01(\bR\x05local\"E\n" +
+	"\x05local\x18\x02 \x01(\bR\x05local\x12\x1b\n" +
+	"\tfirst_use\x18\x03 \x01(\bR\bfirstUse\"E\n" +
 	"\x0eLocateResponse\x123\n" +
 	"\blocation\x18\x01 \x01(\v2\x17.drumline.host.LocationR\blocation\"\x10\n" +
 	"\x0eServersRequest\"\x82\x01\n" +
@@ -2185,7 +2201,7 @@ const file_host_host_proto_rawDesc = "" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\"h\n" +
 	"\x0eStreamResponse\x120\n" +
 	"\aanswers\x18\x01 \x03(\v2\x16.drumline.host.AnswersR\aanswers\x12$\n" +
-	"\x03end\x18\x02 \x01(\v2\x12.drumline.host.EndR\x03end*\x9f\x03\n" +
+	"\x03end\x18\x02 \x01(\v2\x12.drumline.host.EndR\x03end*\xb1\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_INVALID\x10\x01\x12\x1a\n" +
@@ -2205,7 +2221,8 @@ const file_host_host_proto_rawDesc = "" +
 	"\x12REASON_UNAVAILABLE\x10\x0e\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x0f\x12\x13\n" +
 	"\x0fREASON_DEADLINE\x10\x10\x12\x17\n" +
-	"\x13REASON_HOST_REFUSED\x10\x112\x9c\x01\n" +
+	"\x13REASON_HOST_REFUSED\x10\x11\x12\x10\n" +
+	"\fREASON_LIMIT\x10\x122\x9c\x01\n" +
 	"\tDirectory\x12E\n" +
 	"\x06Locate\x12\x1c.drumline.host.LocateRequest\x1a\x1d.drumline.host.LocateResponse\x12H\n" +
 	"\aServers\x12\x1d.drumline.host.ServersRequest\x1a\x1e.drumline.host.ServersResponse2\xb6\x04\n" +

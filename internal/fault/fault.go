@@ -33,6 +33,7 @@ const (
 	Internal       = hostpb.Reason_REASON_INTERNAL
 	Deadline       = hostpb.Reason_REASON_DEADLINE
 	HostRefused    = hostpb.Reason_REASON_HOST_REFUSED
+	Limit          = hostpb.Reason_REASON_LIMIT
 )
 
 // Error is a fault. Its zero Outcome is "not applied": only UnknownOutcome means

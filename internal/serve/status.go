@@ -80,7 +80,7 @@ func codeOf(f *fault.Error) codes.Code {
 		return codes.NotFound
 	case fault.NotLeader, fault.NoQuorum, fault.NotOpen, fault.Unavailable, fault.NotSupervisor:
 		return codes.Unavailable
-	case fault.Busy:
+	case fault.Busy, fault.Limit:
 		return codes.ResourceExhausted
 	case fault.Sealed, fault.SessionGone, fault.Conflict, fault.HostRefused:
 		return codes.FailedPrecondition

@@ -38,6 +38,7 @@ func TestEveryReasonThereAndBack(t *testing.T) {
 		fault.Unavailable:    {codes.Unavailable, "UNAVAILABLE", "not_applied"},
 		fault.Internal:       {codes.Internal, "INTERNAL", "unknown"},
 		fault.HostRefused:    {codes.FailedPrecondition, "HOST_REFUSED", "not_applied"},
+		fault.Limit:          {codes.ResourceExhausted, "LIMIT", "not_applied"},
 		fault.Deadline:       {codes.DeadlineExceeded, "DEADLINE", "not_applied"},
 	}
 	for n := range hostpb.Reason_name {

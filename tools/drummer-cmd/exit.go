@@ -121,7 +121,7 @@ func classify(err error) (code int, hint string) {
 	case hostpb.Reason_REASON_GROUP_NOT_FOUND:
 		return exitNotFound, program + " groups list"
 	case hostpb.Reason_REASON_EXISTS, hostpb.Reason_REASON_CONFLICT,
-		hostpb.Reason_REASON_SEALED, hostpb.Reason_REASON_SESSION_GONE:
+		hostpb.Reason_REASON_SEALED, hostpb.Reason_REASON_SESSION_GONE, hostpb.Reason_REASON_LIMIT:
 		return exitConflict, ""
 	case hostpb.Reason_REASON_NO_QUORUM, hostpb.Reason_REASON_NOT_OPEN, hostpb.Reason_REASON_NOT_LEADER:
 		if group != "" {
@@ -176,7 +176,7 @@ func exitOf(c fleetpb.Code) int {
 		return exitUsage
 	case fleetpb.Code_CODE_NOT_FOUND:
 		return exitNotFound
-	case fleetpb.Code_CODE_EXISTS, fleetpb.Code_CODE_CONFLICT:
+	case fleetpb.Code_CODE_EXISTS, fleetpb.Code_CODE_CONFLICT, fleetpb.Code_CODE_LIMIT:
 		return exitConflict
 	default:
 		return exitFailed

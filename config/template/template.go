@@ -1,0 +1,53 @@
+// Package template finds the template that a group's name matches. Drummer's record,
+// hosts and drummer-cmd all use it, so that they never differ about a name.
+//
+// A template's match is compared with the name without its app: of capacity/team/db it
+// is team/db. The first template whose match is that very text is the one, whatever it
+// would mean as a glob; if there is none, the first that matches as a glob. Globs are
+// those of path.Match: * and ? stand for characters other than a slash, [a-c] and [^x]
+// for one of some characters, a backslash takes the next one as it is, and the whole
+// name must match. So * does not match team/db; */* does.
+//
+// The package is pure, and safe for any number of goroutines.
+package template
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// Check says what is wrong with a match as a glob, or nil.
+func Check(match string) error {
+	if _, err := path.Match(match, ""); err != nil {
+		return fmt.Errorf("%q is no glob: a bracket is not closed or is empty, or a backslash stands last", match)
+	}
+	return nil
+}
+
+// Find returns the template that a name without its app matches, or nil.
+func Find(templates []*fleetpb.Template, name string) *fleetpb.Template {
+	for _, t := range templates {
+		if t.GetMatch() == name {
+			return t
+		}
+	}
+	for _, t := range templates {
+		if ok, err := path.Match(t.GetMatch(), name); ok && err == nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// Of returns the template of a configuration that a group's whole name matches, or
+// nil: also when the group is of another app.
+func Of(c *fleetpb.Configuration, group string) *fleetpb.Template {
+	app, name, ok := strings.Cut(group, "/")
+	if !ok || app != c.GetApp() {
+		return nil
+	}
+	return Find(c.GetTemplates(), name)
+}

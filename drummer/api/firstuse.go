@@ -1,0 +1,83 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+)
+
+// How long a first use waits for its group to be open before it is told to ask again:
+// less than hosts wait for one drummer, more than a launch takes when all is well.
+const (
+	openPatience = 800 * time.Millisecond
+	openPoll     = 5 * time.Millisecond
+)
+
+// make makes the group of a name by a template, if there is none, and waits a moment
+// until it is open. Names that no template allows cost no proposal.
+func (s *Service) make(ctx context.Context, name string) error {
+	c, v, err := s.lookAtRecord(ctx)
+	if err != nil {
+		return err
+	}
+	if v.ByName(name).GetState() == fleetpb.GroupState_GROUP_STATE_OPEN {
+		return nil
+	}
+	item, spec := fleet.CheckFirstUse(v, name)
+	if spec != nil {
+		cmd := &fleetpb.Command{Op: &fleetpb.Command_FirstUse{FirstUse: &fleetpb.FirstUse{Names: []string{name}}}}
+		result, err := c.Record.Propose(ctx, cmd)
+		if err != nil {
+			return again(err, "create group "+name)
+		}
+		if len(result.GetItems()) != 1 {
+			return refused(result, "create group "+name)
+		}
+		item = result.GetItems()[0]
+	}
+	switch item.GetCode() { //nolint:exhaustive // the others are refusals like any
+	case fleetpb.Code_CODE_OK:
+		return awaitOpen(ctx, c, name)
+	case fleetpb.Code_CODE_CONFLICT:
+		return fault.New(fault.Sealed, "%s", item.GetDetail()).InGroup(name)
+	case fleetpb.Code_CODE_NOT_FOUND:
+		return fault.New(fault.GroupNotFound, "%s", item.GetDetail()).InGroup(name)
+	case fleetpb.Code_CODE_LIMIT:
+		return fault.New(fault.Limit, "%s", item.GetDetail()).InGroup(name)
+	}
+	return refused(&fleetpb.Result{Code: item.GetCode(), Detail: item.GetDetail()}, "create group "+name)
+}
+
+// awaitOpen waits until the group is open in this replica's record, or patience ends:
+// what is said then is Locate's.
+func awaitOpen(ctx context.Context, c *Cluster, name string) error {
+	patience := time.NewTimer(openPatience)
+	defer patience.Stop()
+	poll := time.NewTicker(openPoll)
+	defer poll.Stop()
+	for {
+		v, err := c.Record.LocalView()
+		if err != nil {
+			return asRead(err)
+		}
+		if v.ByName(name).GetState() == fleetpb.GroupState_GROUP_STATE_OPEN {
+			return nil
+		}
+		select {
+		case <-patience.C:
+			return nil
+		case <-ctx.Done():
+			return nil
+		case <-poll.C:
+		}
+	}
+}
+
+// wantsFirstUse tells whether a question may make the group that it names.
+func wantsFirstUse(r *hostpb.LocateRequest) bool {
+	return r.GetFirstUse() && r.GetGroup().GetId() == 0
+}

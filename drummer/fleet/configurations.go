@@ -1,0 +1,247 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/drumline/drumline/config/template"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// Limits of configurations. With all of them reached, the record holds a third of a
+// gigabyte of configurations; a real deployment holds some kilobytes.
+const (
+	// MaxTemplates and MaxConfiguration (bytes) bound one revision.
+	MaxTemplates     = 1_000
+	MaxConfiguration = 256 << 10
+	// DefaultMaxGroups bounds an app's groups where its configuration says nothing.
+	DefaultMaxGroups  = 10_000
+	maxConfigured     = 64 // apps
+	keptRevisions     = 20
+	maxFirstUses      = 1_000
+	recoveredAuthor   = "a recovery of the record"
+	unknownConfigured = "app %s has no configuration"
+)
+
+// CheckConfiguration says what is wrong with what somebody wants of an app, or nil.
+func CheckConfiguration(c *fleetpb.Configuration) error {
+	if err := statemachines.CheckAppName(c.GetApp()); err != nil {
+		return err
+	}
+	if err := checkOptional("author", c.GetAuthor()); err != nil {
+		return err
+	}
+	if n := len(c.GetTemplates()); n > MaxTemplates {
+		return fmt.Errorf("%d templates: at most %d are kept", n, MaxTemplates)
+	}
+	if n := proto.Size(content(c)); n > MaxConfiguration {
+		return fmt.Errorf("it has %d bytes with its source: at most %d are kept", n, MaxConfiguration)
+	}
+	if c.GetMaxGroups() > MaxGroups {
+		return fmt.Errorf("a bound of %d groups: the record holds at most %d", c.GetMaxGroups(), MaxGroups)
+	}
+	for i, t := range c.GetTemplates() {
+		if err := checkTemplate(c.GetApp(), t); err != nil {
+			return fmt.Errorf("template %d, %s: %w", i+1, quote(t.GetMatch()), err)
+		}
+	}
+	return nil
+}
+
+func checkTemplate(app string, t *fleetpb.Template) error {
+	return errors.Join(
+		checkOptional("match", t.GetMatch()),
+		template.Check(t.GetMatch()),
+		CheckSpec(specOf(app+"/x", app, t)),
+	)
+}
+
+// specOf is what a template wants of a group.
+func specOf(name, app string, t *fleetpb.Template) *fleetpb.Spec {
+	return &fleetpb.Spec{Name: name, App: app, Replicas: t.GetReplicas(), Regions: t.GetRegions()}
+}
+
+// Bound is how many groups of the app first uses may make, with those there are.
+func Bound(c *fleetpb.Configuration) int {
+	if c.GetMaxGroups() == 0 {
+		return DefaultMaxGroups
+	}
+	return int(c.GetMaxGroups())
+}
+
+// content is what a revision says, without when and by whom.
+func content(c *fleetpb.Configuration) *fleetpb.Configuration {
+	return &fleetpb.Configuration{App: c.GetApp(), Source: c.GetSource(), Templates: c.GetTemplates(), MaxGroups: c.GetMaxGroups()}
+}
+
+// SameContent tells whether two revisions say the same.
+func SameContent(a, b *fleetpb.Configuration) bool { return proto.Equal(content(a), content(b)) }
+
+// descend gives an app's revisions, the newest first.
+func (s *state) descend(app string, yield func(*fleetpb.Configuration) bool) {
+	s.configurations.DescendLessOrEqual(&fleetpb.Configuration{App: app, Revision: math.MaxUint64}, func(c *fleetpb.Configuration) bool {
+		return c.GetApp() == app && yield(c)
+	})
+}
+
+// configuration in force for an app, or nil.
+func (s *state) configuration(app string) *fleetpb.Configuration {
+	var found *fleetpb.Configuration
+	s.descend(app, func(c *fleetpb.Configuration) bool {
+		found = c
+		return false
+	})
+	return found
+}
+
+// store makes c the next revision of its app and forgets the oldest beyond the bound.
+func (s *state) store(c *fleetpb.Configuration) {
+	first := (s.incarnation-1)*incarnationSpan + 1
+	c.Revision = max(s.configuration(c.GetApp()).GetRevision()+1, first)
+	s.configurations.ReplaceOrInsert(c)
+	s.revision++
+	var kept int
+	var old []*fleetpb.Configuration
+	s.descend(c.GetApp(), func(c *fleetpb.Configuration) bool {
+		if kept++; kept > keptRevisions {
+			old = append(old, c)
+		}
+		return true
+	})
+	for _, o := range old {
+		s.configurations.Delete(o)
+	}
+}
+
+// reissue gives what is in force new revisions after a recovery: hosts and groups may
+// have followed later ones, which the record has lost, and must follow it again.
+func (s *state) reissue() {
+	for c := range (&View{s.clone()}).Configurations() {
+		next := content(c)
+		next.AtUnixMs, next.Restores, next.Author = c.GetAtUnixMs(), c.GetRevision(), recoveredAuthor
+		s.store(next)
+	}
+}
+
+func (t *turn) applyConfiguration(c *fleetpb.ApplyConfiguration) *fleetpb.Result {
+	wanted := c.GetConfiguration()
+	if err := CheckConfiguration(wanted); err != nil {
+		return refuse(fleetpb.Code_CODE_INVALID, "configuration of app %s: %v", quote(wanted.GetApp()), err)
+	}
+	now := t.configuration(wanted.GetApp())
+	switch {
+	case now != nil && SameContent(now, wanted): // also when it is asked for again after a lost answer
+		return t.inForce(now, "revision %d says the same already", now.GetRevision())
+	case c.GetBase() != 0 && c.GetBase() != now.GetRevision():
+		return refuse(fleetpb.Code_CODE_CONFLICT, "revision %d is in force, the difference was taken from revision %d: look again", now.GetRevision(), c.GetBase())
+	case now == nil && t.configured() >= maxConfigured:
+		return refuse(fleetpb.Code_CODE_INVALID, "%d apps have a configuration already", maxConfigured)
+	}
+	next := clone(content(wanted))
+	next.AtUnixMs, next.Author = t.at, wanted.GetAuthor()
+	t.store(next)
+	t.event("configuration-applied", "", "", "app %s, revision %d with %d templates%s", next.GetApp(), next.GetRevision(), len(next.GetTemplates()), by(next.GetAuthor()))
+	return t.inForce(next, "")
+}
+
+// configured counts the apps that have a configuration.
+func (s *state) configured() (n int) {
+	for range (&View{s}).Configurations() {
+		n++
+	}
+	return n
+}
+
+func by(author string) string {
+	if author == "" {
+		return ""
+	}
+	return ", by " + author
+}
+
+// inForce is the good answer to a change of a configuration.
+func (t *turn) inForce(c *fleetpb.Configuration, format string, args ...any) *fleetpb.Result {
+	r := done(format, args...)
+	r.Revision = c.GetRevision()
+	return r
+}
+
+func (t *turn) rollbackConfiguration(c *fleetpb.RollbackConfiguration) *fleetpb.Result {
+	if err := checkOptional("author", c.GetAuthor()); err != nil {
+		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
+	}
+	now := t.configuration(c.GetApp())
+	old, _ := t.configurations.Get(&fleetpb.Configuration{App: c.GetApp(), Revision: c.GetRevision()})
+	switch {
+	case now == nil:
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, unknownConfigured, quote(c.GetApp()))
+	case old == nil:
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, "revision %d of app %s is not kept", c.GetRevision(), c.GetApp())
+	case SameContent(now, old):
+		return t.inForce(now, "revision %d says the same already", now.GetRevision())
+	}
+	next := clone(content(old))
+	next.AtUnixMs, next.Author, next.Restores = t.at, c.GetAuthor(), old.GetRevision()
+	t.store(next)
+	t.event("configuration-rolled-back", "", "", "app %s, revision %d has the content of revision %d%s", next.GetApp(), next.GetRevision(), old.GetRevision(), by(next.GetAuthor()))
+	return t.inForce(next, "")
+}
+
+// CheckFirstUse says what first_use would answer for a name now, and changes nothing.
+// When the group would be made the code is OK, the id is 0 and the spec is given.
+func CheckFirstUse(v *View, name string) (*fleetpb.ItemResult, *fleetpb.Spec) {
+	item := &fleetpb.ItemResult{Name: name}
+	answer := func(code fleetpb.Code, format string, args ...any) (*fleetpb.ItemResult, *fleetpb.Spec) {
+		item.Code, item.Detail = code, fmt.Sprintf(format, args...)
+		return item, nil
+	}
+	app, err := statemachines.AppOf(name)
+	if err != nil {
+		item.Name = ""
+		return answer(fleetpb.Code_CODE_INVALID, "%v", err)
+	}
+	if old := v.ByName(name); old != nil {
+		if item.Id = old.GetId(); old.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING {
+			return answer(fleetpb.Code_CODE_CONFLICT, "group %s is being deleted", name)
+		}
+		return answer(fleetpb.Code_CODE_OK, "exists already")
+	}
+	c := v.Configuration(app)
+	t := template.Of(c, name)
+	switch {
+	case c == nil:
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and app %s has no configuration that could make it", name, app)
+	case t == nil:
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and no template of app %s matches the name (revision %d)", name, app, c.GetRevision())
+	case !t.GetAutoCreate():
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and template %s makes none on first use: an operator has to create it", name, quote(t.GetMatch()))
+	case v.GroupsOf(app) >= Bound(c):
+		return answer(fleetpb.Code_CODE_LIMIT, "there is no group %s, and app %s has %d groups already: its configuration allows first uses to make no more", name, app, v.GroupsOf(app))
+	case v.GroupCount() >= MaxGroups:
+		return answer(fleetpb.Code_CODE_LIMIT, "there is no group %s, and the record holds %d groups already", name, MaxGroups)
+	}
+	item.Code = fleetpb.Code_CODE_OK
+	return item, specOf(name, app, t)
+}
+
+// firstUse makes the groups that can be made; the others are answered one by one.
+func (t *turn) firstUse(c *fleetpb.FirstUse) *fleetpb.Result {
+	if n := len(c.GetNames()); n == 0 || n > maxFirstUses {
+		return refuse(fleetpb.Code_CODE_INVALID, "%d names: want 1 to %d in one command", n, maxFirstUses)
+	}
+	result := done("")
+	for _, name := range c.GetNames() {
+		item, spec := CheckFirstUse(&View{t.state}, name)
+		if spec != nil {
+			in := t.configuration(spec.GetApp())
+			by := fmt.Sprintf("first use, by template %s", quote(template.Of(in, name).GetMatch()))
+			item.Id = t.define(spec, by, fmt.Sprintf(", on %s of revision %d", by, in.GetRevision())).GetId()
+		}
+		result.Items = append(result.Items, item)
+	}
+	return result
+}
