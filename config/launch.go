@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -56,6 +57,19 @@ type GroupSpec struct {
 func ReadLaunch(path string) (Launch, error) {
 	var l Launch
 	s, err := readStrict(path, &l)
+	return l.checked(s, err)
+}
+
+// ReadLaunchFrom is ReadLaunch of what is open already, like standard input; name
+// stands for the file in errors.
+func ReadLaunchFrom(name string, from io.Reader) (Launch, error) {
+	var l Launch
+	s, err := readStrictFrom(name, from, &l)
+	return l.checked(s, err)
+}
+
+// checked is the launch that was read, with its groups; err is of the reading.
+func (l Launch) checked(s *strict, err error) (Launch, error) {
 	if err != nil {
 		return Launch{}, err
 	}

@@ -146,7 +146,7 @@ func TestMistakesOfFlagsAndEnvironment(t *testing.T) {
 		{args: []string{"--labels", "a"}, want: "want key=value"},
 		{args: []string{"--labels", "a=1,a=2"}, want: "each key once"},
 		{env: []string{"NODEHOST_ELECTION_TICKS=-3"}, want: "environment NODEHOST_ELECTION_TICKS: election_ticks: want a whole number, not negative"},
-		{args: []string{"--config", "/no/such/file"}, want: "read configuration: stat /no/such/file"},
+		{args: []string{"--config", "/no/such/file"}, want: "read configuration: open /no/such/file"},
 	} {
 		_, err := LoadNodeHost(c.args, c.env)
 		require.ErrorContains(t, err, c.want)

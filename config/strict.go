@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"slices"
@@ -28,16 +29,22 @@ type strict struct {
 
 // readStrict reads a file over what v (a pointer to a struct) holds already.
 func readStrict(file string, v any) (*strict, error) {
-	info, err := os.Stat(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("read configuration: %s has %d bytes, at most %d are read", file, info.Size(), maxFile)
-	}
-	raw, err := os.ReadFile(file)
+	defer func() { _ = f.Close() }() // it was only read
+	return readStrictFrom(file, f, v)
+}
+
+// readStrictFrom is readStrict of what is open already; file is its name in errors.
+func readStrictFrom(file string, from io.Reader, v any) (*strict, error) {
+	raw, err := io.ReadAll(io.LimitReader(from, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if len(raw) > maxFile {
+		return nil, fmt.Errorf("read configuration: %s has more than %d bytes, which is all that is read", file, maxFile)
 	}
 	return parseStrict(file, raw, v)
 }

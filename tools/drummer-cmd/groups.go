@@ -240,7 +240,7 @@ func (t *tool) deleteGroup(ctx context.Context, name string, c *cli.Context) err
 	if out.DryRun {
 		return t.print(out, func() *grid { return deleteTable(out) })
 	}
-	question := fmt.Sprintf("delete group %s (number %d, on %s) and all its data", g.GetName(), g.GetId(), hostsOf(g))
+	question := fmt.Sprintf("delete group %s (number %d, %s) and all its data", g.GetName(), g.GetId(), whereIs(g))
 	if err := t.confirm(g.GetName(), question); err != nil {
 		return err
 	}
@@ -278,10 +278,14 @@ func deleteTable(d shape.Delete) *grid {
 	return g
 }
 
-func hostsOf(g *drummerpb.GroupInfo) string {
+// whereIs says on which hosts a group is.
+func whereIs(g *drummerpb.GroupInfo) string {
+	if len(g.GetReplicas()) == 0 {
+		return "on no host yet"
+	}
 	var names []string
 	for _, r := range g.GetReplicas() {
 		names = append(names, shape.HostName(r))
 	}
-	return strings.Join(names, ", ")
+	return "on " + strings.Join(names, ", ")
 }

@@ -24,7 +24,7 @@ func (t *tool) launchVerb() verb {
 		about: "The file holds a policy and groups; config/examples/cluster.yaml is one. Launching a file again creates what is " +
 			"missing and leaves the rest as it is. With --wait, Ctrl-C ends the watching, not the launch.",
 		flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "launch `FILE`"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "launch `FILE`, - for standard input"},
 			toggle("wait", "wait until every group of the file is ok"),
 			toggle("dry-run", "check it and change nothing"),
 		},
@@ -32,18 +32,33 @@ func (t *tool) launchVerb() verb {
 			if c.String("file") == "" {
 				return usage("launch needs a file: drummer-cmd launch -f cluster.yaml")
 			}
-			file, err := config.ReadLaunch(c.String("file"))
+			file, err := t.launchFile(c.String("file"))
 			if err != nil {
-				return &failure{code: exitUsage, text: "read " + c.String("file"), cause: err}
-			}
-			if len(file.Specs()) == 0 && file.FleetPolicy() == nil {
-				return usage("%s: there is nothing to launch: it names no group, and no threshold other than 0", c.String("file"))
+				return err
 			}
 			return t.launch(ctx, launching{
 				specs: file.Specs(), policy: file.FleetPolicy(), dryRun: c.Bool("dry-run"), wait: c.Bool("wait"),
 			})
 		},
 	}
+}
+
+// launchFile reads what shall be launched; "-" is standard input, so that a program can
+// write the file.
+func (t *tool) launchFile(name string) (config.Launch, error) {
+	read := func() (config.Launch, error) { return config.ReadLaunch(name) }
+	if name == "-" {
+		name = "standard input"
+		read = func() (config.Launch, error) { return config.ReadLaunchFrom(name, t.in) }
+	}
+	file, err := read()
+	if err != nil {
+		return config.Launch{}, &failure{code: exitUsage, text: "launch", cause: err} // the cause names the file
+	}
+	if len(file.Specs()) == 0 && file.FleetPolicy() == nil {
+		return config.Launch{}, usage("%s: there is nothing to launch: it names no group, and no threshold other than 0", name)
+	}
+	return file, nil
 }
 
 // launching is one launch.

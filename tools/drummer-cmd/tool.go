@@ -76,7 +76,7 @@ func (t *tool) command(v verb) *cli.Command {
 				return err
 			}
 			if n := c.NArg(); n < v.min || (v.max >= 0 && n > v.max) {
-				return fail(exitUsage, c.Command.HelpName+" --help", "%s takes %s, got %d arguments", c.Command.HelpName, orNothing(v.args), n)
+				return fail(exitUsage, t.countHint(c), "%s takes %s, got %d %s", c.Command.HelpName, orNothing(v.args), n, plural(n, "argument"))
 			}
 			defer t.close()
 			if t.opts.watch > 0 {
@@ -85,6 +85,24 @@ func (t *tool) command(v verb) *cli.Command {
 			return v.run(c.Context, c)
 		},
 	}
+}
+
+// countHint says what to do about a wrong number of arguments: most often the interval
+// stands beside --watch, where it is taken for one.
+func (t *tool) countHint(c *cli.Context) string {
+	for _, arg := range c.Args().Slice() {
+		if _, err := time.ParseDuration(arg); err == nil && t.opts.watch > 0 {
+			return "write --watch=" + arg
+		}
+	}
+	return c.Command.HelpName + " --help"
+}
+
+func plural(n int, one string) string {
+	if n == 1 {
+		return one
+	}
+	return one + "s"
 }
 
 func orNothing(args string) string {

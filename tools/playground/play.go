@@ -151,11 +151,18 @@ func launch(c *cli.Context, fleet *localfleet.Fleet, program, file string) error
 	servers := strings.Join(fleet.APIs(localfleet.KindDrummer), ",")
 	cmd := exec.CommandContext(c.Context, program, "--servers", servers, "launch", "-f", file, "--wait", "--timeout", "60s")
 	cmd.Stdout, cmd.Stderr = c.App.Writer, c.App.ErrWriter
+	if !c.Bool("quiet") {
+		// No terminal for it, so no progress bar: the processes' logs would be written into it.
+		cmd.Stdout, cmd.Stderr = lines{c.App.Writer}, lines{c.App.ErrWriter}
+	}
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("launch %s: %w", file, err)
 	}
 	return nil
 }
+
+// lines is a writer that does not look like a terminal.
+type lines struct{ io.Writer }
 
 func say(w io.Writer, text string) {
 	_, _ = fmt.Fprintln(w, "playground:", text) // the terminal is gone or it is not

@@ -303,7 +303,7 @@ func Dashed(name string) string {
 
 // nearest returns the candidate that word is a slip of, or nothing.
 func nearest(word string, candidates []string) string {
-	best, at := "", 1+len(word)/3
+	best, at := "", 1+len(word)/4 // a short word is a slip of almost anything
 	for _, c := range candidates {
 		if len(c) > 1 && strings.HasPrefix(c, word) && word != "" {
 			return c

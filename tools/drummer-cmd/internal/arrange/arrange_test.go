@@ -84,6 +84,7 @@ func TestMistakes(t *testing.T) {
 		"groups list x --outptu json": `prog groups list has no flag --outptu|did you mean --output?`,
 		"groups list --force":         `prog groups list has no flag --force|arguments that begin with a hyphen go behind --`,
 		"put k -5":                    `prog put has no flag -5|arguments that begin with a hyphen go behind --`,
+		"put k --raw x":               `prog put has no flag --raw|arguments that begin with a hyphen go behind --`,
 		"put k -xy":                   `prog put has no flag -xy|arguments that begin with a hyphen go behind --`,
 		"--file a put k":              `the flag --file belongs to a command|write the command first, then --file`,
 		"groups --state ok list":      `the flag --state belongs to a command|write the command first, then --state`,
