@@ -28,7 +28,7 @@ import (
 //
 //	at D                                    sets the clock
 //	lead TERM | unlead
-//	connect SESSION ID [name=N] [epoch=E] [deployment=D] [region=R]; replicas follow as REPLICA:FLAGS
+//	connect SESSION ID [name=N] [epoch=E] [deployment=D] [fleet=F] [raft=ADDRESS] [tick=D]; replicas follow as REPLICA:FLAGS
 //	report SESSION REPLICA:FLAGS...         FLAGS: starting ok down observer unloaded serving opened sealed gone, cc3 term2, separated by +
 //	beat SESSION... | gone SESSION
 //	answer SESSION ORDER ok|failed|refused [members=CC:VOTERS:OBSERVERS:REMOVED]
@@ -164,6 +164,10 @@ func (s *script) connect(words []string) {
 			h.Name = v
 		case k == "epoch":
 			h.BootEpoch = integer(v)
+		case k == "tick":
+			d, err := time.ParseDuration(v)
+			require.NoError(s.t, err)
+			h.TickUs = uint64(d.Microseconds())
 		case k == "raft":
 			h.Raft = v
 		case k == "deployment":

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -116,7 +117,36 @@ func (c *Core) refusal(s *session) (string, Verdict) {
 	case c.attends(s.host()):
 		return fmt.Sprintf("host id %s is connected already: a copy of its data directory, or its last stream has not ended yet", h.GetId()), NotNow
 	}
-	return c.nameRefusal(h), NotNow
+	if reason := c.nameRefusal(h); reason != "" {
+		return reason, NotNow
+	}
+	return c.tickRefusal(h), NotNow
+}
+
+// tickRefusal says why a host cannot have its tick: another one that is not down has
+// another. Groups on hosts of different ticks would call elections against healthy
+// leaders. When all hosts are stopped for that long the fleet takes a new tick.
+func (c *Core) tickRefusal(h *fleetpb.Host) string {
+	others := slices.Collect(c.view.Hosts())
+	for _, id := range slices.Sorted(maps.Keys(c.hosts)) {
+		if c.view.Host(id) == nil { // it is not in the record yet
+			others = append(others, c.hosts[id].session.hello.GetHost())
+		}
+	}
+	for _, o := range others {
+		if h.GetTickUs() == 0 || o.GetTickUs() == 0 || o.GetTickUs() == h.GetTickUs() || o.GetId() == h.GetId() {
+			continue
+		}
+		if state := c.judge(o).State; state == planner.Up || state == planner.Suspect {
+			return fmt.Sprintf("its tick is %s and that of host %s is %s: give all hosts the same tick; to change it, stop all of them until they are down",
+				microseconds(h.GetTickUs()), o.GetName(), microseconds(o.GetTickUs()))
+		}
+	}
+	return ""
+}
+
+func microseconds(n uint64) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/1000)) * time.Microsecond //nolint:gosec // bounded here
 }
 
 // nameRefusal says why a host cannot have its name: another one attends under it,
