@@ -20,7 +20,8 @@
 // A Router retries what was surely not applied (no leader, not open yet, a host that
 // cannot be reached), with pauses, until a little before the caller's deadline: the
 // margin is what lets a plain sentence arrive instead of a dead call. An unknown
-// outcome of a proposal is never retried. Reads change nothing and are retried at will.
+// outcome of a proposal is never retried, unless its app says that applying it twice does
+// no harm (Many.Repeatable). Reads change nothing and are retried at will.
 //
 // A request that was forwarded here (hops > 0) is served or passed on once, and never
 // retried: the host that the client asked keeps the overview. No request makes more

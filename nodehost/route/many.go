@@ -23,6 +23,10 @@ type Many struct {
 	Hops uint32
 	// Room, unless 0, bounds the answers to queries in bytes.
 	Room int
+	// Repeatable: applying a command twice does no harm, so one of unknown outcome is
+	// proposed again while there is time. An error then does not tell whether it was
+	// applied.
+	Repeatable bool
 }
 
 // Outcome is what became of one item; of a query, Result has only Data.
@@ -87,10 +91,11 @@ func (b *many) take(tried []Outcome) error {
 	var first error
 	again := b.open[:0]
 	for i, at := range b.open {
-		if b.out[at] = tried[i]; mends(tried[i].Err) {
+		err := tried[i].Err
+		if b.out[at] = tried[i]; mends(err) || b.Repeatable && late(err) {
 			again = append(again, at)
 			if first == nil {
-				first = tried[i].Err
+				first = err
 			}
 		}
 	}
@@ -125,8 +130,14 @@ func (r *Router) ProposeMany(ctx context.Context, m Many) ([]Outcome, *hostpb.Lo
 	if len(b.open) == 0 {
 		return b.out, nil
 	}
-	o := &op{ref: m.Group, hops: m.Hops}
-	o.local = func(ctx context.Context, g ids.Group) error { return b.take(r.o.Raft.ProposeMany(ctx, g, b.items())) }
+	o := &op{ref: m.Group, hops: m.Hops, repeatable: m.Repeatable}
+	o.local = func(ctx context.Context, g ids.Group) error {
+		items, err := r.o.Prepare(ctx, g, b.items())
+		if err != nil {
+			return err
+		}
+		return b.take(r.o.Raft.ProposeMany(ctx, g, items))
+	}
 	o.remote = func(ctx context.Context, w way, s sent) (*hostpb.Location, error) {
 		tried, where, err := w.proposeMany(ctx, s, b.items())
 		if err != nil {

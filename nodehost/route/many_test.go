@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
@@ -92,4 +93,66 @@ func TestManyThatCannotBeDone(t *testing.T) {
 	large := route.Many{Group: named("kv/x"), Items: [][]byte{nil, make([]byte, raft.MaxCommand+1)}}
 	out, _ = w.hosts["a"].router.ReadMany(t.Context(), large)
 	requireReason(t, out[0].Err, fault.TooLarge)
+}
+
+// A command that may be applied twice is proposed again when nobody knows what became
+// of it, also when the host that has it does not answer at all.
+func TestManyThatMayBeRepeated(t *testing.T) {
+	w := newWorld(t, "a", "b", "c")
+	g := &group{id: 1000, name: "kv/x", voters: []ids.Host{"a", "b", "c"}, leader: "a"}
+	var mu sync.Mutex
+	tries := map[string]int{}
+	g.onPropose = func(ctx context.Context, cmd string) error {
+		mu.Lock()
+		tries[cmd]++
+		n := tries[cmd]
+		mu.Unlock()
+		switch {
+		case cmd == "unknown" && n < 3:
+			return fault.New(fault.UnknownOutcome, "nobody knows")
+		case cmd == "hangs" && n == 1:
+			<-ctx.Done()
+			return fault.Wrap(ctx.Err(), fault.UnknownOutcome, "it hung")
+		}
+		return nil
+	}
+	w.add(g)
+	for _, via := range []ids.Host{"a", "b"} {
+		for _, cmd := range []string{"unknown", "hangs"} {
+			clear(tries)
+			m := many("kv/x", "now", cmd)
+			m.Repeatable = true
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			out, _ := w.hosts[via].router.ProposeMany(ctx, m)
+			cancel()
+			require.NoError(t, out[0].Err)
+			require.NoError(t, out[1].Err, "%s through %s", cmd, via)
+			require.Equal(t, 1, tries["now"], "what is settled stays settled")
+		}
+	}
+}
+
+// What Prepare adds is added by the leader's host, whichever was asked; what it refuses
+// for a while is tried again.
+func TestTheLeadersHostPreparesCommands(t *testing.T) {
+	w := newWorld(t, "a", "b", "c")
+	g := w.add(&group{id: 1000, name: "kv/x", voters: []ids.Host{"a", "b", "c"}, leader: "a"})
+	w.prepare = func(h ids.Host, asked ids.Group, cmds [][]byte) ([][]byte, error) {
+		require.Equal(t, g.id, asked)
+		if w.refusals++; w.refusals%2 == 1 {
+			return nil, fault.New(fault.NotOpen, "not now")
+		}
+		var out [][]byte
+		for _, c := range cmds {
+			out = append(out, append([]byte(h+":"), c...))
+		}
+		return out, nil
+	}
+	for _, via := range []ids.Host{"a", "b"} {
+		out, _ := w.hosts[via].router.ProposeMany(t.Context(), many("kv/x", "1", "2"))
+		require.NoError(t, out[1].Err)
+		_, err := w.hosts[via].router.Propose(t.Context(), &hostpb.ProposeRequest{Group: named("kv/x"), Command: []byte("3")})
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"a:1", "a:2", "a:3", "a:1", "a:2", "a:3"}, w.commands(g))
 }

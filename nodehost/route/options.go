@@ -73,6 +73,10 @@ type Options struct {
 	// Hosts returns the gRPC addresses of the hosts that are known, to be asked where
 	// a group is while no drummer answers; may be nil.
 	Hosts func() []string
+	// Prepare, unless nil, is given the commands that this host's own replica is about to
+	// be proposed, and returns those to propose instead: it adds what only the leader's
+	// host knows. A fault refuses them; one of a reason that passes is tried again.
+	Prepare func(ctx context.Context, g ids.Group, cmds [][]byte) ([][]byte, error)
 	// Log may be nil.
 	Log *slog.Logger
 	// Entries bounds the directory; 0 means 65,536 groups.
@@ -102,6 +106,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Prepare == nil {
+		o.Prepare = func(_ context.Context, _ ids.Group, cmds [][]byte) ([][]byte, error) { return cmds, nil }
 	}
 	if o.Hosts == nil {
 		o.Hosts = func() []string { return nil }

@@ -139,10 +139,14 @@ func (r *Router) CloseSession(ctx context.Context, req *hostpb.CloseSessionReque
 
 // proposeHere proposes to the replica of this host.
 func (r *Router) proposeHere(ctx context.Context, g ids.Group, req *hostpb.ProposeRequest) (result, error) {
-	if s := req.GetSession(); s != nil {
-		return r.o.Raft.ProposeSession(ctx, sessionOf(g, s), req.GetCommand())
+	cmds, err := r.o.Prepare(ctx, g, [][]byte{req.GetCommand()})
+	if err != nil {
+		return result{}, err
 	}
-	return r.o.Raft.Propose(ctx, g, req.GetCommand())
+	if s := req.GetSession(); s != nil {
+		return r.o.Raft.ProposeSession(ctx, sessionOf(g, s), cmds[0])
+	}
+	return r.o.Raft.Propose(ctx, g, cmds[0])
 }
 
 // sessionOf takes a session off the wire.

@@ -40,6 +40,9 @@ type world struct {
 	questions int                   // guarded by mu: Locate calls
 	asking    func()                // guarded by mu: run by each question, may be nil
 	forwarded map[ids.Host][]uint32 // guarded by mu: hops of the requests that came in
+	// prepare is what hosts do with commands for their own replicas; set before the first.
+	prepare  func(h ids.Host, g ids.Group, cmds [][]byte) ([][]byte, error)
+	refusals int
 }
 
 // group is one fake group.
@@ -113,6 +116,12 @@ func (h *host) open() {
 	h.router = route.New(route.Options{
 		Self: h.id, Raft: fakeRaft{h}, Local: fakeLocal{h}, Locator: fakeLocator{h.w}, Pool: cutPool{h, pool}, DB: h.db,
 		API: h.w.api, Hosts: h.w.others(h.id), Flush: time.Millisecond,
+		Prepare: func(_ context.Context, g ids.Group, cmds [][]byte) ([][]byte, error) {
+			if h.w.prepare == nil {
+				return cmds, nil
+			}
+			return h.w.prepare(h.id, g, cmds)
+		},
 	})
 }
 
