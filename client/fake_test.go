@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/drumline/drumline/client"
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 )
@@ -35,6 +36,7 @@ type server struct {
 	hostpb.UnimplementedGroupsServer
 	hostpb.UnimplementedDirectoryServer
 	drummerpb.UnimplementedDrummerServer
+	capacitypb.UnimplementedCapacityServer
 
 	c    *cluster
 	kind string
@@ -54,6 +56,7 @@ type server struct {
 	locate       func(ctx context.Context, n int, req *hostpb.LocateRequest) (*hostpb.LocateResponse, error)
 	status       func(ctx context.Context, n int) (*drummerpb.StatusResponse, error)
 	create       func(ctx context.Context, n int) (*drummerpb.CreateGroupsResponse, error)
+	lease        func(ctx context.Context) error
 }
 
 func newCluster(t testing.TB) *cluster { return &cluster{t: t} }
@@ -69,6 +72,7 @@ func (c *cluster) add(kind string, opts ...grpc.ServerOption) *server {
 		drummerpb.RegisterDrummerServer(s.grpc, s)
 	} else {
 		hostpb.RegisterGroupsServer(s.grpc, s)
+		capacitypb.RegisterCapacityServer(s.grpc, s)
 	}
 	served := make(chan struct{})
 	go func() {
