@@ -108,6 +108,9 @@ const (
 	Outcome_OUTCOME_STALE Outcome = 4
 	// OUTCOME_FULL means that as many clients or bands hold leases as may; nothing changed.
 	Outcome_OUTCOME_FULL Outcome = 5
+	// OUTCOME_NOT_READY means that the group leases from a parent and its leader has not
+	// said yet (ParentLease) what it holds; nothing changed, ask again shortly.
+	Outcome_OUTCOME_NOT_READY Outcome = 6
 )
 
 // Enum value maps for Outcome.
@@ -119,6 +122,7 @@ var (
 		3: "OUTCOME_NOT_CONFIGURED",
 		4: "OUTCOME_STALE",
 		5: "OUTCOME_FULL",
+		6: "OUTCOME_NOT_READY",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED":    0,
@@ -127,6 +131,7 @@ var (
 		"OUTCOME_NOT_CONFIGURED": 3,
 		"OUTCOME_STALE":          4,
 		"OUTCOME_FULL":           5,
+		"OUTCOME_NOT_READY":      6,
 	}
 )
 
@@ -2130,7 +2135,7 @@ const file_capacity_capacity_proto_rawDesc = "" +
 	"\x10ALGORITHM_STATIC\x10\x02\x12 \n" +
 	"\x1cALGORITHM_PROPORTIONAL_SHARE\x10\x03\x12\x18\n" +
 	"\x14ALGORITHM_FAIR_SHARE\x10\x04\x12\x16\n" +
-	"\x12ALGORITHM_PRIORITY\x10\x05*\x88\x01\n" +
+	"\x12ALGORITHM_PRIORITY\x10\x05*\x9f\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2138,7 +2143,8 @@ const file_capacity_capacity_proto_rawDesc = "" +
 	"\x0fOUTCOME_INVALID\x10\x02\x12\x1a\n" +
 	"\x16OUTCOME_NOT_CONFIGURED\x10\x03\x12\x11\n" +
 	"\rOUTCOME_STALE\x10\x04\x12\x10\n" +
-	"\fOUTCOME_FULL\x10\x05B<Z:github.com/drumline/drumline/drummerpb/capacity;capacitypbb\x06proto3"
+	"\fOUTCOME_FULL\x10\x05\x12\x15\n" +
+	"\x11OUTCOME_NOT_READY\x10\x06B<Z:github.com/drumline/drumline/drummerpb/capacity;capacitypbb\x06proto3"
 
 var (
 	file_capacity_capacity_proto_rawDescOnce sync.Once

@@ -7,7 +7,8 @@ import (
 	"os"
 
 	"github.com/drumline/drumline/nodehost"
+	"github.com/drumline/drumline/statemachines/capacity"
 	"github.com/drumline/drumline/statemachines/kv"
 )
 
-func main() { os.Exit(nodehost.Main(kv.App())) }
+func main() { os.Exit(nodehost.Main(kv.App(), capacity.App())) }
