@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/drumline/drumline/client/capacity"
 	"github.com/drumline/drumline/config"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
@@ -41,6 +42,7 @@ type options struct {
 	dial   []grpc.DialOption
 	groups int
 	unary  bool
+	id     string
 }
 
 // Option changes how a Client is opened.
@@ -67,14 +69,17 @@ type Client struct {
 	servers   *servers
 	locations *locations
 	budget    *budget
+	id        string // empty for one that is made up
 
 	refresh chan struct{}   // holds one wish for a fresh list of servers
 	life    context.Context // ends with Close, and every call with it
 	stop    context.CancelFunc
 
-	mu     sync.Mutex
-	closed bool           // guarded by mu
-	calls  sync.WaitGroup // calls under way and the refresher; Add only under mu
+	mu      sync.Mutex
+	closing bool             // guarded by mu: no new leases
+	closed  bool             // guarded by mu: no new calls
+	leases  *capacity.Client // guarded by mu: made when the first resource is asked for
+	calls   sync.WaitGroup   // calls under way and the refresher; Add only under mu
 }
 
 // Open connects to the cluster that the addresses (host:port of gRPC ports, of drummers
@@ -100,7 +105,7 @@ func Open(ctx context.Context, addresses []string, opts ...Option) (*Client, err
 	life, stop := context.WithCancel(context.Background())
 	c := &Client{
 		pool: newPool(creds, o.dial, o.unary), servers: newServers(given), locations: newLocations(o.groups),
-		budget: newBudget(), refresh: make(chan struct{}, 1), life: life, stop: stop,
+		budget: newBudget(), id: o.id, refresh: make(chan struct{}, 1), life: life, stop: stop,
 	}
 	c.calls.Go(func() { c.keepFresh(life) })
 	if _, err := c.Servers(ctx); err != nil {
@@ -130,9 +135,11 @@ func checkAddresses(addresses []string) ([]string, error) {
 	return given, nil
 }
 
-// Close ends the client: calls under way fail, and Close waits until they have
-// returned. It may be called more than once.
+// Close ends the client: leases are given back as far as a server answers within two
+// seconds, calls under way fail, and Close waits until they have returned. It may be
+// called more than once.
 func (c *Client) Close() {
+	c.giveBack()
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()

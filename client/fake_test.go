@@ -57,6 +57,7 @@ type server struct {
 	status       func(ctx context.Context, n int) (*drummerpb.StatusResponse, error)
 	create       func(ctx context.Context, n int) (*drummerpb.CreateGroupsResponse, error)
 	lease        func(ctx context.Context) error
+	grants       func(req *capacitypb.RefreshRequest) *capacitypb.RefreshResponse
 }
 
 func newCluster(t testing.TB) *cluster { return &cluster{t: t} }

@@ -11,10 +11,13 @@ import (
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 )
 
-func (s *server) Refresh(ctx context.Context, _ *capacitypb.RefreshRequest) (*capacitypb.RefreshResponse, error) {
+func (s *server) Refresh(ctx context.Context, req *capacitypb.RefreshRequest) (*capacitypb.RefreshResponse, error) {
 	s.nth("refresh")
 	if s.lease != nil {
 		return nil, s.lease(ctx)
+	}
+	if s.grants != nil {
+		return s.grants(req), nil
 	}
 	return &capacitypb.RefreshResponse{}, nil
 }
