@@ -63,6 +63,44 @@ func TestHealthyClusterSeesOneTryACall(t *testing.T) {
 	require.GreaterOrEqual(t, leader.came("propose"), calls-1, "the leader is learned from the first answer")
 }
 
+// A client that calls without streams asks who leads only when it does not know, or goes
+// elsewhere: an answer without a leader is the leader's.
+func TestAsksWhoLeadsOnlyWhileItDoesNotKnow(t *testing.T) {
+	c := newCluster(t)
+	a, b := c.add("nodehost"), c.add("nodehost")
+	leader := b
+	var asked []bool
+	for _, h := range []*server{a, b} {
+		h.propose = func(_ context.Context, _ int, req *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
+			asked = append(asked, req.GetLocate())
+			switch {
+			case h != leader:
+				return nil, saying("NOT_LEADER", leader.addr)
+			case req.GetLocate():
+				return &hostpb.ProposeResponse{Leader: led(h)}, nil
+			}
+			return &hostpb.ProposeResponse{}, nil
+		}
+	}
+	cl, err := client.Open(within(t, 5*time.Second), []string{b.addr}, client.WithUnary())
+	require.NoError(t, err)
+	t.Cleanup(cl.Close)
+	call := func() {
+		_, err := cl.Group("kv/x").Propose(within(t, 5*time.Second), nil)
+		require.NoError(t, err)
+	}
+	call()
+	call()
+	require.True(t, asked[0])
+	require.False(t, asked[len(asked)-1])
+	asked, leader = nil, a
+	call()
+	require.Equal(t, []bool{false, true}, asked, "the old leader names another, which is asked")
+	asked = nil
+	call()
+	require.Equal(t, []bool{false}, asked)
+}
+
 func TestRetriesWhatWasNotApplied(t *testing.T) {
 	for _, reason := range []string{"NOT_LEADER", "NO_QUORUM", "NOT_OPEN", "BUSY", "UNAVAILABLE"} {
 		t.Run(reason, func(t *testing.T) {

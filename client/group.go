@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/grpc"
 
@@ -52,7 +53,8 @@ func (g *Group) Read(ctx context.Context, query []byte) ([]byte, error) {
 // proposeAlone proposes in a call of its own.
 func (g *Group) proposeAlone(t *item) send {
 	return func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) error {
-		resp, err := hostpb.NewGroupsClient(conn).Propose(ctx, &hostpb.ProposeRequest{Group: g.ref, Command: t.data}, opts...)
+		req := &hostpb.ProposeRequest{Group: g.ref, Command: t.data, Locate: g.strays(conn)}
+		resp, err := hostpb.NewGroupsClient(conn).Propose(ctx, req, opts...)
 		t.result, t.where = Result{Value: resp.GetValue(), Data: resp.GetData()}, resp.GetLeader()
 		return err
 	}
@@ -61,16 +63,24 @@ func (g *Group) proposeAlone(t *item) send {
 // readAlone reads in a call of its own.
 func (g *Group) readAlone(t *item) send {
 	return func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) error {
-		resp, err := hostpb.NewGroupsClient(conn).Read(ctx, &hostpb.ReadRequest{Group: g.ref, Query: t.data}, opts...)
+		req := &hostpb.ReadRequest{Group: g.ref, Query: t.data, Locate: g.strays(conn)}
+		resp, err := hostpb.NewGroupsClient(conn).Read(ctx, req, opts...)
 		t.result, t.where = Result{Data: resp.GetData()}, resp.GetLeader()
 		return err
 	}
+}
+
+// strays tells whether a call goes to another server than the one that led the group
+// when last heard of: then the answer is to tell who does.
+func (g *Group) strays(conn *grpc.ClientConn) bool {
+	return g.c.locations.get(g.name).GetLeaderApi() != strings.TrimPrefix(conn.Target(), scheme)
 }
 
 // propose sends a proposal under a session.
 func (g *Group) propose(ctx context.Context, e effect, req *hostpb.ProposeRequest) (Result, error) {
 	var resp *hostpb.ProposeResponse
 	err := g.call(e, func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (err error) {
+		req.Locate = g.strays(conn)
 		resp, err = hostpb.NewGroupsClient(conn).Propose(ctx, req, opts...)
 		return err
 	}).do(ctx)

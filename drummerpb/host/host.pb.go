@@ -670,7 +670,9 @@ type ProposeRequest struct {
 	// hops counts the hosts that forwarded this request; clients send 0.
 	Hops uint32 `protobuf:"varint,3,opt,name=hops,proto3" json:"hops,omitempty"`
 	// session makes the proposal exactly once; absent for at-most-once.
-	Session       *Session `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`
+	Session *Session `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`
+	// locate asks where the group is led, even if the host asked leads it.
+	Locate        bool `protobuf:"varint,5,opt,name=locate,proto3" json:"locate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -733,6 +735,13 @@ func (x *ProposeRequest) GetSession() *Session {
 	return nil
 }
 
+func (x *ProposeRequest) GetLocate() bool {
+	if x != nil {
+		return x.Locate
+	}
+	return false
+}
+
 // ProposeResponse is the state machine's answer.
 type ProposeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -740,7 +749,8 @@ type ProposeResponse struct {
 	Value uint64 `protobuf:"varint,1,opt,name=value,proto3" json:"value,omitempty"`
 	// data is what else it returned.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	// leader tells where the group was led, so that the next call can go there.
+	// leader tells where the group was led, so that the next call can go there; absent if
+	// that is the host asked and the request does not say locate.
 	Leader        *Location `protobuf:"bytes,3,opt,name=leader,proto3" json:"leader,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -805,7 +815,9 @@ type ReadRequest struct {
 	// query in the app's own encoding.
 	Query []byte `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// hops counts the hosts that forwarded this request; clients send 0.
-	Hops          uint32 `protobuf:"varint,3,opt,name=hops,proto3" json:"hops,omitempty"`
+	Hops uint32 `protobuf:"varint,3,opt,name=hops,proto3" json:"hops,omitempty"`
+	// locate asks where the group is led, even if the host asked leads it.
+	Locate        bool `protobuf:"varint,4,opt,name=locate,proto3" json:"locate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -861,12 +873,19 @@ func (x *ReadRequest) GetHops() uint32 {
 	return 0
 }
 
+func (x *ReadRequest) GetLocate() bool {
+	if x != nil {
+		return x.Locate
+	}
+	return false
+}
+
 // ReadResponse is the state machine's answer.
 type ReadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// data of the answer.
 	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
-	// leader tells where the group was led, so that the next call can go there.
+	// leader tells where the group was led, as in ProposeResponse.
 	Leader        *Location `protobuf:"bytes,2,opt,name=leader,proto3" json:"leader,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2112,20 +2131,22 @@ const file_host_host_proto_rawDesc = "" +
 	"\x06leader\x18\x05 \x01(\bR\x06leader\x12\x16\n" +
 	"\x06region\x18\x06 \x01(\tR\x06region\"B\n" +
 	"\x0fServersResponse\x12/\n" +
-	"\aservers\x18\x01 \x03(\v2\x15.drumline.host.ServerR\aservers\"\x9f\x01\n" +
+	"\aservers\x18\x01 \x03(\v2\x15.drumline.host.ServerR\aservers\"\xb7\x01\n" +
 	"\x0eProposeRequest\x12-\n" +
 	"\x05group\x18\x01 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\fR\acommand\x12\x12\n" +
 	"\x04hops\x18\x03 \x01(\rR\x04hops\x120\n" +
-	"\asession\x18\x04 \x01(\v2\x16.drumline.host.SessionR\asession\"l\n" +
+	"\asession\x18\x04 \x01(\v2\x16.drumline.host.SessionR\asession\x12\x16\n" +
+	"\x06locate\x18\x05 \x01(\bR\x06locate\"l\n" +
 	"\x0fProposeResponse\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x04R\x05value\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12/\n" +
-	"\x06leader\x18\x03 \x01(\v2\x17.drumline.host.LocationR\x06leader\"f\n" +
+	"\x06leader\x18\x03 \x01(\v2\x17.drumline.host.LocationR\x06leader\"~\n" +
 	"\vReadRequest\x12-\n" +
 	"\x05group\x18\x01 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\fR\x05query\x12\x12\n" +
-	"\x04hops\x18\x03 \x01(\rR\x04hops\"S\n" +
+	"\x04hops\x18\x03 \x01(\rR\x04hops\x12\x16\n" +
+	"\x06locate\x18\x04 \x01(\bR\x06locate\"S\n" +
 	"\fReadResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12/\n" +
 	"\x06leader\x18\x02 \x01(\v2\x17.drumline.host.LocationR\x06leader\"r\n" +

@@ -9,6 +9,7 @@ import (
 
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/engine"
+	"github.com/drumline/drumline/internal/raft/tempo"
 )
 
 // The links reach dragonboat's variables, and a replica's queues really have the
@@ -33,7 +34,7 @@ func TestTuningIsEffective(t *testing.T) {
 	require.Equal(t, uint64(engine.Reads), size("incomingReadIndexes", "size"))
 	require.Equal(t, uint64(engine.ProposalShards), size("pendingProposals", "ps"))
 	require.Equal(t, uint64(engine.ReceiveQueue), size("mq", "size"))
-	require.Less(t, maxInFlight+maxSessionsInFlight+1, engine.Proposals)
+	require.Less(t, tempo.MaxInFlight+maxSessionsInFlight+1, engine.Proposals)
 }
 
 // What would make dragonboat panic does not reach it.

@@ -16,6 +16,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/ledger"
 	"github.com/drumline/drumline/internal/raft/machine"
+	"github.com/drumline/drumline/internal/raft/tempo"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -283,14 +284,14 @@ func TestFlights(t *testing.T) {
 		r := newLeader()
 		var in []*coalesce.Batch
 		for range 3 {
-			r.sealedAt = time.Time{} // long ago
+			r.tempo = tempo.Tempo{} // as if the last went long ago
 			b, _ := sealOne(r)
 			in = append(in, b)
 		}
 		r.leaderUpdated(7, 2)
 		r.Began(2, 9, 0)
 		for _, want := range in {
-			r.sealedAt = time.Time{}
+			r.tempo = tempo.Tempo{}
 			_, b, _ := seal(r)
 			require.Equal(t, want, b, "what was bounced goes again in its order")
 		}

@@ -11,19 +11,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/machine"
-)
-
-// Bounds of pipelining: how many entries of a group are proposed and not applied.
-const (
-	// maxInFlight bounds them.
-	maxInFlight = 4
-	// crowd: so many commands that wait make an entry worth its while beside another.
-	// Fewer wait for it to come back: an entry of many commands costs as much as one of
-	// few, and callers that come back together share the next one.
-	crowd = 256
-	// distance: after so long without an answer the followers are far away, or many
-	// groups share the disk; then commands do not wait for a whole round trip.
-	distance = 5 * time.Millisecond
+	"github.com/drumline/drumline/internal/raft/tempo"
 )
 
 // pump is the one goroutine of a Host that seals batches and proposes them, for all
@@ -138,7 +126,7 @@ func (p *pump) serve(r *replica) {
 // proposeSome proposes what is due, and no more than may be in flight: one group whose
 // entries come back at once must not keep the others waiting.
 func (p *pump) proposeSome(r *replica) {
-	for range maxInFlight {
+	for range tempo.MaxInFlight {
 		if !p.proposeNext(r) {
 			return
 		}

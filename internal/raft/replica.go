@@ -18,6 +18,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/intake"
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/internal/raft/share"
+	"github.com/drumline/drumline/internal/raft/tempo"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -64,9 +65,11 @@ type replica struct {
 	queue  coalesce.Queue
 	// flights are the entries in flight, oldest first; sealedAt is when the newest was
 	// sealed. spent are dragonboat's requests of entries that the log has settled.
-	flights  []*flight
-	sealedAt time.Time
-	spent    []*dragonboat.RequestState
+	flights []*flight
+	spent   []*dragonboat.RequestState
+	// tempo says when the next entry goes; alarm rouses the pump for it.
+	tempo tempo.Tempo
+	alarm *time.Timer
 	// roused: the pump knows that there is work. held: something was refused, so that
 	// nothing is proposed until its next tick.
 	roused bool
@@ -98,6 +101,7 @@ type members struct {
 type flight struct {
 	lead   uint64
 	serial uint64
+	sealed time.Time
 	// batch is nil once it is finished or put back: the flight is settled.
 	batch *coalesce.Batch
 	// state is dragonboat's; nil until it has taken the proposal.
@@ -138,10 +142,7 @@ func (r *replica) rouseIfDue() {
 }
 
 // mayFly tells whether it is the waiting commands' time; mu is held.
-func (r *replica) mayFly() bool {
-	n := len(r.flights)
-	return n == 0 || n < maxInFlight && (r.queue.Len() >= crowd || time.Since(r.sealedAt) >= distance)
-}
+func (r *replica) mayFly() bool { return r.tempo.Due(time.Now, len(r.flights), r.queue.Len()) }
 
 // broadcast wakes everybody who waits for a change; mu is held.
 func (r *replica) broadcast() {
@@ -235,6 +236,7 @@ func (r *replica) Applied(lead, serial uint64, c machine.Code, results []statema
 		return
 	}
 	b := r.remove(f)
+	r.landed(f, b)
 	r.mu.Unlock()
 	if c == machine.CodeOK {
 		b.Deliver(results)
@@ -244,6 +246,25 @@ func (r *replica) Applied(lead, serial uint64, c machine.Code, results []statema
 	r.mu.Lock()
 	r.rouseIfDue()
 	r.mu.Unlock()
+}
+
+// landed lets the callers of an entry that came back come again; mu is held.
+func (r *replica) landed(f *flight, b *coalesce.Batch) {
+	wait := r.tempo.Landed(time.Now(), tempo.Landing{Sealed: f.sealed, Commands: b.Len(), Waiting: r.queue.Len(), Flying: len(r.flights)})
+	switch {
+	case wait == 0:
+	case r.alarm == nil:
+		r.alarm = time.AfterFunc(wait, r.ring)
+	default:
+		r.alarm.Reset(wait)
+	}
+}
+
+// ring is the alarm.
+func (r *replica) ring() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rouseIfDue()
 }
 
 // flight returns the entry in flight with those numbers, or nil; mu is held.
@@ -334,7 +355,8 @@ func (r *replica) seal(e *machine.Entry) (*flight, *coalesce.Batch) {
 	b.Retain()
 	b.Seal(e)
 	e.Term, e.Lead, e.Serial, e.Stamp = r.reign.term, r.reign.lead, f.serial, r.reign.clock.now()
-	r.sealedAt = time.Now()
+	f.sealed = time.Now()
+	r.tempo.Sealed(f.sealed, b.Len())
 	return f, b
 }
 

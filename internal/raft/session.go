@@ -17,7 +17,7 @@ import (
 )
 
 // maxSessionsInFlight bounds a group's session commands in flight: each is an
-// entry of its own. Together with maxInFlight it stays below the proposal queue.
+// entry of its own. Together with tempo.MaxInFlight it stays below the proposal queue.
 const maxSessionsInFlight = 256
 
 // OpenSession registers a client session. dragonboat keeps 4,096 of a group and

@@ -13,40 +13,63 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 )
 
-// unaryStatus turns what the handler returned into a status.
-func unaryStatus(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	resp, err := next(ctx, req)
-	if err != nil {
-		return nil, Status(err).Err()
+// unary counts a call, lets it in if it may come, and makes of its error a status and a
+// line in the log. One function does it all: a chain of them would cost every call a
+// closure for each.
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	m := s.calls.of(typeUnary, info.FullMethod)
+	began := m.began()
+	m.received.Inc()
+	resp, err := s.answer(ctx, req, info, next)
+	if err == nil {
+		m.sent.Inc()
+		m.ended(began, nil)
+		return resp, nil
 	}
-	return resp, nil
+	err = Status(err).Err()
+	s.logCall(ctx, info.FullMethod, err)
+	m.ended(began, err)
+	return nil, err
 }
 
-func streamStatus(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if err := next(srv, stream); err != nil {
-		return Status(err).Err()
-	}
-	return nil
-}
-
-// unaryRecover makes a panic of a handler an internal fault of that one call: a
-// defect must not take the process's replicas down with it. (State machines do
-// not run in handlers; what must end the process panics elsewhere.)
-func (s *Server) unaryRecover(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+// answer makes a panic of a handler an internal fault of that one call: a defect must
+// not take the process's replicas down with it. (State machines do not run in
+// handlers; what must end the process panics elsewhere.)
+func (s *Server) answer(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = s.panicked(ctx, info.FullMethod, cause)
 		}
 	}()
+	if err := s.authorize(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
 	return next(ctx, req)
 }
 
-func (s *Server) streamRecover(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+// stream is unary for streams.
+func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	m := s.calls.of(kindOf(info), info.FullMethod)
+	began := m.began()
+	err := s.serveStream(srv, &countedStream{ServerStream: stream, of: m}, info, next)
+	if err != nil {
+		err = Status(err).Err()
+		s.logCall(stream.Context(), info.FullMethod, err)
+	}
+	m.ended(began, err)
+	return err
+}
+
+// serveStream is answer for streams.
+func (s *Server) serveStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = s.panicked(stream.Context(), info.FullMethod, cause)
 		}
 	}()
+	if err := s.authorize(stream.Context(), info.FullMethod); err != nil {
+		return err
+	}
 	return next(srv, stream)
 }
 
@@ -54,20 +77,6 @@ func (s *Server) streamRecover(srv any, stream grpc.ServerStream, info *grpc.Str
 func (s *Server) panicked(ctx context.Context, method string, cause any) error {
 	s.log.ErrorContext(ctx, "handler panicked", "method", method, "err", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	return fault.New(fault.Internal, "%s hit a defect; the server's log has more", method)
-}
-
-func (s *Server) unaryAuthorize(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if err := s.authorize(ctx, info.FullMethod); err != nil {
-		return nil, err
-	}
-	return next(ctx, req)
-}
-
-func (s *Server) streamAuthorize(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if err := s.authorize(stream.Context(), info.FullMethod); err != nil {
-		return err
-	}
-	return next(srv, stream)
 }
 
 // authorize asks; an Authorizer that returns a plain error means "denied".
@@ -85,24 +94,9 @@ func (s *Server) authorize(ctx context.Context, method string) error {
 	return status.Error(codes.PermissionDenied, err.Error())
 }
 
-func (s *Server) unaryLog(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	resp, err := next(ctx, req)
-	s.logCall(ctx, info.FullMethod, err)
-	return resp, err
-}
-
-func (s *Server) streamLog(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	err := next(srv, stream)
-	s.logCall(stream.Context(), info.FullMethod, err)
-	return err
-}
-
 // logCall writes failed calls: defects loudly, what clients cause only for those
 // who look, since a client must not be able to fill the log.
 func (s *Server) logCall(ctx context.Context, method string, err error) {
-	if err == nil {
-		return
-	}
 	level, code := slog.LevelDebug, status.Code(err)
 	if code == codes.Internal || code == codes.DataLoss {
 		level = slog.LevelError

@@ -5,45 +5,34 @@ import (
 	"fmt"
 	"time"
 
-	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"google.golang.org/grpc"
 
 	"github.com/drumline/drumline/config"
 )
 
-// callMetrics are the grpc_server_* families.
-type callMetrics struct{ *grpcprom.ServerMetrics }
-
-func (m *callMetrics) unary() grpc.UnaryServerInterceptor   { return m.UnaryServerInterceptor() }
-func (m *callMetrics) stream() grpc.StreamServerInterceptor { return m.StreamServerInterceptor() }
-
 // registerMetrics adds what every server has. The registry may hold some of it
 // already: in tests several servers share one process, and sometimes one registry.
-func (s *Server) registerMetrics() (*callMetrics, error) {
-	calls := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram(
-		grpcprom.WithHistogramBuckets([]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}),
-	))
-	own := []prometheus.Collector{
-		calls,
+func (s *Server) registerMetrics() error {
+	s.calls = newCallMetrics()
+	own := append(s.calls.collectors(),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		s.infoMetric(),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: s.opts.Kind + "_ready", Help: "1 when the server can serve.",
 		}, func() float64 { return truth(s.ready() == nil) }),
-	}
+	)
 	if s.certs != nil {
 		own = append(own, s.certMetrics()...)
 	}
 	for _, c := range own {
 		var twice prometheus.AlreadyRegisteredError
 		if err := s.opts.Metrics.Register(c); err != nil && !errors.As(err, &twice) {
-			return nil, fmt.Errorf("register metrics: %w", err)
+			return fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	return &callMetrics{calls}, nil
+	return nil
 }
 
 func (s *Server) infoMetric() prometheus.Collector {

@@ -76,6 +76,7 @@ type Server struct {
 	log    *slog.Logger
 	certs  *config.Certificates // nil without TLS
 	grpc   *grpc.Server
+	calls  *callMetrics
 	health *healthServer
 	mux    *http.ServeMux
 	http   *http.Server
@@ -116,11 +117,10 @@ func (s *Server) open() (err error) {
 		}
 	}
 	s.health = newHealth(s.serving)
-	calls, err := s.registerMetrics()
-	if err != nil {
+	if err := s.registerMetrics(); err != nil {
 		return err
 	}
-	s.grpc = grpc.NewServer(s.grpcOptions(calls)...)
+	s.grpc = grpc.NewServer(s.grpcOptions()...)
 	// Its workers are there before Serve.
 	s.stop.Push("gRPC workers", func() error { s.grpc.Stop(); return nil })
 	s.http = s.newHTTP()
@@ -147,7 +147,7 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-func (s *Server) grpcOptions(calls *callMetrics) []grpc.ServerOption {
+func (s *Server) grpcOptions() []grpc.ServerOption {
 	opts := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
@@ -158,9 +158,8 @@ func (s *Server) grpcOptions(calls *callMetrics) []grpc.ServerOption {
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout, MaxConnectionAge: connectionAge}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-		// Outermost first: metrics and log see what the client sees.
-		grpc.ChainUnaryInterceptor(calls.unary(), s.unaryLog, unaryStatus, s.unaryRecover, s.unaryAuthorize),
-		grpc.ChainStreamInterceptor(calls.stream(), s.streamLog, streamStatus, s.streamRecover, s.streamAuthorize),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
 	}
 	if s.certs != nil {
 		opts = append(opts, grpc.Creds(credentials.NewTLS(s.certs.Server())))

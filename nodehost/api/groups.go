@@ -21,12 +21,29 @@ type groups struct {
 
 // Propose applies a command.
 func (g *groups) Propose(ctx context.Context, req *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
-	return g.router.Propose(ctx, req)
+	resp, err := g.router.Propose(ctx, req)
+	if err == nil && !req.GetLocate() {
+		resp.Leader = g.news(resp.GetLeader())
+	}
+	return resp, err
 }
 
 // Read answers a query linearizably.
 func (g *groups) Read(ctx context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
-	return g.router.Read(ctx, req)
+	resp, err := g.router.Read(ctx, req)
+	if err == nil && !req.GetLocate() {
+		resp.Leader = g.news(resp.GetLeader())
+	}
+	return resp, err
+}
+
+// news is where a group was led, unless that is this host: whoever asked here knows it
+// by the answer, and packing and unpacking it would cost as much as the rest of that.
+func (g *groups) news(where *hostpb.Location) *hostpb.Location {
+	if where.GetLeaderHost() == string(g.router.Self()) {
+		return nil
+	}
+	return where
 }
 
 // ProposeBatch applies commands, each with an outcome of its own.

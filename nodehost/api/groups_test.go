@@ -49,3 +49,28 @@ func TestGroupsAndDirectoryPassThrough(t *testing.T) {
 	_, err = d.Servers(ctx, &hostpb.ServersRequest{})
 	require.True(t, fault.Is(serve.ReadFault(err), fault.NoQuorum), "faults survive the wire: %v", err)
 }
+
+// Where a group is led is told if it is news, or if it was asked.
+func TestWhoLeadsIsToldIfItIsNews(t *testing.T) {
+	const self = "self"
+	for _, c := range []struct {
+		leader         string
+		locate, answer bool
+	}{
+		{self, false, false},
+		{self, true, true},
+		{"another", false, true},
+		{"another", true, true},
+		{"", false, true},
+	} {
+		where := &hostpb.Location{Id: 1000, LeaderHost: c.leader}
+		r := &fakeRouter{propose: &hostpb.ProposeResponse{Leader: where}, read: &hostpb.ReadResponse{Leader: where}}
+		g, ctx := hostpb.NewGroupsClient(serveRouter(t, r)), within(t, 5*time.Second)
+		p, err := g.Propose(ctx, &hostpb.ProposeRequest{Locate: c.locate})
+		require.NoError(t, err)
+		require.Equal(t, c.answer, p.GetLeader() != nil, "%+v", c)
+		q, err := g.Read(ctx, &hostpb.ReadRequest{Locate: c.locate})
+		require.NoError(t, err)
+		require.Equal(t, c.answer, q.GetLeader() != nil, "%+v", c)
+	}
+}

@@ -62,7 +62,7 @@ func unsupported(err error) bool {
 func (w way) propose(ctx context.Context, s sent, cmd []byte, session *hostpb.Session) (said, error) {
 	alone := func() (a said, err error) {
 		err = w.unary(func(c hostpb.GroupsClient, opts ...grpc.CallOption) error {
-			fwd := &hostpb.ProposeRequest{Group: s.group, Command: cmd, Hops: s.hops, Session: session}
+			fwd := &hostpb.ProposeRequest{Group: s.group, Command: cmd, Hops: s.hops, Session: session, Locate: s.locate}
 			answer, failed := c.Propose(ctx, fwd, opts...)
 			a = said{result: result{Value: answer.GetValue(), Data: answer.GetData()}, where: answer.GetLeader()}
 			return failed
@@ -81,7 +81,7 @@ func (w way) read(ctx context.Context, s sent, query []byte) (said, error) {
 	h.Read = true
 	return w.one(ctx, h, query, func() (a said, err error) {
 		err = w.unary(func(c hostpb.GroupsClient, opts ...grpc.CallOption) error {
-			answer, failed := c.Read(ctx, &hostpb.ReadRequest{Group: s.group, Query: query, Hops: s.hops}, opts...)
+			answer, failed := c.Read(ctx, &hostpb.ReadRequest{Group: s.group, Query: query, Hops: s.hops, Locate: s.locate}, opts...)
 			a = said{result: result{Data: answer.GetData()}, where: answer.GetLeader()}
 			return failed
 		})

@@ -33,6 +33,12 @@ var entrySliceSize uint64
 //go:linkname minEntrySliceSize github.com/lni/dragonboat/v3/internal/raft.minEntrySliceSize
 var minEntrySliceSize uint64
 
+//go:linkname streamConnections github.com/lni/dragonboat/v3.streamConnections
+var streamConnections uint64
+
+//go:linkname sendQueueLen github.com/lni/dragonboat/v3/internal/transport.sendQueueLen
+var sendQueueLen uint64
+
 //go:linkname lruMaxSessionCount github.com/lni/dragonboat/v3/internal/rsm.LRUMaxSessionCount
 var lruMaxSessionCount uint64
 
@@ -58,6 +64,11 @@ const (
 	// time that they have been applied.
 	tunedEntrySlice    = 16
 	tunedMinEntrySlice = 4
+	// Streams: messages to a host go through one queue and one goroutine, which puts
+	// what waits into one frame; more of them make more and smaller frames.
+	Streams = 1
+	// SendQueue: the heartbeats of all groups come at once.
+	SendQueue = 8192
 	// Values that are part of the data's format and must be dragonboat's own.
 	Sessions      = 4096
 	requiredBatch = 48
@@ -81,6 +92,8 @@ func settings() []setting {
 		{"proposal_shards", &pendingProposalShards, ProposalShards},
 		{"entry_slice", &entrySliceSize, tunedEntrySlice},
 		{"min_entry_slice", &minEntrySliceSize, tunedMinEntrySlice},
+		{"streams", &streamConnections, Streams},
+		{"send_queue", &sendQueueLen, SendQueue},
 	}
 }
 

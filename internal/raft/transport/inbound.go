@@ -171,8 +171,13 @@ func (in *inbound) run(s stream) {
 	if s == snapshot {
 		idle = max(idle, snapshotIdle)
 	}
+	var set time.Time
 	r := &frameReader{r: bufio.NewReaderSize(in.peer.listen(in.conn), readAhead), each: func() {
-		_ = in.conn.SetReadDeadline(time.Now().Add(idle))
+		// Moving a deadline costs more than a small frame: not at each.
+		if now := time.Now(); now.Sub(set) >= idle/10 {
+			set = now
+			_ = in.conn.SetReadDeadline(now.Add(idle))
+		}
 	}}
 	for {
 		kind, payload, err := r.next()

@@ -333,8 +333,16 @@ func (p *peer) write(l *link, w *bufio.Writer, frames []*frame) error {
 	if len(frames) == 0 {
 		return nil
 	}
+	since := step // bytes that the deadline has been good for
 	for n, f := range frames {
-		if err := l.put(w, f.b); err != nil {
+		var err error
+		if since += len(f.b); since < step {
+			_, err = w.Write(f.b) // a deadline costs more than a small frame
+		} else {
+			since = 0
+			err = l.put(w, f.b)
+		}
+		if err != nil {
 			for _, lost := range frames[n:] {
 				p.lose(lost)
 			}
