@@ -18,6 +18,7 @@ import (
 	"github.com/drumline/drumline/internal/localfleet"
 	"github.com/drumline/drumline/nodehost"
 	"github.com/drumline/drumline/statemachines/kv"
+	"github.com/drumline/drumline/statemachines/sequence"
 	"github.com/drumline/drumline/tools/bench/measure"
 )
 
@@ -42,7 +43,7 @@ func runProfiledHost() int {
 		_, _ = fmt.Fprintln(os.Stderr, "bench:", err) // nowhere else to say it
 		return 1
 	}
-	return nodehost.Main(kv.App())
+	return nodehost.Main(kv.App(), sequence.App())
 }
 
 func servePprof() error {

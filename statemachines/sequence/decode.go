@@ -1,0 +1,208 @@
+package sequence
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// refusal is an error whose text becomes part of a replicated result, so it must
+// not come from a library: protobuf's texts differ from build to build.
+type refusal string
+
+// Error is the sentence.
+func (r refusal) Error() string { return string(r) }
+
+// apply executes one command.
+func (m *Machine) apply(data []byte) statemachines.Result {
+	cmd, mark, err := decodeCommand(data)
+	if err != nil {
+		return encode(refuse(sequencepb.Outcome_OUTCOME_INVALID, "%s", err.Error()))
+	}
+	if cmd.GetCaller() != nil {
+		return m.once(cmd, mark)
+	}
+	r, _ := m.do(cmd, nil)
+	return encode(r)
+}
+
+// Numbers of the fields of a command that are no operation.
+const (
+	callerField = 1
+	stampField  = 17
+)
+
+// decodeCommand reads one command, with a mark of its operation.
+func decodeCommand(data []byte) (*sequencepb.Command, uint64, error) {
+	mark, err := checkFields(data)
+	if err != nil {
+		return nil, 0, err
+	}
+	c := &sequencepb.Command{}
+	if proto.Unmarshal(data, c) != nil {
+		return nil, 0, refusal("the command cannot be read: want a drumline.sequence.Command")
+	}
+	if unknown(c) {
+		return nil, 0, refusal("the command has a field that this version does not know")
+	}
+	return c, mark, CheckCommand(c)
+}
+
+// checkFields refuses what is not one operation and at most one caller: protobuf would
+// take the last of two. The mark is a hash (FNV-1a) of the operation's bytes.
+func checkFields(data []byte) (mark uint64, err error) {
+	callers, ops, stamps := 0, 0, 0
+	for len(data) > 0 {
+		number, _, n := protowire.ConsumeField(data)
+		if n < 0 {
+			return 0, refusal("the command cannot be read: want a drumline.sequence.Command")
+		}
+		switch number {
+		case callerField:
+			callers++
+		case stampField:
+			stamps++
+		default:
+			ops++
+			mark = hash(data[:n])
+		}
+		data = data[n:]
+	}
+	if ops != 1 || callers > 1 || stamps > 1 {
+		return 0, refusal(fmt.Sprintf("the command names %d operations, %d callers and %d times, want exactly one and at most one of each", ops, callers, stamps))
+	}
+	return mark, nil
+}
+
+func hash(p []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, b := range p {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	return h
+}
+
+// unknown tells whether m, or what it holds, carries fields of a newer version: to
+// ignore, say, a condition would be worse than to refuse.
+func unknown(m *sequencepb.Command) bool {
+	// Nearly all commands are of this kind, and looking through them is most of their cost.
+	if n := m.GetNext(); n != nil {
+		return len(m.ProtoReflect().GetUnknown())+len(n.ProtoReflect().GetUnknown())+
+			len(m.GetCaller().ProtoReflect().GetUnknown())+len(m.GetCaller().GetClient().ProtoReflect().GetUnknown()) > 0
+	}
+	return unknownIn(m.ProtoReflect())
+}
+
+func unknownIn(m protoreflect.Message) bool {
+	found := len(m.GetUnknown()) > 0
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if f.Message() != nil {
+			found = found || unknownIn(v.Message())
+		}
+		return !found
+	})
+	return found
+}
+
+// CheckCommand says what is wrong with a command, or nil. The Machine checks the
+// same; handlers and clients do so first to spare the log.
+func CheckCommand(c *sequencepb.Command) error {
+	if err := checkCaller(c); err != nil {
+		return err
+	}
+	switch op := c.GetOp().(type) {
+	case *sequencepb.Command_Next:
+		return checkNext(op.Next)
+	case *sequencepb.Command_Reserve:
+		return checkReserve(op.Reserve)
+	case *sequencepb.Command_Create:
+		return checkDefined(op.Create.GetKey(), op.Create.GetDefinition())
+	case *sequencepb.Command_Set:
+		return checkDefined(op.Set.GetKey(), op.Set.GetDefinition())
+	case *sequencepb.Command_Resume:
+		return checkResume(op.Resume)
+	case *sequencepb.Command_Configure:
+		return CheckDefinition(op.Configure.GetSettings().GetDefaults())
+	case nil:
+		return refusal("the command names no operation: set next or another one")
+	}
+	return CheckKey(keyOf(c))
+}
+
+// keyOf is the key of an operation that has nothing else to check; only one is set.
+func keyOf(c *sequencepb.Command) string {
+	return c.GetGiveBack().GetKey() + c.GetCommit().GetKey() + c.GetCancel().GetKey() + c.GetLeaseWorker().GetKey() +
+		c.GetReleaseWorker().GetKey() + c.GetRestart().GetKey() + c.GetDrop().GetKey()
+}
+
+// checkCaller wants a client and a serial where there is a caller, and a caller where
+// one is needed.
+func checkCaller(c *sequencepb.Command) error {
+	switch caller := c.GetCaller(); {
+	case caller == nil && c.GetClose() != nil:
+		return refusal("only a client can be closed: say which in caller")
+	case caller == nil && c.GetGiveBack() != nil:
+		return refusal("only a client that was opened can give numbers back: say which in caller")
+	case caller == nil:
+		return nil
+	case c.GetOpen() != nil:
+		return refusal("a client is opened without a caller")
+	case caller.GetClient() == nil:
+		return refusal("the caller has no client: open one, or leave the caller away")
+	case caller.GetSerial() == 0 || caller.GetSettled() >= caller.GetSerial():
+		return refusal(fmt.Sprintf("serial is %d and settled %d: serials begin at 1, and settled ones lie below", caller.GetSerial(), caller.GetSettled()))
+	}
+	return nil
+}
+
+func checkNext(n *sequencepb.Next) error {
+	if n.GetCount() > MaxCount {
+		return refusal(fmt.Sprintf("the count is %d, at most 2^62 is allowed", n.GetCount()))
+	}
+	return CheckKey(n.GetKey())
+}
+
+func checkReserve(r *sequencepb.Reserve) error {
+	if r.GetForMs() > uint64(longestReservation/time.Millisecond) {
+		return refusal(fmt.Sprintf("for_ms is %d, at most a day is allowed", r.GetForMs()))
+	}
+	return CheckKey(r.GetKey())
+}
+
+func checkDefined(key string, d *sequencepb.Definition) error {
+	if err := CheckKey(key); err != nil || d == nil {
+		return err
+	}
+	return CheckDefinition(d)
+}
+
+func checkResume(r *sequencepb.Resume) error {
+	switch {
+	case r.GetMargin() == 0 || r.GetMargin() > MaxCount:
+		return refusal("the margin must be between 1 and 2^62: it is what may have been handed out unseen")
+	case r.Key == nil && r.Floor != nil:
+		return refusal("a floor is of one sequence: name its key")
+	}
+	return CheckKey(r.GetKey())
+}
+
+// CheckKey says what is wrong with a key, or nil. The empty key is that of a group that
+// is one sequence. It asks no table of what is printable: those grow, and replicas of
+// different programs would disagree.
+func CheckKey(key string) error {
+	if len(key) > MaxKey {
+		return refusal(fmt.Sprintf("the key has %d bytes, at most %d are allowed", len(key), MaxKey))
+	}
+	if !utf8.ValidString(key) || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return refusal("the key is no text: want UTF-8 without control characters")
+	}
+	return nil
+}

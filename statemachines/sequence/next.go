@@ -1,0 +1,245 @@
+package sequence
+
+import (
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+)
+
+// do applies a command of a client, or of nobody. What comes back besides the answer is
+// the range that the client holds from now on.
+func (m *Machine) do(cmd *sequencepb.Command, c *client) (*sequencepb.Result, holding) {
+	switch op := cmd.GetOp().(type) {
+	case *sequencepb.Command_Next:
+		return m.handOut(op.Next, cmd.GetNowMs(), c)
+	case *sequencepb.Command_GiveBack:
+		return m.giveBack(op.GiveBack, c), holding{}
+	case *sequencepb.Command_Reserve:
+		return m.reserve(op.Reserve), holding{}
+	case *sequencepb.Command_Commit:
+		return m.finish(op.Commit.GetKey(), op.Commit.GetNumber(), op.Commit.GetToken(), true), holding{}
+	case *sequencepb.Command_Cancel:
+		return m.finish(op.Cancel.GetKey(), op.Cancel.GetNumber(), op.Cancel.GetToken(), false), holding{}
+	case *sequencepb.Command_LeaseWorker:
+		return m.leaseWorker(op.LeaseWorker), holding{}
+	case *sequencepb.Command_ReleaseWorker:
+		return m.releaseWorker(op.ReleaseWorker), holding{}
+	case *sequencepb.Command_Open:
+		return m.open(), holding{}
+	default:
+		return m.administer(cmd), holding{}
+	}
+}
+
+// find is the sequence of a key, made on first use, and safe to change; or why not.
+func (m *Machine) find(key string) (*series, *sequencepb.Result) {
+	x := m.index[key]
+	if x == nil {
+		if m.settings.GetNoAutoCreate() {
+			return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q, and none is made on first use: create it", key)
+		}
+		return m.add(key, m.defaults)
+	}
+	x = m.own(x)
+	if x.generation != m.generation {
+		return nil, refuse(sequencepb.Outcome_OUTCOME_CLOSED,
+			"the group was recovered, and the newest numbers may be forgotten: resume the sequence with a margin or a floor")
+	}
+	return x, nil
+}
+
+// add makes a sequence.
+func (m *Machine) add(key string, s *shape) (*series, *sequencepb.Result) {
+	if m.closed {
+		return nil, refuse(sequencepb.Outcome_OUTCOME_CLOSED,
+			"the group was recovered, and sequence %q may be one that is forgotten: resume the group first", key)
+	}
+	if uint64(len(m.index)) >= m.settings.GetMaxKeys() {
+		return nil, refuse(sequencepb.Outcome_OUTCOME_FULL, "the group holds %d sequences, which is all it may", len(m.index))
+	}
+	m.births++
+	x := newSeries(key, s, m.now)
+	x.epoch, x.incarnation, x.generation = m.epoch, m.births, m.generation
+	m.skipMargin(x)
+	m.put(x)
+	return x, nil
+}
+
+func (m *Machine) put(x *series) {
+	m.index[x.key] = x
+	m.order.ReplaceOrInsert(x)
+}
+
+// own makes a series safe to change, and brings it up to what was said of the whole
+// group since it was last changed.
+func (m *Machine) own(x *series) *series {
+	if x.epoch != m.epoch {
+		x = x.copied(m.epoch)
+		m.put(x)
+	}
+	m.follow(x)
+	return x
+}
+
+// follow does what a resumption of the whole group asks of each sequence: it is done
+// when a sequence is next touched, so that no command has to touch them all.
+func (h *head) follow(x *series) {
+	switch {
+	case h.closed:
+	case x.generation == h.generation:
+		x.seen = h.margin // it was resumed by itself
+	default:
+		h.skipMargin(x)
+		x.generation = h.generation
+	}
+}
+
+// skipMargin skips what the series has not skipped of the group's margin.
+func (h *head) skipMargin(x *series) {
+	x.leap(h.margin - x.seen)
+	x.seen = h.margin
+}
+
+// leap skips n numbers that may have been used in a life before, and whatever else was
+// under way then.
+func (x *series) leap(n uint64) {
+	if n == 0 {
+		return
+	}
+	x.skipped += x.gaps.drop()
+	if x.crew != nil {
+		x.crew.raise(n)
+		return
+	}
+	x.skip(n)
+	x.era++ // ranges of the life before are nobody's last
+}
+
+// handOut is the app's heart: the sequence moves on, and what it passed belongs to the
+// caller. All is decided before anything moves.
+func (m *Machine) handOut(n *sequencepb.Next, nowMS uint64, c *client) (*sequencepb.Result, holding) {
+	x, refused := m.find(n.GetKey())
+	if refused == nil {
+		refused = x.unfit(n, nowMS)
+	}
+	if refused != nil {
+		return refused, holding{}
+	}
+	skip, refused := x.rise(n, nowMS)
+	if refused != nil {
+		return refused, holding{}
+	}
+	left := x.left() - skip
+	wraps := left == 0 && x.cycle
+	if wraps {
+		left = x.room(x.low())
+	}
+	count, refused := x.allow(n, left, m.now)
+	if refused != nil {
+		return refused, holding{}
+	}
+	if wraps {
+		x.begin(x.low())
+	}
+	first, h := m.pass(x, skip, count)
+	r := ok()
+	r.Grant = m.grant(x, first, count)
+	if c == nil {
+		return r, holding{}
+	}
+	x.ranges++
+	x.outstanding += count
+	return r, h
+}
+
+// pass moves a series over what it skips and what it hands out.
+func (m *Machine) pass(x *series, skip, count uint64) (int64, holding) {
+	if x.logicalBits > 0 {
+		x.next += skip // that is no gap, but time
+	} else {
+		x.skip(skip)
+	}
+	h := holding{key: x.key, incarnation: x.incarnation, era: x.era, index: x.next, granted: count, count: count}
+	x.next += count
+	x.count(count, m.now)
+	if x.bucket != nil {
+		x.tokens -= count
+	}
+	return x.number(h.index), h
+}
+
+func (m *Machine) grant(x *series, first int64, count uint64) *sequencepb.Grant {
+	return &sequencepb.Grant{
+		First: first, Count: count, Step: x.step, Mode: x.mode, Cache: x.cache, ScatterBits: x.scatterBits,
+		Incarnation: x.incarnation, Group: m.group, Generation: m.generation,
+	}
+}
+
+// unfit refuses what a sequence of this kind does not hand out.
+func (x *series) unfit(n *sequencepb.Next, nowMS uint64) *sequencepb.Result {
+	const wrong = sequencepb.Outcome_OUTCOME_WRONG_MODE
+	switch {
+	case n.GetIncarnation() != 0 && n.GetIncarnation() != x.incarnation:
+		return refuse(sequencepb.Outcome_OUTCOME_INCARNATION, "the sequence was dropped and made anew: what was handed out before is of another one")
+	case x.mode == sequencepb.Mode_MODE_GAPFREE:
+		return refuse(wrong, "the sequence is gap-free: reserve numbers, then commit or cancel them")
+	case x.mode == sequencepb.Mode_MODE_TIME:
+		return refuse(wrong, "the numbers are made of time by clients: lease a worker")
+	case n.GetPlain() && (x.mode == sequencepb.Mode_MODE_SCATTER || x.step != 1 || x.min < 0):
+		return refuse(wrong, "the numbers do not ascend by one from 1 on: use a client that knows steps and modes")
+	case x.mode == sequencepb.Mode_MODE_TSO && (nowMS == 0 || nowMS >= 1<<(63-x.logicalBits)):
+		return refuse(sequencepb.Outcome_OUTCOME_INVALID, "a timestamp needs the time of the host in now_ms")
+	case x.cycle && n.Floor != nil:
+		return refuse(wrong, "the sequence cycles, so a floor means nothing")
+	}
+	return nil
+}
+
+// rise is how many numbers are skipped for the floor, or for the clock of a timestamp.
+func (x *series) rise(n *sequencepb.Next, nowMS uint64) (uint64, *sequencepb.Result) {
+	next := x.next
+	if x.logicalBits > 0 {
+		next = max(next, nowMS<<x.logicalBits)
+	}
+	if n.Floor == nil || next == x.size {
+		return next - x.next, nil
+	}
+	d := x.distance(n.GetFloor())
+	switch {
+	case d >= x.left():
+		return 0, refuse(sequencepb.Outcome_OUTCOME_FLOOR, "the floor %d lies beyond the end of the sequence", n.GetFloor())
+	case d > x.maxSkip:
+		return 0, refuse(sequencepb.Outcome_OUTCOME_FLOOR, "the floor %d skips %d numbers, and one request may skip %d: set the sequence", n.GetFloor(), d, x.maxSkip)
+	}
+	return max(d, next-x.next), nil
+}
+
+// allow says how many of the numbers that are left a wish gets.
+func (x *series) allow(n *sequencepb.Next, left uint64, now int64) (uint64, *sequencepb.Result) {
+	want := max(n.GetCount(), 1)
+	count := min(want, left)
+	if x.maxRange > 0 {
+		count = min(count, x.maxRange)
+	}
+	if x.logicalBits > 0 {
+		count = min(count, 1<<x.logicalBits) // one request stays within two milliseconds
+	}
+	if count == 0 || (n.GetWhole() && count < want) {
+		return 0, refuse(sequencepb.Outcome_OUTCOME_EXHAUSTED, "the sequence has %d numbers left that one request may have, and %d are wanted", count, want)
+	}
+	if x.bucket == nil {
+		return count, nil
+	}
+	need := uint64(1)
+	if n.GetWhole() {
+		need = want
+	}
+	if need > x.quota {
+		return 0, refuse(sequencepb.Outcome_OUTCOME_QUOTA, "the quota is %d numbers, so a whole range of %d never fits", x.quota, need)
+	}
+	x.refill(now)
+	if x.tokens < need {
+		r := refuse(sequencepb.Outcome_OUTCOME_QUOTA, "the quota of the sequence is used up")
+		r.RetryMs = x.await(need)
+		return 0, r
+	}
+	return min(count, x.tokens), nil
+}

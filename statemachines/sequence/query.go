@@ -1,0 +1,136 @@
+package sequence
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// CheckQuery says what is wrong with a query, or nil.
+func CheckQuery(q *sequencepb.Query) error {
+	switch op := q.GetOp().(type) {
+	case *sequencepb.Query_Describe:
+		return CheckKey(op.Describe.GetKey())
+	case *sequencepb.Query_List:
+		if op.List.GetLimit() > MaxPage {
+			return refusal(fmt.Sprintf("the limit is %d, at most %d is allowed", op.List.GetLimit(), MaxPage))
+		}
+		if err := CheckKey(op.List.GetPrefix()); err != nil {
+			return err
+		}
+		return CheckKey(op.List.GetAfter())
+	case *sequencepb.Query_Status:
+		return nil
+	}
+	return refusal("the query names no operation: set describe, list or status")
+}
+
+func decodeQuery(data []byte) (*sequencepb.Query, error) {
+	if _, _, n := protowire.ConsumeField(data); n != len(data) || n == 0 {
+		return nil, refusal("the query cannot be read, or names more than one operation: want a drumline.sequence.Query")
+	}
+	q := &sequencepb.Query{}
+	if proto.Unmarshal(data, q) != nil {
+		return nil, refusal("the query cannot be read: want a drumline.sequence.Query")
+	}
+	if unknownIn(q.ProtoReflect()) {
+		return nil, refusal("the query has a field that this version does not know")
+	}
+	return q, CheckQuery(q)
+}
+
+// Query implements statemachines.Machine.
+func (m *Machine) Query(data []byte) ([]byte, error) {
+	q, err := decodeQuery(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", statemachines.ErrInvalidQuery, err)
+	}
+	switch op := q.GetOp().(type) {
+	case *sequencepb.Query_Describe:
+		x := m.index[op.Describe.GetKey()]
+		if x == nil {
+			return proto.Marshal(&sequencepb.Answer{})
+		}
+		return proto.Marshal(&sequencepb.Answer{Found: true, Sequences: []*sequencepb.Info{m.info(x)}})
+	case *sequencepb.Query_List:
+		return proto.Marshal(m.list(op.List))
+	}
+	return proto.Marshal(&sequencepb.Answer{Group: m.groupInfo()})
+}
+
+// list collects a page. Keys, owners and numbers are bounded, so 1,000 of them fit a message.
+func (m *Machine) list(l *sequencepb.List) *sequencepb.Answer {
+	limit := int(or(l.GetLimit(), DefaultPage))
+	a := &sequencepb.Answer{}
+	from := max(l.GetPrefix(), l.GetAfter())
+	m.order.AscendGreaterOrEqual(&series{key: from}, func(x *series) bool {
+		if l.After != nil && x.key <= l.GetAfter() {
+			return true
+		}
+		if !strings.HasPrefix(x.key, l.GetPrefix()) {
+			return false
+		}
+		if len(a.GetSequences()) == limit {
+			a.More = true
+			return false
+		}
+		a.Sequences = append(a.Sequences, m.info(x))
+		return true
+	})
+	return a
+}
+
+// info describes a series as it will be when it is next touched. Queries run beside each
+// other, so it works on a copy.
+func (m *Machine) info(x *series) *sequencepb.Info {
+	if x.generation != m.generation || x.window != m.now/recentPeriod {
+		x = x.peek()
+		m.follow(x)
+		x.roll(m.now)
+	}
+	i := &sequencepb.Info{
+		Key: x.key, Definition: x.definition(), Incarnation: x.incarnation, Closed: x.generation != m.generation,
+		Issued: x.issued, Returned: x.returned, Skipped: x.skipped, Unused: x.unused, Lost: x.lost,
+		OutstandingRanges: x.ranges, Outstanding: x.outstanding, Recent: x.previous,
+	}
+	if x.left() > 0 && x.crew == nil {
+		i.Next = proto.Int64(x.number(x.next))
+	}
+	if x.gaps != nil {
+		i.Reserved, i.Vacant, i.Committed = uint64(x.gaps.held.Len()), uint64(x.gaps.vacant.Len()), x.gaps.committed
+	}
+	if x.crew != nil {
+		x.crew.ends.AscendGreaterOrEqual(worker{until: m.now + 1}, func(worker) bool {
+			i.Workers++
+			return true
+		})
+	}
+	return i
+}
+
+// peek is a copy to look at. Unlike copied it does not clone trees, which would write to
+// them beside other readers; what would be cleared is replaced instead.
+func (x *series) peek() *series {
+	c := *x
+	if x.gaps != nil {
+		g := *x.gaps
+		c.gaps = &g
+	}
+	if x.crew != nil {
+		w := *x.crew
+		c.crew = &w
+	}
+	return &c
+}
+
+func (m *Machine) groupInfo() *sequencepb.GroupInfo {
+	return &sequencepb.GroupInfo{
+		Group: m.group, Generation: m.generation, Keys: uint64(len(m.index)), Clients: uint64(len(m.clients)), Records: m.answers,
+		Revision: m.revision, Settings: m.settings, Closed: m.closed,
+	}
+}

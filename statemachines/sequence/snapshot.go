@@ -1,0 +1,389 @@
+package sequence
+
+import (
+	"cmp"
+	"io"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines/snapshot"
+)
+
+// format is the version of the snapshot's format: the head, the shapes that series
+// share, the series by key, the clients by number. A new format gets the next number
+// and Restore goes on reading this one.
+const format = 1
+
+// maxAnswer bounds an answer that is remembered; the longest is a refusal with a key in it.
+const maxAnswer = 4096
+
+func (v *view) write(w io.Writer) (int64, error) {
+	o := out{snapshot.NewWriter(w, Name, format)}
+	o.head(&v.head)
+	shapes, table := v.shapes()
+	o.Uvarint(uint64(len(table)))
+	for _, s := range table {
+		o.shape(s)
+	}
+	o.Uvarint(uint64(v.order.Len()))
+	v.order.Ascend(func(x *series) bool {
+		o.Uvarint(uint64(shapes[*x.shape]))
+		o.series(x)
+		return o.Err() == nil
+	})
+	o.Uvarint(uint64(v.numbers.Len()))
+	v.numbers.Ascend(func(c *client) bool {
+		o.client(c)
+		return o.Err() == nil
+	})
+	return o.Close()
+}
+
+// shapes numbers the different shapes, those of the group's defaults first.
+func (v *view) shapes() (map[shape]int, []*shape) {
+	numbers, table := map[shape]int{*v.defaults: 0}, []*shape{v.defaults}
+	v.order.Ascend(func(x *series) bool {
+		if _, known := numbers[*x.shape]; !known {
+			numbers[*x.shape] = len(table)
+			table = append(table, x.shape)
+		}
+		return true
+	})
+	return numbers, table
+}
+
+// out writes the parts of the state.
+type out struct{ *snapshot.Writer }
+
+func (o out) all(numbers ...uint64) {
+	for _, n := range numbers {
+		o.Uvarint(n)
+	}
+}
+
+func (o out) signed(numbers ...int64) {
+	for _, n := range numbers {
+		o.Uvarint(protowire.EncodeZigZag(n))
+	}
+}
+
+func (o out) head(h *head) {
+	o.all(h.generation, protowire.EncodeBool(h.closed), h.margin, uint64(h.now), h.births, h.tokens, h.opened, h.steps)
+	o.all(h.revision, protowire.EncodeBool(h.settings.GetNoAutoCreate()), h.settings.GetMaxKeys())
+}
+
+func (o out) shape(s *shape) {
+	o.all(uint64(s.mode), protowire.EncodeBool(s.cycle), s.cache, s.maxRange, s.maxSkip, s.quota)
+	o.signed(s.step, s.start, s.min, s.max, s.period, s.reservation)
+	o.all(uint64(s.scatterBits), uint64(s.logicalBits), uint64(s.timeBits), uint64(s.workerBits), uint64(s.counterBits), s.epochMS, s.leaseMS)
+	o.Bytes([]byte(s.owner))
+}
+
+func (o out) series(x *series) {
+	o.Bytes([]byte(x.key))
+	o.signed(x.base, x.window)
+	o.all(x.next, x.size, x.incarnation, x.era, x.generation, x.seen)
+	o.all(x.issued, x.returned, x.skipped, x.unused, x.lost, x.ranges, x.outstanding, x.current, x.previous)
+	if x.bucket != nil {
+		o.all(x.tokens, x.part, uint64(x.filled))
+	}
+	if x.gaps != nil {
+		o.gaps(x.gaps)
+	}
+	if x.crew != nil {
+		o.crew(x.crew)
+	}
+}
+
+func (o out) gaps(g *gaps) {
+	o.all(g.committed, uint64(g.held.Len()))
+	g.held.Ascend(func(h hold) bool {
+		o.all(h.index, h.token, uint64(h.until))
+		return true
+	})
+	o.Uvarint(uint64(g.vacant.Len()))
+	g.vacant.Ascend(func(i uint64) bool {
+		o.Uvarint(i)
+		return true
+	})
+}
+
+func (o out) crew(c *crew) {
+	o.all(c.fresh, c.high, c.floor, uint64(c.workers.Len()))
+	c.workers.Ascend(func(w worker) bool {
+		o.all(w.number, w.token, uint64(w.until), w.ceiling)
+		return true
+	})
+}
+
+func (o out) client(c *client) {
+	o.all(c.number, c.floor, c.step, uint64(len(c.records)))
+	for i := range c.records {
+		r := &c.records[i]
+		o.all(r.serial, r.mark, r.value)
+		o.Bytes(r.answer)
+		o.Uvarint(r.held.granted)
+		if r.held.granted > 0 {
+			o.Bytes([]byte(r.held.key))
+			o.all(r.held.incarnation, r.held.era, r.held.index, r.held.count)
+		}
+	}
+}
+
+// Restore implements statemachines.Machine.
+func (m *Machine) Restore(r io.Reader) error {
+	s, err := snapshot.NewReader(r, Name, format)
+	if err != nil {
+		return err
+	}
+	fresh := &Machine{epoch: 1}
+	fresh.clear()
+	in := in{s, fresh}
+	in.head()
+	table := in.shapes()
+	in.series(table)
+	in.clients()
+	if err := s.Close(); err != nil {
+		return err
+	}
+	fresh.group = m.group // which a snapshot does not tell: a clone is of another group
+	*m = *fresh
+	return nil
+}
+
+// in reads the parts of the state. Nothing is believed: what could not have been written
+// is rejected.
+type in struct {
+	*snapshot.Reader
+	m *Machine
+}
+
+func (i in) signed() int64 { return protowire.DecodeZigZag(i.Uvarint()) }
+
+func (i in) bool() bool {
+	n := i.Uvarint()
+	if n > 1 {
+		i.Reject("a yes or no is %d", n)
+	}
+	return n == 1
+}
+
+func (i in) small(limit uint64) uint32 {
+	n := i.Uvarint()
+	if n > limit {
+		i.Reject("a number is %d, at most %d is possible", n, limit)
+		return 0
+	}
+	return uint32(n)
+}
+
+// time is a moment of the lease clock, which begins at 0.
+func (i in) time() int64 {
+	n := int64(i.Uvarint())
+	if n < 0 {
+		i.Reject("a time is negative")
+	}
+	return n
+}
+
+func (i in) numbers(to ...*uint64) {
+	for _, p := range to {
+		*p = i.Uvarint()
+	}
+}
+
+func (i in) head() {
+	m := i.m
+	i.numbers(&m.generation)
+	m.closed = i.bool()
+	i.numbers(&m.margin)
+	if m.margin > mostMargin {
+		i.Reject("its margin is too large")
+	}
+	m.now = i.time()
+	i.numbers(&m.births, &m.tokens, &m.opened, &m.steps, &m.revision)
+	m.settings = &sequencepb.Settings{NoAutoCreate: i.bool(), MaxKeys: i.Uvarint()}
+	if m.settings.GetMaxKeys() == 0 {
+		i.Reject("it may hold no sequence")
+	}
+}
+
+// shapes reads the table; the first is the group's defaults. A shape must be what its
+// own definition makes.
+func (i in) shapes() []*shape {
+	var table []*shape
+	seen := map[shape]bool{}
+	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
+		s := i.shape()
+		same, err := compile(s.definition())
+		if i.Err() == nil && (err != nil || *same != *s || seen[*s]) {
+			i.Reject("a definition is none")
+		}
+		seen[*s] = true
+		table = append(table, s)
+	}
+	if len(table) == 0 {
+		i.Reject("it has no definition")
+	}
+	if i.Err() != nil {
+		return nil
+	}
+	i.m.settings.Defaults = table[0].definition()
+	i.m.settle(i.m.revision, i.m.settings)
+	table[0] = i.m.defaults
+	return table
+}
+
+func (i in) shape() *shape {
+	s := &shape{mode: sequencepb.Mode(i.small(64)), cycle: i.bool()}
+	i.numbers(&s.cache, &s.maxRange, &s.maxSkip, &s.quota)
+	for _, p := range []*int64{&s.step, &s.start, &s.min, &s.max, &s.period, &s.reservation} {
+		*p = i.signed()
+	}
+	for _, p := range []*uint32{&s.scatterBits, &s.logicalBits, &s.timeBits, &s.workerBits, &s.counterBits} {
+		*p = i.small(63)
+	}
+	i.numbers(&s.epochMS, &s.leaseMS)
+	s.owner = string(i.Bytes(MaxOwner))
+	return s
+}
+
+func (i in) series(table []*shape) {
+	last, used := "", 1
+	for n, first := i.Uvarint(), true; n > 0 && i.Err() == nil; n, first = n-1, false {
+		at := i.Uvarint()
+		if i.Err() != nil || at > uint64(used) || at >= uint64(len(table)) {
+			i.Reject("a sequence's definition is missing, or out of order")
+			return
+		}
+		if int(at) == used {
+			used++ // shapes are numbered as they come up
+		}
+		x := i.one(table[at])
+		if i.Err() == nil && ((!first && x.key <= last) || CheckKey(x.key) != nil || x.next > x.size) {
+			i.Reject("a sequence is out of order, or beyond its end")
+			return
+		}
+		last = x.key
+		i.m.put(x)
+	}
+	if i.Err() == nil && used != len(table) {
+		i.Reject("a definition is nobody's")
+	}
+}
+
+func (i in) one(s *shape) *series {
+	x := &series{key: string(i.Bytes(MaxKey)), shape: s, epoch: i.m.epoch}
+	x.base, x.window = i.signed(), i.signed()
+	i.numbers(&x.next, &x.size, &x.incarnation, &x.era, &x.generation, &x.seen)
+	i.numbers(&x.issued, &x.returned, &x.skipped, &x.unused, &x.lost, &x.ranges, &x.outstanding, &x.current, &x.previous)
+	if x.seen > i.m.margin {
+		i.Reject("a sequence has skipped more than its group")
+	}
+	x.reshape(0)
+	if x.bucket != nil {
+		x.tokens, x.part, x.filled = i.Uvarint(), i.Uvarint(), i.time()
+		if x.tokens > x.quota || x.part >= uint64(x.period) || x.filled > i.m.now {
+			i.Reject("a quota is more than full")
+		}
+	}
+	if x.gaps != nil {
+		i.gaps(x)
+	}
+	if x.crew != nil {
+		i.crew(x)
+	}
+	return x
+}
+
+func (i in) gaps(x *series) {
+	g := x.gaps
+	g.committed = i.Uvarint()
+	next := uint64(0) // the least index that may follow
+	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
+		h := hold{index: i.Uvarint(), token: i.Uvarint(), until: i.time()}
+		if h.index < next || h.index >= x.next {
+			i.Reject("a reservation is out of order, or of no number")
+		}
+		g.add(h)
+		next = h.index + 1
+	}
+	next = 0
+	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
+		v := i.Uvarint()
+		if _, both := g.held.Get(hold{index: v}); both || v < next || v >= x.next {
+			i.Reject("a vacant number is out of order, reserved, or none")
+		}
+		g.vacant.ReplaceOrInsert(v)
+		next = v + 1
+	}
+}
+
+func (i in) crew(x *series) {
+	c := x.crew
+	fresh := i.Uvarint()
+	i.numbers(&c.high, &c.floor)
+	next := uint64(0)
+	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
+		w := worker{number: i.Uvarint(), token: i.Uvarint(), until: i.time(), ceiling: i.Uvarint()}
+		if w.number != next || w.ceiling > c.high {
+			i.Reject("a worker is out of order, or beyond all others")
+		}
+		c.put(w)
+		next++
+	}
+	if i.Err() == nil && (fresh != c.fresh || fresh > 1<<x.workerBits) {
+		i.Reject("the workers are not those that were leased")
+	}
+}
+
+func (i in) clients() {
+	var all []*client
+	last := uint64(0)
+	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
+		c := &client{epoch: i.m.epoch}
+		i.numbers(&c.number, &c.floor, &c.step)
+		i.records(c)
+		if c.number <= last || c.number > i.m.opened || c.step > i.m.steps {
+			i.Reject("a client is out of order, or newer than the whole")
+		}
+		last = c.number
+		all = append(all, c)
+	}
+	slices.SortStableFunc(all, func(a, b *client) int { return cmp.Compare(a.step, b.step) })
+	for _, c := range all {
+		i.m.admit(c)
+	}
+}
+
+func (i in) records(c *client) {
+	last := c.floor
+	n := i.Uvarint()
+	if n > MaxAnswers {
+		i.Reject("a client has %d answers", n)
+	}
+	for ; n > 0 && i.Err() == nil; n-- {
+		r := record{serial: i.Uvarint(), mark: i.Uvarint(), value: i.Uvarint(), answer: i.Bytes(maxAnswer)}
+		if r.held.granted = i.Uvarint(); r.held.granted > 0 {
+			r.held.key = i.key()
+			i.numbers(&r.held.incarnation, &r.held.era, &r.held.index, &r.held.count)
+		}
+		if r.serial <= last || r.held.count > r.held.granted {
+			i.Reject("an answer is out of order, or about more than was handed out")
+		}
+		last = r.serial
+		c.records = append(c.records, r)
+		i.m.answers++
+	}
+}
+
+// key reads a key; the memory is shared with the sequence of that key, if there is one.
+func (i in) key() string {
+	k := i.Bytes(MaxKey)
+	if x := i.m.index[string(k)]; x != nil {
+		return x.key
+	}
+	return string(k)
+}
