@@ -34,6 +34,7 @@ import (
 	"github.com/drumline/drumline/nodehost/duty"
 	"github.com/drumline/drumline/nodehost/replicas"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/sequences"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -195,6 +196,7 @@ func (h *host) openRooms() (err error) {
 	h.endStreams = end
 	h.stop.Push("streams", func() error { end(); return nil })
 	api.Register(h.server.GRPC(), api.Options{Router: h.router, Stopping: streams.Done(), Log: h.log})
+	sequences.Register(h.server.GRPC(), sequences.Options{Router: h.router, Stopping: streams.Done()})
 	h.server.Handle("GET /debug/status", statusHandler{h})
 	if err := h.registry.Register(collector{h}); err != nil {
 		return fmt.Errorf("metrics: %w", err)

@@ -596,7 +596,10 @@ type Client struct {
 	// generation of that group; it changes when the group is recovered.
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// number of the client, never given twice by one group and generation.
-	Number        uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	Number uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// nonce is the random number of its Open: a cluster that was set up anew numbers groups
+	// and clients from the start, and must not take one client for another.
+	Nonce         uint64 `protobuf:"varint,4,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -648,6 +651,13 @@ func (x *Client) GetGeneration() uint64 {
 func (x *Client) GetNumber() uint64 {
 	if x != nil {
 		return x.Number
+	}
+	return 0
+}
+
+func (x *Client) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
 	}
 	return 0
 }
@@ -743,8 +753,9 @@ type Command struct {
 	//	*Command_Resume
 	//	*Command_Configure
 	Op isCommand_Op `protobuf_oneof:"op"`
-	// now_ms is the Unix time in milliseconds at the host that took the request, for next
-	// of MODE_TSO. It is no part of the operation: a command sent again may have another.
+	// now_ms is the Unix time in milliseconds at the host that took the request: for
+	// MODE_TSO, and for the incarnations of sequences. It is no part of the operation: a
+	// command sent again may have another.
 	NowMs         uint64 `protobuf:"varint,17,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1525,7 +1536,9 @@ func (x *ReleaseWorker) GetToken() uint64 {
 
 // Open makes a client known to the group.
 type Open struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// nonce is a random number that becomes part of the client.
+	Nonce         uint64 `protobuf:"varint,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1558,6 +1571,13 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
 	return file_sequence_sequence_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Open) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
 }
 
 // Close forgets the client that sends it.
@@ -2072,7 +2092,8 @@ type Grant struct {
 	Cache uint64 `protobuf:"varint,5,opt,name=cache,proto3" json:"cache,omitempty"`
 	// scatter_bits, unless 0, says that each number is shown with so many bits reversed.
 	ScatterBits uint32 `protobuf:"varint,6,opt,name=scatter_bits,json=scatterBits,proto3" json:"scatter_bits,omitempty"`
-	// incarnation of the sequence.
+	// incarnation of the sequence: when it was made, so that it differs from one of the
+	// same name in another cluster, too.
 	Incarnation uint64 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// group is the number of the group.
 	Group uint64 `protobuf:"varint,8,opt,name=group,proto3" json:"group,omitempty"`
@@ -2960,7 +2981,9 @@ func (x *Answer) GetGroup() *GroupInfo {
 type OpenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name, like sequence/orders.
-	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// nonce is a random number; 0 lets the host draw one.
+	Nonce         uint64 `protobuf:"varint,2,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3000,6 +3023,13 @@ func (x *OpenRequest) GetGroup() string {
 		return x.Group
 	}
 	return ""
+}
+
+func (x *OpenRequest) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
 }
 
 // CloseRequest closes a client.
@@ -4389,13 +4419,14 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\bSettings\x129\n" +
 	"\bdefaults\x18\x01 \x01(\v2\x1d.drumline.sequence.DefinitionR\bdefaults\x12$\n" +
 	"\x0eno_auto_create\x18\x02 \x01(\bR\fnoAutoCreate\x12\x19\n" +
-	"\bmax_keys\x18\x03 \x01(\x04R\amaxKeys\"V\n" +
+	"\bmax_keys\x18\x03 \x01(\x04R\amaxKeys\"l\n" +
 	"\x06Client\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x16\n" +
-	"\x06number\x18\x03 \x01(\x04R\x06number\"m\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05nonce\x18\x04 \x01(\x04R\x05nonce\"m\n" +
 	"\x06Caller\x121\n" +
 	"\x06client\x18\x01 \x01(\v2\x19.drumline.sequence.ClientR\x06client\x12\x16\n" +
 	"\x06serial\x18\x02 \x01(\x04R\x06serial\x12\x18\n" +
@@ -4452,8 +4483,9 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\rReleaseWorker\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\rR\x06worker\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"\x06\n" +
-	"\x04Open\"\a\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\"\x1c\n" +
+	"\x04Open\x12\x14\n" +
+	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\"\a\n" +
 	"\x05Close\"Y\n" +
 	"\x06Create\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12=\n" +
@@ -4566,9 +4598,10 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x125\n" +
 	"\tsequences\x18\x02 \x03(\v2\x17.drumline.sequence.InfoR\tsequences\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x122\n" +
-	"\x05group\x18\x04 \x01(\v2\x1c.drumline.sequence.GroupInfoR\x05group\"#\n" +
+	"\x05group\x18\x04 \x01(\v2\x1c.drumline.sequence.GroupInfoR\x05group\"9\n" +
 	"\vOpenRequest\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\"W\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
+	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"W\n" +
 	"\fCloseRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\"\x83\x01\n" +

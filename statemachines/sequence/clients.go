@@ -12,8 +12,8 @@ import (
 
 // client is a client that was opened, with what is remembered of its commands.
 type client struct {
-	epoch  uint64
-	number uint64
+	epoch         uint64
+	number, nonce uint64
 	// floor is the serial up to which nothing is remembered: the client said that it
 	// needs no more, or there was no room.
 	floor uint64
@@ -99,23 +99,23 @@ func (m *Machine) stranger(c *sequencepb.Client) *sequencepb.Result {
 		return refuse(unknown, "the client was opened by group %d, and this is group %d: open it here", c.GetGroup(), m.group)
 	case c.GetGeneration() != m.generation:
 		return refuse(unknown, "the client is of generation %d, and the group of %d since it was recovered: open it anew", c.GetGeneration(), m.generation)
-	case m.clients[c.GetNumber()] == nil:
+	case m.clients[c.GetNumber()] == nil || m.clients[c.GetNumber()].nonce != c.GetNonce():
 		return refuse(unknown, "client %d is not known: it was closed, or silent for too long; open it anew", c.GetNumber())
 	}
 	return nil
 }
 
 // open makes a client known, at the cost of the one that was silent for longest.
-func (m *Machine) open() *sequencepb.Result {
+func (m *Machine) open(nonce uint64) *sequencepb.Result {
 	if len(m.clients) >= MaxClients {
 		m.forget(m.longestSilent())
 	}
 	m.opened++
 	m.steps++
-	c := &client{epoch: m.epoch, number: m.opened, step: m.steps}
+	c := &client{epoch: m.epoch, number: m.opened, nonce: nonce, step: m.steps}
 	m.admit(c)
 	r := ok()
-	r.Client = &sequencepb.Client{Group: m.group, Generation: m.generation, Number: c.number}
+	r.Client = &sequencepb.Client{Group: m.group, Generation: m.generation, Number: c.number, Nonce: nonce}
 	return r
 }
 
@@ -216,11 +216,8 @@ func (m *Machine) holder(h *holding) *series {
 	return m.own(x)
 }
 
-// giveBack takes the unused tail of a range back.
+// giveBack takes the unused tail of a range back; CheckCommand sees to it that there is a client.
 func (m *Machine) giveBack(g *sequencepb.GiveBack, c *client) *sequencepb.Result {
-	if c == nil {
-		return refuse(sequencepb.Outcome_OUTCOME_INVALID, "only a client that was opened can give numbers back")
-	}
 	at, known := c.find(g.GetSerial())
 	if !known || c.records[at].held.granted == 0 || c.records[at].held.key != g.GetKey() {
 		return refuse(sequencepb.Outcome_OUTCOME_NOT_HELD, "the client holds no range of serial %d", g.GetSerial())

@@ -61,7 +61,7 @@ func randomOp(r *rand.Rand, c *sequencepb.Command, key string) {
 	case 0:
 		c.Op = create(key, definitionOf(key)).GetOp()
 	case 1:
-		c.Op = &sequencepb.Command_Open{Open: &sequencepb.Open{}}
+		c.Op = &sequencepb.Command_Open{Open: &sequencepb.Open{Nonce: r.Uint64N(10) / 9}}
 	case 2:
 		c.Op = randomAdmin(r, key).GetOp()
 	case 3, 4:

@@ -120,9 +120,15 @@ func CheckCommand(c *sequencepb.Command) error {
 	}
 	switch op := c.GetOp().(type) {
 	case *sequencepb.Command_Next:
-		return checkNext(op.Next)
+		if n := op.Next.GetCount(); n > MaxCount {
+			return refusal(fmt.Sprintf("the count is %d, at most 2^62 is allowed", n))
+		}
+		return CheckKey(op.Next.GetKey())
 	case *sequencepb.Command_Reserve:
-		return checkReserve(op.Reserve)
+		if ms := op.Reserve.GetForMs(); ms > uint64(longestReservation/time.Millisecond) {
+			return refusal(fmt.Sprintf("for_ms is %d, at most a day is allowed", ms))
+		}
+		return CheckKey(op.Reserve.GetKey())
 	case *sequencepb.Command_Create:
 		return checkDefined(op.Create.GetKey(), op.Create.GetDefinition())
 	case *sequencepb.Command_Set:
@@ -161,20 +167,6 @@ func checkCaller(c *sequencepb.Command) error {
 		return refusal(fmt.Sprintf("serial is %d and settled %d: serials begin at 1, and settled ones lie below", caller.GetSerial(), caller.GetSettled()))
 	}
 	return nil
-}
-
-func checkNext(n *sequencepb.Next) error {
-	if n.GetCount() > MaxCount {
-		return refusal(fmt.Sprintf("the count is %d, at most 2^62 is allowed", n.GetCount()))
-	}
-	return CheckKey(n.GetKey())
-}
-
-func checkReserve(r *sequencepb.Reserve) error {
-	if r.GetForMs() > uint64(longestReservation/time.Millisecond) {
-		return refusal(fmt.Sprintf("for_ms is %d, at most a day is allowed", r.GetForMs()))
-	}
-	return CheckKey(r.GetKey())
 }
 
 func checkDefined(key string, d *sequencepb.Definition) error {

@@ -74,6 +74,7 @@ func encodeClient(c *sequencepb.Client) (w wire) {
 	w.uint(1, c.GetGroup())
 	w.uint(2, c.GetGeneration())
 	w.uint(3, c.GetNumber())
+	w.uint(4, c.GetNonce())
 	return w
 }
 

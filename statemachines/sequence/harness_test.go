@@ -55,7 +55,7 @@ type user struct {
 }
 
 func (w *world) open() *user {
-	r := w.do(&sequencepb.Command{Op: &sequencepb.Command_Open{Open: &sequencepb.Open{}}})
+	r := w.do(&sequencepb.Command{Op: &sequencepb.Command_Open{Open: &sequencepb.Open{Nonce: 77}}})
 	require.Equal(w.t, okay, r.GetOutcome())
 	return &user{w: w, client: r.GetClient()}
 }

@@ -4,12 +4,19 @@ import (
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 )
 
+// Incarnations are times of birth, in units of 2^-20 ms: as many can be born in one.
+const (
+	stampShift = 20
+	mostStamp  = 1<<43 - 1
+)
+
 // do applies a command of a client, or of nobody. What comes back besides the answer is
 // the range that the client holds from now on.
 func (m *Machine) do(cmd *sequencepb.Command, c *client) (*sequencepb.Result, holding) {
+	m.stamp = cmd.GetNowMs()
 	switch op := cmd.GetOp().(type) {
 	case *sequencepb.Command_Next:
-		return m.handOut(op.Next, cmd.GetNowMs(), c)
+		return m.handOut(op.Next, c)
 	case *sequencepb.Command_GiveBack:
 		return m.giveBack(op.GiveBack, c), holding{}
 	case *sequencepb.Command_Reserve:
@@ -23,7 +30,7 @@ func (m *Machine) do(cmd *sequencepb.Command, c *client) (*sequencepb.Result, ho
 	case *sequencepb.Command_ReleaseWorker:
 		return m.releaseWorker(op.ReleaseWorker), holding{}
 	case *sequencepb.Command_Open:
-		return m.open(), holding{}
+		return m.open(op.Open.GetNonce()), holding{}
 	default:
 		return m.administer(cmd), holding{}
 	}
@@ -55,7 +62,8 @@ func (m *Machine) add(key string, s *shape) (*series, *sequencepb.Result) {
 	if uint64(len(m.index)) >= m.settings.GetMaxKeys() {
 		return nil, refuse(sequencepb.Outcome_OUTCOME_FULL, "the group holds %d sequences, which is all it may", len(m.index))
 	}
-	m.births++
+	// The time makes incarnations differ between clusters; the count within one.
+	m.births = max(m.births+1, min(m.stamp, mostStamp)<<stampShift)
 	x := newSeries(key, s, m.now)
 	x.epoch, x.incarnation, x.generation = m.epoch, m.births, m.generation
 	m.skipMargin(x)
@@ -115,15 +123,15 @@ func (x *series) leap(n uint64) {
 
 // handOut is the app's heart: the sequence moves on, and what it passed belongs to the
 // caller. All is decided before anything moves.
-func (m *Machine) handOut(n *sequencepb.Next, nowMS uint64, c *client) (*sequencepb.Result, holding) {
+func (m *Machine) handOut(n *sequencepb.Next, c *client) (*sequencepb.Result, holding) {
 	x, refused := m.find(n.GetKey())
 	if refused == nil {
-		refused = x.unfit(n, nowMS)
+		refused = x.unfit(n, m.stamp)
 	}
 	if refused != nil {
 		return refused, holding{}
 	}
-	skip, refused := x.rise(n, nowMS)
+	skip, refused := x.rise(n, m.stamp)
 	if refused != nil {
 		return refused, holding{}
 	}

@@ -97,6 +97,9 @@ type Machine struct {
 	// clients and numbers hold the same clients: for looking up, and for walking by number.
 	clients map[uint64]*client
 	numbers *btree.BTreeG[*client]
+	// stamp is the host's time that the command at hand carries, in Unix milliseconds; 0
+	// without. It is no part of the state.
+	stamp uint64
 	// silent has the clients, the one that was silent for longest first. It follows from
 	// what the clients hold and is no part of the state.
 	silent *list.List
@@ -112,7 +115,7 @@ type head struct {
 	margin uint64
 	// now is the lease clock, in nanoseconds.
 	now int64
-	// births counts sequences made, tokens counts tokens given, opened counts clients,
+	// births is the newest incarnation, tokens counts tokens given, opened counts clients,
 	// steps counts commands of clients.
 	births, tokens, opened, steps uint64
 	// answers counts what is remembered of all clients.

@@ -267,7 +267,7 @@ func TestTheLongestSilentClientMakesRoom(t *testing.T) {
 	require.Equal(t, []int64{2}, numbers(t, second2))
 	w.open() // the third one opened is the longest silent by now
 	require.Equal(t, []int64{1}, numbers(t, w.do(lost)))
-	third := &user{w: w, client: &sequencepb.Client{Group: group, Number: 3}}
+	third := &user{w: w, client: &sequencepb.Client{Group: group, Number: 3, Nonce: 77}}
 	require.Equal(t, sequencepb.Outcome_OUTCOME_UNKNOWN_CLIENT, third.do(take(1)).GetOutcome())
 	require.Equal(t, []int64{4}, numbers(t, w.do(take(1))), "what is refused hands nothing out")
 }
@@ -283,6 +283,9 @@ func TestClientsOfOtherGroupsAndLivesAreUnknown(t *testing.T) {
 	require.Contains(t, u.do(take(1)).GetDetail(), "generation 0")
 	require.EqualValues(t, 4, w.describe("").GetLost())
 	require.Zero(t, w.describe("").GetOutstanding())
+	v := w.open()
+	v.client.Nonce++
+	require.Equal(t, sequencepb.Outcome_OUTCOME_UNKNOWN_CLIENT, v.do(take(1)).GetOutcome(), "one of a cluster that is no more")
 	require.EqualValues(t, 7, w.open().client.GetGeneration())
 }
 
@@ -382,6 +385,20 @@ func TestDropAndCreateIsAnotherIncarnation(t *testing.T) {
 	require.Greater(t, r.GetIncarnation(), old)
 	require.Equal(t, sequencepb.Outcome_OUTCOME_INCARNATION, w.do(next(&sequencepb.Next{Incarnation: old})).GetOutcome())
 	require.Equal(t, []int64{1}, numbers(t, w.do(next(&sequencepb.Next{Incarnation: r.GetIncarnation()}))))
+}
+
+// Clusters that have nothing in common give a sequence different incarnations, so a
+// client that comes from another cluster is refused.
+func TestIncarnationsAreTimes(t *testing.T) {
+	at := func(ms uint64) uint64 {
+		c := take(1)
+		c.NowMs = ms
+		return newWorld(t).do(c).GetGrant().GetIncarnation()
+	}
+	require.EqualValues(t, 1_700_000_000_000<<20, at(1_700_000_000_000))
+	require.NotEqual(t, at(1_700_000_000_000), at(1_700_000_000_001))
+	require.EqualValues(t, 1, at(0))
+	require.EqualValues(t, (1<<43-1)<<20, at(1<<63), "no stamp makes the next one overflow")
 }
 
 func TestSettings(t *testing.T) {
@@ -571,16 +588,16 @@ func TestWhatIsNoCommand(t *testing.T) {
 	client := &sequencepb.Client{Group: group, Number: 1}
 	tests := map[string][]byte{
 		"0 operations, 0 callers": nil,
-		"2 operations":               append(open, open...),
-		"cannot be read":             []byte("nonsense"),
-		"at most 256":                encode(next(&sequencepb.Next{Key: strings.Repeat("k", 257)})),
-		"is no text":                 encode(next(&sequencepb.Next{Key: "a\nb"})),
-		"has no client":              encode(&sequencepb.Command{Caller: &sequencepb.Caller{Serial: 1}, Op: take(1).GetOp()}),
-		"serial is 0":                encode(&sequencepb.Command{Caller: &sequencepb.Caller{Client: client}, Op: take(1).GetOp()}),
-		"settled 1":                  encode(&sequencepb.Command{Caller: &sequencepb.Caller{Client: client, Serial: 1, Settled: 1}, Op: take(1).GetOp()}),
-		"without a caller":           encode(&sequencepb.Command{Caller: &sequencepb.Caller{Client: client, Serial: 1}, Op: &sequencepb.Command_Open{Open: &sequencepb.Open{}}}),
-		"say which":                  encode(&sequencepb.Command{Op: &sequencepb.Command_Close{Close: &sequencepb.Close{}}}),
-		"only a client":              encode(giveBack(1, 1)),
+		"2 operations":            append(open, open...),
+		"cannot be read":          []byte("nonsense"),
+		"at most 256":             encode(next(&sequencepb.Next{Key: strings.Repeat("k", 257)})),
+		"is no text":              encode(next(&sequencepb.Next{Key: "a\nb"})),
+		"has no client":           encode(&sequencepb.Command{Caller: &sequencepb.Caller{Serial: 1}, Op: take(1).GetOp()}),
+		"serial is 0":             encode(&sequencepb.Command{Caller: &sequencepb.Caller{Client: client}, Op: take(1).GetOp()}),
+		"settled 1":               encode(&sequencepb.Command{Caller: &sequencepb.Caller{Client: client, Serial: 1, Settled: 1}, Op: take(1).GetOp()}),
+		"without a caller":        encode(&sequencepb.Command{Caller: &sequencepb.Caller{Client: client, Serial: 1}, Op: &sequencepb.Command_Open{Open: &sequencepb.Open{}}}),
+		"say which":               encode(&sequencepb.Command{Op: &sequencepb.Command_Close{Close: &sequencepb.Close{}}}),
+		"only a client":           encode(giveBack(1, 1)),
 	}
 	for text, data := range tests {
 		w := newWorld(t)

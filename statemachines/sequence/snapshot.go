@@ -119,7 +119,7 @@ func (o out) crew(c *crew) {
 }
 
 func (o out) client(c *client) {
-	o.all(c.number, c.floor, c.step, uint64(len(c.records)))
+	o.all(c.number, c.nonce, c.floor, c.step, uint64(len(c.records)))
 	for i := range c.records {
 		r := &c.records[i]
 		o.all(r.serial, r.mark, r.value)
@@ -344,7 +344,7 @@ func (i in) clients() {
 	last := uint64(0)
 	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
 		c := &client{epoch: i.m.epoch}
-		i.numbers(&c.number, &c.floor, &c.step)
+		i.numbers(&c.number, &c.nonce, &c.floor, &c.step)
 		i.records(c)
 		if c.number <= last || c.number > i.m.opened || c.step > i.m.steps {
 			i.Reject("a client is out of order, or newer than the whole")
