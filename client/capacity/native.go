@@ -17,7 +17,8 @@ import (
 // a fault of one resource is its own.
 type native struct{ at capacitypb.CapacityClient }
 
-func (n native) refresh(ctx context.Context, client string, asks []ask) ([]grant, error) {
+// refreshRequest puts asks on the wire.
+func refreshRequest(client string, asks []ask) *capacitypb.RefreshRequest {
 	req := &capacitypb.RefreshRequest{ClientId: client}
 	for _, q := range asks {
 		one := &capacitypb.Ask{
@@ -32,7 +33,11 @@ func (n native) refresh(ctx context.Context, client string, asks []ask) ([]grant
 		}
 		req.Asks = append(req.Asks, one)
 	}
-	resp, err := n.at.Refresh(ctx, req)
+	return req
+}
+
+func (n native) refresh(ctx context.Context, client string, asks []ask) ([]grant, error) {
+	resp, err := n.at.Refresh(ctx, refreshRequest(client, asks))
 	if err != nil {
 		return nil, err
 	}
