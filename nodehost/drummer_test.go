@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -40,6 +41,9 @@ type drummer struct {
 	hosts   map[string]*attendant
 	results map[uint64]*drummerpb.OrderResult
 	groups  map[string]*hostpb.Location
+	wanted  map[string]int // first uses by name
+	// configured is what is said of apps.
+	configured []*fleetpb.Configuration
 }
 
 // attendant is a host as the drummer sees it.
@@ -59,7 +63,7 @@ func newDrummer(t *testing.T) *drummer {
 	d := &drummer{
 		t: t, addr: l.Addr().String(), changed: make(chan struct{}), term: 5, served: make(chan struct{}),
 		refuse: map[string]string{}, hosts: map[string]*attendant{},
-		results: map[uint64]*drummerpb.OrderResult{}, groups: map[string]*hostpb.Location{},
+		results: map[uint64]*drummerpb.OrderResult{}, groups: map[string]*hostpb.Location{}, wanted: map[string]int{},
 	}
 	d.serve(l)
 	t.Cleanup(d.stop)
@@ -147,6 +151,7 @@ func (d *drummer) Attend(st grpc.BidiStreamingServer[drummerpb.HostMessage, drum
 	d.tell(func() {
 		d.hosts[a.host.GetId()] = a
 		d.spread()
+		a.out <- configurations(d.configured...)
 	})
 	defer d.tell(func() { a.live = false })
 	read := make(chan struct{})
@@ -182,6 +187,22 @@ func (d *drummer) spread() {
 	for _, a := range d.hosts {
 		a.out <- &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Addresses{Addresses: all}}
 	}
+}
+
+func configurations(list ...*fleetpb.Configuration) *drummerpb.SupervisorMessage {
+	return &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Configurations{
+		Configurations: &drummerpb.Configurations{Configurations: list},
+	}}
+}
+
+// configure tells all hosts what is said of an app, now and when they come.
+func (d *drummer) configure(c *fleetpb.Configuration) {
+	d.tell(func() {
+		d.configured = []*fleetpb.Configuration{c}
+		for _, a := range d.hosts {
+			a.out <- configurations(c)
+		}
+	})
 }
 
 func (d *drummer) hear(a *attendant, m *drummerpb.HostMessage) {
@@ -301,9 +322,10 @@ func (d *drummer) launch(group uint64, name string, first uint64, hosts ...*test
 	for i, h := range hosts {
 		members[first+uint64(i)] = h.id()
 	}
+	app, _, _ := strings.Cut(name, "/")
 	for i, h := range hosts {
 		d.obey(h, group, first+uint64(i), func(o *drummerpb.Order) {
-			o.Body = &drummerpb.Order_Start{Start: &drummerpb.Start{Name: name, App: "register", InitialMembers: maps.Clone(members)}}
+			o.Body = &drummerpb.Order_Start{Start: &drummerpb.Start{Name: name, App: app, InitialMembers: maps.Clone(members)}}
 		})
 	}
 	for i, h := range hosts {

@@ -31,6 +31,10 @@ func (l locations) Locate(_ context.Context, req *hostpb.LocateRequest) (*hostpb
 			return &hostpb.LocateResponse{Location: g}, nil
 		}
 	}
+	if req.GetFirstUse() {
+		l.d.wanted[req.GetGroup().GetName()]++
+		return nil, serve.Status(fault.New(fault.NotOpen, "it is being launched")).Err()
+	}
 	return nil, serve.Status(fault.New(fault.GroupNotFound, "no such group")).Err()
 }
 
@@ -84,7 +88,7 @@ func (h *testHost) id() string { return h.lastID }
 
 // newHost makes a host that knows some drummers, and starts it.
 func newHost(t *testing.T, name string, drummers ...string) *testHost {
-	apps, err := statemachines.NewRegistry(registerApp())
+	apps, err := statemachines.NewRegistry(registerApp(), boardApp())
 	require.NoError(t, err)
 	any0 := config.Listener{Listen: "127.0.0.1:0"}
 	cfg := config.DefaultNodeHost()

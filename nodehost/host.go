@@ -32,6 +32,7 @@ import (
 	"github.com/drumline/drumline/nodehost/agent"
 	"github.com/drumline/drumline/nodehost/api"
 	"github.com/drumline/drumline/nodehost/duty"
+	"github.com/drumline/drumline/nodehost/follow"
 	"github.com/drumline/drumline/nodehost/replicas"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/nodehost/sequences"
@@ -103,6 +104,7 @@ type host struct {
 	transport *transport.Transport
 	raft      *raft.Host
 	keeper    *replicas.Keeper
+	book      *follow.Book
 	agent     *agent.Agent
 	roster    *duty.Roster
 	router    *route.Router
@@ -183,10 +185,15 @@ func (h *host) openRooms() (err error) {
 	if err != nil {
 		return fmt.Errorf("replicas: %w", err)
 	}
+	if h.book, err = follow.Open(h.dir.DB(), func(string) { h.roster.Again(follow.TaskName) }); err != nil {
+		return err
+	}
 	if h.agent, err = agent.New(h.agentOptions()); err != nil {
 		return fmt.Errorf("line to drummer: %w", err)
 	}
-	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log}, duty.Membership(h.raft.Membership, h.tellMembership))
+	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log},
+		duty.Membership(h.raft.Membership, h.tellMembership),
+		follow.Task(follow.Options{Book: h.book, Raft: h.raft, Apps: h.o.Apps, Log: h.log}))
 	h.router = route.New(route.Options{
 		Self: h.dir.Host(), Raft: h.raft, Local: h.keeper, Locator: h.agent, Pool: h.pool,
 		DB: h.dir.DB(), API: h.agent.API, Advertise: h.server.APIAddr(), Hosts: h.otherHosts, Log: h.log,

@@ -32,6 +32,7 @@ func (h *host) agentOptions() agent.Options {
 	o.Self, o.Deployment, o.Version = h.self(), h.cfg.Deployment, config.Version()
 	o.Drummers, o.Pool, o.Log = h.cfg.Drummers, h.pool, h.log
 	o.Replicas, o.Book, o.DB = h.keeper, h.dir.Book(), h.dir.DB()
+	o.Configured = h.book.Learn
 	o.Booting, o.Booted = h.progress, h.keeper.Booted()
 	return o
 }

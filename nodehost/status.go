@@ -23,6 +23,16 @@ type hostStatus struct {
 	Raft      string          `json:"raft"`
 	Drummer   string          `json:"drummer"`
 	Replicas  []replicaStatus `json:"replicas"`
+	// Configurations of apps that the host follows.
+	Configurations []configurationStatus `json:"configurations"`
+}
+
+// configurationStatus is what is in force for an app, as far as the host knows.
+type configurationStatus struct {
+	App      string `json:"app"`
+	Revision uint64 `json:"revision"`
+	// Templates are the matches, in significant order.
+	Templates []string `json:"templates"`
 }
 
 // bootStatus is how far the start of the manifest's replicas is.
@@ -61,7 +71,14 @@ func (h *host) status() hostStatus {
 	out := hostStatus{
 		Name: h.cfg.Name, ID: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Booted: p.Done, Boot: bootStatus{p.Total, p.Through},
 		API: h.server.APIAddr(), Raft: h.transport.Addr(), Drummer: h.agent.Stats().Drummer,
-		Replicas: []replicaStatus{},
+		Replicas: []replicaStatus{}, Configurations: []configurationStatus{},
+	}
+	for _, c := range h.book.Configurations() {
+		matches := []string{}
+		for _, t := range c.GetTemplates() {
+			matches = append(matches, t.GetMatch())
+		}
+		out.Configurations = append(out.Configurations, configurationStatus{c.GetApp(), c.GetRevision(), matches})
 	}
 	for _, l := range h.keeper.Locals() {
 		out.Replicas = append(out.Replicas, h.replicaStatus(l))

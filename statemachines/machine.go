@@ -96,4 +96,24 @@ type App struct {
 	Version uint32
 	// New makes an empty Machine.
 	New func(Group) Machine
+	// Follow is how its groups follow the app's configuration; nil: they don't.
+	Follow *Follow
+}
+
+// Follow is how the groups of an app follow its configuration. Drummer keeps it in
+// revisions; each group gets the options of the template that its name matches, when it
+// is opened and whenever they change, by a command that the leader of the group
+// proposes. Its functions are called from any goroutine.
+//
+// A Machine keeps the revision that it has with its state, takes a command of a higher
+// one, and answers one of the same or a lower revision without a change: the same
+// command may come twice, and an older one late. A rollback is a higher revision.
+type Follow struct {
+	// Command makes the command that gives a Machine the options of a revision. An error
+	// says that they are not the app's: then nothing is proposed.
+	Command func(revision uint64, options []byte) ([]byte, error)
+	// Query asks a Machine for the revision that it has.
+	Query []byte
+	// Revision reads the answer to Query; 0 when the Machine was never configured.
+	Revision func(answer []byte) (uint64, error)
 }

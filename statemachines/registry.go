@@ -38,6 +38,9 @@ func NewRegistry(apps ...App) (*Registry, error) {
 		if a.New == nil || a.Version == 0 {
 			return nil, fmt.Errorf("app %q needs New and a Version of at least 1", a.Name)
 		}
+		if f := a.Follow; f != nil && (f.Command == nil || f.Revision == nil) {
+			return nil, fmt.Errorf("app %q follows its configuration: it needs Command and Revision", a.Name)
+		}
 		if _, taken := r.apps[a.Name]; taken {
 			return nil, fmt.Errorf("app %q is registered twice", a.Name)
 		}

@@ -30,6 +30,18 @@ func (a *Agent) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Locat
 	return location, err
 }
 
+// FirstUse asks the drummers for the group of a name that somebody uses: one that
+// a template makes is waited for. An answer of fault.NotOpen says to ask again.
+func (a *Agent) FirstUse(ctx context.Context, name string) (*hostpb.Location, error) {
+	var location *hostpb.Location
+	err := a.ask(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		r, err := hostpb.NewDirectoryClient(conn).Locate(ctx, &hostpb.LocateRequest{Group: &hostpb.GroupRef{Name: name}, FirstUse: true})
+		location = r.GetLocation()
+		return err
+	})
+	return location, err
+}
+
 // Servers lists drummers and hosts, as a drummer knows them.
 func (a *Agent) Servers(ctx context.Context) ([]*hostpb.Server, error) {
 	var servers []*hostpb.Server

@@ -63,6 +63,8 @@ type Options struct {
 	Booted <-chan struct{}
 	// Book is told of Raft addresses.
 	Book Book
+	// Configured is told of configurations of apps, new or known; may be nil.
+	Configured func([]*fleetpb.Configuration) error
 	// DB keeps the directory of hosts and drummers.
 	DB *bbolt.DB
 	// Connect bounds dialling a drummer, Handshake the time from there to the welcome:

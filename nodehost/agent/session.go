@@ -253,6 +253,8 @@ func (s *session) receive() error {
 			})
 		case *drummerpb.SupervisorMessage_Addresses:
 			s.learn(b.Addresses)
+		case *drummerpb.SupervisorMessage_Configurations:
+			s.configured(b.Configurations)
 		case *drummerpb.SupervisorMessage_Redirect:
 			return &redirection{b.Redirect.GetLeader()}
 		}
@@ -269,6 +271,16 @@ func (s *session) learn(m *drummerpb.Addresses) {
 	}
 	if err != nil {
 		s.a.o.Log.Warn("addresses are not kept", "err", err)
+	}
+}
+
+// configured passes configurations on.
+func (s *session) configured(m *drummerpb.Configurations) {
+	if s.a.o.Configured == nil {
+		return
+	}
+	if err := s.a.o.Configured(m.GetConfigurations()); err != nil {
+		s.a.o.Log.Warn("configurations are followed, but not kept on disk", "err", err)
 	}
 }
 

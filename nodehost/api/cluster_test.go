@@ -103,6 +103,11 @@ func (f *fleet) Locate(_ context.Context, ref *hostpb.GroupRef) (*hostpb.Locatio
 	return where, nil
 }
 
+// FirstUse makes no group.
+func (f *fleet) FirstUse(ctx context.Context, name string) (*hostpb.Location, error) {
+	return f.Locate(ctx, &hostpb.GroupRef{Name: name})
+}
+
 func (f *fleet) Servers(context.Context) ([]*hostpb.Server, error) {
 	var out []*hostpb.Server
 	for _, h := range f.hosts {

@@ -118,9 +118,14 @@ func (r machineRaft) Status(g ids.Group) (raft.Status, bool) {
 // GroupByName makes it a route.Local.
 func (r machineRaft) GroupByName(name string) (ids.Group, bool) { return 1000, name == "kv/target" }
 
-// Locate and Servers make it a route.Locator that knows no other group.
+// Locate, FirstUse and Servers make it a route.Locator that knows no other group.
 func (r machineRaft) Locate(context.Context, *hostpb.GroupRef) (*hostpb.Location, error) {
 	return nil, fault.New(fault.GroupNotFound, "no such group")
+}
+
+// FirstUse makes no group.
+func (r machineRaft) FirstUse(ctx context.Context, name string) (*hostpb.Location, error) {
+	return r.Locate(ctx, &hostpb.GroupRef{Name: name})
 }
 
 func (r machineRaft) Servers(context.Context) ([]*hostpb.Server, error) { return nil, nil }

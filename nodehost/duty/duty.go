@@ -52,7 +52,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Workers <= 0 {
-		o.Workers = 4
+		o.Workers = 16 // they wait for Raft most of the time
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 5 * time.Second
@@ -133,6 +133,20 @@ func (r *Roster) Observe(e raft.Event) {
 	default:
 		for _, j := range l.jobs {
 			if slices.Contains(j.task.After, e.Kind) {
+				r.push(j)
+			}
+		}
+	}
+}
+
+// Again runs a task again for every group that this host leads: something that no event
+// of the groups tells has changed. It does not block.
+func (r *Roster) Again(task string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.leads {
+		for _, j := range l.jobs {
+			if j.task.Name == task {
 				r.push(j)
 			}
 		}

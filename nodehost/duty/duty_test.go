@@ -95,6 +95,24 @@ func TestATaskRunsWhileItsHostLeads(t *testing.T) {
 	require.Equal(t, ids.Group(8), <-b.ran, "nothing more ran for 7")
 }
 
+func TestATaskIsRunAgainForAllGroups(t *testing.T) {
+	b := newBench(t, 2)
+	b.serve(7, 3)
+	b.serve(8, 3)
+	for range 2 {
+		<-b.ran
+		b.end <- nil
+	}
+	b.Again("another")
+	b.Again("test")
+	again := []ids.Group{<-b.ran, <-b.ran}
+	require.ElementsMatch(t, []ids.Group{7, 8}, again)
+	b.Again("test") // while they run
+	b.end <- nil
+	b.end <- nil
+	require.ElementsMatch(t, []ids.Group{7, 8}, []ids.Group{<-b.ran, <-b.ran})
+}
+
 func TestEventsDuringARunMakeOneMore(t *testing.T) {
 	b := newBench(t, 4)
 	b.serve(7, 3)

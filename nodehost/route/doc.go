@@ -8,7 +8,9 @@
 // answer; next comes the directory, a set of hints kept on disk in a bbolt bucket,
 // written lazily: losing it costs questions, not correctness. What neither knows is
 // asked of a drummer through Locator, once for all callers who want the same, and
-// "there is no such group" is believed for a second. With no drummer in sight every
+// "there is no such group" is believed for a second. A name that is used and has no group
+// may get one by a template of its app: the drummer is asked to make it, and the request
+// waits, within its deadline, until the group is open. With no drummer in sight every
 // group that the directory knows still works.
 //
 // A name may have had an older group. So of several groups of one name the highest

@@ -41,19 +41,25 @@ func (r *Router) resolve(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Loc
 	if where := r.known(ref); where != nil {
 		return where, agrees(ref, where)
 	}
-	return r.ask(ctx, ref, answerFresh)
+	return r.ask(ctx, ref, using, answerFresh)
 }
+
+// Why a drummer is asked for a group.
+const (
+	using   = true  // it is used: its first use may make it
+	looking = false // somebody wants to know where it is
+)
 
 // ask asks a drummer and remembers the answer. Should the directory have a newer
 // group of the name meanwhile, then that one is meant.
-func (r *Router) ask(ctx context.Context, ref *hostpb.GroupRef, age time.Duration) (*hostpb.Location, error) {
+func (r *Router) ask(ctx context.Context, ref *hostpb.GroupRef, use bool, age time.Duration) (*hostpb.Location, error) {
 	// Only the number is asked for when there is one: the name is compared here,
 	// where the sentence about a contradiction is made.
-	question := &hostpb.GroupRef{Name: ref.GetName()}
+	k := key{name: ref.GetName(), use: use}
 	if ref.GetId() != 0 {
-		question = &hostpb.GroupRef{Id: ref.GetId()}
+		k = key{id: ref.GetId()}
 	}
-	where, err := r.asker.ask(ctx, question, age)
+	where, err := r.asker.ask(ctx, k, age)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +88,7 @@ func (r *Router) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Loca
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	where, err := r.ask(ctx, ref, answerFresh)
+	where, err := r.ask(ctx, ref, looking, answerFresh)
 	if err != nil {
 		hint := r.known(ref)
 		if !fault.Is(err, fault.Unavailable) || hint == nil {

@@ -201,7 +201,7 @@ func (w *walk) move(ctx context.Context, f *fault.Error) (bool, error) {
 	old := w.where.GetId()
 	w.r.directory.drop(w.o.ref.GetName(), ids.Group(old))
 	// What a drummer was asked after this request had come is news enough.
-	where, err := w.r.ask(ctx, w.o.ref, time.Since(w.begun))
+	where, err := w.r.ask(ctx, w.o.ref, using, time.Since(w.begun))
 	switch {
 	case fault.Is(err, fault.GroupNotFound):
 		return false, err
@@ -225,7 +225,7 @@ func (w *walk) refresh(ctx context.Context) (bool, error) {
 	w.asked = time.Now()
 	short, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	where, err := w.r.ask(short, w.o.ref, answerFresh)
+	where, err := w.r.ask(short, w.o.ref, using, answerFresh)
 	switch {
 	case err == nil:
 		w.where = where

@@ -34,11 +34,14 @@ type world struct {
 	hosts map[ids.Host]*host
 
 	mu        sync.Mutex
-	groups    map[ids.Group]*group  // guarded by mu
-	cut       map[[2]ids.Host]bool  // guarded by mu: from, to
-	drummers  bool                  // guarded by mu: a drummer answers
-	questions int                   // guarded by mu: Locate calls
-	asking    func()                // guarded by mu: run by each question, may be nil
+	groups    map[ids.Group]*group // guarded by mu
+	cut       map[[2]ids.Host]bool // guarded by mu: from, to
+	drummers  bool                 // guarded by mu: a drummer answers
+	questions int                  // guarded by mu: Locate calls
+	asking    func()               // guarded by mu: run by each question, may be nil
+	uses      map[string]int       // guarded by mu: FirstUse calls by name
+	// template makes a group on first use, or refuses; nil: no app has templates. Guarded by mu.
+	template  func(name string) (*group, error)
 	forwarded map[ids.Host][]uint32 // guarded by mu: hops of the requests that came in
 	// prepare is what hosts do with commands for their own replicas; set before the first.
 	prepare  func(h ids.Host, g ids.Group, cmds [][]byte) ([][]byte, error)
@@ -73,7 +76,7 @@ type host struct {
 func newWorld(t *testing.T, names ...ids.Host) *world {
 	w := &world{
 		t: t, hosts: map[ids.Host]*host{}, groups: map[ids.Group]*group{}, cut: map[[2]ids.Host]bool{},
-		drummers: true, forwarded: map[ids.Host][]uint32{},
+		drummers: true, forwarded: map[ids.Host][]uint32{}, uses: map[string]int{},
 	}
 	for _, id := range names {
 		h := &host{w: w, id: id}
@@ -399,6 +402,11 @@ func (f fakeLocator) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.
 		}
 		f.w.mu.Lock()
 	}
+	return f.locate(ref)
+}
+
+// locate is a drummer's answer; mu is held.
+func (f fakeLocator) locate(ref *hostpb.GroupRef) (*hostpb.Location, error) {
 	if !f.w.drummers {
 		return nil, fault.New(fault.Unavailable, "no drummer answers")
 	}
@@ -418,6 +426,32 @@ func (f fakeLocator) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.
 		return nil, fault.New(fault.Sealed, "group %s is being deleted", best.name)
 	}
 	return f.w.location(best), nil
+}
+
+// FirstUse makes a group as the world's template says.
+func (f fakeLocator) FirstUse(_ context.Context, name string) (*hostpb.Location, error) {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	where, err := f.locate(named(name))
+	if f.w.uses[name]++; !fault.Is(err, fault.GroupNotFound) || f.w.template == nil {
+		return where, err
+	}
+	g, err := f.w.template(name)
+	if err != nil {
+		return nil, err
+	}
+	f.w.groups[g.id] = g
+	if g.state == "launching" {
+		return nil, fault.New(fault.NotOpen, "group %s is being launched", name)
+	}
+	return f.w.location(g), nil
+}
+
+// used returns how often a drummer was asked for the first use of a name.
+func (w *world) used(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.uses[name]
 }
 
 func (f fakeLocator) Servers(context.Context) ([]*hostpb.Server, error) {

@@ -1,0 +1,125 @@
+package follow
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/drumline/drumline/config/template"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/nodehost/duty"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// TaskName is the name of the Task.
+const TaskName = "configuration"
+
+// Raft is what the Task needs of *raft.Host.
+type Raft interface {
+	Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
+	Read(ctx context.Context, g ids.Group, query []byte) ([]byte, error)
+}
+
+var _ Raft = (*raft.Host)(nil)
+
+// Options of the Task; all are needed but Log.
+type Options struct {
+	Book *Book
+	Raft Raft
+	Apps *statemachines.Registry
+	Log  *slog.Logger
+}
+
+// maxHeld bounds what is remembered of groups; it is read again when it is forgotten.
+const maxHeld = 1 << 16
+
+// follower runs the Task.
+type follower struct {
+	Options
+
+	mu   sync.Mutex
+	held map[ids.Group]held // guarded by mu
+}
+
+// held is the revision that a group has, read or proposed in a leadership of that term:
+// nobody else can change it meanwhile.
+type held struct{ term, revision uint64 }
+
+// Task gives groups that this host leads the newest options of their templates. It is to
+// be run again whenever the Book has changed.
+func Task(o Options) duty.Task {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	f := &follower{Options: o, held: map[ids.Group]held{}}
+	return duty.Task{Name: TaskName, After: []raft.EventKind{raft.EventLife}, Run: f.run}
+}
+
+// run brings one group up to date.
+func (f *follower) run(ctx context.Context, s raft.Status) error {
+	if !s.Opened || s.Sealed {
+		return nil // it runs again when the group opens
+	}
+	name, _, _ := strings.Cut(s.Name, "/")
+	app, err := f.Apps.App(name)
+	if err != nil || app.Follow == nil {
+		return nil //nolint:nilerr // such a group follows nothing
+	}
+	now := f.Book.Configuration(name)
+	wanted := template.Of(now, s.Name)
+	if wanted == nil {
+		return nil // a group whose template is gone keeps what it has
+	}
+	has, err := f.revisionOf(ctx, s, app.Follow)
+	if err != nil || has >= now.GetRevision() {
+		return err
+	}
+	if had := template.Of(f.Book.at(name, has), s.Name); had != nil && bytes.Equal(had.GetOptions(), wanted.GetOptions()) {
+		return nil
+	}
+	cmd, err := app.Follow.Command(now.GetRevision(), wanted.GetOptions())
+	if err != nil {
+		// Trying again would not help; the next revision may.
+		f.Log.Warn("a group does not follow its template: the app cannot read the options", "group", s.Name, "template", wanted.GetMatch(), "revision", now.GetRevision(), "err", err)
+		return nil
+	}
+	if _, err := f.Raft.Propose(ctx, s.Group, cmd); err != nil {
+		return fmt.Errorf("configure group %s: %w", s.Name, err)
+	}
+	f.hold(s, now.GetRevision())
+	return nil
+}
+
+// revisionOf returns the revision that the group has; 0 for none.
+func (f *follower) revisionOf(ctx context.Context, s raft.Status, how *statemachines.Follow) (uint64, error) {
+	f.mu.Lock()
+	h := f.held[s.Group]
+	f.mu.Unlock()
+	if h.term == s.Term && h.term != 0 {
+		return h.revision, nil
+	}
+	answer, err := f.Raft.Read(ctx, s.Group, how.Query)
+	if err != nil {
+		return 0, fmt.Errorf("read the configuration of group %s: %w", s.Name, err)
+	}
+	revision, err := how.Revision(answer)
+	if err != nil {
+		return 0, fmt.Errorf("read the configuration of group %s: %w", s.Name, err)
+	}
+	f.hold(s, revision)
+	return revision, nil
+}
+
+// hold remembers the revision that a group has.
+func (f *follower) hold(s raft.Status, revision uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.held) >= maxHeld {
+		clear(f.held)
+	}
+	f.held[s.Group] = held{term: s.Term, revision: revision}
+}
