@@ -1,0 +1,98 @@
+package apps_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/drumline/drumline/config/apps"
+	"github.com/drumline/drumline/drummer/fleet"
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// describe is a file as text: templates with their definitions.
+func describe(t testing.TB, f apps.File) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "app %s bound %d\n", f.Configuration.GetApp(), f.Configuration.GetMaxGroups())
+	for _, tmpl := range f.Configuration.GetTemplates() {
+		var d capacitypb.Definition
+		require.NoError(t, proto.Unmarshal(tmpl.GetOptions(), &d))
+		fmt.Fprintf(&b, "%q replicas=%d regions=%v auto=%v\n  %s\n", tmpl.GetMatch(), tmpl.GetReplicas(), regions(tmpl), tmpl.GetAutoCreate(), text(&d))
+	}
+	for _, w := range f.Warnings {
+		fmt.Fprintf(&b, "warning: %s\n", w)
+	}
+	return b.String()
+}
+
+func regions(t *fleetpb.Template) (list []string) {
+	for _, r := range t.GetRegions() {
+		list = append(list, fmt.Sprint(r.GetRegion(), "=", r.GetCount()))
+	}
+	return list
+}
+
+// text is a message on one line, with the same spaces in every run.
+func text(m proto.Message) string {
+	return strings.Join(strings.Fields(prototext.MarshalOptions{}.Format(m)), " ")
+}
+
+// TestFiles: the table of what is accepted and refused. The verb is read; the answer is
+// what became of the file.
+func TestFiles(t *testing.T) {
+	datadriven.RunTest(t, "testdata/capacity.txt", func(t *testing.T, d *datadriven.TestData) string {
+		require.Equal(t, "read", d.Cmd)
+		f, err := apps.Capacity("config.yml", []byte(d.Input))
+		if err != nil {
+			return err.Error() + "\n"
+		}
+		require.NoError(t, fleet.CheckConfiguration(f.Configuration), "what is read is accepted")
+		require.Equal(t, d.Input, string(f.Configuration.GetSource()))
+		return describe(t, f)
+	})
+}
+
+func TestExamples(t *testing.T) {
+	for _, name := range []string{"tutorial", "ours"} {
+		raw, err := os.ReadFile("testdata/" + name + ".yml")
+		require.NoError(t, err)
+		f, err := apps.Capacity(name+".yml", raw)
+		require.NoError(t, err)
+		golden := "testdata/" + name + ".golden"
+		if os.Getenv("UPDATE_GOLDEN") != "" {
+			require.NoError(t, os.WriteFile(golden, []byte(describe(t, f)), 0o600))
+		}
+		want, err := os.ReadFile(golden)
+		require.NoError(t, err)
+		require.Equal(t, string(want), describe(t, f))
+	}
+}
+
+func FuzzCapacity(f *testing.F) {
+	for _, name := range []string{"tutorial", "ours"} {
+		raw, err := os.ReadFile("testdata/" + name + ".yml")
+		require.NoError(f, err)
+		f.Add(raw)
+	}
+	f.Add([]byte("a: &a [*a]\nresources: *a"))
+	f.Add([]byte("resources: &a\n- <<: *a"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		file, err := apps.Capacity("x", raw)
+		if err != nil {
+			return
+		}
+		for _, tmpl := range file.Configuration.GetTemplates() {
+			var d capacitypb.Definition
+			require.NoError(t, proto.Unmarshal(tmpl.GetOptions(), &d))
+			require.GreaterOrEqual(t, d.GetLeaseLengthMs(), d.GetRefreshIntervalMs())
+			require.Positive(t, d.GetRefreshIntervalMs())
+		}
+	})
+}

@@ -1,0 +1,69 @@
+package apps
+
+import (
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/goccy/go-yaml/ast"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// placed is what templates of every app may say of the groups that they make.
+type placed struct {
+	replicas   int64
+	regions    map[string]int64
+	autoCreate bool
+	at         ast.Node
+}
+
+// defaultPlaced: three voters anywhere, made on first use, as the original does.
+func defaultPlaced(at ast.Node) *placed { return &placed{autoCreate: true, at: at} }
+
+// fields adds the keys to those of an app.
+func (p *placed) fields(r *reader, with map[string]field) map[string]field {
+	maps.Copy(with, map[string]field{
+		"replicas":    r.integer(&p.replicas, 1, 7),
+		"auto_create": r.flag(&p.autoCreate),
+		"regions": func(n ast.Node, path string) {
+			p.regions = map[string]int64{}
+			m, ok := n.(ast.MapNode)
+			if !ok {
+				r.fail(n, path, "is %s; want regions with counts, like east: 2", nodeName(n))
+				return
+			}
+			for it := m.MapRange(); it.Next(); { // regions' names count in their own case
+				name, count := it.Key().GetToken().Value, int64(0)
+				r.integer(&count, 1, 7)(it.Value(), join(path, name))
+				p.regions[name] = count
+			}
+		},
+	})
+	return with
+}
+
+// template makes a template of it.
+func (p *placed) template(r *reader, path, match string, options []byte) *fleetpb.Template {
+	t := &fleetpb.Template{Match: match, AutoCreate: p.autoCreate, Options: options}
+	sum := int64(0)
+	for _, name := range slices.Sorted(maps.Keys(p.regions)) {
+		count := p.regions[name]
+		sum += count
+		t.Regions = append(t.Regions, &fleetpb.RegionCount{Region: name, Count: uint32(count)})
+	}
+	replicas := p.replicas
+	if replicas == 0 {
+		if replicas = 3; sum > 0 {
+			replicas = sum
+		}
+	}
+	switch {
+	case replicas%2 == 0 || replicas > 7:
+		r.fail(p.at, path, "wants %d replicas; use 1, 3, 5 or 7", replicas)
+	case sum > 0 && sum != replicas:
+		r.fail(p.at, path, "its regions sum up to %d, but replicas is %d; make them equal", sum, replicas)
+	}
+	t.Replicas = uint32(min(replicas, math.MaxInt32))
+	return t
+}
