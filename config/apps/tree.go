@@ -123,12 +123,22 @@ func (r *reader) position(t *token.Token) string {
 func (r *reader) sentence(n ast.Node, path, format string, args ...any) string {
 	at := r.file
 	if n != nil {
-		at = r.position(n.GetToken())
+		at = r.position(first(n).GetToken())
 	}
 	if path != "" {
 		path += ": "
 	}
 	return at + ": " + path + fmt.Sprintf(format, args...)
+}
+
+// first is where a mapping begins: its own token is the colon behind its first key.
+func first(n ast.Node) ast.Node {
+	if m, ok := n.(ast.MapNode); ok {
+		if it := m.MapRange(); it.Next() {
+			return it.Key()
+		}
+	}
+	return n
 }
 
 func (r *reader) fail(n ast.Node, path, format string, args ...any) {

@@ -104,6 +104,8 @@ func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 		for i := range number(2) {
 			f.add(fmt.Sprintf("%s%04d", args[1], i), "ok")
 		}
+	case "resources":
+		ts.Check(f.configured.add(args[1], number(2)))
 	case "sick":
 		sicken(f.byName(args[1]))
 	case "page":

@@ -19,6 +19,8 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	kvpb "github.com/drumline/drumline/drummerpb/kv"
 	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/example"
 	"github.com/drumline/drumline/statemachines/kv"
@@ -53,12 +55,14 @@ type fake struct {
 	sessions  map[uint64]*multiraftpb.RaftResponse
 	proposals int
 	keysOnly  int // lists of app kv that want no values
+
+	configured *configured
 }
 
 func newFake(t require.TestingT) *fake {
 	f := &fake{
 		machines: map[uint64]statemachines.Machine{}, next: 1000, page: 1000, slow: map[string]int{},
-		sessions: map[uint64]*multiraftpb.RaftResponse{},
+		sessions: map[uint64]*multiraftpb.RaftResponse{}, configured: newConfigured(),
 	}
 	f.another, f.seen = sync.NewCond(&f.mu), map[string]int{}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -106,7 +110,11 @@ func (f *fake) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 	if f.failing != hostpb.Reason_REASON_UNSPECIFIED && !strings.HasSuffix(info.FullMethod, "Servers") {
 		return nil, refuse(f.failing, "as the test wants it")
 	}
-	return next(ctx, req)
+	resp, err := next(ctx, req)
+	if fault.Of(err) != nil {
+		err = serve.Status(err).Err()
+	}
+	return resp, err
 }
 
 func (f *fake) Servers(context.Context, *hostpb.ServersRequest) (*hostpb.ServersResponse, error) {

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/drumline/drumline/config/apps"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/appconfig"
+)
+
+// configNoun is the commands that keep the configuration of an app whose file read reads.
+func (t *tool) configNoun(app string, read apps.Reader) *cli.Command {
+	n := appconfig.Noun{App: app, Read: read, Do: t.callDrummer, Plain: func() bool { return t.opts.output == "table" }, Say: t.say}
+	n.Raw = func(text []byte) error { return t.write([]byte(readableText(text))) }
+	n.Print = func(data any, tables func() []appconfig.Table) error {
+		if !n.Plain() {
+			return t.print(data, nil)
+		}
+		var parts []string
+		for _, rows := range tables() {
+			g := newGrid(rows[0]...)
+			g.rows = rows[1:]
+			parts = append(parts, g.render(t.colored()))
+		}
+		return t.write([]byte(strings.Join(parts, "\n")))
+	}
+	var verbs []verb
+	for _, v := range n.Verbs() {
+		verbs = append(verbs, verb{
+			name: v.Name, usage: v.Usage, about: v.About, args: v.Args, min: v.Min, max: v.Max, flags: v.Flags, watchable: v.Watchable,
+			run: func(ctx context.Context, c *cli.Context) error {
+				err := v.Run(ctx, c)
+				var mistake *appconfig.Mistake
+				if errors.As(err, &mistake) {
+					return &failure{code: exitUsage, text: mistake.Text, cause: mistake.Cause}
+				}
+				return hinted(err, app)
+			},
+		})
+	}
+	return t.noun("config", "apply and show the configuration of app "+app, verbs...)
+}
+
+// hinted says where to look for a revision that there is not.
+func hinted(err error, app string) error {
+	var f *failure
+	if errors.As(err, &f) && f.code == exitNotFound {
+		f.hint = program + " " + app + " config history"
+	}
+	return err
+}
+
+// callDrummer makes one call to the drummers within the time limit.
+func (t *tool) callDrummer(ctx context.Context, call func(context.Context, drummerpb.DrummerClient) error) error {
+	ctx, cancel := t.bounded(ctx)
+	defer cancel()
+	conn, err := t.client(ctx)
+	if err != nil {
+		return err
+	}
+	return doing("ask the drummers", call(ctx, conn.Drummer()))
+}
+
+// under puts nouns below a noun, before its verbs.
+func under(c *cli.Command, nouns ...*cli.Command) *cli.Command {
+	c.Subcommands = append(nouns, c.Subcommands...)
+	return c
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/drumline/drumline/drummer/api"
+	"github.com/drumline/drumline/drummer/fleet"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// configured is the drummers' own code for configurations, on a record without Raft.
+type configured struct {
+	*api.Service
+	machine *fleet.Machine
+	now     int64
+}
+
+func newConfigured() *configured {
+	c := &configured{Service: api.New(api.Options{Name: "drummer-1"}), machine: fleet.New(), now: 1790000000000}
+	c.Ready(api.Cluster{Record: c})
+	return c
+}
+
+// View is a linearizable look.
+func (c *configured) View(context.Context) (*fleet.View, error) { return c.LocalView() }
+
+// LocalView is the same: there is one replica.
+func (c *configured) LocalView() (*fleet.View, error) { return c.machine.Freeze(), nil }
+
+// Propose applies a command, each a second after the other.
+func (c *configured) Propose(_ context.Context, cmd *fleetpb.Command) (*fleetpb.Result, error) {
+	c.now += 1000
+	data, err := proto.Marshal(&fleetpb.Command{AtUnixMs: c.now, Op: cmd.GetOp()})
+	if err != nil {
+		return nil, err
+	}
+	results := make([]statemachines.Result, 1)
+	c.machine.Apply([]statemachines.Command{{Data: data}}, results)
+	r := &fleetpb.Result{}
+	return r, proto.Unmarshal(results[0].Data, r)
+}
+
+// add makes so many groups of app capacity in the record.
+func (c *configured) add(prefix string, n int) error {
+	create := &fleetpb.CreateGroups{}
+	for i := range n {
+		create.Specs = append(create.Specs, &fleetpb.Spec{Name: fmt.Sprint("capacity/", prefix, i), App: "capacity", Replicas: 3})
+	}
+	_, err := c.Propose(context.Background(), &fleetpb.Command{Op: &fleetpb.Command_CreateGroups{CreateGroups: create}})
+	return err
+}
+
+func (f *fake) ApplyConfiguration(ctx context.Context, r *drummerpb.ApplyConfigurationRequest) (*drummerpb.ConfigurationChange, error) {
+	return f.configured.ApplyConfiguration(ctx, r)
+}
+
+func (f *fake) RollbackConfiguration(ctx context.Context, r *drummerpb.RollbackConfigurationRequest) (*drummerpb.ConfigurationChange, error) {
+	return f.configured.RollbackConfiguration(ctx, r)
+}
+
+func (f *fake) ShowConfiguration(ctx context.Context, r *drummerpb.ShowConfigurationRequest) (*drummerpb.ShowConfigurationResponse, error) {
+	return f.configured.ShowConfiguration(ctx, r)
+}
+
+func (f *fake) ListConfigurations(ctx context.Context, r *drummerpb.ListConfigurationsRequest) (*drummerpb.ListConfigurationsResponse, error) {
+	return f.configured.ListConfigurations(ctx, r)
+}
