@@ -15,6 +15,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet"
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines/capacity"
 )
 
 // describe is a file as text: templates with their definitions.
@@ -55,6 +56,10 @@ func TestFiles(t *testing.T) {
 		}
 		require.NoError(t, fleet.CheckConfiguration(f.Configuration), "what is read is accepted")
 		require.Equal(t, d.Input, string(f.Configuration.GetSource()))
+		for _, tmpl := range f.Configuration.GetTemplates() {
+			_, err := capacity.App().Follow.Command(1, tmpl.GetOptions())
+			require.NoError(t, err, "the machine takes every definition that is read")
+		}
 		return describe(t, f)
 	})
 }

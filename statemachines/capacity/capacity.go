@@ -73,6 +73,7 @@ func App() statemachines.App {
 		Name:    Name,
 		Version: Version,
 		New:     func(statemachines.Group) statemachines.Machine { return New() },
+		Follow:  follow(),
 	}
 }
 

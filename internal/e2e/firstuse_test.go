@@ -1,0 +1,162 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/drumline/drumline/config/apps"
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/localfleet"
+)
+
+// resources is a configuration of app capacity whose resources have so much.
+func resources(capacity int) []byte {
+	return fmt.Appendf(nil, `resources:
+- identifier_glob: team/*
+  capacity: 7
+  algorithm: {kind: STATIC, lease_length: 60, refresh_interval: 15}
+- identifier_glob: "*"
+  capacity: %d
+  algorithm: {kind: FAIR_SHARE, lease_length: 60, refresh_interval: 15}
+`, capacity)
+}
+
+// applyResources puts such a configuration in force and returns its revision.
+func (w *world) applyResources(capacity int) uint64 {
+	w.Helper()
+	file, err := apps.Capacity("config.yml", resources(capacity))
+	w.must(err)
+	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
+	defer cancel()
+	change, err := w.client.Drummer().ApplyConfiguration(ctx, &drummerpb.ApplyConfigurationRequest{Configuration: file.Configuration})
+	w.must(err)
+	return change.GetRevision()
+}
+
+// definition reads what a resource has; the read is a use of its name.
+func (w *world) definition(name string, patience time.Duration) (*capacitypb.Summary, error) {
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	defer cancel()
+	query, err := proto.Marshal(&capacitypb.Query{Op: &capacitypb.Query_Describe{Describe: &capacitypb.Describe{}}})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := w.client.Group(name).Read(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	var a capacitypb.Answer
+	return a.GetSummary(), proto.Unmarshal(raw, &a)
+}
+
+// follow tells whether all of the resources have a revision.
+func (w *world) follow(names []string, revision uint64) func() (bool, string) {
+	return func() (bool, string) {
+		for _, n := range names {
+			ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
+			raw, err := w.client.Group(n).Read(ctx, []byte{0x0a, 0})
+			cancel()
+			var a capacitypb.Answer
+			if err == nil {
+				err = proto.Unmarshal(raw, &a)
+			}
+			if err != nil || a.GetSummary().GetRevision() != revision {
+				return false, fmt.Sprint(n, " ", a.GetSummary(), " ", err)
+			}
+		}
+		return true, ""
+	}
+}
+
+// TestFirstUseAndItsConfiguration: groups come into being when they are used, follow what
+// is applied, and go on following what their hosts know with no drummer in sight.
+func TestFirstUseAndItsConfiguration(t *testing.T) {
+	w := newWorld(t, 3, 3)
+	w.create() // the tests' policy
+	_, err := w.definition("capacity/early", 20*time.Second)
+	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, reasonOf(err), "%v", err)
+	first := w.applyResources(100)
+
+	start := time.Now()
+	_, err = w.definition("capacity/one", 20*time.Second)
+	w.must(err)
+	t.Logf("first use of one name: %.2fs", time.Since(start).Seconds())
+	names := []string{"capacity/one", "capacity/team/x"}
+	var crowd sync.WaitGroup
+	start = time.Now()
+	for n := range 20 {
+		name := fmt.Sprintf("capacity/many-%02d", n)
+		names = append(names, name)
+		for range 3 { // each name is new to several callers at once
+			crowd.Go(func() {
+				_, err := w.definition(name, 30*time.Second)
+				require.NoError(t, err)
+			})
+		}
+	}
+	crowd.Wait()
+	t.Logf("first use of 20 names by 60 callers: %.2fs", time.Since(start).Seconds())
+	w.within(15*time.Second, "all have the configuration", w.follow(append(names, "capacity/team/x"), first))
+	groups, err := w.groups()
+	w.must(err)
+	require.Len(t, groups, len(names), "no name was made twice, and nothing else was made")
+
+	_, err = w.definition("capacity/a/b", 20*time.Second)
+	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, reasonOf(err), "%v", err)
+	require.ErrorContains(t, err, "no template of app capacity matches the name")
+
+	second := w.applyResources(200)
+	w.within(5*time.Second, "all live groups follow", w.follow(names[2:], second))
+
+	for _, p := range w.fleet.Processes() {
+		if p.Kind == localfleet.KindDrummer {
+			w.must(w.fleet.Kill(p.Name))
+		}
+	}
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	defer cancel()
+	for i := range 3 {
+		host := fmt.Sprintf("host-%d", i+1)
+		w.must(w.fleet.Kill(host))
+		w.must(w.fleet.Start(host))
+		w.must(w.fleet.WaitReady(ctx, host))
+		require.Contains(t, debugStatus(w, host), fmt.Sprintf(`"revision": %d`, second), host)
+	}
+	w.within(20*time.Second, "they serve with no drummer", w.follow(names[2:], second))
+	_, err = w.definition("capacity/late", 3*time.Second)
+	require.Equal(t, hostpb.Reason_REASON_UNAVAILABLE, reasonOf(err), "%v", err)
+	require.ErrorContains(t, err, "no drummer tells it")
+}
+
+// debugStatus is a host's page of that name.
+func debugStatus(w *world, host string) string {
+	w.Helper()
+	for _, p := range w.fleet.Processes() {
+		if p.Name != host {
+			continue
+		}
+		req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, "http://"+p.HTTP+"/debug/status", nil)
+		w.must(err)
+		resp, err := http.DefaultClient.Do(req)
+		w.must(err)
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		w.must(err)
+		return strings.TrimSpace(string(body))
+	}
+	w.Fatalf("no process %s", host)
+	return ""
+}
