@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -144,19 +143,18 @@ func TestFirstUseAndItsConfiguration(t *testing.T) {
 // debugStatus is a host's page of that name.
 func debugStatus(w *world, host string) string {
 	w.Helper()
+	address := ""
 	for _, p := range w.fleet.Processes() {
-		if p.Name != host {
-			continue
+		if p.Name == host {
+			address = p.HTTP
 		}
-		req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, "http://"+p.HTTP+"/debug/status", nil)
-		w.must(err)
-		resp, err := http.DefaultClient.Do(req)
-		w.must(err)
-		defer func() { _ = resp.Body.Close() }()
-		body, err := io.ReadAll(resp.Body)
-		w.must(err)
-		return strings.TrimSpace(string(body))
 	}
-	w.Fatalf("no process %s", host)
-	return ""
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, "http://"+address+"/debug/status", nil)
+	w.must(err)
+	resp, err := http.DefaultClient.Do(req)
+	w.must(err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	w.must(err)
+	return string(body)
 }

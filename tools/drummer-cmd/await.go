@@ -7,11 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/progress"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -30,7 +29,7 @@ type goal struct {
 // await looks until all is reached. Servers that do not answer for a while only
 // make it longer; Ctrl-C and the time limit end the watching, nothing else.
 func (t *tool) await(ctx context.Context, g goal) error {
-	p := t.progress(g)
+	p := progress.New(t.err, terminal(t.err), g.what, g.total)
 	var missing []string
 	reached := fmt.Sprintf("nothing was heard of %d %s", g.total, g.what)
 	for {
@@ -40,17 +39,17 @@ func (t *tool) await(ctx context.Context, g goal) error {
 		switch code, _ := classify(err); {
 		case err == nil:
 			missing, reached = left, fmt.Sprintf("%d of %d %s", done, g.total, g.what)
-			p.show(done)
+			p.Show(done)
 			if done >= g.total {
-				p.end()
+				p.End()
 				return nil
 			}
 		case ctx.Err() == nil && code != exitUnreachable:
-			p.end()
+			p.End()
 			return doing("wait for "+g.what, err)
 		}
 		if !sleep(ctx, pollEvery) {
-			p.end()
+			p.End()
 			return t.stopped(ctx, g.still, reached, missing)
 		}
 	}
@@ -139,44 +138,5 @@ func (t *tool) gone(d shape.Delete) goal {
 			}
 			return 1, nil, nil
 		},
-	}
-}
-
-// progress shows how far it is: a bar on a terminal, now and then a line elsewhere.
-type progress struct {
-	t    *tool
-	g    goal
-	bar  *progressbar.ProgressBar
-	last int
-	told bool // a first line was written
-}
-
-func (t *tool) progress(g goal) *progress {
-	p := &progress{t: t, g: g}
-	if terminal(t.err) {
-		p.bar = progressbar.NewOptions(g.total, progressbar.OptionSetWriter(t.err), progressbar.OptionSetDescription(g.what),
-			progressbar.OptionShowCount(), progressbar.OptionSetWidth(40), progressbar.OptionClearOnFinish())
-	}
-	return p
-}
-
-// show tells a change; without a terminal only each tenth of the way.
-func (p *progress) show(done int) {
-	if p.bar != nil {
-		_ = p.bar.Set(done) // a bar that can't be drawn is no reason to fail
-		p.last = done
-		return
-	}
-	if step := max(p.g.total/10, 1); !p.told || done/step > p.last/step || done == p.g.total && done != p.last {
-		p.t.say("%s", fmt.Sprintf("%d of %d %s", done, p.g.total, p.g.what))
-		p.last, p.told = done, true
-	}
-}
-
-// end leaves the last word on the terminal, in the bar's place.
-func (p *progress) end() {
-	if p.bar != nil {
-		_ = p.bar.Clear()
-		p.t.say("%d of %d %s", p.last, p.g.total, p.g.what)
 	}
 }

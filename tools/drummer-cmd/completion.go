@@ -9,6 +9,7 @@ import (
 
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/arrange"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/completion"
 
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
@@ -16,39 +17,12 @@ import (
 // completeTimeout is how long a person at the prompt is kept waiting for names.
 const completeTimeout = time.Second
 
-const bashCompletion = `# drummer-cmd completion for bash: source <(drummer-cmd completion bash)
-_drummer_cmd() {
-  local IFS=$'\n'
-  COMPREPLY=($(drummer-cmd __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-}
-complete -o nosort -o default -F _drummer_cmd drummer-cmd
-`
-
-const zshCompletion = `#compdef drummer-cmd
-# drummer-cmd completion for zsh: source <(drummer-cmd completion zsh)
-_drummer_cmd() {
-  local -a found
-  found=("${(@f)$(drummer-cmd __complete -- "${words[@]:1:$((CURRENT-1))}" 2>/dev/null)}")
-  [[ -n "$found" ]] && compadd -a found || _files
-}
-compdef _drummer_cmd drummer-cmd
-`
-
-const fishCompletion = `# drummer-cmd completion for fish: drummer-cmd completion fish | source
-function __drummer_cmd
-  set -l words (commandline -opc)[2..-1] (commandline -ct)
-  drummer-cmd __complete -- $words 2>/dev/null
-end
-complete -c drummer-cmd -a '(__drummer_cmd)'
-`
-
 func (t *tool) completionVerb() verb {
-	scripts := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
 	return verb{
 		name: "completion", usage: "print the completion script of a shell", args: "bash|zsh|fish", min: 1, max: 1,
 		about: "For bash: source <(drummer-cmd completion bash). Names of groups are completed from the cluster, within a second.",
 		run: func(_ context.Context, c *cli.Context) error {
-			script, ok := scripts[c.Args().First()]
+			script, ok := completion.Script(c.Args().First())
 			if !ok {
 				return usage("there is no completion for %q: bash, zsh or fish", c.Args().First())
 			}
