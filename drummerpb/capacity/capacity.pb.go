@@ -352,9 +352,11 @@ type Request struct {
 	// client_id names the client, 1 to 256 bytes of UTF-8.
 	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// bands is what it wants, by priority: one for a client, several for a server
-	// that asks for its own clients. Priorities differ.
+	// that asks for its own clients. Those of one priority are added up.
 	Bands []*Band `protobuf:"bytes,2,rep,name=bands,proto3" json:"bands,omitempty"`
-	// has is the capacity that it says it holds; absent when it holds none.
+	// has is the capacity that it says it holds, absent when it holds none. What a
+	// client gave up by limiting itself it holds no more; a client of the original
+	// repeats its newest answer to the bit.
 	Has *float64 `protobuf:"fixed64,3,opt,name=has,proto3,oneof" json:"has,omitempty"`
 	// token of the newest answer that the client has; absent for a client that has
 	// none or of the original, which shows what it knows by has alone.

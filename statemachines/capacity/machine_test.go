@@ -325,6 +325,18 @@ func TestAServerAsksForSeveralBands(t *testing.T) {
 	require.InDelta(t, 40.0, r.settled(&capacitypb.Request{ClientId: "c", Bands: []*capacitypb.Band{{Priority: 3, Clients: 1, Wants: 90}}}), 1e-12)
 }
 
+func TestBandsOfOnePriorityAreAddedUp(t *testing.T) {
+	r := divided(t, priority, 100)
+	r.ask(&capacitypb.Request{ClientId: "s", Bands: []*capacitypb.Band{
+		{Priority: 1, Clients: 2, Wants: 5}, {Priority: 3, Clients: 1, Wants: 7}, {Priority: 1, Clients: 4, Wants: 6},
+	}})
+	bands := r.find("s").GetBands()
+	require.Len(t, bands, 2)
+	require.EqualValues(t, 3, bands[0].GetPriority())
+	require.EqualValues(t, 6, bands[1].GetClients())
+	same(t, 11, bands[1].GetWants())
+}
+
 func TestBadRequestsChangeNothing(t *testing.T) {
 	r := divided(t, fair, 100)
 	r.settled(wants("a", 10))
@@ -340,7 +352,6 @@ func TestBadRequestsChangeNothing(t *testing.T) {
 		"no clients":      {ClientId: "b", Bands: band(0, 1)},
 		"too many":        {ClientId: "b", Bands: band(capacity.MaxWeight+1, 1)},
 		"too many in all": {ClientId: "b", Bands: []*capacitypb.Band{{Clients: capacity.MaxWeight}, {Priority: 1, Clients: 1}}},
-		"twice":           {ClientId: "b", Bands: append(band(1, 1), band(1, 2)...)},
 		"negative has":    {ClientId: "b", Bands: band(1, 1), Has: proto.Float64(-1)},
 		"has nan":         {ClientId: "b", Bands: band(1, 1), Has: proto.Float64(math.NaN())},
 		"has infinite":    {ClientId: "b", Bands: band(1, 1), Has: proto.Float64(math.Inf(-1))},

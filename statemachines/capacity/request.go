@@ -174,16 +174,21 @@ func (q *request) check() error {
 	return q.sum()
 }
 
-// sum puts the bands in order and sums them up, always in that order.
+// sum puts the bands in order, adds those of one priority up, and sums all up:
+// always in that order, so that the bits do not depend on how they came.
 func (q *request) sum() error {
-	slices.SortFunc(q.bands, func(a, b band) int { return cmpDown(a.priority, b.priority) })
-	for i := range q.bands {
-		b := &q.bands[i]
-		if i > 0 && b.priority == q.bands[i-1].priority {
-			return refusal(fmt.Sprintf("priority %d has two bands", b.priority))
-		}
+	slices.SortStableFunc(q.bands, func(a, b band) int { return cmpDown(a.priority, b.priority) })
+	kept := q.bands[:0]
+	for _, b := range q.bands {
 		b.wants = exact.Amount(b.wants)
+		if last := len(kept) - 1; last >= 0 && kept[last].priority == b.priority {
+			kept[last].weight += b.weight
+			kept[last].wants = exact.Amount(kept[last].wants + b.wants)
+		} else {
+			kept = append(kept, b)
+		}
 	}
+	q.bands = kept
 	q.wants, q.weight = sumOf(q.bands)
 	if q.weight > MaxWeight {
 		return refusal(fmt.Sprintf("the request is for %d clients, at most %d are allowed", q.weight, MaxWeight))

@@ -3,6 +3,7 @@ package capacity
 import (
 	"io"
 	"math"
+	"slices"
 
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/capacity/exact"
@@ -168,8 +169,12 @@ func readClient(s *snapshot.Reader) *client {
 
 // check refuses what the machine could not compute with.
 func (c *client) check(s *snapshot.Reader) {
-	q := request{id: []byte(c.id), bands: c.bands}
-	if err := q.check(); s.Err() == nil && err != nil {
+	q := request{id: []byte(c.id), bands: slices.Clone(c.bands)}
+	err := q.check()
+	if err == nil && !slices.Equal(q.bands, c.bands) {
+		err = refusal("its bands are not in order")
+	}
+	if s.Err() == nil && err != nil {
 		s.Reject("a client: %v", err)
 	}
 	c.wants, c.weight = q.wants, q.weight

@@ -1,0 +1,9 @@
+//go:build e2elong
+
+package capacity_test
+
+// referenceCases is the number of decisions compared with the slow reference.
+const referenceCases = 1_000_000
+
+// honestWorlds is the number of worlds of honest clients, for each algorithm.
+const honestWorlds = 1000
