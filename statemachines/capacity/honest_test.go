@@ -218,7 +218,7 @@ func (w *world) recover() {
 	m := capacity.New()
 	require.NoError(w.t, m.Restore(bytes.NewReader(w.older)))
 	w.r.m = m
-	w.r.m.Recovered(w.r.summary().GetGeneration() + uint64(w.r.lead) + 1)
+	w.r.m.Recovered(w.r.summary().GetGeneration() + w.r.lead + 1)
 	w.r.lead, w.r.now, w.lag = w.r.lead+1, 0, w.real
 	w.mail, w.n = nil, 0
 	for _, h := range w.clients {

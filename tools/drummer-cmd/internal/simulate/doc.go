@@ -1,0 +1,2 @@
+// Package simulate runs scenarios.
+package simulate
