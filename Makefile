@@ -26,6 +26,7 @@ e2e: build ## run the end-to-end tests: real processes, killed for real
 	E2E_BIN=bin $(GO) test -tags e2e -count=1 -timeout 20m ./internal/e2e
 
 e2e-long: build ## run the end-to-end tests that take long
+	$(GO) test -tags e2elong -count=1 -timeout 30m ./statemachines/capacity
 	E2E_BIN=bin $(GO) test -tags e2elong,e2e -count=1 -timeout 90m ./internal/e2e
 
 sleepers: ## break a fleet of sleeping groups 200 times and see that none is left asleep

@@ -362,7 +362,8 @@ type Request struct {
 	// none or of the original, which shows what it knows by has alone.
 	Token *Token `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
 	// serial counts the client's requests, from 1 on. A repeated request gets the
-	// answer of the first; an older one is OUTCOME_STALE. 0 means not counted.
+	// answer of the first; an older one with a token is OUTCOME_STALE, one without
+	// is of a client that began anew. 0 means not counted.
 	Serial uint64 `protobuf:"varint,5,opt,name=serial,proto3" json:"serial,omitempty"`
 	// limited: the client already uses no more than it wants now. With the newest
 	// token it frees what it held beyond that at once.

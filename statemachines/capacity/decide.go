@@ -32,7 +32,7 @@ type grant struct {
 // decide answers a request that was checked.
 func (m *Machine) decide(q *request) grant {
 	c := m.roster.byID[string(q.id)]
-	if c != nil && q.serial > 0 && q.serial <= c.serial {
+	if c != nil && m.seen(c, q) {
 		return m.again(c, q)
 	}
 	if g, full := m.full(c, q); full {
@@ -52,6 +52,18 @@ func (m *Machine) decide(q *request) grant {
 	m.reserve(c)
 	m.watch(c)
 	return m.answer(c, given < float64(share*(1-1e-9)))
+}
+
+// seen tells whether the request, or a later one of its client, was answered before.
+// A lower number without a token is of a client that began anew under its old name.
+func (m *Machine) seen(c *client, q *request) bool {
+	switch {
+	case q.serial == 0 || q.serial > c.serial:
+		return false
+	case q.serial < c.serial:
+		return q.token != token{}
+	}
+	return true
 }
 
 // again repeats the answer to a request that came twice; an older one is refused.

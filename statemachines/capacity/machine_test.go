@@ -264,10 +264,15 @@ func TestARepeatedRequestGetsTheSameAnswer(t *testing.T) {
 	require.Equal(t, first.GetToken().GetN(), second.GetToken().GetN())
 	same(t, 60.0, second.GetCapacity())
 	require.EqualValues(t, 50_000, second.GetLeaseMs(), "of the lease that it was given then")
-	q.Serial = 6
-	require.Equal(t, capacitypb.Outcome_OUTCOME_STALE, r.ask(q).GetOutcome())
+	late := known(wants("a", 60), second)
+	late.Serial = 6
+	require.Equal(t, capacitypb.Outcome_OUTCOME_STALE, r.ask(late).GetOutcome())
 	q.Serial = 8
 	same(t, 50.0, r.ask(q).GetCapacity())
+	q.Serial = 1
+	g := r.ask(q)
+	require.Equal(t, capacitypb.Outcome_OUTCOME_OK, g.GetOutcome(), "a client that began anew has no token")
+	same(t, 60, r.find("a").GetReserved(), "the one before may still run")
 }
 
 func TestALowerCapacityIsReachedAsLeasesAreRefreshed(t *testing.T) {

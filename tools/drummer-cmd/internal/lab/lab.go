@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -16,6 +17,13 @@ import (
 
 // epoch is the lease clock at virtual time 0: times before that are possible.
 const epoch = int64(1 << 50)
+
+// Never is the end of a lease that there is not.
+const Never = time.Duration(-epoch)
+
+// ErrNotReady is wrapped when a resource has to be told first what it holds of its
+// parent.
+var ErrNotReady = errors.New("not ready")
 
 // Resource is a machine and the time it lives in.
 type Resource struct {
@@ -41,7 +49,8 @@ func (r *Resource) Configure(d *capacitypb.Definition, learning time.Duration) e
 	return err
 }
 
-// Parent tells what the resource holds of its parent, until which virtual time.
+// Parent tells what the resource holds of its parent, until which virtual time;
+// Never when it holds nothing.
 func (r *Resource) Parent(capacity float64, expires time.Duration, safeShare float64) error {
 	_, err := r.apply(&capacitypb.Command{Op: &capacitypb.Command_ParentLease{ParentLease: &capacitypb.ParentLease{
 		Capacity: capacity, Expires: epoch + int64(expires), Lead: r.Lead, SafeShare: safeShare,
@@ -107,10 +116,14 @@ func (r *Resource) apply(c *capacitypb.Command) (*capacitypb.Result, error) {
 	if err := proto.Unmarshal(results[0].Data, out); err != nil {
 		return nil, fmt.Errorf("read a result: %w", err)
 	}
-	if out.GetOutcome() != capacitypb.Outcome_OUTCOME_OK {
+	switch out.GetOutcome() {
+	case capacitypb.Outcome_OUTCOME_OK:
+		return out, nil
+	case capacitypb.Outcome_OUTCOME_NOT_READY:
+		return nil, ErrNotReady
+	default:
 		return nil, fmt.Errorf("%v %s", out.GetOutcome(), out.GetDetail())
 	}
-	return out, nil
 }
 
 // Seconds makes a length of time of a number of seconds.
