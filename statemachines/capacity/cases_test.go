@@ -1,4 +1,4 @@
-//go:build !e2elong
+//go:build !e2elong && !race
 
 package capacity_test
 

@@ -85,7 +85,7 @@ func TestWithoutALeaseClientsUseTheSafeCapacity(t *testing.T) {
 }
 
 func TestTheSameScenarioGivesTheSameNumbers(t *testing.T) {
-	first, second := run(t, "7-mishaps.yaml"), run(t, "7-mishaps.yaml")
+	first, second := run(t, "6-spike.yaml"), run(t, "6-spike.yaml")
 	require.Equal(t, first, second)
 }
 

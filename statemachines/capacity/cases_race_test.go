@@ -1,0 +1,9 @@
+//go:build !e2elong && race
+
+package capacity_test
+
+// referenceCases is the number of decisions compared with the slow reference.
+const referenceCases = 20_000
+
+// honestWorlds is the number of worlds of honest clients, for each algorithm.
+const honestWorlds = 4
