@@ -1,5 +1,7 @@
 package capacity
 
+import "slices"
+
 // band is what the clients of one priority of one holder want.
 type band struct {
 	priority int64
@@ -26,8 +28,9 @@ type client struct {
 	slot uint32
 	// epoch in which this copy was made; see roster.
 	epoch uint64
-	// bands by falling priority; the slice is replaced, never written.
+	// bands by falling priority; most clients have one, which stands in own.
 	bands  []band
+	own    [1]band
 	wants  float64
 	weight int64
 	// newest answer, its number, and the serial of the request that it answers.
@@ -43,6 +46,16 @@ type client struct {
 	reserved, granted float64
 	// due is when the machine looks at the client again; see expiries.
 	due int64
+}
+
+// setBands copies what the client wants. A frozen copy of the client keeps its own.
+func (c *client) setBands(bands []band) {
+	if len(bands) == 1 {
+		c.own[0] = bands[0]
+		c.bands = c.own[:]
+		return
+	}
+	c.bands = slices.Clone(bands)
 }
 
 // answered replaces the newest answer. The one before stays in force at the client

@@ -142,7 +142,8 @@ func (m *Machine) want(c *client, q *request) {
 		}
 		m.unwant(c)
 	}
-	c.bands, c.wants, c.weight = slices.Clone(q.bands), q.wants, q.weight
+	c.setBands(q.bands)
+	c.wants, c.weight = q.wants, q.weight
 	m.sums.wants.Add(c.wants)
 	m.sums.weight += c.weight
 	m.shares.add(c)

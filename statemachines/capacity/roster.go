@@ -71,6 +71,7 @@ func (r *roster) mutable(c *client) *client {
 	}
 	own := *c
 	own.epoch = r.epoch
+	own.setBands(c.bands)
 	r.set(&own)
 	return &own
 }

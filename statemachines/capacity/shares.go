@@ -120,11 +120,11 @@ func (s *shares) prune() {
 }
 
 func (b band) claim(slot uint32) levels.Claim {
-	return levels.Claim{Slot: slot, Weight: float64(b.weight), Wants: b.wants}
+	return levels.Claim{Slot: slot, Weight: uint32(b.weight), Wants: b.wants}
 }
 
 func (c *client) claim() levels.Claim {
-	return levels.Claim{Slot: c.slot, Weight: float64(c.weight), Wants: c.wants}
+	return levels.Claim{Slot: c.slot, Weight: uint32(c.weight), Wants: c.wants}
 }
 
 func (s *shares) find(priority int64) (int, bool) {

@@ -11,47 +11,50 @@ package levels
 // Claim is what one holder wants, with its weight. Slots differ within a tree.
 type Claim struct {
 	Slot   uint32
-	Weight float64 // a whole number, at least 1
+	Weight uint32 // at least 1
 	Wants  float64
 }
-
-// ratio is what claims are ordered by.
-func (c Claim) ratio() float64 { return c.Wants / c.Weight }
 
 // none is the index of no node.
 const none = 0
 
 // node of the tree. Nodes live in one slice and name each other by index, which
-// spares the collector a walk over them.
+// spares the collector a walk over them. A node knows the sums of both its
+// subtrees, so that a way down or up touches no node beside it: a node is less than
+// a cache line, and what is beside the way most often is in no cache.
 type node struct {
-	ratio       float64
 	wants       float64
-	weight      float64
-	wantsBelow  float64 // sum over the subtree
-	weightBelow float64
+	left, right side
+	weight      uint32
 	slot        uint32
-	left, right uint32
+}
+
+// side is a subtree of a node, with its sums.
+type side struct {
+	wants  float64
+	weight float64
+	root   uint32
 }
 
 // Tree of claims. The zero value is not ready; make one with New.
 type Tree struct {
-	nodes []node // nodes[0] is none: its sums are zero
+	nodes []node // nodes[0] is none
 	spare []uint32
-	root  uint32
+	all   side
 }
 
 // New makes an empty tree.
 func New() *Tree { return &Tree{nodes: make([]node, 1)} }
 
 // Wants is the sum of all wants.
-func (t *Tree) Wants() float64 { return t.nodes[t.root].wantsBelow }
+func (t *Tree) Wants() float64 { return t.all.wants }
 
 // Weight is the sum of all weights.
-func (t *Tree) Weight() float64 { return t.nodes[t.root].weightBelow }
+func (t *Tree) Weight() float64 { return t.all.weight }
 
 // Insert adds a claim.
 func (t *Tree) Insert(c Claim) {
-	n := node{ratio: c.ratio(), wants: c.Wants, weight: c.Weight, slot: c.Slot}
+	n := node{wants: c.Wants, weight: c.Weight, slot: c.Slot}
 	at := uint32(len(t.nodes))
 	if last := len(t.spare) - 1; last >= 0 {
 		at, t.spare = t.spare[last], t.spare[:last]
@@ -59,31 +62,30 @@ func (t *Tree) Insert(c Claim) {
 	} else {
 		t.nodes = append(t.nodes, n)
 	}
-	t.root = t.insert(t.root, at)
+	t.all = t.insert(t.all, at)
 }
 
 // Delete removes a claim, which must be the very one that was inserted.
 func (t *Tree) Delete(c Claim) {
-	t.root = t.remove(t.root, c.ratio(), c.Slot)
+	t.all = t.remove(t.all, key{ratio: c.Wants / float64(c.Weight), slot: c.Slot})
 }
 
 // Level is how much each unit of weight gets when capacity is divided max-min
 // fairly: claims get the smaller of their wants and level times their weight.
 // limited is false when there is enough for everybody.
 func (t *Tree) Level(capacity float64) (level float64, limited bool) {
-	if t.Wants() <= capacity {
+	if t.all.wants <= capacity {
 		return 0, false
 	}
-	met, rest := 0.0, t.Weight() // what those before want, the weight of the others
-	for at := t.root; at != none; {
+	met, rest := 0.0, t.all.weight // what those before want, the weight of the others
+	for at := t.all.root; at != none; {
 		n := &t.nodes[at]
-		l := &t.nodes[n.left]
-		wants := met + l.wantsBelow + n.wants
-		weight := rest - l.weightBelow - n.weight
-		if wants+float64(n.ratio*weight) <= capacity {
-			met, rest, at = wants, weight, n.right
+		wants := met + n.left.wants + n.wants
+		weight := rest - n.left.weight - float64(n.weight)
+		if wants+float64(n.ratio()*weight) <= capacity {
+			met, rest, at = wants, weight, n.right.root
 		} else {
-			at = n.left
+			at = n.left.root
 		}
 	}
 	if rest <= 0 { // rounding met everybody
@@ -94,23 +96,40 @@ func (t *Tree) Level(capacity float64) (level float64, limited bool) {
 
 // Below sums the claims up that want less than ratio per unit of weight.
 func (t *Tree) Below(ratio float64) (wants, weight float64) {
-	for at := t.root; at != none; {
+	for at := t.all.root; at != none; {
 		n := &t.nodes[at]
-		if n.ratio < ratio {
-			l := &t.nodes[n.left]
-			wants += l.wantsBelow + n.wants
-			weight += l.weightBelow + n.weight
-			at = n.right
+		if n.ratio() < ratio {
+			wants += n.left.wants + n.wants
+			weight += n.left.weight + float64(n.weight)
+			at = n.right.root
 		} else {
-			at = n.left
+			at = n.left.root
 		}
 	}
 	return wants, weight
 }
 
+// key is what claims are ordered by.
+type key struct {
+	ratio float64
+	slot  uint32
+}
+
+func (n *node) ratio() float64 { return n.wants / float64(n.weight) }
+
+func (n *node) key() key { return key{ratio: n.ratio(), slot: n.slot} }
+
 // before is the order of the tree.
-func (n *node) before(ratio float64, slot uint32) bool {
-	return n.ratio < ratio || (n.ratio == ratio && n.slot < slot)
+func (k key) before(o key) bool { return k.ratio < o.ratio || (k.ratio == o.ratio && k.slot < o.slot) }
+
+// side sums a subtree up by its root.
+func (t *Tree) side(at uint32) side {
+	n := &t.nodes[at]
+	return side{
+		wants:  n.left.wants + n.wants + n.right.wants,
+		weight: n.left.weight + float64(n.weight) + n.right.weight,
+		root:   at,
+	}
 }
 
 // above tells whether node a belongs nearer to the root than node b.
@@ -124,77 +143,69 @@ func hash(slot uint32) uint64 {
 	return z ^ z>>31
 }
 
-func (t *Tree) insert(root, at uint32) uint32 {
-	if root == none {
-		return t.sum(at)
+func (t *Tree) insert(s side, at uint32) side {
+	if s.root == none {
+		return t.side(at)
 	}
-	n := &t.nodes[at]
-	if t.above(at, root) {
-		n.left, n.right = t.split(root, n.ratio, n.slot)
-		return t.sum(at)
-	}
-	r := &t.nodes[root]
-	if r.before(n.ratio, n.slot) {
+	n, r := &t.nodes[at], &t.nodes[s.root]
+	switch {
+	case t.above(at, s.root):
+		n.left, n.right = t.split(s, n.key())
+		return t.side(at)
+	case r.key().before(n.key()):
 		r.right = t.insert(r.right, at)
-	} else {
+	default:
 		r.left = t.insert(r.left, at)
 	}
-	return t.sum(root)
+	return t.side(s.root)
 }
 
 // split cuts a subtree into what stands before a key and what stands behind it.
-func (t *Tree) split(root uint32, ratio float64, slot uint32) (before, behind uint32) {
-	if root == none {
-		return none, none
+func (t *Tree) split(s side, k key) (before, behind side) {
+	if s.root == none {
+		return side{}, side{}
 	}
-	r := &t.nodes[root]
-	if r.before(ratio, slot) {
-		r.right, behind = t.split(r.right, ratio, slot)
-		return t.sum(root), behind
+	r := &t.nodes[s.root]
+	if r.key().before(k) {
+		r.right, behind = t.split(r.right, k)
+		return t.side(s.root), behind
 	}
-	before, r.left = t.split(r.left, ratio, slot)
-	return before, t.sum(root)
+	before, r.left = t.split(r.left, k)
+	return before, t.side(s.root)
 }
 
-func (t *Tree) remove(root uint32, ratio float64, slot uint32) uint32 {
-	if root == none {
-		return none
+func (t *Tree) remove(s side, k key) side {
+	if s.root == none {
+		return side{}
 	}
-	r := &t.nodes[root]
-	switch {
-	case r.ratio == ratio && r.slot == slot:
+	r := &t.nodes[s.root]
+	switch mine := r.key(); {
+	case mine == k:
 		joined := t.join(r.left, r.right)
 		*r = node{}
-		t.spare = append(t.spare, root)
+		t.spare = append(t.spare, s.root)
 		return joined
-	case r.before(ratio, slot):
-		r.right = t.remove(r.right, ratio, slot)
+	case mine.before(k):
+		r.right = t.remove(r.right, k)
 	default:
-		r.left = t.remove(r.left, ratio, slot)
+		r.left = t.remove(r.left, k)
 	}
-	return t.sum(root)
+	return t.side(s.root)
 }
 
 // join makes one subtree of two, all of the first before all of the second.
-func (t *Tree) join(a, b uint32) uint32 {
+func (t *Tree) join(a, b side) side {
 	switch {
-	case a == none:
+	case a.root == none:
 		return b
-	case b == none:
+	case b.root == none:
 		return a
-	case t.above(a, b):
-		t.nodes[a].right = t.join(t.nodes[a].right, b)
-		return t.sum(a)
+	case t.above(a.root, b.root):
+		n := &t.nodes[a.root]
+		n.right = t.join(n.right, b)
+		return t.side(a.root)
 	}
-	t.nodes[b].left = t.join(a, t.nodes[b].left)
-	return t.sum(b)
-}
-
-// sum brings the sums of a node up to date; the children's are.
-func (t *Tree) sum(at uint32) uint32 {
-	n := &t.nodes[at]
-	l, r := &t.nodes[n.left], &t.nodes[n.right]
-	n.wantsBelow = l.wantsBelow + n.wants + r.wantsBelow
-	n.weightBelow = l.weightBelow + n.weight + r.weightBelow
-	return at
+	n := &t.nodes[b.root]
+	n.left = t.join(a, n.left)
+	return t.side(b.root)
 }

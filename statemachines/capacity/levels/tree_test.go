@@ -18,7 +18,7 @@ func crowd(t *rapid.T) []levels.Claim {
 	for slot := range rapid.IntRange(0, 40).Draw(t, "n") {
 		out = append(out, levels.Claim{
 			Slot:   uint32(slot),
-			Weight: float64(rapid.SampledFrom([]int{1, 1, 1, 2, 3, 17, 1e9}).Draw(t, "weight")),
+			Weight: rapid.SampledFrom([]uint32{1, 1, 1, 2, 3, 17, 1e9}).Draw(t, "weight"),
 			Wants:  rapid.OneOf(rapid.SampledFrom([]float64{0, 1, 10, 10, 10.5, 1e6}), rapid.Float64Range(0, 100)).Draw(t, "wants"),
 		})
 	}
@@ -40,12 +40,12 @@ func slowLevel(claims []levels.Claim, capacity float64) (float64, bool) {
 	for len(left) > 0 {
 		weight := 0.0
 		for _, c := range left {
-			weight += c.Weight
+			weight += float64(c.Weight)
 		}
 		level, met := capacity/weight, 0.0
 		rest := left[:0:0]
 		for _, c := range left {
-			if c.Wants <= level*c.Weight {
+			if c.Wants <= level*float64(c.Weight) {
 				met += c.Wants
 			} else {
 				rest = append(rest, c)
@@ -69,10 +69,10 @@ func TestLevelIsThatOfWater(t *testing.T) {
 		for _, c := range claims {
 			got, expected := c.Wants, c.Wants
 			if limited {
-				got = min(got, level*c.Weight)
+				got = min(got, level*float64(c.Weight))
 			}
 			if wantLimited {
-				expected = min(expected, want*c.Weight)
+				expected = min(expected, want*float64(c.Weight))
 			}
 			require.InDelta(t, expected, got, 1e-9*(1+expected), "claim %+v: level %g, want %g", c, level, want)
 			sum += got
@@ -89,9 +89,9 @@ func TestSumsBelowARatio(t *testing.T) {
 		wants, weight := tree.Below(ratio)
 		var slowWants, slowWeight float64
 		for _, c := range claims {
-			if c.Wants/c.Weight < ratio {
+			if c.Wants/float64(c.Weight) < ratio {
 				slowWants += c.Wants
-				slowWeight += c.Weight
+				slowWeight += float64(c.Weight)
 			}
 		}
 		require.InDelta(t, slowWants, wants, 1e-9*(1+slowWants))
