@@ -29,7 +29,12 @@
 //	answers, err := g.ProposeBatch(ctx, commands) // one Answer for each command
 //	data, err := g.ReadBatch(ctx, queries)        // all of one state
 //
-// KV speaks to groups of app kv with keys and values.
+// KV speaks to groups of app kv with keys and values. Sequence hands out the numbers of a
+// group of app sequence, see package client/sequence:
+//
+//	orders := c.Sequence("sequence/orders")
+//	defer orders.Close()
+//	id, err := orders.Next(ctx)
 //
 // # Deadlines and retries
 //

@@ -63,11 +63,11 @@ func (m *Machine) once(cmd *sequencepb.Command, mark uint64) statemachines.Resul
 		return encode(refuse(sequencepb.Outcome_OUTCOME_TOO_OLD,
 			"serial %d is not remembered any more: whether it was applied is not known, go on with a new one", caller.GetSerial()))
 	}
+	m.release(c, caller.GetSettled())
 	if cmd.GetClose() != nil {
 		m.forget(c)
 		return encode(ok())
 	}
-	m.release(c, caller.GetSettled())
 	r, held := m.do(cmd, c)
 	done := encode(r)
 	if r.GetOutcome() != sequencepb.Outcome_OUTCOME_INVALID {

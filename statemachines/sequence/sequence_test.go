@@ -298,6 +298,12 @@ func TestClose(t *testing.T) {
 	require.Equal(t, sequencepb.Outcome_OUTCOME_UNKNOWN_CLIENT, w.do(c).GetOutcome())
 	require.Zero(t, w.status().GetClients()+w.status().GetRecords())
 	require.EqualValues(t, 9, w.describe("").GetLost())
+	u = w.open()
+	u.do(take(9))
+	c.Caller = u.caller()
+	c.Caller.Settled = 1
+	require.Equal(t, okay, w.do(c).GetOutcome())
+	require.EqualValues(t, 9, w.describe("").GetLost(), "what is settled was used")
 }
 
 func TestTailsComeBack(t *testing.T) {
