@@ -51,7 +51,9 @@ func (m *Machine) decide(q *request) grant {
 	c.serial = q.serial
 	m.reserve(c)
 	m.watch(c)
-	return m.answer(c, given < float64(share*(1-1e-9)))
+	// A child that has nothing may have asked its parent just now.
+	nothing := given == 0 && c.wants > 0 && m.def.pb.GetParent() != ""
+	return m.answer(c, nothing || given < float64(share*(1-1e-9)))
 }
 
 // seen tells whether the request, or a later one of its client, was answered before.

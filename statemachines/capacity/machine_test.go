@@ -506,6 +506,8 @@ func TestAChildLeasesWhatItsParentLeasedIt(t *testing.T) {
 	require.Equal(t, capacitypb.Outcome_OUTCOME_NOT_CONFIGURED, r.parent(1, 0, 0))
 	r.configure(d)
 	require.Equal(t, capacitypb.Outcome_OUTCOME_NOT_READY, r.apply(decide(wants("a", 100))).GetOutcome())
+	require.Equal(t, capacitypb.Outcome_OUTCOME_OK, r.parent(0, 31*time.Second, 8))
+	require.EqualValues(t, 3750, r.ask(wants("a", 100)).GetRetryMs(), "the parent may give more in a moment")
 	require.Equal(t, capacitypb.Outcome_OUTCOME_OK, r.parent(80, 31*time.Second, 8))
 	g := r.ask(wants("a", 100))
 	same(t, 80.0, g.GetCapacity())

@@ -41,7 +41,7 @@ func (b *book) want(a Ask) int {
 		i = len(b.entries)
 		b.entries = append(b.entries, entry{client: a.Client})
 	}
-	b.entries[i].wants, b.entries[i].weight = a.Wants, float64(max(1, a.Weight))
+	b.entries[i].wants, b.entries[i].weight = float64(a.Wants), float64(a.weight())
 	return i
 }
 

@@ -18,7 +18,7 @@ type Grant struct {
 	Step   int     `json:"step"`
 	Time   float64 `json:"time"`
 	Client string  `json:"client"`
-	Wants  float64 `json:"wants"`
+	Wants  Number  `json:"wants"`
 	// Grant is null when the request was refused.
 	Grant    *float64 `json:"grant"`
 	Refused  string   `json:"refused,omitempty"`
@@ -27,7 +27,7 @@ type Grant struct {
 	Safe     float64  `json:"safe_capacity"`
 	Learning bool     `json:"learning"`
 	// Expected is what the original granted.
-	Expected float64 `json:"expected"`
+	Expected Number `json:"expected"`
 	// Verdict is match; clamped, max-min or refused where the original is wrong; or
 	// differs.
 	Verdict string `json:"verdict"`
@@ -106,13 +106,13 @@ type run struct {
 	book book
 	// said is the last grant of each client in the vector: a client that reports it
 	// as what it has does not lie, and reports ours.
-	said map[string]float64
+	said map[string]Number
 	// parent is when the lease from the parent ends.
 	parent *float64
 }
 
 func (v *Vector) run() ([]Grant, error) {
-	x := &run{Vector: v, r: lab.New(), said: map[string]float64{}, book: newBook()}
+	x := &run{Vector: v, r: lab.New(), said: map[string]Number{}, book: newBook()}
 	kind, err := kindOf(v.Algorithm)
 	if err != nil {
 		return nil, err
@@ -198,8 +198,8 @@ func (x *run) config(s *Step) error {
 // get asks, confirms the answer at once, and judges it.
 func (x *run) get(i int, s *Step) (*Grant, error) {
 	q := s.Ask.request()
-	has := s.Ask.Has
-	if has == x.said[s.Ask.Client] {
+	has := float64(s.Ask.Has)
+	if same(s.Ask.Has, x.said[s.Ask.Client]) {
 		has = x.book.holds(s.Ask.Client, s.At)
 	}
 	q.Has = &has
@@ -210,10 +210,8 @@ func (x *run) get(i int, s *Step) (*Grant, error) {
 	out := &Grant{Vector: x.ID, Step: i, Time: s.At, Client: s.Ask.Client, Wants: s.Ask.Wants, Expected: s.expected()}
 	x.said[s.Ask.Client] = s.expected()
 	if g.GetOutcome() != capacitypb.Outcome_OUTCOME_OK {
-		out.Refused, out.Verdict = g.GetDetail(), differs
-		if x.Class == "quirk" {
-			out.Verdict = refused
-		}
+		wrong := x.Class == "quirk" || s.Expected.Grant == nil
+		out.Refused, out.Verdict = g.GetDetail(), verdict(wrong, refused)
 		return out, nil
 	}
 	if err := x.r.Confirm(s.Ask.Client, g); err != nil {
@@ -230,15 +228,15 @@ func (x *run) get(i int, s *Step) (*Grant, error) {
 func (a Ask) request() *capacitypb.Request {
 	q := &capacitypb.Request{ClientId: a.Client}
 	for _, b := range a.Bands {
-		q.Bands = append(q.Bands, &capacitypb.Band{Priority: b.Priority, Clients: b.Clients, Wants: b.Wants})
+		q.Bands = append(q.Bands, &capacitypb.Band{Priority: b.Priority, Clients: b.Clients, Wants: float64(b.Wants)})
 	}
 	if len(q.Bands) == 0 {
-		q.Bands = []*capacitypb.Band{{Priority: a.Priority, Clients: max(1, a.Weight), Wants: a.Wants}}
+		q.Bands = []*capacitypb.Band{{Priority: a.Priority, Clients: a.weight(), Wants: float64(a.Wants)}}
 	}
 	return q
 }
 
-func (s *Step) expected() float64 {
+func (s *Step) expected() Number {
 	if s.Expected.Grant == nil {
 		return 0
 	}
@@ -248,17 +246,18 @@ func (s *Step) expected() float64 {
 // judge compares a grant with what the original gave, and, where that is wrong,
 // with what its formula gives within what was wanted, and with the max-min answer.
 func (x *run) judge(s *Step, given float64, learning bool) string {
-	legal := given >= 0 && given <= s.Ask.Wants*(1+tolerance)
+	legal := given >= 0 && given <= float64(s.Ask.Wants)*(1+tolerance)
+	expected := float64(s.expected())
 	switch {
 	case x.Class != "quirk":
-		return verdict(near(given, s.expected()), match)
+		return verdict(near(given, expected), match)
 	case !legal:
 		return differs
-	case near(given, s.expected()):
+	case near(given, expected):
 		return match
-	case s.Clamped != nil && near(given, *s.Clamped):
+	case s.Clamped != nil && near(given, float64(*s.Clamped)):
 		return clamped
-	case s.Ideal != nil && near(given, *s.Ideal):
+	case s.Ideal != nil && near(given, float64(*s.Ideal)):
 		return maxMin
 	case learning:
 		return differs
@@ -295,8 +294,8 @@ func (v *Simulation) run() []Grant {
 		ok := near(given, step.Grant) &&
 			(step.Expiry == nil || near(l.Expiry, *step.Expiry)) && (step.Refresh == nil || near(l.Refresh, *step.Refresh))
 		grants = append(grants, Grant{
-			Vector: v.ID, Step: i, Time: step.At, Client: step.Client, Wants: step.Wants,
-			Grant: &given, Expiry: l.Expiry, Refresh: l.Refresh, Expected: step.Grant, Verdict: verdict(ok, match),
+			Vector: v.ID, Step: i, Time: step.At, Client: step.Client, Wants: Number(step.Wants),
+			Grant: &given, Expiry: l.Expiry, Refresh: l.Refresh, Expected: Number(step.Grant), Verdict: verdict(ok, match),
 		})
 	}
 	return grants

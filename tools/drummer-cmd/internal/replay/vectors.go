@@ -39,8 +39,8 @@ type Step struct {
 	// Expected is what the original did; Clamped what its formula gives when every
 	// grant is forced into what was wanted; Ideal the max-min share.
 	Expected Expected `json:"expected"`
-	Clamped  *float64 `json:"clamped_variant_grant"`
-	Ideal    *float64 `json:"max_min_ideal_share"`
+	Clamped  *Number  `json:"clamped_variant_grant"`
+	Ideal    *Number  `json:"max_min_ideal_share"`
 
 	Client string `json:"client"` // of a release
 
@@ -51,24 +51,32 @@ type Step struct {
 
 // Ask is a request.
 type Ask struct {
-	Client   string  `json:"client"`
-	Has      float64 `json:"has"`
-	Wants    float64 `json:"wants"`
-	Weight   int64   `json:"subclients"`
-	Priority int64   `json:"priority"`
-	Bands    []Band  `json:"bands"`
+	Client   string `json:"client"`
+	Has      Number `json:"has"`
+	Wants    Number `json:"wants"`
+	Weight   *int64 `json:"subclients"` // absent: one
+	Priority int64  `json:"priority"`
+	Bands    []Band `json:"bands"`
 }
 
 // Band is one priority of a server's request.
 type Band struct {
-	Priority int64   `json:"priority"`
-	Clients  int64   `json:"num_clients"`
-	Wants    float64 `json:"wants"`
+	Priority int64  `json:"priority"`
+	Clients  int64  `json:"num_clients"`
+	Wants    Number `json:"wants"`
 }
 
-// Expected is what the original answered.
+// Expected is what the original answered; no grant when it refused.
 type Expected struct {
-	Grant *float64 `json:"grant"`
+	Grant *Number `json:"grant"`
+}
+
+// weight of the request; one if the vector does not say.
+func (a Ask) weight() int64 {
+	if a.Weight == nil {
+		return 1
+	}
+	return *a.Weight
 }
 
 // Simulation is a history under the rules of the original's simulation.
@@ -96,8 +104,12 @@ type SimulationStep struct {
 
 // Read reads a file of vectors.
 func Read(r io.Reader) (*File, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read vectors: %w", err)
+	}
 	f := &File{}
-	if err := json.NewDecoder(r).Decode(f); err != nil {
+	if err := json.Unmarshal(quoted(data), f); err != nil {
 		return nil, fmt.Errorf("read vectors: %w", err)
 	}
 	if len(f.Algorithms)+len(f.Simulations) == 0 {

@@ -24,7 +24,8 @@ type server struct {
 	newest *capacitypb.Grant
 	shown  *capacitypb.Token
 	serial uint64
-	turn   int // of the leader's loop; a new leader begins another
+	turn   int           // of the leader's loop; a new leader begins another
+	asked  time.Duration // when it last asked
 	safe   float64
 }
 
@@ -76,7 +77,19 @@ func (v *server) answer(q *capacitypb.Request) *capacitypb.Grant {
 	if g.GetOutcome() != capacitypb.Outcome_OUTCOME_OK {
 		return nil
 	}
+	if g.GetRetryMs() > 0 {
+		v.hurry()
+	}
 	return g
+}
+
+// hurry asks the parent at once, because somebody waits; but not all the time.
+func (v *server) hurry() {
+	if v.parent != nil && v.w.now >= v.asked+retry {
+		v.asked = v.w.now
+		v.turn++
+		v.w.at(v.w.now, v.refresh)
+	}
 }
 
 // refresh asks the parent for all clients together, and tells the group what it
@@ -86,6 +99,7 @@ func (v *server) refresh() {
 		return
 	}
 	v.clock()
+	v.asked = v.w.now
 	s, err := v.r.Summary()
 	v.w.check(err)
 	sent := v.r.Now
