@@ -603,3 +603,54 @@ func TestCommandsThatCannotBeReadAreRefusedWhole(t *testing.T) {
 func same(t require.TestingT, want, got float64, msg ...any) {
 	require.InDelta(t, want, got, 0, msg...)
 }
+
+// Clients that come and go all the time leave moments behind; they are swept out,
+// and leases end all the same.
+func TestManyShortStays(t *testing.T) {
+	r := divided(t, fair, 100)
+	r.ask(wants("stays", 10))
+	for i := range 3000 {
+		r.now += time.Millisecond
+		r.ask(wants("guest", float64(i%7)))
+		r.release("guest")
+	}
+	last := r.ask(wants("guest", 5))
+	same(t, 5, last.GetCapacity())
+	r.now = 61*time.Second + 1
+	r.apply(decide())
+	require.Nil(t, r.find("stays"))
+	require.NotNil(t, r.find("guest"))
+	r.now += 4 * time.Second
+	r.apply(decide())
+	require.Zero(t, r.summary().GetHolders())
+	require.Zero(t, r.summary().GetReserved())
+}
+
+func TestMessagesThatAreNoneOfOursAreRefused(t *testing.T) {
+	r := divided(t, fair, 100)
+	many := &capacitypb.Release{}
+	for range capacity.MaxRequests + 1 {
+		many.ClientIds = append(many.ClientIds, "a")
+	}
+	crowd := &capacitypb.Decide{Requests: make([]*capacitypb.Request, capacity.MaxRequests+1)}
+	for i := range crowd.Requests {
+		crowd.Requests[i] = wants("a", 1)
+	}
+	for name, data := range map[string][]byte{
+		"a release of nobody":        encode(&capacitypb.Command{Op: &capacitypb.Command_Release{Release: &capacitypb.Release{ClientIds: []string{""}}}}),
+		"a release of too many":      encode(&capacitypb.Command{Op: &capacitypb.Command_Release{Release: many}}),
+		"too many requests":          encode(&capacitypb.Command{Op: &capacitypb.Command_Decide{Decide: crowd}}),
+		"a newer field of configure": {0x1a, 0x02, 0x20, 0x01},
+		"a newer field of a lease":   {0x22, 0x02, 0x28, 0x01},
+		"a newer field of a receipt": {0x2a, 0x04, 0x0a, 0x02, 0x18, 0x01},
+		"a group in a request":       {0x0a, 0x04, 0x0a, 0x02, 0x0b, 0x0c},
+		"a lease that never was":     encode(&capacitypb.Command{Op: &capacitypb.Command_ParentLease{ParentLease: &capacitypb.ParentLease{Expires: -1}}}),
+		"a lease of nan":             encode(&capacitypb.Command{Op: &capacitypb.Command_ParentLease{ParentLease: &capacitypb.ParentLease{Capacity: math.NaN()}}}),
+	} {
+		out := r.applyBytes(data)
+		require.Equal(t, capacitypb.Outcome_OUTCOME_INVALID, out.GetOutcome(), name)
+		require.NotEmpty(t, out.GetDetail(), name)
+	}
+	far := r.query(&capacitypb.Query{Op: &capacitypb.Query_List{List: &capacitypb.List{After: 1 << 60}}})
+	require.Empty(t, far.GetHolders())
+}
