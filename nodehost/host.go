@@ -25,12 +25,14 @@ import (
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/hostdir"
+	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/internal/raft/transport"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/nodehost/agent"
 	"github.com/drumline/drumline/nodehost/api"
+	"github.com/drumline/drumline/nodehost/capacity"
 	"github.com/drumline/drumline/nodehost/duty"
 	"github.com/drumline/drumline/nodehost/follow"
 	"github.com/drumline/drumline/nodehost/replicas"
@@ -108,6 +110,7 @@ type host struct {
 	agent     *agent.Agent
 	roster    *duty.Roster
 	router    *route.Router
+	leases    *capacity.Service
 
 	stopping   atomic.Bool
 	endStreams context.CancelFunc
@@ -197,15 +200,22 @@ func (h *host) openRooms() (err error) {
 	h.router = route.New(route.Options{
 		Self: h.dir.Host(), Raft: h.raft, Local: h.keeper, Locator: h.agent, Pool: h.pool,
 		DB: h.dir.DB(), API: h.agent.API, Advertise: h.server.APIAddr(), Hosts: h.otherHosts, Log: h.log,
+		Prepare: func(ctx context.Context, g ids.Group, cmds [][]byte) ([][]byte, error) {
+			return h.leases.Prepare(ctx, g, cmds)
+		},
 	})
 	h.stop.Push("directory of groups", h.router.Close)
+	h.leases = capacity.New(capacity.Options{Router: h.router, Raft: h.raft, Cluster: h.agent, Led: h.groups, Advertise: h.server.APIAddr(), Log: h.log})
 	streams, end := context.WithCancel(context.Background())
 	h.endStreams = end
 	h.stop.Push("streams", func() error { end(); return nil })
 	api.Register(h.server.GRPC(), api.Options{Router: h.router, Stopping: streams.Done(), Log: h.log})
 	sequences.Register(h.server.GRPC(), sequences.Options{Router: h.router, Stopping: streams.Done()})
-	h.server.Handle("GET /debug/status", statusHandler{h})
-	if err := h.registry.Register(collector{h}); err != nil {
+	h.leases.Register(h.server.GRPC())
+	if err := h.openPages(); err != nil {
+		return fmt.Errorf("pages: %w", err)
+	}
+	if err := errors.Join(h.registry.Register(collector{h}), h.registry.Register(h.leases)); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	return nil
@@ -220,6 +230,15 @@ func (h *host) otherHosts() []string {
 		}
 	}
 	return apis
+}
+
+// groups are those with a replica here.
+func (h *host) groups() []ids.Group {
+	var out []ids.Group
+	for _, l := range h.keeper.Locals() {
+		out = append(out, l.Record.Group)
+	}
+	return out
 }
 
 func (h *host) tellMembership(s raft.Status, m raft.Membership) {
@@ -296,6 +315,7 @@ func (h *host) run(ctx context.Context) error {
 	part(func(ctx context.Context) error { return hostdir.WatchRoom(ctx, h.cfg.DataDir, h.cfg.WALDir) })
 	part(h.agent.Run)
 	part(func(ctx context.Context) error { h.roster.Run(ctx); return nil })
+	part(func(ctx context.Context) error { h.leases.Run(ctx); return nil })
 	part(h.boot)
 	h.log.Info("nodehost runs", "name", h.cfg.Name, "nodehost", h.dir.Host(), "boot_epoch", h.dir.BootEpoch(),
 		"api", h.server.APIAddr(), "raft", h.transport.Addr(), "http", h.server.HTTPAddr(), "replicas", len(h.keeper.Keys()))

@@ -2,15 +2,34 @@ package nodehost
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/capacity"
 	"github.com/drumline/drumline/nodehost/replicas"
 )
 
-// statusHandler answers GET /debug/status: what lives here and how it is, for
-// people who look for a fault. Its fields may change.
-type statusHandler struct{ h *host }
+// openPages serves what people see of the host in a browser.
+func (h *host) openPages() error {
+	pages, err := h.leases.Pages(h.cfg.Name)
+	if err != nil {
+		return err
+	}
+	h.server.Handle("GET /debug/status", statusHandler{h, pages})
+	h.server.Handle("GET /debug/resources", pages)
+	return nil
+}
+
+// statusHandler answers GET /debug/status: what lives here and how it is, for people who
+// look for a fault, and the cluster's resources. Browsers get a page, others JSON, whose
+// fields may change.
+type statusHandler struct {
+	h     *host
+	pages *capacity.Pages
+}
 
 // hostStatus is the whole answer.
 type hostStatus struct {
@@ -23,6 +42,9 @@ type hostStatus struct {
 	Raft      string          `json:"raft"`
 	Drummer   string          `json:"drummer"`
 	Replicas  []replicaStatus `json:"replicas"`
+	// Capacity is a page of the cluster's resources: ?after=RESOURCE has the next one. It is
+	// absent on a host without that app.
+	Capacity *capacity.Overview `json:"capacity,omitempty"`
 	// Configurations of apps that the host follows.
 	Configurations []configurationStatus `json:"configurations"`
 }
@@ -58,12 +80,42 @@ type replicaStatus struct {
 	Unloaded bool        `json:"unloaded"`
 }
 
-// ServeHTTP writes the status as JSON.
-func (s statusHandler) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+// ServeHTTP writes the status.
+func (s statusHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	status := s.h.status()
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		s.pages.Status(w, r, status.facts())
+		return
+	}
+	if slices.Contains(s.h.o.Apps.Names(), "capacity") {
+		status.Capacity = new(s.h.leases.Overview(r.Context(), r.FormValue("after")))
+	}
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	_ = e.Encode(s.h.status()) // the client may have left
+	_ = e.Encode(status) // the client may have left
+}
+
+// facts are what the page says of the host itself.
+func (s hostStatus) facts() []capacity.Fact {
+	up, leads := 0, 0
+	for _, r := range s.Replicas {
+		if r.State == "ok" {
+			up++
+		}
+		if r.Serving {
+			leads++
+		}
+	}
+	return []capacity.Fact{
+		{Name: "Id", Value: string(s.ID)},
+		{Name: "Boot epoch", Value: fmt.Sprint(s.BootEpoch)},
+		{Name: "Boot", Value: fmt.Sprintf("%d of %d replicas are through", s.Boot.Through, s.Boot.Total)},
+		{Name: "Addresses", Value: fmt.Sprintf("gRPC %s, Raft %s", s.API, s.Raft)},
+		{Name: "Drummer", Value: s.Drummer},
+		{Name: "Replicas", Value: fmt.Sprintf("%d, of which %d are up and %d lead and serve", len(s.Replicas), up, leads)},
+	}
 }
 
 func (h *host) status() hostStatus {

@@ -1667,7 +1667,10 @@ type Summary struct {
 	N uint64 `protobuf:"varint,14,opt,name=n,proto3" json:"n,omitempty"`
 	// level: no client gets more per unit of weight (FAIR_SHARE), or the equal share
 	// of one (PROPORTIONAL_SHARE); absent when everybody gets what it wants.
-	Level         *float64 `protobuf:"fixed64,15,opt,name=level,proto3,oneof" json:"level,omitempty"`
+	Level *float64 `protobuf:"fixed64,15,opt,name=level,proto3,oneof" json:"level,omitempty"`
+	// safe_share is what the group may divide without a lease from its parent, as a
+	// leader said last.
+	SafeShare     float64 `protobuf:"fixed64,16,opt,name=safe_share,json=safeShare,proto3" json:"safe_share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1803,6 +1806,13 @@ func (x *Summary) GetN() uint64 {
 func (x *Summary) GetLevel() float64 {
 	if x != nil && x.Level != nil {
 		return *x.Level
+	}
+	return 0
+}
+
+func (x *Summary) GetSafeShare() float64 {
+	if x != nil {
+		return x.SafeShare
 	}
 	return 0
 }
@@ -2094,7 +2104,7 @@ const file_capacity_capacity_proto_rawDesc = "" +
 	"\asummary\x18\x01 \x01(\v2\x1a.drumline.capacity.SummaryR\asummary\x123\n" +
 	"\aholders\x18\x02 \x03(\v2\x19.drumline.capacity.HolderR\aholders\x12\x12\n" +
 	"\x04next\x18\x03 \x01(\x04R\x04next\x12\x12\n" +
-	"\x04time\x18\x04 \x01(\x03R\x04time\"\x87\x04\n" +
+	"\x04time\x18\x04 \x01(\x03R\x04time\"\xa6\x04\n" +
 	"\aSummary\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12=\n" +
 	"\n" +
@@ -2116,7 +2126,9 @@ const file_capacity_capacity_proto_rawDesc = "" +
 	"generation\x18\r \x01(\x04R\n" +
 	"generation\x12\f\n" +
 	"\x01n\x18\x0e \x01(\x04R\x01n\x12\x19\n" +
-	"\x05level\x18\x0f \x01(\x01H\x00R\x05level\x88\x01\x01B\b\n" +
+	"\x05level\x18\x0f \x01(\x01H\x00R\x05level\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"safe_share\x18\x10 \x01(\x01R\tsafeShareB\b\n" +
 	"\x06_level\"~\n" +
 	"\vBandSummary\x12\x1a\n" +
 	"\bpriority\x18\x01 \x01(\x03R\bpriority\x12\x18\n" +

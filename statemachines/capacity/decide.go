@@ -1,6 +1,7 @@
 package capacity
 
 import (
+	"math"
 	"slices"
 
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
@@ -173,7 +174,11 @@ func (m *Machine) given(c *client, q *request, share float64) float64 {
 	}
 	others := m.sums.reserved
 	others.Sub(c.reserved)
-	return exact.Amount(min(given, others.Room(m.capacity())))
+	room := others.Room(m.capacity())
+	if given <= math.Nextafter(room, math.Inf(1)) {
+		return exact.Amount(given) // room was rounded down, and the last bit is no capacity
+	}
+	return exact.Amount(room)
 }
 
 // leaseEnd is the last instant of a lease that is granted now. It does not outlive

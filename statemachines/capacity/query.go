@@ -77,7 +77,7 @@ func (m *Machine) describe() *capacitypb.Summary {
 	if m.def == nil {
 		return s
 	}
-	s.Definition, s.Capacity = m.def.pb, m.capacity()
+	s.Definition, s.Capacity, s.SafeShare = m.def.pb, m.capacity(), m.parent.safeShare
 	if m.parent.lead != 0 && m.parent.lead == m.lead {
 		s.Parent = &capacitypb.ParentLease{
 			Capacity: m.parent.capacity, Expires: m.parent.expires, Lead: m.parent.lead, SafeShare: m.parent.safeShare,

@@ -1,0 +1,298 @@
+package capacity
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/route"
+)
+
+// How one request is worked off.
+const (
+	// defaultDeadline is for callers who have none.
+	defaultDeadline = 10 * time.Second
+	// groupsAtOnce bounds the groups that one request is proposed to at a time.
+	groupsAtOnce = 64
+	// perCommand bounds the entries of one command.
+	perCommand = 512
+	// A new group gets its definition right after it is opened.
+	firstPause, longPause = 5 * time.Millisecond, 100 * time.Millisecond
+)
+
+// answer is what became of one ask.
+type answer struct {
+	grant *capacitypb.Grant
+	err   error
+}
+
+// share is the part of a request that concerns one resource.
+type share struct {
+	resource string
+	// places of the entries in the request, ascending.
+	places []int
+}
+
+// split sorts a request by resource, in the order of their first entries.
+func split(n int, resource func(int) string) []share {
+	if n == 1 {
+		return []share{{resource: resource(0), places: []int{0}}}
+	}
+	var shares []share
+	at := make(map[string]int, n)
+	for i := range n {
+		name := resource(i)
+		k, known := at[name]
+		if !known {
+			k = len(shares)
+			at[name] = k
+			shares = append(shares, share{resource: name})
+		}
+		shares[k].places = append(shares[k].places, i)
+	}
+	return shares
+}
+
+// bounded gives a context without a deadline the default one.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, defaultDeadline)
+}
+
+// each runs do for every share, several at a time.
+func each(shares []share, do func(share)) {
+	if len(shares) == 1 {
+		do(shares[0])
+		return
+	}
+	var g errgroup.Group
+	g.SetLimit(groupsAtOnce)
+	for _, sh := range shares {
+		g.Go(func() error {
+			do(sh)
+			return nil
+		})
+	}
+	_ = g.Wait() // there are no errors
+}
+
+// exist finds every resource, and makes the groups of those that are used for the first
+// time: the first that does not exist and may not is the fault of the whole.
+func (s *Service) exist(ctx context.Context, shares []share) error {
+	var unknown []share
+	for _, sh := range shares {
+		if !s.o.Router.Knows(groupOf(sh.resource)) {
+			unknown = append(unknown, sh)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	var mu sync.Mutex
+	found := make(map[string]error, len(unknown))
+	each(unknown, func(sh share) {
+		_, err := s.o.Router.Find(ctx, &hostpb.GroupRef{Name: groupOf(sh.resource)})
+		mu.Lock()
+		defer mu.Unlock()
+		found[sh.resource] = err
+	})
+	for _, sh := range unknown {
+		if err := found[sh.resource]; err != nil {
+			return s.explain(sh.resource, err)
+		}
+	}
+	return nil
+}
+
+// explain says of a group that does not exist what that means for a resource.
+func (s *Service) explain(resource string, err error) error {
+	if !fault.Is(err, fault.GroupNotFound) {
+		return err
+	}
+	return fault.Wrap(err, fault.GroupNotFound,
+		"there is no resource %q, and no template that makes it on first use: see drummer-cmd capacity config show", resource).InGroup(groupOf(resource))
+}
+
+// decide proposes the asks and returns an answer to each, in their order. Those of one
+// resource are decided in their order.
+func (s *Service) decide(ctx context.Context, asks []ask, shares []share) []answer {
+	out := make([]answer, len(asks))
+	each(shares, func(sh share) { s.decideShare(ctx, asks, sh, out) })
+	return out
+}
+
+// decideShare decides what concerns one resource, and waits for the definition of a group
+// that is new.
+func (s *Service) decideShare(ctx context.Context, asks []ask, sh share, out []answer) {
+	for pause := firstPause; ; pause = min(2*pause, longPause) {
+		s.decideOnce(ctx, asks, sh, out)
+		err := unready(sh.resource, out[sh.places[0]])
+		if err == nil {
+			return
+		}
+		if !rest(ctx, pause/2+rand.N(pause/2)) { //nolint:gosec // jitter, no secret
+			for _, i := range sh.places {
+				out[i] = answer{err: err}
+			}
+			return
+		}
+	}
+}
+
+// unready says why the group cannot decide yet, or nil.
+func unready(resource string, a answer) error {
+	switch a.grant.GetOutcome() { //nolint:exhaustive // the others are answers
+	case capacitypb.Outcome_OUTCOME_NOT_CONFIGURED:
+		return fault.New(fault.NotOpen, "resource %q has no definition yet: try again, or apply a configuration with a template for it (drummer-cmd capacity config apply)",
+			resource).InGroup(groupOf(resource))
+	case capacitypb.Outcome_OUTCOME_NOT_READY:
+		return fault.New(fault.NotOpen, "resource %q does not know yet what it holds of its parent: try again shortly", resource).InGroup(groupOf(resource))
+	}
+	return nil
+}
+
+// rest waits, if something can be tried behind that.
+func rest(ctx context.Context, d time.Duration) bool {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*d+longPause {
+		return false
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// decideOnce proposes what concerns one resource and fills in the answers.
+func (s *Service) decideOnce(ctx context.Context, asks []ask, sh share, out []answer) {
+	group := groupOf(sh.resource)
+	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Repeatable: true}
+	for from := 0; from < len(sh.places); from += perCommand {
+		part := sh.places[from:min(from+perCommand, len(sh.places))]
+		d := &capacitypb.Decide{Requests: make([]*capacitypb.Request, len(part))}
+		for i, at := range part {
+			d.Requests[i] = asks[at].request
+		}
+		m.Items = append(m.Items, pack(&capacitypb.Command{Op: &capacitypb.Command_Decide{Decide: d}}))
+	}
+	outcomes, _ := s.o.Router.ProposeMany(ctx, m)
+	for k, o := range outcomes {
+		part := sh.places[k*perCommand : min((k+1)*perCommand, len(sh.places))]
+		grants, err := grantsOf(group, o, len(part))
+		err = s.explain(sh.resource, err)
+		for i, at := range part {
+			if err != nil {
+				out[at] = answer{err: err}
+				continue
+			}
+			out[at] = settle(sh.resource, grants[i])
+		}
+	}
+}
+
+// settle makes a fault of a grant that is none.
+func settle(resource string, g *capacitypb.Grant) answer {
+	switch g.GetOutcome() {
+	case capacitypb.Outcome_OUTCOME_INVALID:
+		return answer{err: fault.New(fault.Invalid, "resource %q: %s", resource, g.GetDetail()).InGroup(groupOf(resource))}
+	case capacitypb.Outcome_OUTCOME_FULL:
+		return answer{err: fault.New(fault.Busy, "resource %q: %s", resource, g.GetDetail()).InGroup(groupOf(resource))}
+	case capacitypb.Outcome_OUTCOME_UNSPECIFIED:
+		return answer{err: fault.New(fault.Internal, "resource %q gave an answer without an outcome", resource).InGroup(groupOf(resource))}
+	default:
+		return answer{grant: g}
+	}
+}
+
+// pack encodes a command. Every string in it was checked to be UTF-8, which is all that
+// can fail: a command that cannot be packed is an empty one, which the machine refuses.
+func pack(c *capacitypb.Command) []byte {
+	data, err := proto.Marshal(c)
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// resultOf decodes what a machine answered to a command.
+func resultOf(group string, o route.Outcome) (*capacitypb.Result, error) {
+	if o.Err != nil {
+		return nil, o.Err
+	}
+	res := &capacitypb.Result{}
+	if err := proto.Unmarshal(o.Result.Data, res); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app capacity", group).InGroup(group)
+	}
+	if res.GetOutcome() == capacitypb.Outcome_OUTCOME_INVALID {
+		return nil, fault.New(fault.Invalid, "group %s: %s", group, res.GetDetail()).InGroup(group)
+	}
+	return res, nil
+}
+
+// grantsOf decodes the answer to a decide of n requests.
+func grantsOf(group string, o route.Outcome, n int) ([]*capacitypb.Grant, error) {
+	res, err := resultOf(group, o)
+	if err != nil {
+		return nil, err
+	}
+	if res.GetOutcome() != capacitypb.Outcome_OUTCOME_OK { // of all requests
+		all := make([]*capacitypb.Grant, n)
+		for i := range all {
+			all[i] = &capacitypb.Grant{Outcome: res.GetOutcome()}
+		}
+		return all, nil
+	}
+	if len(res.GetGrants()) != n {
+		return nil, fault.New(fault.Internal, "group %s answered %d requests of %d", group, len(res.GetGrants()), n).InGroup(group)
+	}
+	return res.GetGrants(), nil
+}
+
+// describing is the query for a resource's summary.
+func describing() []byte {
+	return packQuery(&capacitypb.Query{Op: &capacitypb.Query_Describe{Describe: &capacitypb.Describe{}}})
+}
+
+// packQuery encodes a query, as pack does a command.
+func packQuery(q *capacitypb.Query) []byte {
+	data, err := proto.Marshal(q)
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// describe sums up a resource, given its group's name.
+func (o Options) describe(ctx context.Context, group string) (*capacitypb.Answer, error) {
+	return o.read(ctx, group, describing())
+}
+
+// read asks a resource's machine, given its group's name.
+func (o Options) read(ctx context.Context, group string, query []byte) (*capacitypb.Answer, error) {
+	resp, err := o.Router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: query})
+	if err != nil {
+		return nil, err
+	}
+	return answerOf(group, resp.GetData())
+}
+
+// answerOf decodes what a machine answered to a query.
+func answerOf(group string, data []byte) (*capacitypb.Answer, error) {
+	a := &capacitypb.Answer{}
+	if err := proto.Unmarshal(data, a); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app capacity", group).InGroup(group)
+	}
+	return a, nil
+}

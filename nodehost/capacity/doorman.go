@@ -1,0 +1,168 @@
+package capacity
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
+	doormanpb "github.com/drumline/drumline/drummerpb/doorman"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/route"
+)
+
+// doorman serves the original's clients and servers.
+type doorman struct {
+	doormanpb.UnimplementedCapacityServer
+	*Service
+}
+
+// Discovery says that this host is the master: it answers for every resource.
+func (d *doorman) Discovery(context.Context, *doormanpb.DiscoveryRequest) (*doormanpb.DiscoveryResponse, error) {
+	return &doormanpb.DiscoveryResponse{Mastership: &doormanpb.Mastership{MasterAddress: new(d.o.Advertise)}, IsMaster: new(true)}, nil
+}
+
+// GetCapacity leases for a client.
+func (d *doorman) GetCapacity(ctx context.Context, req *doormanpb.GetCapacityRequest) (resp *doormanpb.GetCapacityResponse, err error) {
+	arrived := time.Now()
+	defer func() { d.calls.count("GetCapacity", arrived, err) }()
+	asks := asksOfClient(req)
+	answers, err := d.whole(ctx, req.GetClientId(), asks)
+	if err != nil {
+		return nil, err
+	}
+	resp = &doormanpb.GetCapacityResponse{Response: make([]*doormanpb.ResourceResponse, len(asks))}
+	for i, g := range answers {
+		resp.Response[i] = &doormanpb.ResourceResponse{
+			ResourceId: new(asks[i].resource), Gets: leaseOf(g, arrived), SafeCapacity: new(g.GetSafeCapacity()),
+		}
+	}
+	return resp, nil
+}
+
+// GetServerCapacity leases for a server of the original, for its clients.
+func (d *doorman) GetServerCapacity(ctx context.Context, req *doormanpb.GetServerCapacityRequest) (resp *doormanpb.GetServerCapacityResponse, err error) {
+	arrived := time.Now()
+	defer func() { d.calls.count("GetServerCapacity", arrived, err) }()
+	asks := asksOfServer(req)
+	answers, err := d.whole(ctx, req.GetServerId(), asks)
+	if err != nil {
+		return nil, err
+	}
+	resp = &doormanpb.GetServerCapacityResponse{Response: make([]*doormanpb.ServerCapacityResourceResponse, len(asks))}
+	errs := make([]error, len(asks))
+	each(split(len(asks), func(i int) string { return asks[i].resource }), func(sh share) {
+		about, err := d.o.describe(ctx, groupOf(sh.resource))
+		for _, i := range sh.places {
+			errs[i] = err
+			resp.Response[i] = &doormanpb.ServerCapacityResourceResponse{ResourceId: new(sh.resource), Gets: leaseOf(answers[i], arrived)}
+			instruct(resp.Response[i], about.GetSummary().GetDefinition())
+		}
+	})
+	return resp, errors.Join(errs...)
+}
+
+// instruct tells a server how to divide what it was given, as the resource's definition
+// has it. A safe capacity that is not configured stays away: it is the server's to divide.
+func instruct(r *doormanpb.ServerCapacityResourceResponse, def *capacitypb.Definition) {
+	r.Algorithm, r.SafeCapacity = algorithmOf(def), def.SafeCapacity //nolint:protogetter // absent is not 0
+}
+
+// ReleaseCapacity gives a client's leases back. Resources that do not exist are ignored.
+func (d *doorman) ReleaseCapacity(ctx context.Context, req *doormanpb.ReleaseCapacityRequest) (resp *doormanpb.ReleaseCapacityResponse, err error) {
+	defer func(arrived time.Time) { d.calls.count("ReleaseCapacity", arrived, err) }(time.Now())
+	if err := checkClient(req.GetClientId()); err != nil {
+		return nil, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	for _, err := range d.release(ctx, req.GetClientId(), req.GetResourceId()) {
+		// What no group can be called does not exist: Doorman's own client, when it is
+		// closed, adds an empty name for each resource.
+		if err != nil && !fault.Is(err, fault.GroupNotFound) && !fault.Is(err, fault.Invalid) {
+			return nil, err
+		}
+	}
+	return &doormanpb.ReleaseCapacityResponse{}, nil
+}
+
+// whole answers all of a request or nothing.
+func (d *doorman) whole(ctx context.Context, client string, asks []ask) ([]*capacitypb.Grant, error) {
+	if err := check(client, asks); err != nil || len(asks) == 0 {
+		return nil, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	shares := split(len(asks), func(i int) string { return asks[i].resource })
+	if len(shares) > 1 { // one alone is found when it is proposed to
+		if err := d.exist(ctx, shares); err != nil {
+			return nil, err
+		}
+	}
+	grants := make([]*capacitypb.Grant, len(asks))
+	for i, a := range d.decide(ctx, asks, shares) {
+		if a.err != nil {
+			return nil, a.err
+		}
+		grants[i] = a.grant
+	}
+	return grants, nil
+}
+
+// release gives back what one client holds of some resources and returns what became of
+// each. It is not repeated when nobody knows: the client may hold a new lease by then.
+func (s *Service) release(ctx context.Context, client string, resources []string) []error {
+	out := make([]error, len(resources))
+	cmd := pack(&capacitypb.Command{Op: &capacitypb.Command_Release{Release: &capacitypb.Release{ClientIds: []string{client}}}})
+	each(split(len(resources), func(i int) string { return resources[i] }), func(sh share) {
+		err := s.act(ctx, sh.resource, cmd)
+		for _, i := range sh.places {
+			out[i] = err
+		}
+	})
+	return out
+}
+
+// act proposes one command to a resource that exists; none is made for it.
+func (s *Service) act(ctx context.Context, resource string, cmd []byte) error {
+	if err := checkResource(resource); err != nil {
+		return err
+	}
+	group := groupOf(resource)
+	outcomes, _ := s.o.Router.ProposeMany(ctx, route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{cmd}})
+	_, err := resultOf(group, outcomes[0])
+	return s.explain(resource, err)
+}
+
+// leaseOf is a grant on the original's wire. The lease counts from the arrival of the
+// request, by this host's clock, and its seconds are whole ones: rounded down, so that it
+// never ends later than it was granted for.
+func leaseOf(g *capacitypb.Grant, arrived time.Time) *doormanpb.Lease {
+	ends := arrived.Add(time.Duration(g.GetLeaseMs()) * time.Millisecond)
+	return &doormanpb.Lease{
+		ExpiryTime: new(ends.Unix()), RefreshInterval: new(max(g.GetRefreshMs()/1000, 1)), Capacity: new(g.GetCapacity()),
+	}
+}
+
+// algorithmOf is a definition's algorithm on the original's wire. PRIORITY is unknown
+// there; a server divides one band, or several as if they were one, by FAIR_SHARE.
+func algorithmOf(def *capacitypb.Definition) *doormanpb.Algorithm {
+	kind := map[capacitypb.Algorithm]doormanpb.Algorithm_Kind{
+		capacitypb.Algorithm_ALGORITHM_NONE:               doormanpb.Algorithm_NO_ALGORITHM,
+		capacitypb.Algorithm_ALGORITHM_STATIC:             doormanpb.Algorithm_STATIC,
+		capacitypb.Algorithm_ALGORITHM_PROPORTIONAL_SHARE: doormanpb.Algorithm_PROPORTIONAL_SHARE,
+		capacitypb.Algorithm_ALGORITHM_FAIR_SHARE:         doormanpb.Algorithm_FAIR_SHARE,
+		capacitypb.Algorithm_ALGORITHM_PRIORITY:           doormanpb.Algorithm_FAIR_SHARE,
+	}[def.GetAlgorithm()]
+	out := &doormanpb.Algorithm{
+		Kind: &kind, LeaseLength: new(max(def.GetLeaseLengthMs()/1000, 1)), RefreshInterval: new(max(def.GetRefreshIntervalMs()/1000, 1)),
+	}
+	for _, p := range def.GetParameters() {
+		out.Parameters = append(out.Parameters, &doormanpb.NamedParameter{Name: new(p.GetName()), Value: new(p.GetValue())})
+	}
+	if def.LearningModeMs != nil { //nolint:protogetter // absent is not 0
+		out.LearningModeDuration = new(def.GetLearningModeMs() / 1000)
+	}
+	return out
+}

@@ -1,0 +1,98 @@
+package capacity
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+)
+
+func asking(resource string, wants float64) *capacitypb.Ask {
+	return &capacitypb.Ask{Resource: resource, Bands: []*capacitypb.Band{{Clients: 1, Wants: wants}}}
+}
+
+// What is wrong with one resource concerns no other one of a native request.
+func TestEachResourceIsAnsweredByItself(t *testing.T) {
+	r := newRouter(t, "a", "b")
+	s := New(Options{Router: r})
+	c := capacitypb.NewCapacityClient(served(t, s))
+	var asked []*capacitypb.Request
+	r.answer = func(group string, cmd *capacitypb.Command) (*capacitypb.Result, error) {
+		if group == "capacity/a" {
+			asked = cmd.GetDecide().GetRequests()
+		}
+		return r.grantAll(group, cmd)
+	}
+	full := &capacitypb.Ask{
+		Resource: "a", Bands: []*capacitypb.Band{{Priority: 7, Clients: 2, Wants: 9}}, Has: new(0.0),
+		Token: &capacitypb.Token{Generation: 3, N: 4}, Serial: 5, Limited: true,
+	}
+	resp, err := c.Refresh(within(t, 10*time.Second), &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{asking("none", 1), full, asking("b", 2)}})
+	require.NoError(t, err)
+	require.Len(t, resp.GetGrants(), 3)
+	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, resp.GetGrants()[0].GetFault().GetReason())
+	require.Nil(t, resp.GetGrants()[0].GetGrant())
+	require.Equal(t, "a", resp.GetGrants()[1].GetResource())
+	require.Nil(t, resp.GetGrants()[1].GetFault())
+	require.InDelta(t, 9.0, resp.GetGrants()[1].GetGrant().GetCapacity(), 0)
+	require.Equal(t, int64(15_999), resp.GetGrants()[1].GetGrant().GetLeaseMs())
+	require.InDelta(t, 2.0, resp.GetGrants()[2].GetGrant().GetCapacity(), 0)
+	want := &capacitypb.Request{ClientId: "me", Bands: full.GetBands(), Has: new(0.0), Token: full.GetToken(), Serial: 5, Limited: true}
+	require.True(t, proto.Equal(want, asked[0]), "%v", asked)
+
+	_, err = c.Refresh(within(t, 5*time.Second), &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{asking("a", 1), asking("b", -1)}})
+	require.Equal(t, codes.InvalidArgument, status.Code(err), "a client that sends this is wrong")
+	require.NoError(t, testutil.CollectAndCompare(s, strings.NewReader(`
+# HELP doorman_server_requests Requests for capacity, by method.
+# TYPE doorman_server_requests counter
+doorman_server_requests{method="Refresh"} 2
+# HELP doorman_server_request_errors Requests for capacity that failed, by method.
+# TYPE doorman_server_request_errors counter
+doorman_server_request_errors{method="Refresh"} 1
+`), "doorman_server_requests", "doorman_server_request_errors"))
+}
+
+func TestReceiptsAndReleases(t *testing.T) {
+	r := newRouter(t, "a", "b")
+	c := capacitypb.NewCapacityClient(served(t, New(Options{Router: r})))
+	var got []*capacitypb.Command
+	r.answer = func(_ string, cmd *capacitypb.Command) (*capacitypb.Result, error) {
+		got = append(got, cmd)
+		return &capacitypb.Result{Outcome: capacitypb.Outcome_OUTCOME_OK}, nil
+	}
+	token := &capacitypb.Token{Generation: 1, N: 2}
+	resp, err := c.Confirm(within(t, 5*time.Second), &capacitypb.ConfirmRequest{ClientId: "me", Receipts: []*capacitypb.ResourceReceipt{
+		{Resource: "a", Token: token}, {Resource: "none", Token: token},
+	}})
+	require.NoError(t, err)
+	require.Len(t, got, 1)
+	require.True(t, proto.Equal(&capacitypb.Receipt{ClientId: "me", Token: token}, got[0].GetConfirm().GetReceipts()[0]))
+	require.Equal(t, hostpb.Reason_REASON_UNSPECIFIED, resp.GetFaults()[0].GetReason())
+	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, resp.GetFaults()[1].GetReason())
+
+	freed, err := c.Release(within(t, 5*time.Second), &capacitypb.ReleaseRequest{ClientId: "me", Resources: []string{"none", "b"}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"me"}, got[1].GetRelease().GetClientIds())
+	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, freed.GetFaults()[0].GetReason())
+	require.Equal(t, hostpb.Reason_REASON_UNSPECIFIED, freed.GetFaults()[1].GetReason())
+	for _, call := range []func() error{
+		func() error {
+			_, err := c.Release(within(t, 5*time.Second), &capacitypb.ReleaseRequest{Resources: []string{"a"}})
+			return err
+		},
+		func() error {
+			_, err := c.Confirm(within(t, 5*time.Second), &capacitypb.ConfirmRequest{ClientId: "me", Receipts: make([]*capacitypb.ResourceReceipt, maxAsks+1)})
+			return err
+		},
+	} {
+		require.Equal(t, codes.InvalidArgument, status.Code(call()))
+	}
+}
