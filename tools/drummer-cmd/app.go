@@ -38,7 +38,7 @@ func (t *tool) commands() []*cli.Command {
 		t.command(t.proposeVerb()),
 		t.command(t.readVerb()),
 		t.noun("kv", "read and change groups of app kv", t.kvGet(), t.kvPut(), t.kvDelete(), t.kvCAS(), t.kvList()),
-		under(t.noun("capacity", "share capacity among clients", t.capacityReplay(), t.capacitySimulate()),
+		under(t.noun("capacity", "share capacity among clients", append(t.capacityVerbs(), t.capacityReplay(), t.capacitySimulate())...),
 			t.configNoun("capacity", apps.Capacity)),
 		t.command(t.completionVerb()),
 		t.command(t.versionVerb()),

@@ -85,6 +85,12 @@ func runCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// scriptT lets a script fail as a test does.
+type scriptT struct{ ts *testscript.TestScript }
+
+func (t scriptT) Errorf(format string, args ...any) { t.ts.Fatalf(format, args...) }
+func (t scriptT) FailNow()                          { t.ts.Fatalf("failed") }
+
 func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 	f, ok := ts.Value(clusterKey{}).(*fake)
 	if !ok {
@@ -100,6 +106,10 @@ func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 	switch args[0] {
 	case "group":
 		f.add(args[1], args[2])
+	case "define": // RESOURCE ALGORITHM CAPACITY
+		v, err := strconv.ParseFloat(args[3], 64)
+		ts.Check(err)
+		f.define(scriptT{ts}, args[1], args[2], v)
 	case "many":
 		for i := range number(2) {
 			f.add(fmt.Sprintf("%s%04d", args[1], i), "ok")

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
@@ -22,6 +23,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/capacity"
 	"github.com/drumline/drumline/statemachines/example"
 	"github.com/drumline/drumline/statemachines/kv"
 )
@@ -73,6 +75,7 @@ func newFake(t require.TestingT) *fake {
 	hostpb.RegisterDirectoryServer(f.server, f)
 	hostpb.RegisterGroupsServer(f.server, f)
 	multiraftpb.RegisterNodehostAPIServer(f.server, &rawFake{f: f})
+	capacitypb.RegisterCapacityServer(f.server, &leaseFake{f: f})
 	f.served.Go(func() { _ = f.server.Serve(ln) })
 	return f
 }
@@ -151,8 +154,11 @@ func (f *fake) add(name, state string) *drummerpb.GroupInfo {
 		})
 	}
 	app := kv.App()
-	if g.GetApp() == "board" {
+	switch g.GetApp() {
+	case "board":
 		app = example.App()
+	case "capacity":
+		app = capacity.App()
 	}
 	f.machines[g.GetId()] = app.New(statemachines.Group{ID: g.GetId(), Name: name})
 	f.groups = append(f.groups, g)

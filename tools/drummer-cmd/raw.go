@@ -4,25 +4,15 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
-	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
-
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/rawcall"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -92,8 +82,8 @@ func (t *tool) proposeVerb() verb {
 			if err != nil {
 				return err
 			}
-			defer r.close()
-			resp, err := r.propose(ctx, data, c.Bool("session"))
+			defer r.Close()
+			resp, err := r.Propose(ctx, data, c.Bool("session"))
 			if err != nil {
 				return doing("propose to group "+c.Args().First(), err)
 			}
@@ -103,7 +93,7 @@ func (t *tool) proposeVerb() verb {
 			if t.opts.output == "table" {
 				return t.write(fmt.Appendf(nil, "value  %d\n%s", resp.GetResult(), labelled(resp.GetData())))
 			}
-			return t.print(shape.Propose{Group: r.group, Value: resp.GetResult(), Data: shape.OfBytes(resp.GetData())}, nil)
+			return t.print(shape.Propose{Group: r.Group, Value: resp.GetResult(), Data: shape.OfBytes(resp.GetData())}, nil)
 		},
 	}
 }
@@ -136,8 +126,8 @@ func (t *tool) readVerb() verb {
 			if err != nil {
 				return err
 			}
-			defer r.close()
-			resp, err := r.api.Read(ctx, &multiraftpb.RaftReadIndex{ClusterId: &r.group, Data: data})
+			defer r.Close()
+			resp, err := r.Read(ctx, data)
 			switch {
 			case err != nil:
 				return doing("read from group "+c.Args().First(), err)
@@ -146,26 +136,15 @@ func (t *tool) readVerb() verb {
 			case t.opts.output == "table":
 				return t.write([]byte(readableText(resp.GetData())))
 			}
-			return t.print(shape.Read{Group: r.group, Data: shape.OfBytes(resp.GetData())}, nil)
+			return t.print(shape.Read{Group: r.Group, Data: shape.OfBytes(resp.GetData())}, nil)
 		},
 	}
 }
 
-// raw is a connection to one nodehost's NodehostAPI, which forwards to whoever
-// leads the group. That service knows groups by number alone.
-type raw struct {
-	group uint64
-	conn  *grpc.ClientConn
-	api   multiraftpb.NodehostAPIClient
-}
-
-func (r *raw) close() { _ = r.conn.Close() } // nothing is under way any more
-
 // openRaw finds the group's number and a nodehost that answers.
-func (t *tool) openRaw(ctx context.Context, ref string) (*raw, error) {
-	r := &raw{}
-	var byID bool
-	if r.group, byID = number(ref); !byID {
+func (t *tool) openRaw(ctx context.Context, ref string) (*rawcall.Conn, error) {
+	group, byID := number(ref)
+	if !byID {
 		conn, err := t.client(ctx)
 		if err != nil {
 			return nil, err
@@ -174,7 +153,7 @@ func (t *tool) openRaw(ctx context.Context, ref string) (*raw, error) {
 		if err != nil {
 			return nil, doing("locate group "+ref, err)
 		}
-		r.group = where.GetId()
+		group = where.GetId()
 	}
 	servers, err := t.servers(ctx)
 	if err != nil {
@@ -185,76 +164,9 @@ func (t *tool) openRaw(ctx context.Context, ref string) (*raw, error) {
 		if s.GetKind() != "nodehost" {
 			continue
 		}
-		if r.conn, err = t.dial(ctx, s.GetApi()); err == nil {
-			r.api = multiraftpb.NewNodehostAPIClient(r.conn)
+		if r, err := rawcall.Dial(ctx, s.GetApi(), group, t.opts.tls); err == nil {
 			return r, nil
 		}
 	}
 	return nil, fail(exitUnreachable, program+" servers list", "no nodehost answers")
-}
-
-// dialTimeout bounds the wait for one nodehost of several.
-const dialTimeout = 2 * time.Second
-
-// dial returns only a connection that is made: a proposal that never left is then
-// never in doubt.
-func (t *tool) dial(ctx context.Context, address string) (*grpc.ClientConn, error) {
-	creds := insecure.NewCredentials()
-	secure, err := t.opts.tls.Client()
-	if err != nil {
-		return nil, err
-	}
-	if secure != nil {
-		creds = credentials.NewTLS(secure)
-	}
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	conn.Connect()
-	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
-		if state == connectivity.TransientFailure || !conn.WaitForStateChange(ctx, state) {
-			return nil, errors.Join(fmt.Errorf("%s does not answer", address), conn.Close())
-		}
-	}
-	return conn, nil
-}
-
-// propose proposes once; under a session as often as it takes.
-func (r *raw) propose(ctx context.Context, data []byte, exactlyOnce bool) (*multiraftpb.RaftResponse, error) {
-	if !exactlyOnce {
-		// A session without a series is the service's way of saying "no session".
-		return r.send(ctx, &multiraftpb.Session{ClusterID: &r.group, ClientID: proto.Uint64(1 + rand.Uint64N(1<<62)), SeriesID: proto.Uint64(0)}, data)
-	}
-	session, err := r.api.GetSession(ctx, &multiraftpb.SessionRequest{ClusterId: &r.group})
-	if err != nil {
-		return nil, err
-	}
-	resp, err := r.send(ctx, session, data)
-	for mayRepeat(ctx, err) && sleep(ctx, pollEvery) {
-		resp, err = r.send(ctx, session, data)
-	}
-	if err == nil {
-		// The command is applied; a session that is not closed is evicted some day.
-		_, _ = r.api.CloseSession(ctx, session)
-	}
-	return resp, err
-}
-
-func (r *raw) send(ctx context.Context, s *multiraftpb.Session, data []byte) (*multiraftpb.RaftResponse, error) {
-	return r.api.Propose(ctx, &multiraftpb.RaftProposal{Session: s, Data: data})
-}
-
-func mayRepeat(ctx context.Context, err error) bool {
-	if err == nil || ctx.Err() != nil {
-		return false
-	}
-	switch status.Code(err) {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
-		return true
-	default:
-		return false
-	}
 }
