@@ -113,6 +113,15 @@ func (s *Service) exist(ctx context.Context, shares []share) error {
 	return nil
 }
 
+// living says whether a group exists that is not to be made, or nil.
+func (s *Service) living(ctx context.Context, resource string) error {
+	if s.o.Router.Knows(groupOf(resource)) {
+		return nil
+	}
+	_, err := s.o.Router.Locate(ctx, &hostpb.GroupRef{Name: groupOf(resource)})
+	return s.explain(resource, err)
+}
+
 // explain says of a group that does not exist what that means for a resource.
 func (s *Service) explain(resource string, err error) error {
 	if !fault.Is(err, fault.GroupNotFound) {

@@ -129,6 +129,9 @@ func (s *Service) act(ctx context.Context, resource string, cmd []byte) error {
 	if err := checkResource(resource); err != nil {
 		return err
 	}
+	if err := s.living(ctx, resource); err != nil {
+		return err
+	}
 	group := groupOf(resource)
 	outcomes, _ := s.o.Router.ProposeMany(ctx, route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{cmd}})
 	_, err := resultOf(group, outcomes[0])

@@ -178,6 +178,7 @@ func TestReleaseIgnoresWhatDoesNotExist(t *testing.T) {
 	_, err := c.ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: new("me"), ResourceId: []string{"a", "", "none", "b", "x#y", "a"}})
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"capacity/a", "capacity/b"}, released, "each once")
+	require.Empty(t, r.found, "a release is no use of a name")
 	_, err = c.ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: new(""), ResourceId: []string{"a"}})
 	require.Equal(t, codes.InvalidArgument, status.Code(err))
 	r.answer = func(string, *capacitypb.Command) (*capacitypb.Result, error) {

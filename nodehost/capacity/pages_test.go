@@ -58,7 +58,7 @@ func TestPagesAndGauges(t *testing.T) {
 	require.Contains(t, text, "&lt;b&gt;client&lt;/b&gt;")
 	require.NotContains(t, text, "<script>")
 	text = page(t, pages, "/debug/resources?resource=%3Cnone%3E")
-	require.Contains(t, text, "there is no such group")
+	require.Contains(t, text, "there is no resource")
 	require.Contains(t, text, ">fair<", "the other resources are below")
 	require.NotContains(t, text, "<none>")
 	require.Contains(t, page(t, pages, "/debug/resources"), ">fair<")

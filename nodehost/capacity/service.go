@@ -48,6 +48,7 @@ type Router interface {
 	ProposeMany(ctx context.Context, m route.Many) ([]route.Outcome, *hostpb.Location)
 	Read(ctx context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error)
 	Find(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error)
+	Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error)
 	Knows(name string) bool
 }
 

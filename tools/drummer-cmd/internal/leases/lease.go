@@ -6,10 +6,13 @@ import (
 	"strconv"
 
 	"github.com/urfave/cli/v2"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/client"
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
 )
 
 func (n *Noun) get() Verb {
@@ -100,7 +103,16 @@ func (n *Noun) release() Verb {
 		About: "Frees what the client held at once: use it for a client that has stopped, and not for one that goes on.",
 		Run: func(ctx context.Context, c *cli.Context) error {
 			id, resource := c.Args().Get(0), c.Args().Get(1)
-			_, err := n.change(ctx, resource, &capacitypb.Command{Op: &capacitypb.Command_Release{Release: &capacitypb.Release{ClientIds: []string{id}}}})
+			conn, err := n.Console.Client(ctx)
+			if err != nil {
+				return err
+			}
+			req := &capacitypb.ReleaseRequest{ClientId: id, Resources: []string{resource}}
+			resp, err := capacitypb.NewCapacityClient(conn.Hosts()).Release(ctx, req)
+			if err == nil && resp.GetFaults()[0].GetReason() != hostpb.Reason_REASON_UNSPECIFIED {
+				f := resp.GetFaults()[0]
+				err = status.Error(codes.Code(f.GetCode()), f.GetText())
+			}
 			if err != nil {
 				return doing(fmt.Sprintf("release %s of %s", resource, id), err)
 			}
