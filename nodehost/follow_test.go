@@ -113,6 +113,12 @@ func TestAGroupIsMadeOnFirstUseAndFollows(t *testing.T) {
 		}
 	}
 	require.Contains(t, strings.Join(hostsConfigurations(t, hosts, leader), " "), "board 6 [*]")
+	for _, h := range hosts {
+		if h != leader {
+			_, metrics := h.get("/metrics")
+			require.Contains(t, metrics, `nodehost_configuration_revision{app="board"} 6`)
+		}
+	}
 }
 
 func hostsConfigurations(t *testing.T, hosts []*testHost, but *testHost) (all []string) {

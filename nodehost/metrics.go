@@ -103,6 +103,10 @@ func (c collector) drummer(emit emitter) {
 	if !s.Heard.IsZero() {
 		emit(sample{"last_contact_seconds", "Time since a drummer was heard last.", prometheus.GaugeValue, nil}, time.Since(s.Heard).Seconds())
 	}
+	revision := sample{"configuration_revision", "Revision of an app's configuration that this host follows.", prometheus.GaugeValue, []string{"app"}}
+	for _, conf := range c.h.book.Configurations() {
+		emit(revision, float64(conf.GetRevision()), conf.GetApp())
+	}
 	emit(sample{"sessions_total", "Streams on which a drummer welcomed this host.", prometheus.CounterValue, nil}, float64(s.Sessions))
 	emit(sample{"session_failures_total", "Attempts to attend that ended without a welcome.", prometheus.CounterValue, nil}, float64(s.Failures))
 }

@@ -17,6 +17,7 @@ const scrapeTimeout = time.Second
 type fleetMetrics struct {
 	s                         *Service
 	hosts, groups, operations *prometheus.Desc
+	revisions                 *prometheus.Desc
 }
 
 // Collector exports hosts and groups by state, and operations under way.
@@ -25,6 +26,7 @@ func (s *Service) Collector() prometheus.Collector {
 		s:          s,
 		hosts:      prometheus.NewDesc("drummer_hosts", "Hosts by state; only on the drummer that leads.", []string{"state"}, nil),
 		groups:     prometheus.NewDesc("drummer_groups", "Groups by state; only on the drummer that leads.", []string{"state"}, nil),
+		revisions:  prometheus.NewDesc("drummer_configuration_revision", "Revision in force of an app's configuration; only on the drummer that leads.", []string{"app"}, nil),
 		operations: prometheus.NewDesc("drummer_operations", "Operations under way; only on the drummer that leads.", nil, nil),
 	}
 }
@@ -34,6 +36,7 @@ func (m *fleetMetrics) Describe(to chan<- *prometheus.Desc) {
 	to <- m.hosts
 	to <- m.groups
 	to <- m.operations
+	to <- m.revisions
 }
 
 // Collect is part of prometheus.Collector.
@@ -61,6 +64,9 @@ func (m *fleetMetrics) Collect(to chan<- prometheus.Metric) {
 	}
 	for state, n := range sum.GetGroups() {
 		to <- prometheus.MustNewConstMetric(m.groups, prometheus.GaugeValue, float64(n), state)
+	}
+	for conf := range v.Configurations() {
+		to <- prometheus.MustNewConstMetric(m.revisions, prometheus.GaugeValue, float64(conf.GetRevision()), conf.GetApp())
 	}
 	to <- prometheus.MustNewConstMetric(m.operations, prometheus.GaugeValue, float64(sum.GetOperations()))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
@@ -131,6 +132,33 @@ func TestTheAgentFollowsTheLeader(t *testing.T) {
 	require.Eventually(t, func() bool { return a.Stats().Drummer == leader.addr }, patience, time.Millisecond)
 	c.out <- redirect(follower.addr) // it leads no more
 	follower.admit().beat(t)
+}
+
+func TestConfigurationsArePassedOn(t *testing.T) {
+	d := newDrummer(t)
+	a := newDesk(t, d.addr)
+	configurations := func(list ...*fleetpb.Configuration) *drummerpb.SupervisorMessage {
+		return &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Configurations{Configurations: &drummerpb.Configurations{Configurations: list}}}
+	}
+	c := d.admit()
+	c.out <- configurations(&fleetpb.Configuration{App: "kv", Revision: 1}) // nobody wants it
+	c.out <- orderMessage(1)
+	<-a.replicas.orders
+	a.stop()
+
+	told := make(chan []*fleetpb.Configuration, 2)
+	a.tweak = func(o *Options) {
+		o.Configured = func(list []*fleetpb.Configuration) error {
+			told <- list
+			return errors.New("the disk is full")
+		}
+	}
+	a.open(d.addr)
+	c = d.admit()
+	c.out <- configurations(&fleetpb.Configuration{App: "kv", Revision: 1}, &fleetpb.Configuration{App: "board", Revision: 7})
+	c.out <- configurations(&fleetpb.Configuration{App: "kv", Revision: 2})
+	require.Len(t, <-told, 2)
+	require.EqualValues(t, 2, (<-told)[0].GetRevision(), "a full disk does not end the stream")
 }
 
 func TestAddressesAreKept(t *testing.T) {
@@ -294,6 +322,9 @@ func TestTheLocatorAsksOneDrummerAfterTheOther(t *testing.T) {
 	l, err := a.Locate(t.Context(), &hostpb.GroupRef{Name: "kv/a"})
 	require.NoError(t, err)
 	require.Equal(t, uint64(1000), l.GetId())
+	l, err = a.FirstUse(t.Context(), "kv/a")
+	require.NoError(t, err)
+	require.NotZero(t, l.GetId())
 	_, err = a.Locate(t.Context(), &hostpb.GroupRef{Name: "kv/b"})
 	require.True(t, fault.Is(err, fault.GroupNotFound), "that there is none is an answer: %v", err)
 	servers, err := a.Servers(t.Context())
