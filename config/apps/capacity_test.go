@@ -15,7 +15,9 @@ import (
 	"github.com/drumline/drumline/drummer/fleet"
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines/capacity"
+	"github.com/drumline/drumline/statemachines/sequence"
 )
 
 // describe is a file as text: templates with their definitions.
@@ -61,6 +63,38 @@ func TestFiles(t *testing.T) {
 			require.NoError(t, err, "the machine takes every definition that is read")
 		}
 		return describe(t, f)
+	})
+}
+
+// sequences is the reader that drummer-cmd has for app sequence.
+func sequences() apps.Reader {
+	return apps.Of("sequence", func() proto.Message { return &sequencepb.Settings{} }, func(m proto.Message) error {
+		s, _ := m.(*sequencepb.Settings)
+		return sequence.CheckSettings(s)
+	})
+}
+
+// TestPlainFiles: an app without an old file to be true to.
+func TestPlainFiles(t *testing.T) {
+	datadriven.RunTest(t, "testdata/plain.txt", func(t *testing.T, d *datadriven.TestData) string {
+		f, err := sequences()("sequences.yml", []byte(d.Input))
+		if err != nil {
+			return err.Error() + "\n"
+		}
+		require.NoError(t, fleet.CheckConfiguration(f.Configuration), "what is read is accepted")
+		var b strings.Builder
+		fmt.Fprintf(&b, "app %s bound %d\n", f.Configuration.GetApp(), f.Configuration.GetMaxGroups())
+		for _, tmpl := range f.Configuration.GetTemplates() {
+			_, err := sequence.App().Follow.Command(1, tmpl.GetOptions())
+			require.NoError(t, err, "the machine takes every template that is read")
+			var s sequencepb.Settings
+			require.NoError(t, proto.Unmarshal(tmpl.GetOptions(), &s))
+			fmt.Fprintf(&b, "%q replicas=%d regions=%v auto=%v\n  %s\n", tmpl.GetMatch(), tmpl.GetReplicas(), regions(tmpl), tmpl.GetAutoCreate(), text(&s))
+		}
+		for _, w := range f.Warnings {
+			fmt.Fprintf(&b, "warning: %s\n", w)
+		}
+		return b.String()
 	})
 }
 

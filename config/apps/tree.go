@@ -1,7 +1,8 @@
 // Package apps reads the configuration files of apps: YAML that becomes a
 // fleetpb.Configuration, which drummer-cmd applies.
 //
-// Capacity reads Doorman's file as the original does: keys in any case, unknown keys
+// Of makes the reader of an app that has no old file to be true to. Capacity reads
+// Doorman's file as the original does: keys in any case, unknown keys
 // ignored (with a warning), anchors and merge keys allowed. What the original refuses is
 // refused, and what it accepts and dies of later too; all that is wrong is reported, each
 // with file, line and column.
@@ -40,7 +41,8 @@ type reader struct {
 	errs     []error
 	warnings []string
 	anchors  map[string]ast.Node
-	merged   int // mappings that were merged into others
+	merged   int  // mappings that were merged into others
+	strict   bool // unknown keys are errors
 }
 
 // field takes one key's value.
@@ -155,6 +157,8 @@ func (r *reader) object(n ast.Node, path string, fields map[string]field) {
 	for key, e := range r.entries(n, path) {
 		known, ok := fields[key]
 		switch {
+		case !ok && r.strict:
+			r.fail(e.key, path, "key %q is not known", e.key.GetToken().Value)
 		case !ok:
 			r.warn(e.key, path, "key %q is not known and is ignored", e.key.GetToken().Value)
 		case isNull(e.value): // as if it were not there

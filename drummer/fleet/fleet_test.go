@@ -221,7 +221,7 @@ func TestRandomLogs(t *testing.T) {
 		m := fleet.New()
 		given := map[uint64]uint64{} // replica to group, for ever
 		highest := uint64(0)
-		for range 500 {
+		for step := range 500 {
 			before, frozen := snapshotOf(t, m), m.Freeze()
 			c := directed(r, frozen)
 			result := apply(t, m, encode(c))
@@ -256,7 +256,9 @@ func TestRandomLogs(t *testing.T) {
 				}
 			}
 			require.Equal(t, named["kv"], m.Freeze().GroupsOf("kv"))
-			require.Equal(t, after, snapshotOf(t, restored(t, after)))
+			if step%4 == 0 { // it costs more than all the rest
+				require.Equal(t, after, snapshotOf(t, restored(t, after)))
+			}
 		}
 	}
 	for s := fleetpb.GroupState_GROUP_STATE_LAUNCHING; s <= fleetpb.GroupState_GROUP_STATE_PURGING; s++ {

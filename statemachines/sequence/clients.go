@@ -8,6 +8,7 @@ import (
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/sequence/answer"
 )
 
 // client is a client that was opened, with what is remembered of its commands.
@@ -49,7 +50,7 @@ type holding struct {
 func (m *Machine) once(cmd *sequencepb.Command, mark uint64) statemachines.Result {
 	caller := cmd.GetCaller()
 	if refused := m.stranger(caller.GetClient()); refused != nil {
-		return encode(refused)
+		return answer.Encode(refused)
 	}
 	c := m.ownClient(caller.GetClient().GetNumber())
 	m.steps++
@@ -60,16 +61,16 @@ func (m *Machine) once(cmd *sequencepb.Command, mark uint64) statemachines.Resul
 		return c.records[at].again(mark)
 	}
 	if caller.GetSerial() <= c.floor {
-		return encode(refuse(sequencepb.Outcome_OUTCOME_TOO_OLD,
+		return answer.Encode(refuse(sequencepb.Outcome_OUTCOME_TOO_OLD,
 			"serial %d is not remembered any more: whether it was applied is not known, go on with a new one", caller.GetSerial()))
 	}
 	m.release(c, caller.GetSettled())
 	if cmd.GetClose() != nil {
 		m.forget(c)
-		return encode(ok())
+		return answer.Encode(ok())
 	}
 	r, held := m.do(cmd, c)
-	done := encode(r)
+	done := answer.Encode(r)
 	if r.GetOutcome() != sequencepb.Outcome_OUTCOME_INVALID {
 		m.remember(c, record{serial: caller.GetSerial(), mark: mark, answer: done.Data, value: done.Value, held: held})
 		done.Data = slices.Clone(done.Data) // the caller owns its copy
@@ -85,7 +86,7 @@ func (c *client) find(serial uint64) (int, bool) {
 // again is the answer that was given before.
 func (r *record) again(mark uint64) statemachines.Result {
 	if r.mark != mark {
-		return encode(refuse(sequencepb.Outcome_OUTCOME_CONFLICT,
+		return answer.Encode(refuse(sequencepb.Outcome_OUTCOME_CONFLICT,
 			"serial %d was another command: number commands one by one, and send the same bytes again", r.serial))
 	}
 	return statemachines.Result{Value: r.value, Data: slices.Clone(r.answer)}

@@ -12,6 +12,7 @@ import (
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/sequence/answer"
 )
 
 // refusal is an error whose text becomes part of a replicated result, so it must
@@ -25,13 +26,13 @@ func (r refusal) Error() string { return string(r) }
 func (m *Machine) apply(data []byte) statemachines.Result {
 	cmd, mark, err := decodeCommand(data)
 	if err != nil {
-		return encode(refuse(sequencepb.Outcome_OUTCOME_INVALID, "%s", err.Error()))
+		return answer.Encode(refuse(sequencepb.Outcome_OUTCOME_INVALID, "%s", err.Error()))
 	}
 	if cmd.GetCaller() != nil {
 		return m.once(cmd, mark)
 	}
 	r, _ := m.do(cmd, nil)
-	return encode(r)
+	return answer.Encode(r)
 }
 
 // Numbers of the fields of a command that are no operation.

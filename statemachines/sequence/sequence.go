@@ -80,6 +80,7 @@ func App() statemachines.App {
 		Name:    Name,
 		Version: Version,
 		New:     func(g statemachines.Group) statemachines.Machine { return New(g) },
+		Follow:  follow(),
 	}
 }
 

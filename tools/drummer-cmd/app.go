@@ -40,6 +40,7 @@ func (t *tool) commands() []*cli.Command {
 		t.noun("kv", "read and change groups of app kv", t.kvGet(), t.kvPut(), t.kvDelete(), t.kvCAS(), t.kvList()),
 		under(t.noun("capacity", "share capacity among clients", append(t.capacityVerbs(), t.capacityReplay(), t.capacitySimulate())...),
 			t.configNoun("capacity", apps.Capacity)),
+		under(t.noun("sequence", "hand out numbers, each once"), t.configNoun("sequence", sequenceSettings())),
 		t.command(t.completionVerb()),
 		t.command(t.versionVerb()),
 		t.command(t.completeVerb()),

@@ -6,9 +6,12 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/config/apps"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines/sequence"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/appconfig"
 )
 
@@ -43,6 +46,14 @@ func (t *tool) configNoun(app string, read apps.Reader) *cli.Command {
 		})
 	}
 	return t.noun("config", "apply and show the configuration of app "+app, verbs...)
+}
+
+// sequenceSettings reads the configuration of app sequence: the options are its Settings.
+func sequenceSettings() apps.Reader {
+	return apps.Of(sequence.Name, func() proto.Message { return &sequencepb.Settings{} }, func(m proto.Message) error {
+		s, _ := m.(*sequencepb.Settings) // it is what was made
+		return sequence.CheckSettings(s)
+	})
 }
 
 // hinted says where to look for a revision that there is not.

@@ -1,4 +1,7 @@
-package sequence
+// Package answer turns the machine's answers into results. It builds them field by
+// field: what is kept for a repeated command, and so gets into snapshots, must be the same
+// bytes whichever protobuf library a host was built with.
+package answer
 
 import (
 	"google.golang.org/protobuf/encoding/protowire"
@@ -7,8 +10,7 @@ import (
 	"github.com/drumline/drumline/statemachines"
 )
 
-// wire builds a message field by field: what goes back through the log must be the same
-// bytes whichever protobuf library a host was built with.
+// wire is a message that is being built.
 type wire []byte
 
 func (w *wire) uint(field protowire.Number, v uint64) {
@@ -29,9 +31,9 @@ func (w *wire) message(field protowire.Number, m wire) {
 	*w = protowire.AppendBytes(protowire.AppendTag(*w, field, protowire.BytesType), m)
 }
 
-// encode makes the machine's result of an answer. Its value is the first number handed
+// Encode makes the machine's result of an answer. Its value is the first number handed
 // out, or the number reserved.
-func encode(r *sequencepb.Result) statemachines.Result {
+func Encode(r *sequencepb.Result) statemachines.Result {
 	w := make(wire, 0, 48)
 	value := uint64(0)
 	w.uint(1, uint64(r.GetOutcome()))

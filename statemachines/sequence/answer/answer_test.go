@@ -1,0 +1,30 @@
+package answer_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines/sequence/answer"
+)
+
+// TestEncode: the bytes are those of the messages.
+func TestEncode(t *testing.T) {
+	for _, r := range []*sequencepb.Result{
+		{},
+		{Outcome: sequencepb.Outcome_OUTCOME_OK, Detail: "why", RetryMs: 5, Returned: 6, Incarnation: 7},
+		{Grant: &sequencepb.Grant{First: -4, Count: 2, Step: -1, Mode: sequencepb.Mode_MODE_CACHED, Cache: 9, ScatterBits: 8, Incarnation: 3, Group: 1000, Generation: 2}},
+		{Client: &sequencepb.Client{Group: 1000, Generation: 1, Number: 2, Nonce: 3}},
+		{Reservation: &sequencepb.Reservation{Number: 77, Token: 5, ForMs: 30000}},
+		{Worker: &sequencepb.Worker{Worker: 3, Token: 4, LeaseMs: 5, FloorMs: 6, CeilingMs: 7, Layout: &sequencepb.TimeLayout{TimeBits: 41, WorkerBits: 10, CounterBits: 12, EpochMs: 1, LeaseMs: 2}}},
+	} {
+		result := answer.Encode(r)
+		back := &sequencepb.Result{}
+		require.NoError(t, proto.Unmarshal(result.Data, back))
+		require.True(t, proto.Equal(r, back), "%v is not %v", back, r)
+		want := uint64(r.GetGrant().GetFirst()) + uint64(r.GetReservation().GetNumber())
+		require.Equal(t, want, result.Value)
+	}
+}
