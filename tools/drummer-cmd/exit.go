@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"strings"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/drumline/drumline/client"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/arrange"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/reason"
 )
 
 // Exit codes; scripts depend on them.
@@ -114,8 +113,8 @@ func classify(err error) (code int, hint string) {
 	if errors.As(err, &f) {
 		return f.code, f.hint
 	}
-	reason, group := reasonOf(err)
-	switch reason {
+	why, group := reason.Of(err)
+	switch why {
 	case hostpb.Reason_REASON_INVALID, hostpb.Reason_REASON_TOO_LARGE:
 		return exitUsage, ""
 	case hostpb.Reason_REASON_GROUP_NOT_FOUND:
@@ -136,34 +135,6 @@ func classify(err error) (code int, hint string) {
 		return exitFailed, "read the value before you send it again; propose --session is safe to repeat"
 	default:
 		return exitFailed, ""
-	}
-}
-
-// reasonOf classes an error of the client package, or of a raw call.
-func reasonOf(err error) (reason hostpb.Reason, group string) {
-	var e *client.Error
-	if errors.As(err, &e) {
-		return e.Reason, e.Group
-	}
-	st, ok := status.FromError(err)
-	if !ok {
-		return hostpb.Reason_REASON_UNSPECIFIED, ""
-	}
-	for _, d := range st.Details() {
-		if info, is := d.(*errdetails.ErrorInfo); is {
-			name := "REASON_" + strings.TrimPrefix(info.GetReason(), "REASON_")
-			return hostpb.Reason(hostpb.Reason_value[name]), info.GetMetadata()["group"]
-		}
-	}
-	switch st.Code() {
-	case codes.InvalidArgument:
-		return hostpb.Reason_REASON_INVALID, ""
-	case codes.NotFound:
-		return hostpb.Reason_REASON_GROUP_NOT_FOUND, ""
-	case codes.Unavailable, codes.DeadlineExceeded:
-		return hostpb.Reason_REASON_UNAVAILABLE, ""
-	default:
-		return hostpb.Reason_REASON_INTERNAL, ""
 	}
 }
 
