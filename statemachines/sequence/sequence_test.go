@@ -1,7 +1,9 @@
 package sequence_test
 
 import (
+	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -631,4 +633,25 @@ func TestARetryMayHaveAnotherStamp(t *testing.T) {
 	c.NowMs = 2000
 	require.True(t, proto.Equal(first, w.do(c)))
 	require.EqualValues(t, 1000<<18, first.GetGrant().GetFirst())
+}
+
+// A key of a family costs a little memory, the same for the first and for the last.
+func TestMemoryOfAKey(t *testing.T) {
+	heap := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	const n = 100_000
+	w := newWorld(t)
+	before := heap()
+	out := make([]statemachines.Result, 1)
+	for i := range n {
+		w.m.Apply([]statemachines.Command{{Data: encode(next(&sequencepb.Next{Key: fmt.Sprintf("user/%07d", i)}))}}, out)
+	}
+	each := (heap() - before) / n
+	t.Logf("%d bytes a key", each)
+	require.Less(t, each, uint64(500))
+	require.EqualValues(t, n, w.status().GetKeys())
 }

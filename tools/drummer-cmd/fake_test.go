@@ -22,10 +22,13 @@ import (
 	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/sequences"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/capacity"
 	"github.com/drumline/drumline/statemachines/example"
 	"github.com/drumline/drumline/statemachines/kv"
+	"github.com/drumline/drumline/statemachines/sequence"
 )
 
 // fake is a cluster of one process that is drummer and nodehost at once: real gRPC,
@@ -76,6 +79,7 @@ func newFake(t require.TestingT) *fake {
 	hostpb.RegisterGroupsServer(f.server, f)
 	multiraftpb.RegisterNodehostAPIServer(f.server, &rawFake{f: f})
 	capacitypb.RegisterCapacityServer(f.server, &leaseFake{f: f})
+	sequences.Register(f.server, sequences.Options{Router: sequenceFake{f}})
 	f.served.Go(func() { _ = f.server.Serve(ln) })
 	return f
 }
@@ -159,6 +163,8 @@ func (f *fake) add(name, state string) *drummerpb.GroupInfo {
 		app = example.App()
 	case "capacity":
 		app = capacity.App()
+	case "sequence":
+		app = sequence.App()
 	}
 	f.machines[g.GetId()] = app.New(statemachines.Group{ID: g.GetId(), Name: name})
 	f.groups = append(f.groups, g)
@@ -355,4 +361,24 @@ func (r *rawFake) Propose(_ context.Context, req *multiraftpb.RaftProposal) (*mu
 func (r *rawFake) Read(_ context.Context, req *multiraftpb.RaftReadIndex) (*multiraftpb.RaftResponse, error) {
 	data, err := r.f.query("", req.GetClusterId(), req.GetData())
 	return &multiraftpb.RaftResponse{Result: proto.Uint64(0), Data: data}, err
+}
+
+// sequenceFake lets the hosts' sequence services work on the fake's groups. The
+// interceptor has its lock.
+type sequenceFake struct{ f *fake }
+
+func (s sequenceFake) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome, *hostpb.Location) {
+	out := make([]route.Outcome, len(m.Items))
+	machine, err := s.f.machine(m.Group.GetName(), 0)
+	for i, item := range m.Items {
+		if out[i].Err = err; err == nil {
+			out[i].Result.Data = s.f.apply(machine, item).Data
+		}
+	}
+	return out, nil
+}
+
+func (s sequenceFake) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
+	data, err := s.f.query(req.GetGroup().GetName(), 0, req.GetQuery())
+	return &hostpb.ReadResponse{Data: data}, err
 }

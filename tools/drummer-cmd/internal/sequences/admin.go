@@ -1,0 +1,234 @@
+package sequences
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"google.golang.org/protobuf/proto"
+
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/audit"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
+)
+
+// definitionFlags are those of create and set.
+func definitionFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "mode", Usage: "`MODE`: dense, cached, gapfree, time, tso or scatter"},
+		&cli.Int64Flag{Name: "step", DefaultText: "1", Usage: "`STEP` from one number to the next, negative to descend"},
+		&cli.Int64Flag{Name: "start", DefaultText: "min", Usage: "first `NUMBER`"},
+		&cli.Int64Flag{Name: "min", DefaultText: "1", Usage: "least `NUMBER`"},
+		&cli.Int64Flag{Name: "max", DefaultText: "2^63-1", Usage: "greatest `NUMBER`"},
+		noun.Toggle("cycle", "begin again when all numbers were handed out"),
+		&cli.Uint64Flag{Name: "cache", DefaultText: "none", Usage: "`N` numbers are a good range for clients"},
+		&cli.Uint64Flag{Name: "max-range", DefaultText: "none", Usage: "no range has more than `N` numbers"},
+		&cli.StringFlag{Name: "owner", Usage: "`TEXT` that says whose the sequence is"},
+		&cli.Uint64Flag{Name: "quota", DefaultText: "none", Usage: "at most `N` numbers in each --period"},
+		&cli.DurationFlag{Name: "period", Value: time.Second, Usage: "`DURATION` that --quota is about"},
+	}
+}
+
+// definitionOf changes d by the flags that were given, and tells whether there were any.
+func definitionOf(c *cli.Context, d *sequencepb.Definition) (bool, error) {
+	given := false
+	set := func(name string, f func()) {
+		if c.IsSet(name) {
+			given = true
+			f()
+		}
+	}
+	var err error
+	set("mode", func() { d.Mode, err = modeOf(c.String("mode")) })
+	set("step", func() { d.Step = c.Int64("step") })
+	set("start", func() { d.Start = proto.Int64(c.Int64("start")) })
+	set("min", func() { d.Min = proto.Int64(c.Int64("min")) })
+	set("max", func() { d.Max = proto.Int64(c.Int64("max")) })
+	set("cycle", func() { d.Cycle = c.Bool("cycle") })
+	set("cache", func() { d.Cache = c.Uint64("cache") })
+	set("max-range", func() { d.MaxRange = c.Uint64("max-range") })
+	set("owner", func() { d.Owner = c.String("owner") })
+	set("quota", func() {
+		d.Quota = &sequencepb.Quota{Numbers: c.Uint64("quota"), PeriodMs: uint64(c.Duration("period").Milliseconds())}
+	})
+	return given, err
+}
+
+func modeOf(word string) (sequencepb.Mode, error) {
+	m, known := sequencepb.Mode_value["MODE_"+strings.ToUpper(word)]
+	if !known || m == 0 {
+		return 0, noun.Fault(noun.Usage, "--mode=%s is not known: use dense, cached, gapfree, time, tso or scatter", word)
+	}
+	return sequencepb.Mode(m), nil
+}
+
+func (n *Noun) create() noun.Verb {
+	return noun.Verb{
+		Name: "create", Usage: "make a sequence", Args: "NAME", Min: 1, Max: 1, Flags: definitionFlags(),
+		About: "Makes a sequence in a group that exists. Without flags it is what the group makes on first use.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := sequenceName(c.Args().First())
+			d := &sequencepb.Definition{}
+			given, err := definitionOf(c, d)
+			if err != nil {
+				return err
+			}
+			if !given {
+				d = nil
+			}
+			return n.change(ctx, "create", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return s.Create(ctx, &sequencepb.CreateRequest{Group: group, Create: &sequencepb.Create{Key: key, Definition: d}})
+			})
+		},
+	}
+}
+
+// again is what commands ask before they make numbers come a second time.
+const again = "numbers may be handed out a second time by that"
+
+func (n *Noun) restart() noun.Verb {
+	return noun.Verb{
+		Name: "restart", Usage: "begin a sequence anew", Args: "NAME", Min: 1, Max: 1,
+		About: "Goes on with the definition's start, or with another number. Numbers may be handed out a second time by that, so it asks first.",
+		Flags: []cli.Flag{&cli.Int64Flag{Name: "with", DefaultText: "start", Usage: "`NUMBER` to go on with"}},
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := sequenceName(c.Args().First())
+			if err := n.Confirm(full, "restart "+full+": "+again); err != nil {
+				return err
+			}
+			r := &sequencepb.Restart{Key: key}
+			if c.IsSet("with") {
+				r.With = proto.Int64(c.Int64("with"))
+			}
+			return n.change(ctx, "restart", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return s.Restart(ctx, &sequencepb.RestartRequest{Group: group, Restart: r})
+			})
+		},
+	}
+}
+
+func (n *Noun) set() noun.Verb {
+	return noun.Verb{
+		Name: "set", Usage: "change a sequence", Args: "NAME", Min: 1, Max: 1,
+		About: "Changes what the flags say and leaves the rest. --next sets the next number; numbers may be handed out a second time by that, so it asks first.",
+		Flags: append(definitionFlags(), &cli.Int64Flag{Name: "next", DefaultText: "as it is", Usage: "`NUMBER` to go on with"}),
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := sequenceName(c.Args().First())
+			if c.IsSet("next") {
+				if err := n.Confirm(full, "set "+full+": "+again); err != nil {
+					return err
+				}
+			}
+			return n.change(ctx, "set", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return setSequence(ctx, s, c, &sequencepb.SetRequest{Group: group, Set: &sequencepb.Set{Key: key}})
+			})
+		},
+	}
+}
+
+// setSequence changes the definition that the sequence has.
+func setSequence(ctx context.Context, s sequencepb.SequenceClient, c *cli.Context, req *sequencepb.SetRequest) (*sequencepb.Result, error) {
+	if c.IsSet("next") {
+		req.Set.Next = proto.Int64(c.Int64("next"))
+	}
+	info, err := s.Describe(ctx, &sequencepb.DescribeRequest{Group: req.GetGroup(), Describe: &sequencepb.Describe{Key: req.GetSet().GetKey()}})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what for
+	}
+	d := info.GetInfo().GetDefinition()
+	if d == nil {
+		return &sequencepb.Result{Outcome: sequencepb.Outcome_OUTCOME_NOT_FOUND, Detail: "it was not used yet: create it"}, nil
+	}
+	given, err := definitionOf(c, d)
+	switch {
+	case err != nil:
+		return nil, err
+	case given:
+		req.Set.Definition = d
+	case !c.IsSet("next"):
+		return nil, noun.Fault(noun.Usage, "nothing to set: give a flag")
+	}
+	return s.Set(ctx, req) //nolint:wrapcheck // the caller says what for
+}
+
+func (n *Noun) drop() noun.Verb {
+	return noun.Verb{
+		Name: "drop", Usage: "remove a sequence", Args: "NAME", Min: 1, Max: 1,
+		About: "Removes the sequence; its group stays. One of the same name that is made later is another one, and clients of this one are refused there.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := sequenceName(c.Args().First())
+			if err := n.Confirm(full, "drop "+full+": "+again); err != nil {
+				return err
+			}
+			return n.change(ctx, "drop", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return s.Drop(ctx, &sequencepb.DropRequest{Group: group, Drop: &sequencepb.Drop{Key: key}})
+			})
+		},
+	}
+}
+
+func (n *Noun) resume() noun.Verb {
+	return noun.Verb{
+		Name: "resume", Usage: "open sequences of a group that was recovered", Args: "NAME", Min: 1, Max: 1,
+		About: "After a recovery the newest numbers may be forgotten, so sequences stay closed until it is said how many numbers to skip. " +
+			"--all opens the whole group NAME, and makes sequences that are made later skip as many.",
+		Flags: []cli.Flag{
+			&cli.Uint64Flag{Name: "margin", Required: true, Usage: "skip `N` numbers (of a time sequence: milliseconds)"},
+			&cli.Int64Flag{Name: "floor", DefaultText: "none", Usage: "hand out nothing below `NUMBER`"},
+			noun.Toggle("all", "all sequences of the group"),
+		},
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := sequenceName(c.Args().First())
+			r := &sequencepb.Resume{Key: &key, Margin: c.Uint64("margin")}
+			switch {
+			case c.Bool("all") && (key != "" || c.IsSet("floor")):
+				return noun.Fault(noun.Usage, "--all is about a whole group: no key and no --floor")
+			case c.Bool("all"):
+				r.Key = nil
+			case c.IsSet("floor"):
+				r.Floor = proto.Int64(c.Int64("floor"))
+			}
+			return n.change(ctx, "resume", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return s.Resume(ctx, &sequencepb.ResumeRequest{Group: group, Resume: r})
+			})
+		},
+	}
+}
+
+func (n *Noun) verify() noun.Verb {
+	return noun.Verb{
+		Name: "verify", Usage: "prove that logs of issued numbers are disjoint", Args: "DIR", Min: 1, Max: 1,
+		About: "Reads every file in DIR, one for each client, and asks no cluster. A line is a number, \"Got: NUMBER\", or a range like " +
+			"{\"first\":1,\"step\":1,\"count\":1000}. Numbers that two have, or that a file has out of order, are exit code 5.",
+		Run: func(_ context.Context, c *cli.Context) error {
+			r, err := audit.Read(os.DirFS(c.Args().First()))
+			if err != nil {
+				return noun.Doing("read "+c.Args().First(), err)
+			}
+			return n.verdict(findings{
+				Files: r.Files, Numbers: r.Numbers, Least: r.Least, Greatest: r.Greatest, Missing: r.Missing,
+				Duplicates: r.Duplicates, Disordered: r.Disordered, Findings: append([]string{}, r.Findings...),
+			})
+		},
+	}
+}
+
+// verdict prints what was found, and fails if it is bad.
+func (n *Noun) verdict(a findings) error {
+	row := []string{}
+	for _, v := range []any{a.Files, a.Numbers, a.Least, a.Greatest, a.Missing, a.Duplicates, a.Disordered} {
+		row = append(row, fmt.Sprint(v))
+	}
+	err := n.Print(a, [][]string{{"FILES", "NUMBERS", "LEAST", "GREATEST", "MISSING", "DUPLICATES", "DISORDERED"}, row})
+	if err != nil || (a.Duplicates == 0 && a.Disordered == 0) {
+		return err
+	}
+	for _, f := range a.Findings {
+		n.Say("%s", f)
+	}
+	return noun.Fault(noun.Conflict, "%d numbers were issued more than once, %d are out of order", a.Duplicates, a.Disordered)
+}

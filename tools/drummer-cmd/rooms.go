@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/keys"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/sequences"
+)
+
+// console is the program as rooms that bring commands see it.
+func (t *tool) console() noun.Console {
+	return noun.Console{
+		Client: t.client, Groups: t.groups, Bounded: t.bounded, Write: t.write, Say: t.say, Confirm: t.confirm,
+		Plain: func() bool { return t.opts.output == "table" },
+		Print: func(data any, table [][]string) error {
+			return t.print(data, func() *grid { return &grid{header: table[0], rows: table[1:]} })
+		},
+	}
+}
+
+func (t *tool) kvVerbs() []verb {
+	n := &keys.Noun{Console: t.console(), Data: t.dataOf, DataFlags: dataFlags("VALUE"), RawFlag: rawFlag(), Readable: readable, ReadableText: readableText}
+	return roomVerbs(n.Verbs())
+}
+
+func (t *tool) sequenceVerbs() []verb {
+	return roomVerbs((&sequences.Noun{Console: t.console()}).Verbs())
+}
+
+func roomVerbs(verbs []noun.Verb) (all []verb) {
+	for _, v := range verbs {
+		all = append(all, verb{
+			name: v.Name, usage: v.Usage, about: v.About, args: v.Args, min: v.Min, max: v.Max, flags: v.Flags, watchable: v.Watchable,
+			run: func(ctx context.Context, c *cli.Context) error { return roomError(v.Run(ctx, c)) },
+		})
+	}
+	return all
+}
+
+// roomError gives an error of a room its exit code.
+func roomError(err error) error {
+	var e *noun.Error
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case e.Cause != nil:
+		return doing(e.Text, roomError(e.Cause))
+	}
+	return fail(e.Exit, "", "%s", e.Text)
+}
