@@ -313,6 +313,7 @@ func (h *host) run(ctx context.Context) error {
 	}
 	part(h.keeper.Run)
 	part(func(ctx context.Context) error { return hostdir.WatchRoom(ctx, h.cfg.DataDir, h.cfg.WALDir) })
+	part(h.dir.GrowOlder)
 	part(h.agent.Run)
 	part(func(ctx context.Context) error { h.roster.Run(ctx); return nil })
 	part(func(ctx context.Context) error { h.leases.Run(ctx); return nil })

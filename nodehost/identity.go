@@ -33,6 +33,6 @@ func (h *host) agentOptions() agent.Options {
 	o.Drummers, o.Pool, o.Log = h.cfg.Drummers, h.pool, h.log
 	o.Replicas, o.Book, o.DB = h.keeper, h.dir.Book(), h.dir.DB()
 	o.Configured = h.book.Learn
-	o.Booting, o.Booted = h.progress, h.keeper.Booted()
+	o.Booting, o.Booted, o.Age = h.progress, h.keeper.Booted(), h.dir.Age
 	return o
 }

@@ -17,6 +17,8 @@ func (t *turn) registerHost(h *fleetpb.Host) *fleetpb.Result {
 	switch {
 	case old.GetLost():
 		return refuse(fleetpb.Code_CODE_CONFLICT, "host %q: its id %s was declared lost and never comes back; give it an empty data directory", h.GetName(), h.GetId())
+	case old.GetAge() > h.GetAge():
+		return refuse(fleetpb.Code_CODE_CONFLICT, "host %q: its data directory was at age %d, and this one is at %d: an old copy of it", h.GetName(), old.GetAge(), h.GetAge())
 	case old.GetBootEpoch() > h.GetBootEpoch():
 		return refuse(fleetpb.Code_CODE_CONFLICT, "host %q: start %d was seen, and this is start %d: an old copy of its data directory", h.GetName(), old.GetBootEpoch(), h.GetBootEpoch())
 	case old != nil && proto.Equal(old, h):
@@ -32,6 +34,7 @@ func (t *turn) registerHost(h *fleetpb.Host) *fleetpb.Result {
 		t.event("host-registered", "", h.GetName(), "id %s, region %q, raft at %s", h.GetId(), h.GetRegion(), h.GetRaft())
 	case old.GetBootEpoch() != h.GetBootEpoch():
 		t.event("host-started", "", h.GetName(), "start %d, raft at %s", h.GetBootEpoch(), h.GetRaft())
+	case onlyOlder(old, h): // nothing that a person would want to know
 	default:
 		t.event("host-changed", "", h.GetName(), "region %q, raft at %s", h.GetRegion(), h.GetRaft())
 	}
@@ -39,6 +42,13 @@ func (t *turn) registerHost(h *fleetpb.Host) *fleetpb.Result {
 		t.lose(previous, "a host of the same name came with a new data directory")
 	}
 	return done("")
+}
+
+// onlyOlder tells whether a host's data directory has aged and nothing else changed.
+func onlyOlder(old, h *fleetpb.Host) bool {
+	same := clone(old)
+	same.Age = h.GetAge()
+	return proto.Equal(same, h)
 }
 
 // holder is the other host that has the name and is not lost, if any.

@@ -87,7 +87,7 @@ func (c *Core) observe(e Event) {
 		c.reported(e)
 	case Beat:
 		if s := c.heard(e.Session); s != nil {
-			s.boot = e.Boot
+			s.boot, s.age = e.Boot, max(s.age, e.Age)
 		}
 	case Answered:
 		c.answered(e)

@@ -41,10 +41,12 @@ type (
 		Session uint64
 		Report  *drummerpb.Report
 	}
-	// Beat is a heartbeat; Boot is set while the host starts its replicas.
+	// Beat is a heartbeat; Boot is set while the host starts its replicas, Age is that of
+	// its data directory.
 	Beat struct {
 		Session uint64
 		Boot    *drummerpb.Boot
+		Age     uint64
 	}
 	// Answered is the answer to an order.
 	Answered struct {

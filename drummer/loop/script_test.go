@@ -28,9 +28,9 @@ import (
 //
 //	at D                                    sets the clock
 //	lead TERM | unlead
-//	connect SESSION ID [name=N] [epoch=E] [deployment=D] [fleet=F] [raft=ADDRESS] [tick=D]; replicas follow as REPLICA:FLAGS
+//	connect SESSION ID [name=N] [epoch=E] [deployment=D] [fleet=F] [raft=ADDRESS] [tick=D] [age=A]; replicas follow as REPLICA:FLAGS
 //	report SESSION REPLICA:FLAGS...         FLAGS: starting ok down observer unloaded serving opened sealed gone, cc3 term2, separated by +
-//	beat SESSION... | gone SESSION
+//	beat SESSION[:AGE]... | gone SESSION
 //	answer SESSION ORDER ok|failed|refused [members=CC:VOTERS:OBSERVERS:REMOVED]
 //	record COMMAND                          applies a command to the record, as prototext
 //	pass                                    a pass with the record as it is
@@ -78,7 +78,8 @@ func (s *script) do(verb, rest string, words []string) {
 		s.report(words)
 	case "beat":
 		for _, w := range words {
-			s.step(loop.Beat{Session: integer(w)})
+			session, age, _ := strings.Cut(w, ":")
+			s.step(loop.Beat{Session: integer(session), Age: integer(age)})
 		}
 	case "gone":
 		s.step(loop.Gone{Session: integer(rest)})
@@ -168,6 +169,8 @@ func (s *script) connect(words []string) {
 			d, err := time.ParseDuration(v)
 			require.NoError(s.t, err)
 			h.TickUs = uint64(d.Microseconds())
+		case k == "age":
+			h.Age = integer(v)
 		case k == "raft":
 			h.Raft = v
 		case k == "deployment":

@@ -28,6 +28,8 @@ type session struct {
 	admitted bool
 	// boot is how far the host is that starts its replicas; nil when it does not.
 	boot *drummerpb.Boot
+	// age of the host's data directory as heard last.
+	age uint64
 	// replicas that it reported. Observed copies share the map once it is shared.
 	replicas map[planner.Ref]*drummerpb.ReplicaReport
 	shared   bool
@@ -48,7 +50,7 @@ func (c *Core) connected(e Connected) {
 		c.emit(Disconnect{Session: e.Session, Reason: "this drummer does not lead"})
 		return
 	}
-	s := &session{id: e.Session, hello: e.Hello, heard: c.now, boot: e.Hello.GetBoot(), replicas: map[planner.Ref]*drummerpb.ReplicaReport{}}
+	s := &session{id: e.Session, hello: e.Hello, heard: c.now, boot: e.Hello.GetBoot(), age: e.Hello.GetHost().GetAge(), replicas: map[planner.Ref]*drummerpb.ReplicaReport{}}
 	for _, r := range e.Hello.GetReplicas() {
 		s.replicas[refOf(r)] = r
 	}
@@ -114,6 +116,9 @@ func (c *Core) refusal(s *session) (string, Verdict) {
 		return fmt.Sprintf("host id %s was declared lost and never comes back; give %s an empty data directory", h.GetId(), h.GetName()), Never
 	case known.GetBootEpoch() > h.GetBootEpoch():
 		return fmt.Sprintf("start %d of host %s was seen, and this is start %d: an old copy of its data directory", known.GetBootEpoch(), h.GetName(), h.GetBootEpoch()), Never
+	case c.age(s.host()) > h.GetAge():
+		return fmt.Sprintf("the data directory of host %s was at age %d already, and this one is at %d: an old copy of it, which has forgotten votes; give %s an empty data directory",
+			h.GetName(), c.age(s.host()), h.GetAge(), h.GetName()), Never
 	case c.attends(s.host()):
 		return fmt.Sprintf("host id %s is connected already: a copy of its data directory, or its last stream has not ended yet", h.GetId()), NotNow
 	}
@@ -147,6 +152,15 @@ func (c *Core) tickRefusal(h *fleetpb.Host) string {
 
 func microseconds(n uint64) time.Duration {
 	return time.Duration(min(n, math.MaxInt64/1000)) * time.Microsecond //nolint:gosec // bounded here
+}
+
+// age is the highest of a host's data directory that is known.
+func (c *Core) age(id ids.Host) uint64 {
+	age := c.view.Host(id).GetAge()
+	if h := c.hosts[id]; h != nil {
+		age = max(age, h.session.age)
+	}
+	return age
 }
 
 // nameRefusal says why a host cannot have its name: another one attends under it,
@@ -277,18 +291,39 @@ func (c *Core) disconnectAll(reason string) {
 	}
 }
 
-// register has the record store what hosts said of themselves, where it differs.
+// register has the record store what hosts said of themselves, where it differs, and
+// the age of those that have gone: it must outlive this leadership, and proposing it
+// while they attend would be a proposal a host every half a minute.
 func (c *Core) register() {
 	for _, id := range slices.Sorted(maps.Keys(c.hosts)) {
-		if h := c.hosts[id]; h.live && !c.registered(h.session) {
-			c.propose("host "+string(id), &fleetpb.Command{Op: &fleetpb.Command_RegisterHost{RegisterHost: h.session.hello.GetHost()}})
+		h := c.hosts[id]
+		known := c.view.Host(id)
+		parted := !h.live && known != nil && !known.GetLost() && known.GetAge() < h.session.age
+		if !parted && (!h.live || c.registered(h.session)) {
+			continue
 		}
+		said := h.session.hello.GetHost()
+		if said.GetAge() != h.session.age {
+			said = proto.CloneOf(said)
+			said.Age = h.session.age
+		}
+		c.propose("host "+string(id), &fleetpb.Command{Op: &fleetpb.Command_RegisterHost{RegisterHost: said}})
 	}
 }
 
-// registered tells whether the record has what the session's host said of itself.
+// registered tells whether the record has what the session's host said of itself. The
+// age only has to be there.
 func (c *Core) registered(s *session) bool {
-	return proto.Equal(c.view.Host(s.host()), s.hello.GetHost())
+	known, said := c.view.Host(s.host()), s.hello.GetHost()
+	if proto.Equal(known, said) {
+		return true
+	}
+	if known.GetAge() == 0 || known.GetAge() == said.GetAge() {
+		return false
+	}
+	same := proto.CloneOf(said)
+	same.Age = known.GetAge()
+	return proto.Equal(known, same)
 }
 
 // tellAddresses sends every session the addresses that have changed.

@@ -208,7 +208,7 @@ func eventOf(session uint64, m *drummerpb.HostMessage) (loop.Event, error) {
 	case *drummerpb.HostMessage_Report:
 		return loop.Reported{Session: session, Report: b.Report}, checkReport(b.Report)
 	case *drummerpb.HostMessage_Heartbeat:
-		return loop.Beat{Session: session, Boot: b.Heartbeat.GetBoot()}, nil
+		return loop.Beat{Session: session, Boot: b.Heartbeat.GetBoot(), Age: b.Heartbeat.GetAge()}, nil
 	case *drummerpb.HostMessage_Result:
 		return loop.Answered{Session: session, Result: b.Result}, nil
 	case *drummerpb.HostMessage_Goodbye:

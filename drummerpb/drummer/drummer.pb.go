@@ -673,7 +673,9 @@ type Heartbeat struct {
 	// sequence ascends.
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// boot is set until the host has started its replicas.
-	Boot          *Boot `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"`
+	Boot *Boot `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"`
+	// age of the host's data directory.
+	Age           uint64 `protobuf:"varint,3,opt,name=age,proto3" json:"age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -720,6 +722,13 @@ func (x *Heartbeat) GetBoot() *Boot {
 		return x.Boot
 	}
 	return nil
+}
+
+func (x *Heartbeat) GetAge() uint64 {
+	if x != nil {
+		return x.Age
+	}
+	return 0
 }
 
 // Goodbye says that the host stops on purpose.
@@ -4063,10 +4072,11 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x04gone\x18\x02 \x03(\v2\x1c.drumline.drummer.ReplicaRefR\x04gone\"0\n" +
 	"\x04Boot\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\rR\x05total\x12\x12\n" +
-	"\x04done\x18\x02 \x01(\rR\x04done\"S\n" +
+	"\x04done\x18\x02 \x01(\rR\x04done\"e\n" +
 	"\tHeartbeat\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
-	"\x04boot\x18\x02 \x01(\v2\x16.drumline.drummer.BootR\x04boot\"\t\n" +
+	"\x04boot\x18\x02 \x01(\v2\x16.drumline.drummer.BootR\x04boot\x12\x10\n" +
+	"\x03age\x18\x03 \x01(\x04R\x03age\"\t\n" +
 	"\aGoodbye\"\xa3\x01\n" +
 	"\vOrderResult\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\x04R\x05order\x12\x0e\n" +

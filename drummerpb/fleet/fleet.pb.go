@@ -442,7 +442,9 @@ type Host struct {
 	// apps are the kinds of state machine it can run, sorted by name.
 	Apps []*App `protobuf:"bytes,10,rep,name=apps,proto3" json:"apps,omitempty"`
 	// tick_us is its unit of Raft's time in microseconds; 0 when it does not say. All hosts that run at a time have the same.
-	TickUs        uint64 `protobuf:"varint,11,opt,name=tick_us,json=tickUs,proto3" json:"tick_us,omitempty"`
+	TickUs uint64 `protobuf:"varint,11,opt,name=tick_us,json=tickUs,proto3" json:"tick_us,omitempty"`
+	// age of its data directory when it was last registered: it grows with every start and with time. A lower one is an old copy.
+	Age           uint64 `protobuf:"varint,12,opt,name=age,proto3" json:"age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -550,6 +552,13 @@ func (x *Host) GetApps() []*App {
 func (x *Host) GetTickUs() uint64 {
 	if x != nil {
 		return x.TickUs
+	}
+	return 0
+}
+
+func (x *Host) GetAge() uint64 {
+	if x != nil {
+		return x.Age
 	}
 	return 0
 }
@@ -2728,7 +2737,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x10suspect_after_ms\x18\x01 \x01(\x03R\x0esuspectAfterMs\x12\"\n" +
 	"\rdown_after_ms\x18\x02 \x01(\x03R\vdownAfterMs\x12.\n" +
 	"\x13operations_per_host\x18\x03 \x01(\rR\x11operationsPerHost\x12)\n" +
-	"\x10operations_total\x18\x04 \x01(\rR\x0foperationsTotal\"\x89\x02\n" +
+	"\x10operations_total\x18\x04 \x01(\rR\x0foperationsTotal\"\x9b\x02\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -2742,7 +2751,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x04lost\x18\t \x01(\bR\x04lost\x12'\n" +
 	"\x04apps\x18\n" +
 	" \x03(\v2\x13.drumline.fleet.AppR\x04apps\x12\x17\n" +
-	"\atick_us\x18\v \x01(\x04R\x06tickUs\"3\n" +
+	"\atick_us\x18\v \x01(\x04R\x06tickUs\x12\x10\n" +
+	"\x03age\x18\f \x01(\x04R\x03age\"3\n" +
 	"\x03App\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\"\xb0\x01\n" +

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type world struct {
 	fleet  *localfleet.Fleet
 	client *client.Client
 	dir    string
+	mayEnd sync.Map // names of processes that may end by themselves
 }
 
 // programs builds the programs once a run, or takes those of E2E_BIN.
@@ -58,12 +60,12 @@ func programs(t *testing.T) string {
 func newWorld(t *testing.T, drummers, hosts int) *world {
 	t.Helper()
 	dir := t.TempDir()
+	w := &world{T: t, dir: dir}
 	fleet, err := localfleet.Open(localfleet.Options{
-		Dir: dir, Bin: programs(t), Drummers: drummers, Hosts: hosts, Output: io.Discard,
-		Exited: func(name string, err error) { t.Errorf("%s ended by itself: %v\n%s", name, err, tail(dir, name)) },
+		Dir: dir, Bin: programs(t), Drummers: drummers, Hosts: hosts, Output: io.Discard, Exited: w.ended,
 	})
 	require.NoError(t, err)
-	w := &world{T: t, fleet: fleet, dir: dir}
+	w.fleet = fleet
 	t.Cleanup(w.close)
 	require.NoError(t, fleet.StartAll())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -73,6 +75,13 @@ func newWorld(t *testing.T, drummers, hosts int) *world {
 	require.NoError(t, err)
 	require.NoError(t, fleet.WaitAttended(ctx, w.client))
 	return w
+}
+
+// ended is told of processes that nobody ended.
+func (w *world) ended(name string, err error) {
+	if _, may := w.mayEnd.Load(name); !may {
+		w.Errorf("%s ended by itself: %v\n%s", name, err, tail(w.dir, name))
+	}
 }
 
 func (w *world) close() {

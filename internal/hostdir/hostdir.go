@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 
@@ -58,6 +59,7 @@ type Dir struct {
 
 	closing sync.Once
 	closed  error
+	age     atomic.Uint64
 }
 
 // Open locks the directory, makes it if need be, and counts one more boot.
@@ -96,6 +98,7 @@ func (d *Dir) start() (err error) {
 		return err
 	}
 	d.identity, err = boot(d.db)
+	d.age.Store(d.identity.age)
 	return err
 }
 

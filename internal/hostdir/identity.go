@@ -22,6 +22,7 @@ const (
 	keyFormat  = "format"
 	keyID      = "id"
 	keyEpoch   = "epoch"
+	keyAge     = "age"
 
 	format = 1
 	// hostPrefix and hostRandom make an id: 16 characters of base32 are 80 bits.
@@ -37,6 +38,7 @@ const (
 type identity struct {
 	host  ids.Host
 	epoch uint64
+	age   uint64
 }
 
 func newHost() (ids.Host, error) {
@@ -125,7 +127,8 @@ func boot(db *bbolt.DB) (id identity, err error) {
 				return err
 			}
 			id.epoch++
-			return b.Put([]byte(keyEpoch), number(id.epoch))
+			id.age++
+			return errors.Join(b.Put([]byte(keyEpoch), number(id.epoch)), b.Put([]byte(keyAge), number(id.age)))
 		})
 	})
 	return id, explain(err)
@@ -141,7 +144,11 @@ func readIdentity(b *bbolt.Bucket) (identity, error) {
 		return identity{}, fmt.Errorf("it has format %d, this program knows %d: use the program that wrote it, or a newer one",
 			binary.BigEndian.Uint64(version), format)
 	}
-	return identity{host: ids.Host(host), epoch: binary.BigEndian.Uint64(epoch)}, nil
+	id := identity{host: ids.Host(host), epoch: binary.BigEndian.Uint64(epoch)}
+	if age := b.Get([]byte(keyAge)); len(age) == 8 { // directories were made without one
+		id.age = binary.BigEndian.Uint64(age)
+	}
+	return id, nil
 }
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

@@ -61,6 +61,9 @@ type Options struct {
 	Booting func() (done, total int, booting bool)
 	// Booted is closed when it has started them; a heartbeat says so at once. May be nil.
 	Booted <-chan struct{}
+	// Age is that of the host's data directory, by which an old copy of it is known: hello
+	// and heartbeats carry it. May be nil.
+	Age func() uint64
 	// Book is told of Raft addresses.
 	Book Book
 	// Configured is told of configurations of apps, new or known; may be nil.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
@@ -175,7 +176,9 @@ func (s *session) shakeHands(ctx context.Context) (*drummerpb.Welcome, *string, 
 }
 
 func (s *session) hello() *drummerpb.Hello {
-	h := &drummerpb.Hello{Deployment: s.a.o.Deployment, Host: s.a.o.Self, Version: s.a.o.Version, Fleet: s.a.dir.attended(), Boot: s.a.boot()}
+	self := proto.CloneOf(s.a.o.Self)
+	self.Age = s.a.age()
+	h := &drummerpb.Hello{Deployment: s.a.o.Deployment, Host: self, Version: s.a.o.Version, Fleet: s.a.dir.attended(), Boot: s.a.boot()}
 	for _, k := range s.a.o.Replicas.Keys() {
 		if r, ok := s.a.o.Replicas.Report(k); ok {
 			h.Replicas = append(h.Replicas, r)
@@ -292,7 +295,7 @@ func (s *session) send(ctx context.Context, streamDone <-chan struct{}) error {
 	var sequence uint64
 	heartbeat := func() error {
 		sequence++
-		beat := &drummerpb.Heartbeat{Sequence: sequence, Boot: s.a.boot()}
+		beat := &drummerpb.Heartbeat{Sequence: sequence, Boot: s.a.boot(), Age: s.a.age()}
 		return s.stream.Send(&drummerpb.HostMessage{Body: &drummerpb.HostMessage_Heartbeat{Heartbeat: beat}})
 	}
 	for {
@@ -334,6 +337,14 @@ func streamEnd(ctx context.Context, streamDone <-chan struct{}, err error) error
 		}
 	}
 	return fmt.Errorf("send: %w", err)
+}
+
+// age is that of the host's data directory; 0 when nobody tells.
+func (a *Agent) age() uint64 {
+	if a.o.Age == nil {
+		return 0
+	}
+	return a.o.Age()
 }
 
 // boot is how far the host's boot is; nil once it is done, or when there is none.

@@ -1,0 +1,95 @@
+//go:build e2elong
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+)
+
+// TestUnloadedGroupsAreRepaired lets all groups be unloaded, restarts a host, whose
+// replicas stay so, and kills another one: the groups are loaded for the repair, nothing
+// is lost, and they are unloaded again.
+func TestUnloadedGroupsAreRepaired(t *testing.T) {
+	t.Setenv("NODEHOST_UNLOAD_AFTER", "10s")
+	w := newWorld(t, 3, 5)
+	groups := specs("quiet", 30)
+	w.create(groups...)
+	w.within(15*time.Second, "launch", w.whole(names(groups)))
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	for _, g := range groups {
+		_, err := w.client.KV(g.GetName()).Put(ctx, []byte("k"), []byte(g.GetName()))
+		w.must(err)
+	}
+	all := func() (bool, string) {
+		n, err := w.unloaded()
+		return err == nil && n == 3*len(groups), fmt.Sprint(n, err)
+	}
+	w.within(time.Minute, "all replicas unloaded", all)
+	w.must(w.fleet.Kill("host-1"))
+	w.must(w.fleet.Start("host-1"))
+	w.must(w.fleet.WaitReady(ctx, "host-1"))
+	w.within(10*time.Second, "all replicas unloaded after a restart", all)
+
+	before, err := w.groups()
+	w.must(err)
+	require.NotEmpty(t, replicasOn(before, "host-2"))
+	w.must(w.fleet.Kill("host-2"))
+	w.within(downAfter+20*time.Second, "all groups whole without host-2", w.wholeOrUnloaded(names(groups), "host-2"))
+	for _, g := range groups {
+		entry, found, err := w.client.KV(g.GetName()).Get(ctx, []byte("k"))
+		w.must(err)
+		require.True(t, found, g.GetName())
+		require.Equal(t, g.GetName(), string(entry.Value))
+	}
+	w.within(time.Minute, "all replicas unloaded again", all)
+}
+
+// unloaded counts the replicas that are out of memory.
+func (w *world) unloaded() (int, error) {
+	groups, err := w.groups()
+	n := 0
+	for _, g := range groups {
+		for _, r := range members(g) {
+			if r.GetState() == drummerpb.ReplicaState_REPLICA_STATE_UNLOADED {
+				n++
+			}
+		}
+	}
+	return n, err
+}
+
+// wholeOrUnloaded is whole for groups whose replicas may sleep out of memory, where
+// nobody is a leader.
+func (w *world) wholeOrUnloaded(names []string, avoid ...string) func() (bool, string) {
+	return func() (bool, string) {
+		groups, err := w.groups()
+		if err != nil {
+			return false, err.Error()
+		}
+		for _, n := range names {
+			voters := 0
+			for _, r := range members(groups[n]) {
+				for _, a := range avoid {
+					if r.GetHost() == a {
+						return false, n + " has a replica on " + a
+					}
+				}
+				if !r.GetObserver() && (r.GetState() == drummerpb.ReplicaState_REPLICA_STATE_UNLOADED || r.GetState() == drummerpb.ReplicaState_REPLICA_STATE_OK) {
+					voters++
+				}
+			}
+			if groups[n].GetState() != "ok" || voters != int(groups[n].GetWant()) {
+				return false, groups[n].String()
+			}
+		}
+		return true, ""
+	}
+}
