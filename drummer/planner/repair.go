@@ -52,6 +52,20 @@ func (s *survey) whole() bool {
 // short tells whether another voter is needed.
 func (s *survey) short() bool { return len(s.dead) > 0 || len(s.voters) < s.want }
 
+// content tells whether there is nothing to change about its members, as when a voter is
+// away and may come back.
+func (s *survey) content() bool {
+	return s.candidate == nil && !s.short() && len(s.voters) <= s.want
+}
+
+// asleep tells whether a live voter is unloaded. To ask for the membership would load
+// the group, and every group of a host that is restarted with it.
+func (p *pass) asleep(g *fleetpb.Group) bool {
+	return slices.ContainsFunc(g.GetReplicas(), func(r *fleetpb.Replica) bool {
+		return active(r) && r.GetVoter() && p.condition(g, r) == live && p.report(g, r).GetUnloaded()
+	})
+}
+
 // repair takes the next step towards a group of exactly its wanted voters, all
 // live. Each step leaves a live quorum of the voters that there are after it.
 func (p *pass) repair(g *fleetpb.Group) {
@@ -65,7 +79,7 @@ func (p *pass) repair(g *fleetpb.Group) {
 			p.reason(g, "%s", p.why(g, r))
 		}
 	}
-	if !p.quorate(s) || !p.current(s) {
+	if !p.quorate(s) || s.content() && stale == nil && p.asleep(g) || !p.current(s) {
 		return
 	}
 	switch {

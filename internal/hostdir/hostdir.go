@@ -10,7 +10,8 @@
 // without the file is a new host, never an old one under its old name, because a
 // host that lost its disk must not vote again. The boot epoch counts the starts; it
 // is on disk before Open returns, so that no two runs ever show the same one. Peers
-// refuse an epoch older than they know, which is how an old copy of a disk is found.
+// refuse an epoch older than they know, which is how an old copy of a disk is found;
+// Drummer refuses one of a lower age, which finds those that were started last, too.
 //
 // Nothing is ever reset on its own account. host.db is made under another name and
 // renamed when it is whole; a crash before that leaves a fresh directory, and
