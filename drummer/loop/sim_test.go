@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds     = flag.Int("seeds", 20, "schedules to run")
+	seeds     = flag.Int("seeds", 10, "schedules to run")
 	firstSeed = flag.Uint64("seed", 1, "first seed")
 	traceFile = flag.String("story", "", "file to write the trace of a failing schedule to")
 )

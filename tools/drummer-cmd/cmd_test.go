@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 			env.Values[clusterKey{}] = f
 			env.Setenv("DRUMMER_SERVERS", f.address)
 			env.Setenv("SERVER", f.address)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector waits a second at each exit
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"dc": runCommand, "cluster": changeCluster},
