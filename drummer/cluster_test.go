@@ -20,6 +20,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/freeport"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
@@ -54,7 +55,7 @@ type master struct {
 func newCluster(t *testing.T, size int) *cluster {
 	c := &cluster{t: t, dir: t.TempDir()}
 	for i := range size {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := freeport.Listen() // it comes back there
 		require.NoError(t, err)
 		addr := l.Addr().String()
 		c.addresses = append(c.addresses, addr)

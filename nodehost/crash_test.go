@@ -70,8 +70,6 @@ func TestAReplicaThatKillsItsProcessKeepsNoOtherDown(t *testing.T) {
 	launchAs(1000, 1, "register/a", "register")
 	launchAs(1001, 2, "bomb/b", "bomb")
 	launchAs(1002, 3, "register/c", "register")
-	a.pin()
-	a.cfg.HTTP.Listen = a.host.server.HTTPAddr()
 	require.NoError(t, a.halt())
 	d.stop()
 	a.cfg.BootGrace = 0

@@ -17,6 +17,7 @@ import (
 	"github.com/drumline/drumline/config"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/freeport"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/nodehost/agent"
 	"github.com/drumline/drumline/statemachines"
@@ -90,10 +91,12 @@ func (h *testHost) id() string { return h.lastID }
 func newHost(t *testing.T, name string, drummers ...string) *testHost {
 	apps, err := statemachines.NewRegistry(registerApp(), boardApp())
 	require.NoError(t, err)
-	any0 := config.Listener{Listen: "127.0.0.1:0"}
+	at, err := freeport.Addresses(3)
+	require.NoError(t, err)
 	cfg := config.DefaultNodeHost()
 	cfg.Name, cfg.Deployment, cfg.DataDir, cfg.Drummers = name, "test", filepath.Join(t.TempDir(), name), drummers
-	cfg.API, cfg.Raft, cfg.HTTP = any0, any0, any0
+	// It comes back on the same addresses: with no drummer to ask, peers must be where they were.
+	cfg.API, cfg.Raft, cfg.HTTP = config.Listener{Listen: at[0]}, config.Listener{Listen: at[1]}, config.Listener{Listen: at[2]}
 	cfg.Tick, cfg.ElectionTicks, cfg.HeartbeatTicks = 10*time.Millisecond, 20, 2
 	cfg.BootGrace = 300 * time.Millisecond
 	h := &testHost{t: t, name: name, cfg: cfg, apps: apps}
@@ -121,11 +124,6 @@ func (h *testHost) start() {
 		defer close(done)
 		h.err = host.finish(host.run(ctx))
 	}()
-}
-
-// pin keeps the addresses for the next start.
-func (h *testHost) pin() {
-	h.cfg.API.Listen, h.cfg.Raft.Listen = h.host.server.APIAddr(), h.host.transport.Addr()
 }
 
 // halt stops the host gracefully and waits; twice is fine.

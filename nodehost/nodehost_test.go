@@ -109,7 +109,6 @@ func TestHostsRestartWithNoDrummerInSight(t *testing.T) {
 	app := newCaller(t)
 	require.NoError(t, app.put(hosts[0], groupName, "kept"))
 	for _, h := range hosts {
-		h.pin() // with nobody to ask, peers must be where they were
 		require.NoError(t, h.halt())
 	}
 	d.stop()
@@ -232,6 +231,7 @@ func TestWhatCannotOpenLeavesNothingBehind(t *testing.T) {
 	cfg := a.cfg
 	require.ErrorContains(t, RunWith(t.Context(), Options{Config: cfg, Apps: a.apps}), "data directory", "it is in use")
 	cfg.DataDir = filepath.Join(t.TempDir(), "x")
+	cfg.API.Listen, cfg.HTTP.Listen = "127.0.0.1:0", "127.0.0.1:0" // a has those that it was given
 	cfg.Raft.Listen = l.Addr().String()
 	require.ErrorContains(t, Run(t.Context(), cfg, a.apps, nil), "raft port")
 	cfg.Raft.Listen = "127.0.0.1:0"

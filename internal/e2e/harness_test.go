@@ -40,6 +40,7 @@ type world struct {
 	client *client.Client
 	dir    string
 	mayEnd sync.Map // names of processes that may end by themselves
+	loads  int      // begun
 }
 
 // programs builds the programs once a run, or takes those of E2E_BIN.
@@ -290,8 +291,10 @@ func (w *world) leadingDrummer() (string, error) {
 
 // load starts writers and readers on groups, through the nodehosts.
 func (w *world) load(groups []string, pace time.Duration) *chaos.Workload {
-	drawings := os.Getenv("E2E_KEEP")
-	return chaos.Begin(w.Context(), chaos.Clients{Client: w.client}, chaos.Load{Groups: groups, Pace: pace, Run: w.Name(), Drawings: drawings})
+	w.loads++
+	return chaos.Begin(w.Context(), chaos.Clients{Client: w.client}, chaos.Load{
+		Groups: groups, Pace: pace, Run: fmt.Sprintf("%s-%d", w.Name(), w.loads), Drawings: os.Getenv("E2E_KEEP"),
+	})
 }
 
 // finish ends a workload and judges it.

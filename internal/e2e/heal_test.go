@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,14 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// electionsOver is when the groups of a killed host have led anew for long. repairGap is
+// the longest time without a write that the repair may take: what a busy machine takes for
+// a write anyway.
+const (
+	electionsOver = 5 * time.Second
+	repairGap     = 1500 * time.Millisecond
 )
 
 // TestLaunchKillReturnWipe is the main job from end to end on one fleet: launch,
@@ -27,10 +36,15 @@ func TestLaunchKillReturnWipe(t *testing.T) {
 	w.within(20*time.Second, "every group written once", func() (bool, string) { return load.Acknowledged() >= 200, "waiting for writes" })
 	killed := time.Now()
 	w.must(w.fleet.Kill("host-2"))
-	w.within(20*time.Second, "all groups whole without host-2", w.whole(names(hundred), "host-2"))
-	t.Logf("%.1fs after the kill", time.Since(killed).Seconds())
+	w.within(downAfter, "the groups have other leaders", func() (bool, string) { return time.Since(killed) > electionsOver, "" })
 	report := w.finish(load)
 	require.LessOrEqual(t, report.Gaps[0].Length, 3*time.Second, "longest write gap, in %s at %s", report.Gaps[0].Group, report.Gaps[0].Started)
+	// A workload of its own shows that the repair holds no write up, which the elections would hide.
+	load = w.load(names(hundred), 200*time.Millisecond)
+	w.within(20*time.Second-time.Since(killed), "all groups whole without host-2", w.whole(names(hundred), "host-2"))
+	t.Logf("%.1fs after the kill", time.Since(killed).Seconds())
+	report = w.finish(load)
+	require.LessOrEqual(t, report.Gaps[0].Length, repairGap, "longest write gap during the repair, in %s at %s", report.Gaps[0].Group, report.Gaps[0].Started)
 
 	w.must(w.fleet.Start("host-2"))
 	w.within(20*time.Second, "the returned host is clean", func() (bool, string) { return hostHolds(t, w, "host-2", nil) })
@@ -135,8 +149,7 @@ func TestReplacementDiesToo(t *testing.T) {
 	w.within(30*time.Second, "a third host is chosen", w.whole([]string{"kv/solo"}, victim, second))
 	explained, err := w.client.Drummer().Explain(t.Context(), &drummerpb.ExplainRequest{Name: "kv/five"})
 	w.must(err)
-	require.NotEmpty(t, explained.GetReasons(), "explain must say why kv/five is not repaired")
-	t.Logf("explain kv/five: %q", explained.GetReasons())
+	require.Contains(t, strings.Join(explained.GetReasons(), "\n"), "it needs 1 more host", "explain must say why kv/five is not repaired")
 	w.must(w.fleet.Start(victim))
 	w.must(w.fleet.Start(second))
 	w.within(30*time.Second, "all whole again", w.whole(nil))

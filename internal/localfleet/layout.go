@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/drumline/drumline/internal/freeport"
 )
 
 // Kinds of processes.
@@ -130,18 +131,14 @@ func (c *portChooser) choose(old string) (string, error) {
 	return c.free()
 }
 
-// free finds a free port below the range that the system takes for outgoing
-// connections: a port of a process that is down must not be taken by those.
+// free finds a port that nobody takes while the process that has it is down.
 func (c *portChooser) free() (string, error) {
-	const low, high, tries = 10240, 32000, 200
-	var err error
-	for range tries {
-		var addr string
-		if addr, err = c.hold(net.JoinHostPort("127.0.0.1", strconv.Itoa(low+rand.IntN(high-low)))); err == nil {
-			return addr, nil
-		}
+	ln, err := freeport.Listen()
+	if err != nil {
+		return "", err
 	}
-	return "", fmt.Errorf("no free port found in %d tries: %w", tries, err)
+	c.held = append(c.held, ln)
+	return ln.Addr().String(), nil
 }
 
 func (c *portChooser) hold(addr string) (string, error) {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/freeport"
 )
 
 // certificate writes a self-signed certificate that is its own CA.
@@ -128,7 +129,7 @@ func TestDialOfNobodyIsNotApplied(t *testing.T) {
 }
 
 func TestDialOfAServerThatComesBack(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := freeport.Listen()
 	require.NoError(t, err)
 	addr := l.Addr().String()
 	require.NoError(t, l.Close())

@@ -12,6 +12,7 @@ import (
 	pb "github.com/lni/dragonboat/v3/raftpb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/drumline/drumline/internal/freeport"
 	"github.com/drumline/drumline/internal/ids"
 )
 
@@ -35,7 +36,11 @@ func TestAPeerThatIsAwayOrUnknownIsNoError(t *testing.T) {
 }
 
 func TestAHostThatMovedIsFoundAgain(t *testing.T) {
-	a, b := start(t, options("nh-a")), start(t, options("nh-b"))
+	at, err := freeport.Addresses(1)
+	require.NoError(t, err)
+	o := options("nh-b")
+	o.Listen = at[0]
+	a, b := start(t, options("nh-a")), start(t, o)
 	meet(a, b)
 	c := a.connect(t, "nh-b")
 	defer c.Close()
@@ -43,7 +48,7 @@ func TestAHostThatMovedIsFoundAgain(t *testing.T) {
 	require.NoError(t, b.Close())
 
 	// Its old address belongs to another host now.
-	o := options("nh-c")
+	o = options("nh-c")
 	o.Listen = b.Addr()
 	squatter := start(t, o)
 	until(t, "the wrong host is found out", func() bool { return squatter.Stats().RefusedHandshakes[refusedHost] > 0 })
