@@ -32,14 +32,19 @@ func Listen() (net.Listener, error) {
 
 // Addresses returns addresses with a free port each, all different.
 func Addresses(n int) ([]string, error) {
+	var held []net.Listener // until all are chosen, so that none is given twice
+	defer func() {
+		for _, ln := range held {
+			_ = ln.Close() // only to free the port
+		}
+	}()
 	var addrs []string
 	for range n {
 		ln, err := Listen()
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = ln.Close() }() // held until all are chosen, so that none is given twice
-		addrs = append(addrs, ln.Addr().String())
+		held, addrs = append(held, ln), append(addrs, ln.Addr().String())
 	}
 	return addrs, nil
 }
