@@ -33,6 +33,18 @@ func checkHello(h *drummerpb.Hello, deployment string) error {
 	return checkReplicas(h.GetReplicas())
 }
 
+// continueHello adds what a further part of a hello says of replicas.
+func continueHello(h, part *drummerpb.Hello) error {
+	if part == nil {
+		return fault.New(fault.Invalid, "a hello that is not finished must be gone on with")
+	}
+	if n := len(h.GetReplicas()) + len(part.GetReplicas()); n > maxReplicas {
+		return tooMany(n)
+	}
+	h.Replicas = append(h.Replicas, part.GetReplicas()...)
+	return checkReplicas(part.GetReplicas())
+}
+
 func checkReport(r *drummerpb.Report) error {
 	if len(r.GetGone()) > maxReplicas {
 		return tooMany(len(r.GetGone()))

@@ -95,17 +95,32 @@ func write(st stream, out <-chan *drummerpb.SupervisorMessage, ended <-chan stru
 	}
 }
 
-// hello waits for the first message and checks it.
+// hello waits for the first message, and for those that it is continued in, and checks
+// them.
 func (s *Supervisor) hello(ctx context.Context, in <-chan *drummerpb.HostMessage) (*drummerpb.Hello, error) {
 	patience := time.NewTimer(s.o.HelloTimeout)
 	defer patience.Stop()
+	first, err := s.helloPart(ctx, in, patience.C)
+	if err == nil {
+		err = checkHello(first, s.o.Deployment)
+	}
+	for part := first; err == nil && part.GetMore(); {
+		if part, err = s.helloPart(ctx, in, patience.C); err == nil {
+			err = continueHello(first, part)
+		}
+	}
+	return first, err
+}
+
+// helloPart waits for one message of a hello; nil when the host says something else.
+func (s *Supervisor) helloPart(ctx context.Context, in <-chan *drummerpb.HostMessage, late <-chan time.Time) (*drummerpb.Hello, error) {
 	select {
 	case m, ok := <-in:
 		if !ok {
 			return nil, fault.New(fault.Unavailable, "the stream ended before its hello")
 		}
-		return m.GetHello(), checkHello(m.GetHello(), s.o.Deployment)
-	case <-patience.C:
+		return m.GetHello(), nil
+	case <-late:
 		return nil, fault.New(fault.Unavailable, "no hello within %s", s.o.HelloTimeout)
 	case <-ctx.Done():
 		return nil, fault.Wrap(ctx.Err(), fault.Unavailable, "the stream ended before its hello")

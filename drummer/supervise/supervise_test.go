@@ -158,6 +158,7 @@ func TestBadHellosAreRefused(t *testing.T) {
 		"huge fleet":       hello(func(h *drummerpb.Hello) { h.Fleet = huge }),
 		"terminal codes":   hello(func(h *drummerpb.Hello) { h.Host.Name = "\x1b[2J" }),
 		"replica 0":        hello(func(h *drummerpb.Hello) { h.Replicas = []*drummerpb.ReplicaReport{{Group: 1}} }),
+		"not gone on with": hello(func(h *drummerpb.Hello) { h.More = true }),
 		"huge detail": hello(func(h *drummerpb.Hello) {
 			h.Replicas = []*drummerpb.ReplicaReport{{Group: 1, Replica: 1, Detail: huge}}
 		}),
@@ -166,6 +167,9 @@ func TestBadHellosAreRefused(t *testing.T) {
 			st := r.stream()
 			if m != nil {
 				require.NoError(t, st.Send(m))
+			}
+			if m.GetHello().GetMore() {
+				require.NoError(t, st.Send(beat()))
 			}
 			_, err := st.Recv()
 			want := codes.InvalidArgument
@@ -177,6 +181,32 @@ func TestBadHellosAreRefused(t *testing.T) {
 		})
 	}
 	require.Zero(t, r.core.count(is[loop.Connected]))
+}
+
+func TestALongHelloComesInParts(t *testing.T) {
+	r := newRig(t)
+	r.lead(1)
+	replica := func(n uint64) []*drummerpb.ReplicaReport {
+		return []*drummerpb.ReplicaReport{{Group: n, Replica: n}}
+	}
+	part := func(n uint64, more bool) *drummerpb.HostMessage {
+		return &drummerpb.HostMessage{Body: &drummerpb.HostMessage_Hello{Hello: &drummerpb.Hello{Replicas: replica(n), More: more}}}
+	}
+	st := r.stream()
+	require.NoError(t, st.Send(hello(func(h *drummerpb.Hello) { h.Replicas, h.More = replica(1), true })))
+	require.NoError(t, st.Send(part(2, true)))
+	require.NoError(t, st.Send(part(3, false)))
+	r.eventually(func() bool { return r.core.count(is[loop.Connected]) == 1 }, "connected")
+	require.Equal(t, 1, r.core.count(func(e loop.Event) bool {
+		c, is := e.(loop.Connected)
+		return is && len(c.Hello.GetReplicas()) == 3 && c.Hello.GetReplicas()[2].GetGroup() == 3
+	}))
+
+	st = r.stream()
+	require.NoError(t, st.Send(hello(func(h *drummerpb.Hello) { h.More = true })))
+	require.NoError(t, st.Send(part(0, false)))
+	_, err := st.Recv()
+	require.Equal(t, codes.InvalidArgument, status.Code(err), "its parts are checked, too: %v", err)
 }
 
 func TestBadMessagesEndTheStream(t *testing.T) {

@@ -480,7 +480,9 @@ type Hello struct {
 	// fleet is the fleet that the host has attended; empty for a new host.
 	Fleet string `protobuf:"bytes,5,opt,name=fleet,proto3" json:"fleet,omitempty"`
 	// boot is set until the host has started its replicas.
-	Boot          *Boot `protobuf:"bytes,6,opt,name=boot,proto3" json:"boot,omitempty"`
+	Boot *Boot `protobuf:"bytes,6,opt,name=boot,proto3" json:"boot,omitempty"`
+	// more is true when another hello follows that goes on with the replicas; only these two fields of it are read.
+	More          bool `protobuf:"varint,7,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -555,6 +557,13 @@ func (x *Hello) GetBoot() *Boot {
 		return x.Boot
 	}
 	return nil
+}
+
+func (x *Hello) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 // Report tells what changed since the last one.
@@ -4057,7 +4066,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"ReplicaRef\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x18\n" +
-	"\areplica\x18\x02 \x01(\x04R\areplica\"\xea\x01\n" +
+	"\areplica\x18\x02 \x01(\x04R\areplica\"\xfe\x01\n" +
 	"\x05Hello\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -4066,7 +4075,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\breplicas\x18\x03 \x03(\v2\x1f.drumline.drummer.ReplicaReportR\breplicas\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\tR\aversion\x12\x14\n" +
 	"\x05fleet\x18\x05 \x01(\tR\x05fleet\x12*\n" +
-	"\x04boot\x18\x06 \x01(\v2\x16.drumline.drummer.BootR\x04boot\"u\n" +
+	"\x04boot\x18\x06 \x01(\v2\x16.drumline.drummer.BootR\x04boot\x12\x12\n" +
+	"\x04more\x18\a \x01(\bR\x04more\"u\n" +
 	"\x06Report\x129\n" +
 	"\achanged\x18\x01 \x03(\v2\x1f.drumline.drummer.ReplicaReportR\achanged\x120\n" +
 	"\x04gone\x18\x02 \x03(\v2\x1c.drumline.drummer.ReplicaRefR\x04gone\"0\n" +

@@ -71,6 +71,25 @@ func TestHelloTellsEverythingAndReportsTellNews(t *testing.T) {
 	require.Equal(t, []replicas.Fence{{Incarnation: 2, Term: 7}}, a.replicas.fences)
 }
 
+func TestALongHelloComesInParts(t *testing.T) {
+	d := newDrummer(t)
+	a := newDesk(t, d.addr)
+	first := d.next()
+	for g := range uint64(2*helloPart + 1) {
+		a.replicas.set(1000+g, 1, 5)
+	}
+	first.fail <- fault.New(fault.Unavailable, "try again")
+	c := d.next()
+	require.Equal(t, "me", c.hello.GetHost().GetId())
+	require.Len(t, c.hello.GetReplicas(), helloPart)
+	require.True(t, c.hello.GetMore())
+	second, last := (<-c.in).GetHello(), (<-c.in).GetHello()
+	require.Len(t, second.GetReplicas(), helloPart)
+	require.True(t, second.GetMore())
+	require.Len(t, last.GetReplicas(), 1)
+	require.False(t, last.GetMore())
+}
+
 func TestALongReportComesInParts(t *testing.T) {
 	d := newDrummer(t)
 	a := newDesk(t, d.addr)

@@ -32,6 +32,12 @@ const (
 	// partSize is the number of replicas in one Report: a heartbeat never waits
 	// behind more.
 	partSize = 256
+	// helloPart is the number of replicas in one message of a hello; before the welcome
+	// nothing waits behind it.
+	helloPart = 1024
+	// bootSettle is how long a change waits for others while the host starts its replicas:
+	// thousands change then, and Drummer gives it nothing new meanwhile.
+	bootSettle = 250 * time.Millisecond
 )
 
 var (
@@ -157,7 +163,7 @@ func (s *session) shakeHands(ctx context.Context) (*drummerpb.Welcome, *string, 
 		return nil, nil, fmt.Errorf("attend: %w", err)
 	}
 	s.stream = stream
-	if err := stream.Send(&drummerpb.HostMessage{Body: &drummerpb.HostMessage_Hello{Hello: s.hello()}}); err != nil && !errors.Is(err, io.EOF) {
+	if err := s.sayHello(); err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, fmt.Errorf("hello: %w", err)
 	}
 	m, err := stream.Recv() // after EOF of Send, Recv has the reason
@@ -173,6 +179,21 @@ func (s *session) shakeHands(ctx context.Context) (*drummerpb.Welcome, *string, 
 		return w, nil, nil
 	}
 	return nil, nil, errors.New("hello: the drummer did not answer with a welcome")
+}
+
+// sayHello sends the hello, in parts: a host may have more replicas than a message holds.
+func (s *session) sayHello() error {
+	h := s.hello()
+	rest := h.GetReplicas()
+	for {
+		n := min(helloPart, len(rest))
+		h.Replicas, rest = rest[:n], rest[n:]
+		h.More = len(rest) > 0
+		if err := s.stream.Send(&drummerpb.HostMessage{Body: &drummerpb.HostMessage_Hello{Hello: h}}); err != nil || !h.GetMore() {
+			return err
+		}
+		h = &drummerpb.Hello{}
+	}
 }
 
 func (s *session) hello() *drummerpb.Hello {
@@ -398,13 +419,21 @@ func (s *session) report(ctx context.Context) error {
 		case <-s.dirt:
 			if !waiting {
 				waiting = true
-				settle.Reset(s.a.o.Settle)
+				settle.Reset(s.settle())
 			}
 		case <-settle.C:
 			waiting = false
 			s.postReports(s.compareDirty())
 		}
 	}
+}
+
+// settle is how long a change waits for others.
+func (s *session) settle() time.Duration {
+	if s.a.boot() != nil {
+		return max(bootSettle, s.a.o.Settle)
+	}
+	return s.a.o.Settle
 }
 
 func (s *session) compareDirty() *drummerpb.Report {
