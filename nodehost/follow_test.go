@@ -142,7 +142,6 @@ func TestConfigurationsAreFollowedWithNoDrummerInSight(t *testing.T) {
 	app := newCaller(t)
 	require.NoError(t, app.put(hosts[0], "board/x", "kept"))
 	for _, h := range hosts {
-		h.pin() // with nobody to ask, peers must be where they were
 		require.NoError(t, h.halt())
 	}
 	d.configure(said(3, "three"))
