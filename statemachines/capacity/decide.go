@@ -1,7 +1,6 @@
 package capacity
 
 import (
-	"math"
 	"slices"
 
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
@@ -15,6 +14,10 @@ const (
 	waitPause    = 1000 * millisecond
 	waitPart     = 4 // of the refresh interval
 )
+
+// lastBits is the part of a capacity that is no capacity: what shares differ in from the
+// numbers that they stand for.
+const lastBits = 0x1p-50
 
 // grant is the answer to one request.
 type grant struct {
@@ -174,9 +177,9 @@ func (m *Machine) given(c *client, q *request, share float64) float64 {
 	}
 	others := m.sums.reserved
 	others.Sub(c.reserved)
-	room := others.Room(m.capacity())
-	if given <= math.Nextafter(room, math.Inf(1)) {
-		return exact.Amount(given) // room was rounded down, and the last bit is no capacity
+	room, most := others.Room(m.capacity()), m.capacity()
+	if given <= room+float64(most*lastBits) {
+		return exact.Amount(given) // shares that add up to the capacity do so but for their last bits
 	}
 	return exact.Amount(room)
 }
