@@ -205,7 +205,9 @@ func (h *host) openRooms() (err error) {
 		},
 	})
 	h.stop.Push("directory of groups", h.router.Close)
-	h.leases = capacity.New(capacity.Options{Router: h.router, Raft: h.raft, Cluster: h.agent, Led: h.groups, Advertise: h.server.APIAddr(), Log: h.log})
+	h.leases = capacity.New(capacity.Options{
+		Router: h.router, Raft: h.raft, Cluster: h.agent, Led: h.groups, Makes: h.makes, Advertise: h.server.APIAddr(), Log: h.log,
+	})
 	streams, end := context.WithCancel(context.Background())
 	h.endStreams = end
 	h.stop.Push("streams", func() error { end(); return nil })
@@ -230,6 +232,12 @@ func (h *host) otherHosts() []string {
 		}
 	}
 	return apis
+}
+
+// makes tells whether a template makes a group on first use.
+func (h *host) makes(group string) bool {
+	t, _ := h.book.Template(group)
+	return t.GetAutoCreate()
 }
 
 // groups are those with a replica here.

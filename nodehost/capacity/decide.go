@@ -86,26 +86,40 @@ func each(shares []share, do func(share)) {
 }
 
 // exist finds every resource, and makes the groups of those that are used for the first
-// time: the first that does not exist and may not is the fault of the whole.
+// time: the first that does not exist and may not is the fault of the whole. Names that no
+// template makes, as far as this host knows, are looked for first: then none is made for a
+// request that is refused for one of them.
 func (s *Service) exist(ctx context.Context, shares []share) error {
-	var unknown []share
+	var strange, fresh []share
 	for _, sh := range shares {
-		if !s.o.Router.Knows(groupOf(sh.resource)) {
-			unknown = append(unknown, sh)
+		switch group := groupOf(sh.resource); {
+		case s.o.Router.Knows(group):
+		case s.o.Makes(group):
+			fresh = append(fresh, sh)
+		default:
+			strange = append(strange, sh)
 		}
 	}
-	if len(unknown) == 0 {
+	if err := s.find(ctx, strange); err != nil {
+		return err
+	}
+	return s.find(ctx, fresh)
+}
+
+// find finds resources, and returns the fault of the first that is not there.
+func (s *Service) find(ctx context.Context, shares []share) error {
+	if len(shares) == 0 {
 		return nil
 	}
 	var mu sync.Mutex
-	found := make(map[string]error, len(unknown))
-	each(unknown, func(sh share) {
+	found := make(map[string]error, len(shares))
+	each(shares, func(sh share) {
 		_, err := s.o.Router.Find(ctx, &hostpb.GroupRef{Name: groupOf(sh.resource)})
 		mu.Lock()
 		defer mu.Unlock()
 		found[sh.resource] = err
 	})
-	for _, sh := range unknown {
+	for _, sh := range shares {
 		if err := found[sh.resource]; err != nil {
 			return s.explain(sh.resource, err)
 		}

@@ -109,6 +109,20 @@ func TestARequestIsCheckedWhole(t *testing.T) {
 	require.Zero(t, r.commands())
 }
 
+// Nothing is made for a request that is refused for a name that no template makes.
+func TestStrangeNamesAreLookedForFirst(t *testing.T) {
+	r := newRouter(t, "new1", "new2", "old")
+	c := doormanpb.NewCapacityClient(served(t, New(Options{Router: r, Makes: func(group string) bool { return strings.HasPrefix(group, "capacity/new") }})))
+	_, err := c.GetCapacity(within(t, 5*time.Second), getting("me", wanted("new1", 1), wanted("strange", 1), wanted("old", 1), wanted("new2", 1)))
+	require.Equal(t, codes.NotFound, status.Code(err))
+	require.ElementsMatch(t, []string{"capacity/strange", "capacity/old"}, r.found)
+	r.found = nil
+	_, err = c.GetCapacity(within(t, 5*time.Second), getting("me", wanted("new1", 1), wanted("old", 1), wanted("new2", 1)))
+	require.NoError(t, err)
+	require.Equal(t, "capacity/old", r.found[0])
+	require.Len(t, r.found, 3)
+}
+
 func banded(resource string, bands ...*doormanpb.PriorityBandAggregate) *doormanpb.GetServerCapacityRequest {
 	return &doormanpb.GetServerCapacityRequest{ServerId: new("server"), Resource: []*doormanpb.ServerCapacityResourceRequest{{ResourceId: new(resource), Wants: bands}}}
 }

@@ -64,6 +64,9 @@ type Options struct {
 	Raft Raft
 	// Cluster is asked by the pages.
 	Cluster Cluster
+	// Makes tells whether a template makes a group of that name on first use, as far as this
+	// host knows; nil knows of none.
+	Makes func(group string) bool
 	// Led lists the groups that may be led here, for the gauges; nil for none.
 	Led func() []ids.Group
 	// now reads both clocks, idle is idleAfter: tests have their own.
@@ -84,6 +87,9 @@ type Service struct {
 func New(o Options) *Service {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Makes == nil {
+		o.Makes = func(string) bool { return false }
 	}
 	if o.Led == nil {
 		o.Led = func() []ids.Group { return nil }
