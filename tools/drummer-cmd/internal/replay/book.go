@@ -47,17 +47,62 @@ func (b *book) want(a Ask) int {
 
 func (b *book) note(a Ask, l lease) { b.entries[b.want(a)].lease = l }
 
-// maxMin is the max-min share of a request, as far as it is free.
-func (b *book) maxMin(a Ask, capacity, now float64) float64 {
-	b.entries = slices.DeleteFunc(b.entries, func(e entry) bool { return e.client != a.Client && e.lease.expiry < now })
-	me := b.want(a)
-	free := capacity
-	for i, e := range b.entries {
-		if i != me {
-			free -= e.lease.capacity
+// expire forgets leases that have ended, but for the client that asks.
+func (b *book) expire(but string, now float64) {
+	b.entries = slices.DeleteFunc(b.entries, func(e entry) bool { return e.client != but && e.lease.expiry < now })
+}
+
+// free is what all others leave.
+func (b *book) free(client string, capacity float64) float64 {
+	for _, e := range b.entries {
+		if e.client != client {
+			capacity -= e.lease.capacity
 		}
 	}
-	return max(0, min(b.water(capacity)[me], free))
+	return max(0, capacity)
+}
+
+// proportional is what the original's formula gives, between 0 and what is wanted.
+func (b *book) proportional(a Ask, capacity float64) float64 {
+	wants, weight := float64(a.Wants), float64(a.weight())
+	sum, n := 0.0, 0.0
+	for _, e := range b.entries {
+		sum += e.wants
+		n += e.weight
+	}
+	if b.find(a.Client) < 0 {
+		n += weight
+	}
+	share := wants
+	if equal := capacity / n; sum > capacity && wants > equal*weight {
+		share = equal*weight + (wants-equal*weight)*b.topUp(a, equal)
+	}
+	return max(0, min(share, wants, b.free(a.Client, capacity)))
+}
+
+// topUp is the part of what everybody lacks that others leave over.
+func (b *book) topUp(a Ask, equal float64) float64 {
+	extra, need := 0.0, 0.0
+	for _, e := range b.entries {
+		if e.client == a.Client {
+			e.wants, e.weight = float64(a.Wants), float64(a.weight())
+		}
+		if over := e.wants - equal*e.weight; over < 0 {
+			extra -= over
+		} else {
+			need += over
+		}
+	}
+	if need == 0 {
+		return 0
+	}
+	return extra / need
+}
+
+// maxMin is the max-min share of a request, as far as it is free.
+func (b *book) maxMin(a Ask, capacity float64) float64 {
+	me := b.want(a)
+	return min(b.water(capacity)[me], b.free(a.Client, capacity))
 }
 
 // water is everybody's max-min share.

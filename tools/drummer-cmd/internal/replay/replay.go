@@ -183,6 +183,15 @@ func (x *run) config(s *Step) error {
 		}
 		x.def.Algorithm = kind
 	}
+	if s.Lease != nil {
+		x.def.LeaseLengthMs = lab.Seconds(*s.Lease).Milliseconds()
+	}
+	if s.Refresh != nil {
+		x.def.RefreshIntervalMs = lab.Seconds(*s.Refresh).Milliseconds()
+	}
+	if s.Safe != nil {
+		x.def.SafeCapacity = s.Safe
+	}
 	if s.ParentExpiry != nil {
 		x.parent, x.def.Parent = s.ParentExpiry, "capacity/parent"
 	}
@@ -262,11 +271,21 @@ func (x *run) judge(s *Step, given float64, learning bool) string {
 	case learning:
 		return differs
 	}
+	return x.judgeByBook(s, given)
+}
+
+// judgeByBook finds the answers that are right in the state that there is here: it is
+// another than the original's when an earlier answer was.
+func (x *run) judgeByBook(s *Step, given float64) string {
 	capacity := x.def.GetCapacity()
 	if x.parent != nil && s.At > *x.parent {
 		capacity = 0
 	}
-	return verdict(near(given, x.book.maxMin(s.Ask, capacity, s.At)), maxMin)
+	x.book.expire(s.Ask.Client, s.At)
+	if x.def.GetAlgorithm() == capacitypb.Algorithm_ALGORITHM_PROPORTIONAL_SHARE && near(given, x.book.proportional(s.Ask, capacity)) {
+		return clamped
+	}
+	return verdict(near(given, x.book.maxMin(s.Ask, capacity)), maxMin)
 }
 
 func verdict(ok bool, good string) string {

@@ -109,10 +109,26 @@ func TestAGrantThatIsNeitherOfTheAnswersDiffers(t *testing.T) {
 		{"at_time":5,"op":"config","algorithm":"PROPORTIONAL_SHARE"},
 		{"at_time":5,"op":"get","request":{"client":"a","has":100,"wants":100},"expected":{"grant":7},"clamped_variant_grant":8}`
 	tally, grants := run(t, vector(t, "quirk", steps))
-	require.Equal(t, replay.Tally{Differ: 1}, tally)
-	require.InDelta(t, 50, *grants[3].Grant, 1e-12, "neither 7 nor 8 nor 45, the max-min share")
-	tally, _ = run(t, vector(t, "quirk", strings.Replace(steps, "8}", "50}", 1)))
 	require.Equal(t, replay.Tally{Passed: 1}, tally)
+	require.InDelta(t, 50, *grants[3].Grant, 1e-12, "neither 7 nor 8 nor 45, the max-min share, but what the formula gives here")
+	require.Equal(t, "clamped", grants[3].Verdict)
+
+	static := strings.Replace(steps, "PROPORTIONAL_SHARE", "STATIC", 1)
+	tally, _ = run(t, vector(t, "quirk", static))
+	require.Equal(t, replay.Tally{Differ: 1}, tally, "100")
+	tally, _ = run(t, vector(t, "quirk", strings.Replace(static, "8}", "100}", 1)))
+	require.Equal(t, replay.Tally{Passed: 1}, tally)
+}
+
+func TestAConfigChangesTheLengthsToo(t *testing.T) {
+	const steps = `
+		{"at_time":0,"op":"get","request":{"client":"a","has":0,"wants":10},"expected":{"grant":10}},
+		{"at_time":1,"op":"config","lease_length":30,"refresh_interval":3,"configured_safe_capacity":4},
+		{"at_time":2,"op":"get","request":{"client":"a","has":10,"wants":10},"expected":{"grant":10}}`
+	_, grants := run(t, vector(t, "core", steps))
+	require.InDelta(t, 32, grants[1].Expiry, 0)
+	require.InDelta(t, 3, grants[1].Refresh, 0)
+	require.InDelta(t, 4, grants[1].Safe, 0)
 }
 
 func TestTheMaxMinAnswerIsFoundWithoutTheFile(t *testing.T) {

@@ -46,6 +46,9 @@ type Step struct {
 
 	Capacity     *float64 `json:"capacity"` // of a config, as what follows
 	Algorithm    *string  `json:"algorithm"`
+	Lease        *float64 `json:"lease_length"`
+	Refresh      *float64 `json:"refresh_interval"`
+	Safe         *float64 `json:"configured_safe_capacity"`
 	ParentExpiry *float64 `json:"parent_expiry_at"`
 }
 
