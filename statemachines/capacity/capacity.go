@@ -64,6 +64,9 @@ const (
 	DefaultPage = 100
 )
 
+// keptRequests is how many requests' memory is kept between commands.
+const keptRequests = 512
+
 // millisecond on the lease clock.
 const millisecond = 1_000_000
 
@@ -85,8 +88,8 @@ type Machine struct {
 	shares shares
 	clock  expiries
 
-	// scratch of one command, kept to spare allocations.
-	request request
+	// requests of one command; their memory is used for the next.
+	requests []request
 }
 
 // header is the state besides the clients; a view copies it.

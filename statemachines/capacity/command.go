@@ -3,6 +3,7 @@ package capacity
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -58,8 +59,12 @@ func (m *Machine) decideAll(data []byte) statemachines.Result {
 		if !f.is(1, protowire.BytesType) {
 			return errWire
 		}
-		return m.request.read(f.data)
+		if n > len(m.requests) {
+			m.requests = append(m.requests, request{})
+		}
+		return m.requests[n-1].read(f.data)
 	})
+	defer m.tidy()
 	switch {
 	case err != nil:
 		return m.refuse(err)
@@ -69,25 +74,28 @@ func (m *Machine) decideAll(data []byte) statemachines.Result {
 		return m.outcome(capacitypb.Outcome_OUTCOME_NOT_READY, nil)
 	}
 	out := appendUint(make([]byte, 0, 32+48*n), 1, uint64(capacitypb.Outcome_OUTCOME_OK))
-	for len(data) > 0 {
-		var f field
-		f, data, _ = next(data) // it could be read above
-		out = m.one(f.data).append(out, m.generation)
+	for i := range m.requests[:n] {
+		out = m.one(&m.requests[i]).append(out, m.generation)
 	}
 	return m.closed(out)
 }
 
 // one answers one request.
-func (m *Machine) one(data []byte) grant {
-	q := &m.request
-	err := q.read(data)
-	if err == nil {
-		err = q.check()
-	}
-	if err != nil {
+func (m *Machine) one(q *request) grant {
+	if err := q.check(); err != nil {
 		return grant{outcome: capacitypb.Outcome_OUTCOME_INVALID, detail: err.Error()}
 	}
 	return m.decide(q)
+}
+
+// tidy lets go of the log entry, and of most of the memory of a large command.
+func (m *Machine) tidy() {
+	if len(m.requests) > keptRequests {
+		m.requests = slices.Clone(m.requests[:keptRequests])
+	}
+	for i := range m.requests {
+		m.requests[i].id = nil
+	}
 }
 
 // each reads a message that holds nothing but items in field 1, all before the

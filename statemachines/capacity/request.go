@@ -152,7 +152,7 @@ func readToken(data []byte) (t token, err error) {
 }
 
 // check says what is wrong with a request, or nil, and brings it into the form
-// that the machine computes with.
+// that the machine computes with; once.
 func (q *request) check() error {
 	if err := checkID(q.id); err != nil {
 		return err
