@@ -52,7 +52,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Workers <= 0 {
-		o.Workers = 16 // they wait for Raft most of the time
+		o.Workers = 64 // they wait for Raft nearly all the time, and many groups then share its syncs
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 5 * time.Second
