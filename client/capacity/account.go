@@ -242,10 +242,13 @@ func (a *account) split(now moment, round uint64, size int) {
 
 // pause is the time until the next try. It doubles with each failure, up to the interval
 // at which the resource would be asked for anyhow: a crowd that waits for its server asks
-// no more often than one that is served.
+// no more often than one that is served. What is refused is hardly worth asking for.
 func (a *account) pause() time.Duration {
 	limit := 5 * time.Second
-	if a.held != nil {
+	switch {
+	case refused(a.err):
+		limit = longestPause
+	case a.held != nil:
 		limit = min(max(a.held.interval, time.Second), longestPause)
 	}
 	d := firstPause << min(a.failed-1, 16)

@@ -397,6 +397,21 @@ func TestOneHungResource(t *testing.T) {
 	})
 }
 
+func TestARefusalIsAskedForSeldom(t *testing.T) {
+	f := serving(func(context.Context, string, []ask) ([]grant, error) {
+		return []grant{{err: status.Error(codes.NotFound, "no template matches")}}, nil
+	})
+	bubble(t, f, func(t *testing.T, c *Client) {
+		r := open(t, c, "db")
+		require.Equal(t, codes.NotFound, status.Code(errors.Unwrap(r.Await(t.Context()))))
+		time.Sleep(time.Hour)
+		n, _ := f.sent()
+		require.InDelta(t, 80, n, 30, "between one and two a minute")
+		f.become(generous)
+		require.Eventually(t, func() bool { return r.State().Basis == Leased }, 2*time.Minute, time.Second, "it may come to exist")
+	})
+}
+
 func TestAnOutageIsNotStormed(t *testing.T) {
 	f := serving(generous)
 	bubble(t, f, func(t *testing.T, c *Client) {
