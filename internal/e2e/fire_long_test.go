@@ -1,0 +1,8 @@
+//go:build e2elong
+
+package e2e
+
+import "time"
+
+// underFire is how long the crowd of TestTheCapacityUnderFire is under fire.
+const underFire = 5 * time.Minute
