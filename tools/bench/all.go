@@ -29,6 +29,7 @@ func chapters() []chapter {
 		{"unload", "idle --groups 10000 --unload 30s --tick 200ms --alone"},
 		{"failover", "failover --groups 1000"},
 		{"start", "start --groups 1000"},
+		{"capacity", "capacity"},
 		{"start-many", "start --groups 10000 --hosts 1 --rounds 1 --alone"},
 	}
 }

@@ -25,7 +25,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestUsageErrors(t *testing.T) {
-	for _, args := range [][]string{{"propose", "--groups", "x"}, {"read", "--where", "moon"}, {"subject", "nobody"}, {"idle", "extra"}, {"idle", "--groups", "0"}, {"start", "--hosts", "0"}, {"failover", "--rounds", "0"}, {"all", "--only", "nothing"}} {
+	for _, args := range [][]string{{"propose", "--groups", "x"}, {"read", "--where", "moon"}, {"subject", "nobody"}, {"idle", "extra"}, {"idle", "--groups", "0"}, {"start", "--hosts", "0"}, {"failover", "--rounds", "0"}, {"all", "--only", "nothing"}, {"capacity", "--only", "nothing"}} {
 		var out, errOut bytes.Buffer
 		require.Equal(t, 2, run(append([]string{"bench"}, args...), &out, &errOut), "%v: %s", args, errOut.String())
 	}

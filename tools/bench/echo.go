@@ -16,7 +16,7 @@ import (
 // echo is a bare gRPC server in this process that answers with its request's bytes.
 type echo struct {
 	measure.Setup
-	conn   *grpc.ClientConn
+	conns  []*grpc.ClientConn
 	server *grpc.Server
 	served chan error
 }
@@ -48,11 +48,14 @@ func newEcho(_ context.Context, _ string, s measure.Setup) (subject, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	conn, err := dial(ln.Addr().String())
-	if err != nil {
-		return nil, err
+	e := &echo{Setup: s, server: grpc.NewServer(), served: make(chan error, 1)}
+	for range max(1, s.Connections) {
+		conn, err := dial(ln.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		e.conns = append(e.conns, conn)
 	}
-	e := &echo{Setup: s, conn: conn, server: grpc.NewServer(), served: make(chan error, 1)}
 	hostpb.RegisterGroupsServer(e.server, echoService{})
 	go func() { e.served <- e.server.Serve(ln) }() // close waits for it
 	return e, nil
@@ -62,7 +65,11 @@ func (e *echo) run(ctx context.Context, r measure.Request) (measure.Sample, erro
 	if r.Op == measure.OpPause || r.Op == measure.OpResume {
 		return measure.Sample{}, nil
 	}
-	op, err := unary(r.Op, []target{{at: hostpb.NewGroupsClient(e.conn), ref: &hostpb.GroupRef{Id: 1}}})
+	var targets []target
+	for _, conn := range e.conns {
+		targets = append(targets, target{at: hostpb.NewGroupsClient(conn), ref: &hostpb.GroupRef{Id: 1}})
+	}
+	op, err := unary(r.Op, targets)
 	if err != nil {
 		return measure.Sample{}, err
 	}
@@ -70,7 +77,10 @@ func (e *echo) run(ctx context.Context, r measure.Request) (measure.Sample, erro
 }
 
 func (e *echo) close() error {
-	err := e.conn.Close()
+	var errs []error
+	for _, conn := range e.conns {
+		errs = append(errs, conn.Close())
+	}
 	e.server.Stop()
-	return errors.Join(err, <-e.served)
+	return errors.Join(errors.Join(errs...), <-e.served)
 }

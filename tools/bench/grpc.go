@@ -31,6 +31,20 @@ type fleet struct {
 }
 
 func newFleet(ctx context.Context, dir string, s measure.Setup) (subject, error) {
+	f, err := newProcesses(dir, s)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	if err := f.launch(ctx); err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	return f, nil
+}
+
+// newProcesses prepares a fleet that has not started yet.
+func newProcesses(dir string, s measure.Setup) (*fleet, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find the programs: %w", err)
@@ -45,24 +59,23 @@ func newFleet(ctx context.Context, dir string, s measure.Setup) (subject, error)
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{Setup: s, dir: dir, local: local, conns: map[string]*grpc.ClientConn{}}
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	if err := f.launch(ctx); err != nil {
-		return nil, errors.Join(err, f.close())
-	}
-	return f, nil
+	return &fleet{Setup: s, dir: dir, local: local, conns: map[string]*grpc.ClientConn{}}, nil
 }
 
-// launch defines the groups and waits for them.
-func (f *fleet) launch(ctx context.Context) (err error) {
+// boot starts the processes and connects to them.
+func (f *fleet) boot(ctx context.Context) (err error) {
 	if err = errors.Join(f.local.StartAll(), f.local.WaitReady(ctx)); err != nil {
 		return err
 	}
 	if f.client, err = client.Open(ctx, f.local.APIs(localfleet.KindDrummer)); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	if err = f.local.WaitAttended(ctx, f.client); err != nil {
+	return f.local.WaitAttended(ctx, f.client)
+}
+
+// launch defines the groups and waits for them.
+func (f *fleet) launch(ctx context.Context) (err error) {
+	if err = f.boot(ctx); err != nil {
 		return err
 	}
 	for g := range f.Groups {

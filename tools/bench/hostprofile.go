@@ -17,6 +17,7 @@ import (
 
 	"github.com/drumline/drumline/internal/localfleet"
 	"github.com/drumline/drumline/nodehost"
+	"github.com/drumline/drumline/statemachines/capacity"
 	"github.com/drumline/drumline/statemachines/kv"
 	"github.com/drumline/drumline/statemachines/sequence"
 	"github.com/drumline/drumline/tools/bench/measure"
@@ -43,7 +44,7 @@ func runProfiledHost() int {
 		_, _ = fmt.Fprintln(os.Stderr, "bench:", err) // nowhere else to say it
 		return 1
 	}
-	return nodehost.Main(kv.App(), sequence.App())
+	return nodehost.Main(kv.App(), capacity.App(), sequence.App())
 }
 
 func servePprof() error {
@@ -100,7 +101,7 @@ func (f *fleet) fetch(r measure.Request, name, page, kind string) (err error) {
 		return fmt.Errorf("profile %s: %w", name, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // it was only read
-	path := strings.Replace(f.ProfilePath(r, kind), measure.OursGRPC, measure.OursGRPC+"-"+name, 1)
+	path := strings.Replace(f.ProfilePath(r, kind), f.Subject, f.Subject+"-"+name, 1)
 	file, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("profile %s: %w", name, err)

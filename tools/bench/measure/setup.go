@@ -24,6 +24,8 @@ type Setup struct {
 	UnloadAfter time.Duration `json:"unload_after,omitempty"`
 	// Wave is the number of groups that are started at a time; 0 is all.
 	Wave int `json:"wave,omitempty"`
+	// Connections of callers to the echo; 0 is one.
+	Connections int `json:"connections,omitempty"`
 	// Profile is a directory for a CPU profile of each run, Heap adds one of the heap.
 	Profile string `json:"profile,omitempty"`
 	Heap    bool   `json:"heap,omitempty"`
@@ -35,6 +37,8 @@ const (
 	Plain    = "dragonboat"
 	OursGRPC = "drumline-grpc"
 	EchoGRPC = "echo-grpc"
+	// Leases is a fleet that leases capacity.
+	Leases = "drumline-leases"
 )
 
 // Things to ask of a subject; besides those that callers do, see Operation.
@@ -51,6 +55,8 @@ const (
 	OpFail   = "fail"
 	OpPause  = "pause"
 	OpResume = "resume"
+	// OpLease refreshes leases of capacity.
+	OpLease = "lease"
 )
 
 // Request asks a subject for one thing.
@@ -62,6 +68,10 @@ type Request struct {
 	Callers int `json:"callers"`
 	// Time is the length of the run.
 	Time time.Duration `json:"time"`
+	// Algorithm, Clients of each resource and resources in Each request, of OpLease.
+	Algorithm string `json:"algorithm,omitempty"`
+	Clients   int    `json:"clients,omitempty"`
+	Each      int    `json:"each,omitempty"`
 }
 
 // Label names a subject in the tables, with what makes it unlike others of its kind.

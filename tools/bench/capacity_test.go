@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/urfave/cli/v2"
+
+	"github.com/drumline/drumline/tools/bench/measure"
+)
+
+func TestLeaseRowsAreDistinct(t *testing.T) {
+	seen := map[string]bool{}
+	for _, row := range leaseRows() {
+		require.False(t, seen[row.String()], row.String())
+		seen[row.String()] = true
+		require.Contains(t, algorithms(), row.algorithm)
+		require.GreaterOrEqual(t, row.clients, row.callers, "%v: a client has one request under way", row)
+	}
+	require.True(t, seen["doorman fair 100 1 32"], "as the help says")
+}
+
+func TestHoldersTakeTurns(t *testing.T) {
+	r := leaseRow{via: viaAnyHost, algorithm: "fair", clients: 100, each: 10}.request(time.Second)
+	c := newHolders(r)
+	require.Len(t, c.names, 10)
+	require.Equal(t, "fair-100-10-3-doorman", c.names[3])
+	picked := map[*holder]bool{}
+	for range 100 {
+		picked[c.pick()] = true
+	}
+	require.Len(t, picked, 100, "none twice")
+	c.holders[42].busy.Store(false)
+	require.Same(t, &c.holders[42], c.pick(), "the others are busy")
+	require.Equal(t, protocol(viaDoorman), protocol(viaAnyHost), "clients keep to their protocol")
+	require.NotEqual(t, protocol(viaDoorman), protocol(viaNative))
+}
+
+func TestTheTableOfLeases(t *testing.T) {
+	var out bytes.Buffer
+	rows := []leaseRow{{viaDoorman, "fair", 100, 1, 32, 26400}, {viaDoorman, "fair", 5000, 1, 32, 0}, {viaDoorman, "fair", 100, 10, 32, 8900}}
+	samples := [][]measure.Sample{
+		{{PerSec: 13200, P50: 1, P99: 2, CPU: 50}}, {{PerSec: 12000, P50: 1, P99: 2, CPU: 60}}, {{PerSec: 4450, P50: 1, P99: 2, CPU: 100, Failed: 2, Error: "why"}},
+	}
+	app := cli.NewApp()
+	app.Writer = &out
+	require.NoError(t, printLeases(cli.NewContext(app, nil, nil), rows, samples, 44500))
+	cells := func(line int) (all []string) {
+		for cell := range strings.SplitSeq(strings.Split(out.String(), "\n")[line], "|") {
+			all = append(all, strings.TrimSpace(cell))
+		}
+		return all
+	}
+	require.Equal(t, []string{"", "doorman", "fair", "100", "1", "32", "13200", "13200", "1.00", "2.00", "50.0", "1.00", "13200", "1.00", ""}, cells(2))
+	require.Equal(t, []string{"", "doorman", "fair", "5000", "1", "32", "12000", "12000", "1.00", "2.00", "60.0", "1.20", "–", "–", ""}, cells(3))
+	require.Equal(t, []string{"", "doorman", "fair", "100", "10", "32", "4450", "44500", "1.00", "2.00", "10.0", "1.00", "4450", "1.00", ": 2 failed: why"}, cells(4))
+	require.Contains(t, out.String(), "32 callers on 4 connections: 44500/s; 89000/s where the original was measured")
+}
