@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/bench/measure"
 )
 
@@ -29,19 +28,6 @@ func TestUsageErrors(t *testing.T) {
 		var out, errOut bytes.Buffer
 		require.Equal(t, 2, run(append([]string{"bench"}, args...), &out, &errOut), "%v: %s", args, errOut.String())
 	}
-}
-
-func TestTallySurvivesItsSnapshot(t *testing.T) {
-	m := &tally{}
-	results := make([]statemachines.Result, 2)
-	m.Apply(make([]statemachines.Command, 2), results)
-	require.EqualValues(t, 2, results[1].Value)
-	var b bytes.Buffer
-	_, err := m.Snapshot().WriteTo(&b)
-	require.NoError(t, err)
-	n := &tally{}
-	require.NoError(t, n.Restore(&b))
-	require.Equal(t, m.n, n.n)
 }
 
 func TestEveryTableHasItsPlaceOnThePage(t *testing.T) {

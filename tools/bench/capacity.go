@@ -12,10 +12,11 @@ import (
 
 // originalEcho is what a bare echo did, 32 callers on 4 connections, on the machine where
 // the original Doorman was measured: its figures are scaled by this run's echo over that.
-const originalEcho = 89000
-
-// fewCallers is the load under which the original was measured.
-const fewCallers = 32
+// fewCallers is the load under which it was.
+const (
+	originalEcho = 89000
+	fewCallers   = 32
+)
 
 // leaseRow is a row of the table, with what the original did there: requests a second on
 // a quiet machine, except at 5,000 clients, where only figures of a busy one are known.

@@ -13,6 +13,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/transport"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/tally"
 )
 
 // inProcess is hosts of ours, on disk, over TCP.
@@ -26,7 +27,7 @@ type inProcess struct {
 }
 
 func newOurs(ctx context.Context, dir string, s measure.Setup) (subject, error) {
-	apps, err := statemachines.NewRegistry(tallyApp())
+	apps, err := statemachines.NewRegistry(tally.App())
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/roads"
 )
 
 // echo is a bare gRPC server in this process that answers with its request's bytes.
@@ -65,11 +66,11 @@ func (e *echo) run(ctx context.Context, r measure.Request) (measure.Sample, erro
 	if r.Op == measure.OpPause || r.Op == measure.OpResume {
 		return measure.Sample{}, nil
 	}
-	var targets []target
+	var targets []roads.Target
 	for _, conn := range e.conns {
-		targets = append(targets, target{at: hostpb.NewGroupsClient(conn), ref: &hostpb.GroupRef{Id: 1}})
+		targets = append(targets, roads.Target{At: hostpb.NewGroupsClient(conn), Ref: &hostpb.GroupRef{Id: 1}})
 	}
-	op, err := unary(r.Op, targets)
+	op, err := roads.Unary(r.Op, targets)
 	if err != nil {
 		return measure.Sample{}, err
 	}

@@ -16,6 +16,7 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/localfleet"
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/roads"
 )
 
 // fleet is real processes: a drummer and three hosts.
@@ -26,8 +27,8 @@ type fleet struct {
 	client *client.Client
 	groups []*client.Group
 	conns  map[string]*grpc.ClientConn // by address
-	near   []target                    // by group, at its leader's host
-	far    []target                    // by group, at another
+	near   []roads.Target              // by group, at its leader's host
+	far    []roads.Target              // by group, at another
 }
 
 func newFleet(ctx context.Context, dir string, s measure.Setup) (subject, error) {
@@ -119,7 +120,7 @@ func (f *fleet) aim(where *hostpb.Location) error {
 			other = api
 		}
 	}
-	for addr, to := range map[string]*[]target{where.GetLeaderApi(): &f.near, other: &f.far} {
+	for addr, to := range map[string]*[]roads.Target{where.GetLeaderApi(): &f.near, other: &f.far} {
 		if f.conns[addr] == nil {
 			conn, err := dial(addr)
 			if err != nil {
@@ -127,7 +128,7 @@ func (f *fleet) aim(where *hostpb.Location) error {
 			}
 			f.conns[addr] = conn
 		}
-		*to = append(*to, target{at: hostpb.NewGroupsClient(f.conns[addr]), ref: &hostpb.GroupRef{Id: where.GetId()}})
+		*to = append(*to, roads.Target{At: hostpb.NewGroupsClient(f.conns[addr]), Ref: &hostpb.GroupRef{Id: where.GetId()}})
 	}
 	return nil
 }
@@ -154,14 +155,14 @@ func (f *fleet) run(ctx context.Context, r measure.Request) (s measure.Sample, e
 func (f *fleet) workload(r measure.Request) (w measure.Workload, err error) {
 	w.Weight = 1
 	switch r.Via {
-	case viaLeader:
-		w.Call, err = unary(r.Op, f.near)
-	case viaOther:
-		w.Call, err = unary(r.Op, f.far)
-	case viaStream:
-		w.Call, err = throughClient(r.Op, f.groups)
-	case viaBatch:
-		return inBatches(r.Op, f.groups, r.Callers)
+	case roads.ViaLeader:
+		w.Call, err = roads.Unary(r.Op, f.near)
+	case roads.ViaOther:
+		w.Call, err = roads.Unary(r.Op, f.far)
+	case roads.ViaStream:
+		w.Call, err = roads.ThroughClient(r.Op, f.groups)
+	case roads.ViaBatch:
+		return roads.InBatches(r.Op, f.groups, r.Callers)
 	default:
 		err = fmt.Errorf("%w: no road %q", errUsage, r.Via)
 	}

@@ -13,6 +13,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/localfleet"
+	"github.com/drumline/drumline/tools/bench/holders"
 	"github.com/drumline/drumline/tools/bench/measure"
 )
 
@@ -24,14 +25,17 @@ const (
 	viaNative  = "native"
 )
 
-// Length of the leases and time until a client asks again: no lease ends during a run.
-const (
-	leaseLength   = 600
-	leaseInterval = 60
-	// perClient is the capacity for each client of a resource, which want up to twice as
-	// much and more than that together: the algorithms have something to divide.
-	perClient = 5
-)
+// leaseMs is the length of leases, refreshMs when a client asks again: none ends in a run.
+// connections are made to each place that is called.
+const leaseMs, refreshMs, connections = 600_000, 60_000, 4
+
+// protocol is what the clients of a road speak: each keeps to one.
+func protocol(via string) string {
+	if via == viaNative {
+		return holders.Native
+	}
+	return holders.Doorman
+}
 
 // algorithms that are measured, by the first part of a resource's name.
 func algorithms() map[string]capacitypb.Algorithm {
@@ -45,7 +49,7 @@ func algorithms() map[string]capacitypb.Algorithm {
 // leases is a fleet that leases capacity, and the clients that hold it.
 type leases struct {
 	*fleet
-	crowds map[string]*holders // by the names of their resources
+	crowds map[string]*holders.Crowd // by the names of their resources
 	lines  map[string][]*grpc.ClientConn
 }
 
@@ -54,7 +58,7 @@ func newLeases(ctx context.Context, dir string, s measure.Setup) (subject, error
 	if err != nil {
 		return nil, err
 	}
-	l := &leases{fleet: f, crowds: map[string]*holders{}, lines: map[string][]*grpc.ClientConn{}}
+	l := &leases{fleet: f, crowds: map[string]*holders.Crowd{}, lines: map[string][]*grpc.ClientConn{}}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	if err = f.boot(ctx); err == nil {
@@ -72,8 +76,8 @@ func (l *leases) configure(ctx context.Context) error {
 	for name, algorithm := range algorithms() {
 		for _, clients := range []int{100, 1000, 5000, 50000} {
 			options, err := proto.Marshal(&capacitypb.Definition{
-				Capacity: proto.Float64(float64(perClient * clients)), Algorithm: algorithm,
-				LeaseLengthMs: leaseLength * 1000, RefreshIntervalMs: leaseInterval * 1000,
+				Capacity: proto.Float64(float64(holders.PerClient * clients)), Algorithm: algorithm,
+				LeaseLengthMs: leaseMs, RefreshIntervalMs: refreshMs,
 			})
 			if err != nil {
 				return fmt.Errorf("configure: %w", err)
@@ -98,17 +102,11 @@ func (l *leases) run(ctx context.Context, r measure.Request) (s measure.Sample, 
 	if err != nil {
 		return s, err
 	}
-	lines, err := l.connect(ctx, r.Via, c.names[0])
+	lines, err := l.connect(ctx, r.Via, c.Names[0])
 	if err != nil {
 		return s, err
 	}
-	call := c.doorman
-	if r.Via == viaNative {
-		call = c.native
-	}
-	op := func(ctx context.Context, caller int) error {
-		return call(ctx, lines[caller%len(lines)], c.pick())
-	}
+	op := func(ctx context.Context, caller int) error { return c.Refresh(ctx, lines[caller%len(lines)]) }
 	err = l.profiledHosts(r, func() error {
 		var e error
 		s, e = l.Measured(ctx, r, l.served, measure.Workload{Call: op, Weight: 1})
@@ -128,23 +126,24 @@ func (l *leases) served() measure.Usage {
 }
 
 // crowd finds the clients of a run, or has them take their first leases.
-func (l *leases) crowd(ctx context.Context, r measure.Request) (*holders, error) {
-	c := newHolders(r)
-	key := strings.Join(c.names, " ")
+func (l *leases) crowd(ctx context.Context, r measure.Request) (*holders.Crowd, error) {
+	c := holders.New(r, protocol(r.Via))
+	key := strings.Join(c.Names, " ")
 	if known := l.crowds[key]; known != nil {
 		return known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	if err := c.use(ctx, l); err != nil {
+	lines, err := l.connect(ctx, viaAnyHost, c.Names[0])
+	if err == nil {
+		err = c.Use(ctx, lines)
+	}
+	if err != nil {
 		return nil, err
 	}
 	l.crowds[key] = c
 	return c, nil
 }
-
-// connections is their number to each place that is called.
-const connections = 4
 
 // connect gives the connections of a road to a resource.
 func (l *leases) connect(ctx context.Context, via, resource string) ([]*grpc.ClientConn, error) {

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/roads"
 )
 
 // loadTick is that of the subjects in process; a fleet of localfleet has the same.
@@ -55,7 +56,7 @@ type pairing struct {
 }
 
 func pairings(where string) ([]pairing, error) {
-	inProcess, grpc := pairing{measure.Ours, measure.Plain, []string{""}}, pairing{measure.OursGRPC, measure.EchoGRPC, roads()}
+	inProcess, grpc := pairing{measure.Ours, measure.Plain, []string{""}}, pairing{measure.OursGRPC, measure.EchoGRPC, roads.All()}
 	switch where {
 	case "process":
 		return []pairing{inProcess}, nil

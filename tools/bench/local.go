@@ -11,6 +11,7 @@ import (
 
 	"github.com/drumline/drumline/internal/raft/engine"
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/tally"
 )
 
 // cluster is some hosts in this process, ours or plain dragonboat's, by index. Its
@@ -269,7 +270,7 @@ func (l *local) run(ctx context.Context, r measure.Request) (s measure.Sample, e
 }
 
 func (l *local) operation(name string) (measure.Operation, error) {
-	cmd := make([]byte, payload)
+	cmd := make([]byte, tally.Payload)
 	call := map[string]func(context.Context, int, int, []byte) error{"propose": l.propose, "read": l.read}[name]
 	if call == nil {
 		return nil, fmt.Errorf("%w: no operation %q", errUsage, name)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/tally"
 )
 
 // restart stops all hosts in order and measures the time until every group has a
@@ -76,7 +77,7 @@ func (l *local) ring(ctx context.Context, group int) error {
 	defer cancel()
 	at := int(l.leaders[group].Load())
 	for {
-		err := l.propose(ctx, at, group, make([]byte, payload))
+		err := l.propose(ctx, at, group, make([]byte, tally.Payload))
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

@@ -1,4 +1,6 @@
-package main
+// Package roads is the ways that bench's calls take to groups of app kv: unary calls of the
+// generated stubs, and the Go client's, one by one and in batches.
+package roads
 
 import (
 	"cmp"
@@ -12,34 +14,36 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	kvpb "github.com/drumline/drumline/drummerpb/kv"
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/tally"
 )
 
 // Ways that calls take to the groups of a fleet.
 const (
-	// viaLeader is a unary call at the leader's host, viaOther one at a host that
+	// ViaLeader is a unary call at the leader's host, ViaOther one at a host that
 	// has to forward it.
-	viaLeader = "unary"
-	viaOther  = "far"
-	// viaStream is the Go client as it comes, whose concurrent calls share streams;
-	// viaBatch is its batched calls.
-	viaStream = "stream"
-	viaBatch  = "batch"
+	ViaLeader = "unary"
+	ViaOther  = "far"
+	// ViaStream is the Go client as it comes, whose concurrent calls share streams;
+	// ViaBatch is its batched calls.
+	ViaStream = "stream"
+	ViaBatch  = "batch"
 )
 
-func roads() []string { return []string{viaLeader, viaOther, viaStream, viaBatch} }
+// All lists them.
+func All() []string { return []string{ViaLeader, ViaOther, ViaStream, ViaBatch} }
 
 // fullBatch is the number of commands or queries in a batched call.
 const fullBatch = 64
 
-// target is where calls for a group go.
-type target struct {
-	at  hostpb.GroupsClient
-	ref *hostpb.GroupRef
+// Target is where calls for a group go.
+type Target struct {
+	At  hostpb.GroupsClient
+	Ref *hostpb.GroupRef
 }
 
-// wireOperations are a kv put of about payload bytes, and the get of the same key.
+// wireOperations are a kv put of about tally.Payload bytes, and the get of the same key.
 func wireOperations() (command, query []byte, err error) {
-	put := &kvpb.Command{Op: &kvpb.Command_Put{Put: &kvpb.Put{Key: []byte("k"), Value: make([]byte, payload-9)}}}
+	put := &kvpb.Command{Op: &kvpb.Command_Put{Put: &kvpb.Put{Key: []byte("k"), Value: make([]byte, tally.Payload-9)}}}
 	if command, err = proto.Marshal(put); err != nil {
 		return nil, nil, fmt.Errorf("encode a command: %w", err)
 	}
@@ -50,8 +54,8 @@ func wireOperations() (command, query []byte, err error) {
 	return command, query, nil
 }
 
-// unary calls the generated stubs.
-func unary(name string, targets []target) (measure.Operation, error) {
+// Unary calls the generated stubs.
+func Unary(name string, targets []Target) (measure.Operation, error) {
 	cmd, query, err := wireOperations()
 	if err != nil {
 		return nil, err
@@ -60,21 +64,21 @@ func unary(name string, targets []target) (measure.Operation, error) {
 	case "propose":
 		return func(ctx context.Context, caller int) error {
 			t := targets[caller%len(targets)]
-			_, err := t.at.Propose(ctx, &hostpb.ProposeRequest{Group: t.ref, Command: cmd})
+			_, err := t.At.Propose(ctx, &hostpb.ProposeRequest{Group: t.Ref, Command: cmd})
 			return err
 		}, nil
 	case "read":
 		return func(ctx context.Context, caller int) error {
 			t := targets[caller%len(targets)]
-			_, err := t.at.Read(ctx, &hostpb.ReadRequest{Group: t.ref, Query: query})
+			_, err := t.At.Read(ctx, &hostpb.ReadRequest{Group: t.Ref, Query: query})
 			return err
 		}, nil
 	}
-	return nil, fmt.Errorf("%w: no operation %q", errUsage, name)
+	return nil, fmt.Errorf("no operation %q", name)
 }
 
-// throughClient calls the Go client.
-func throughClient(name string, groups []*client.Group) (measure.Operation, error) {
+// ThroughClient calls the Go client.
+func ThroughClient(name string, groups []*client.Group) (measure.Operation, error) {
 	cmd, query, err := wireOperations()
 	if err != nil {
 		return nil, err
@@ -91,11 +95,11 @@ func throughClient(name string, groups []*client.Group) (measure.Operation, erro
 			return err
 		}, nil
 	}
-	return nil, fmt.Errorf("%w: no operation %q", errUsage, name)
+	return nil, fmt.Errorf("no operation %q", name)
 }
 
-// inBatches makes batched calls of the Go client, for as many callers.
-func inBatches(name string, groups []*client.Group, callers int) (w measure.Workload, err error) {
+// InBatches makes batched calls of the Go client, for as many callers.
+func InBatches(name string, groups []*client.Group, callers int) (w measure.Workload, err error) {
 	cmd, query, err := wireOperations()
 	if err != nil {
 		return w, err
@@ -120,5 +124,5 @@ func inBatches(name string, groups []*client.Group, callers int) (w measure.Work
 		}
 		return w, nil
 	}
-	return w, fmt.Errorf("%w: no operation %q", errUsage, name)
+	return w, fmt.Errorf("no operation %q", name)
 }
