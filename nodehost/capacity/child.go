@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,9 @@ const (
 	// safety is what a child keeps back of the parent's lease, besides a fiftieth, for
 	// clocks that run at different speeds.
 	safety = 50 * time.Millisecond
+	// comerPatience bounds how long a newcomer waits for the parent, maxComers those who do.
+	comerPatience = 500 * time.Millisecond
+	maxComers     = 1000
 	// idleAfter is how long a child without clients is looked after, unless Options say.
 	idleAfter = 10 * time.Second
 	// plenty stands for "no limit" among amounts that add up.
@@ -51,6 +55,7 @@ type child struct {
 	parent string
 	stop   context.CancelFunc
 	wake   chan struct{} // holds one wish for a look at the demand
+	urgent chan struct{} // holds one wish for a round at once
 
 	// The loop's own.
 	failing bool              // the last round failed
@@ -65,10 +70,13 @@ type child struct {
 	nothings int
 
 	mu      sync.Mutex
-	bound   *moment       // guarded by mu: when what the machine divides ends; nil for nothing
-	tried   bool          // guarded by mu: a first round is over
-	over    bool          // guarded by mu: nobody looks after the child any more
-	changed chan struct{} // guarded by mu: closed, and made anew, with each change
+	bound   *moment            // guarded by mu: when what the machine divides ends; nil for nothing
+	tried   bool               // guarded by mu: a first round is over
+	over    bool               // guarded by mu: nobody looks after the child any more
+	rounds  uint64             // guarded by mu: rounds that are over
+	plenty  bool               // guarded by mu: the parent gave all that it was asked for
+	comers  []*capacitypb.Band // guarded by mu: what newcomers want, for the next round
+	changed chan struct{}      // guarded by mu: closed, and made anew, with each change
 }
 
 // poke wishes for a round: the demand may have changed.
@@ -94,6 +102,43 @@ func (c *child) settled(ctx context.Context) error {
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// await lets the parent be asked for newcomers before they are decided, if that gave all
+// that it was asked for the last time: else there is nothing to wait for.
+func (c *child) await(ctx context.Context, bands []*capacitypb.Band) {
+	if len(bands) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, comerPatience)
+	defer cancel()
+	c.mu.Lock()
+	if !c.plenty || c.over || len(c.comers)+len(bands) > maxComers {
+		c.mu.Unlock()
+		return
+	}
+	c.comers = append(c.comers, bands...)
+	since, changed := c.rounds, c.changed
+	c.mu.Unlock()
+	select {
+	case c.urgent <- struct{}{}:
+	default:
+	}
+	for {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+		c.mu.Lock()
+		// One round may have begun before the newcomers were noted.
+		done := c.over || c.rounds > since && len(c.comers) == 0
+		changed = c.changed
+		c.mu.Unlock()
+		if done {
+			return
 		}
 	}
 }
@@ -128,7 +173,7 @@ func (c *child) run(ctx context.Context) {
 		} else {
 			again = againLeast
 		}
-		c.set(func() { c.tried = true })
+		c.set(func() { c.tried, c.rounds = true, c.rounds+1 })
 		c.rest(ctx, pause)
 	}
 }
@@ -147,6 +192,8 @@ func (c *child) rest(ctx context.Context, pause time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-end.C:
+			return
+		case <-c.urgent:
 			return
 		case <-wake:
 			if c.lapsed() {
@@ -224,18 +271,25 @@ func (c *child) lease(ctx context.Context, clock *capacitypb.Result, sum *capaci
 	if c.held.told && sum.GetReserved() <= c.held.capacity*(1+1e-9) {
 		c.known = c.held.token
 	}
+	bands := demand(sum, c.take())
+	wants, clients := 0.0, int64(0)
+	for _, b := range bands {
+		wants += b.GetWants()
+		clients += b.GetClients()
+	}
 	sent := c.o.now()
-	g, err := c.ask(ctx, sum)
+	g, err := c.ask(ctx, bands)
 	if err != nil {
 		return 0, err
 	}
+	c.set(func() { c.plenty = g.GetCapacity() >= wants*(1-1e-9) })
 	if c.nothings++; g.GetCapacity() > 0 {
 		c.nothings = 0
 	}
-	c.asked = capacity.View{Revision: sum.GetRevision(), Wants: sum.GetWants(), Clients: sum.GetClients()}
+	c.asked = capacity.View{Revision: sum.GetRevision(), Wants: wants, Clients: clients}
 	length := time.Duration(g.GetLeaseMs()) * time.Millisecond
 	length = max(length-length/50-safety, 0)
-	c.held, c.safe = holding{capacity: g.GetCapacity(), ends: sent.plus(length), token: g.GetToken()}, safeShare(g, sum.GetClients())
+	c.held, c.safe = holding{capacity: g.GetCapacity(), ends: sent.plus(length), token: g.GetToken()}, safeShare(g, clients)
 	err = c.tell(ctx, &capacitypb.ParentLease{
 		Capacity: c.held.capacity, Expires: clock.GetTime() + int64(length), Lead: clock.GetLead(), SafeShare: c.safe,
 	}, &c.held.ends)
@@ -247,9 +301,17 @@ func (c *child) lease(ctx context.Context, clock *capacitypb.Result, sum *capaci
 	return max(min(soon, length/2), leastGap), nil
 }
 
+// take takes what newcomers want.
+func (c *child) take() (bands []*capacitypb.Band) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	bands, c.comers = c.comers, nil
+	return bands
+}
+
 // ask asks the parent's group for the clients of this one.
-func (c *child) ask(ctx context.Context, sum *capacitypb.Summary) (*capacitypb.Grant, error) {
-	r := &capacitypb.Request{ClientId: c.name, Bands: demand(sum), Token: c.known}
+func (c *child) ask(ctx context.Context, bands []*capacitypb.Band) (*capacitypb.Grant, error) {
+	r := &capacitypb.Request{ClientId: c.name, Bands: bands, Token: c.known}
 	cmd := pack(&capacitypb.Command{Op: &capacitypb.Command_Decide{Decide: &capacitypb.Decide{Requests: []*capacitypb.Request{r}}}})
 	outcomes, _ := c.o.Router.ProposeMany(ctx, route.Many{Group: &hostpb.GroupRef{Name: c.parent}, Items: [][]byte{cmd}, Repeatable: true})
 	grants, err := grantsOf(c.parent, outcomes[0], 1)
@@ -265,25 +327,36 @@ func (c *child) ask(ctx context.Context, sum *capacitypb.Summary) (*capacitypb.G
 	return grants[0], nil
 }
 
-// demand is what all clients want, by priority. Bands beyond those that a request may
-// have are joined with the lowest one left.
-func demand(sum *capacitypb.Summary) []*capacitypb.Band {
-	var bands []*capacitypb.Band
+// demand is what all clients want, and newcomers, by priority. Bands beyond those that a
+// request may have are joined with the lowest one left.
+func demand(sum *capacitypb.Summary, comers []*capacitypb.Band) []*capacitypb.Band {
+	joined := map[int64]*capacitypb.Band{}
+	add := func(priority, clients int64, wants float64) {
+		if clients < 1 {
+			return
+		}
+		if joined[priority] == nil {
+			joined[priority] = &capacitypb.Band{Priority: priority}
+		}
+		joined[priority].Clients += clients
+		joined[priority].Wants += wants
+	}
 	for _, b := range sum.GetBands() {
-		if b.GetClients() < 1 {
-			continue
-		}
-		if n := len(bands); n == capacity.MaxBands {
-			bands[n-1].Clients += b.GetClients()
-			bands[n-1].Wants += b.GetWants()
-			continue
-		}
-		bands = append(bands, &capacitypb.Band{Priority: b.GetPriority(), Clients: b.GetClients(), Wants: b.GetWants()})
+		add(b.GetPriority(), b.GetClients(), b.GetWants())
+	}
+	for _, b := range comers {
+		add(b.GetPriority(), b.GetClients(), b.GetWants())
+	}
+	bands := slices.SortedFunc(maps.Values(joined), func(a, b *capacitypb.Band) int { return cmp.Compare(b.GetPriority(), a.GetPriority()) })
+	for len(bands) > capacity.MaxBands {
+		last := bands[len(bands)-1]
+		bands = bands[:len(bands)-1]
+		bands[len(bands)-1].Clients += last.GetClients()
+		bands[len(bands)-1].Wants += last.GetWants()
 	}
 	if len(bands) == 0 {
-		bands = append(bands, &capacitypb.Band{Clients: 1}) // gives back what is held
+		return []*capacitypb.Band{{Clients: 1}} // gives back what is held
 	}
-	slices.SortFunc(bands, func(a, b *capacitypb.Band) int { return cmp.Compare(b.GetPriority(), a.GetPriority()) })
 	return bands
 }
 

@@ -107,9 +107,9 @@ func New(o Options) *Service {
 func (s *Service) Run(ctx context.Context) { s.tree.run(ctx) }
 
 // Prepare is for the Router: commands for a group with a parent wait until this host, its
-// leader, has asked that once.
+// leader, has asked that once, and those of newcomers until it has asked for them.
 func (s *Service) Prepare(ctx context.Context, g ids.Group, cmds [][]byte) ([][]byte, error) {
-	return cmds, s.tree.prepare(ctx, g)
+	return cmds, s.tree.prepare(ctx, g, cmds)
 }
 
 // Register registers both services.

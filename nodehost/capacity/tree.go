@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
@@ -80,7 +83,7 @@ func viewOf(r Raft, s raft.Status) (capacity.View, bool) {
 
 // prepare lets commands for a group with a parent wait until its leader knows what it
 // holds of that.
-func (t *tree) prepare(ctx context.Context, g ids.Group) error {
+func (t *tree) prepare(ctx context.Context, g ids.Group, cmds [][]byte) error {
 	s, here := t.o.Raft.Status(g)
 	if !here || !s.Serving {
 		return nil // raft refuses what is not to be
@@ -97,7 +100,25 @@ func (t *tree) prepare(ctx context.Context, g ids.Group) error {
 	if err := c.settled(ctx); err != nil {
 		return fault.Wrap(err, fault.NotOpen, "group %s asks its parent %s for a lease: try again shortly", s.Name, c.parent).InGroup(s.Name)
 	}
+	c.await(ctx, newcomers(cmds))
 	return nil
+}
+
+// newcomers is what clients want, by priority, that say they hold nothing.
+func newcomers(cmds [][]byte) []*capacitypb.Band {
+	var bands []*capacitypb.Band
+	for _, data := range cmds {
+		cmd := &capacitypb.Command{}
+		if proto.Unmarshal(data, cmd) != nil {
+			continue // the machine says what is wrong with it
+		}
+		for _, r := range cmd.GetDecide().GetRequests() {
+			if r.GetToken() == nil && r.GetHas() == 0 && wrong(r) == "" {
+				bands = append(bands, r.GetBands()...)
+			}
+		}
+	}
+	return bands
 }
 
 // tend returns the child of this leadership, and begins to look after it if it is new.
@@ -117,7 +138,7 @@ func (t *tree) tend(s raft.Status, parent string) *child {
 	ctx, stop := context.WithCancel(t.life)
 	c = &child{
 		o: t.o, group: s.Group, name: s.Name, term: s.Term, parent: parent, stop: stop,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}), life: t.o.now().mono,
+		wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), changed: make(chan struct{}), life: t.o.now().mono,
 	}
 	t.children[s.Group] = c
 	t.work.Go(func() {

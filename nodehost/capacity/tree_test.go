@@ -158,6 +158,35 @@ func TestALeaseEndsOnTheWallClockToo(t *testing.T) {
 	a.until(t, 80, about(80))
 }
 
+// The first client of a child, and those after it, have their share at once while the
+// parent has enough, although the child would ask that only seconds later.
+func TestNewcomersOfAChildAreServedAtOnce(t *testing.T) {
+	f := newFleet(t, 1)
+	f.launch(1000, "root", defined(capacitypb.Algorithm_ALGORITHM_FAIR_SHARE, 100), 0)
+	def := underneath("root")
+	def.RefreshIntervalMs = 5_000
+	f.launch(1001, "child", def, 0)
+	a := &holder{h: f.hosts[0], name: "a", resource: "child"}
+	require.InDelta(t, 30, a.ask(t, 30).GetCapacity(), 1e-6)
+	b := &holder{h: f.hosts[0], name: "b", resource: "child"}
+	require.InDelta(t, 20, b.ask(t, 20).GetCapacity(), 1e-6)
+	require.InDelta(t, 50, f.summary(f.hosts[0], "root").GetReserved(), 1e-6)
+	require.Equal(t, int64(2), f.summary(f.hosts[0], "root").GetClients())
+}
+
+func TestDemandIsJoinedByPriority(t *testing.T) {
+	sum := &capacitypb.Summary{}
+	for p := range int64(70) {
+		sum.Bands = append(sum.Bands, &capacitypb.BandSummary{Priority: p, Clients: 1, Wants: 1})
+	}
+	got := demand(sum, []*capacitypb.Band{{Priority: 69, Clients: 2, Wants: 5}})
+	require.Len(t, got, 64)
+	require.Equal(t, []any{int64(69), int64(3), 6.0}, []any{got[0].GetPriority(), got[0].GetClients(), got[0].GetWants()})
+	require.Equal(t, []any{int64(6), int64(7), 7.0}, []any{got[63].GetPriority(), got[63].GetClients(), got[63].GetWants()})
+	none := demand(&capacitypb.Summary{}, nil)
+	require.Equal(t, []any{int64(1), 0.0}, []any{none[0].GetClients(), none[0].GetWants()})
+}
+
 func TestACycleIsRefused(t *testing.T) {
 	f := newFleet(t, 1)
 	f.launch(1000, "x", underneath("y"), 0)
