@@ -1,14 +1,13 @@
 package raft
 
 import (
-	"slices"
-
 	"github.com/lni/dragonboat/v3/config"
 	"github.com/lni/dragonboat/v3/raftio"
 	"github.com/lni/dragonboat/v3/raftpb"
 
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/hibernate"
+	"github.com/drumline/drumline/internal/raft/intake"
 	"github.com/drumline/drumline/internal/raft/mail"
 )
 
@@ -53,7 +52,7 @@ func (f guardedFactory) Validate(target string) bool { return f.inner.Validate(t
 // acceptable returns the messages of a batch, which is used up, that dragonboat may see.
 func (h *Host) acceptable(b raftpb.MessageBatch) []raftpb.Message {
 	from := ids.Host(b.SourceAddress)
-	return slices.DeleteFunc(b.Requests, func(m raftpb.Message) bool { return !h.accepts(&m, from) })
+	return intake.Keep(b.Requests, func(m *raftpb.Message) bool { return h.accepts(m, from) })
 }
 
 func (h *Host) accepts(m *raftpb.Message, from ids.Host) bool {

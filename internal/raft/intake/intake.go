@@ -6,6 +6,8 @@ package intake
 import (
 	"sync"
 
+	pb "github.com/lni/dragonboat/v3/raftpb"
+
 	"github.com/drumline/drumline/internal/ids"
 )
 
@@ -61,4 +63,21 @@ func (g *Guard) set(open bool) {
 	g.chunks.Lock()
 	defer g.chunks.Unlock()
 	g.opened = open
+}
+
+// Keep keeps, in their place, the messages that ok says yes to. A message is as large
+// as a cache line or four, and most batches stay as they are: none is copied for a look.
+func Keep(messages []pb.Message, ok func(*pb.Message) bool) []pb.Message {
+	n := 0
+	for i := range messages {
+		if !ok(&messages[i]) {
+			continue
+		}
+		if n < i {
+			messages[n] = messages[i]
+		}
+		n++
+	}
+	clear(messages[n:])
+	return messages[:n]
 }

@@ -3,6 +3,7 @@ package intake
 import (
 	"testing"
 
+	pb "github.com/lni/dragonboat/v3/raftpb"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -50,4 +51,11 @@ func TestShutWaitsForAChunk(t *testing.T) {
 	close(finish)
 	<-shut
 	require.False(t, g.Chunk(took))
+}
+
+func TestKeepKeepsInPlace(t *testing.T) {
+	all := []pb.Message{{To: 1}, {To: 2}, {To: 3}, {To: 4}}
+	kept := Keep(all, func(m *pb.Message) bool { return m.To%2 == 0 })
+	require.Equal(t, []pb.Message{{To: 2}, {To: 4}}, kept)
+	require.Equal(t, []pb.Message{{To: 2}, {To: 4}, {}, {}}, all, "what is gone holds no memory")
 }

@@ -24,8 +24,8 @@ const (
 	memory = 30 * time.Second
 	// patience is the moment for those who come again, in round trips, and maxPatience
 	// bounds it: on a busy machine callers take as long as the group.
-	patience    = 2
-	maxPatience = 10 * time.Millisecond
+	patience    = 4
+	maxPatience = 20 * time.Millisecond
 	// maxDistrust bounds the doubling of how often it is not granted after it was in vain.
 	maxDistrust = 6
 )

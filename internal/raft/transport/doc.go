@@ -43,7 +43,9 @@
 // Flow. One connection per peer and direction carries the messages of all groups:
 // dragonboat's streams encode into the peer's queue, one goroutine writes what is
 // there with few system calls. A slow peer makes senders wait, so that dragonboat's
-// queues see it; for a peer that is away only the newest is kept. Pings every
+// queues see it; for a peer that is away only the newest is kept. What a busy group's
+// next entry says anyway, that the last one is committed, waits for that entry (hold/),
+// a twentieth of a second at most. Pings every
 // KeepAlive find a peer that is gone without a word. A snapshot has a connection of
 // its own, whose end the receiver confirms.
 //

@@ -13,6 +13,7 @@ import (
 
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
+	"github.com/drumline/drumline/internal/raft/transport/hold"
 )
 
 // This file is what dragonboat sees.
@@ -63,7 +64,10 @@ func (m module) GetConnection(ctx context.Context, target string) (raftio.IConne
 	if err != nil {
 		return nil, fmt.Errorf("connect to host %s: %w", target, err)
 	}
-	return &connection{ctx: ctx, peer: p}, nil
+	c := &connection{ctx: ctx, peer: p, hold: hold.New()}
+	c.alarm = time.AfterFunc(time.Hour, c.ring)
+	c.alarm.Stop()
+	return c, nil
 }
 
 // GetSnapshotConnection connects to the host; see snapshotConn for what happens if
@@ -74,29 +78,94 @@ func (m module) GetSnapshotConnection(ctx context.Context, target string) (rafti
 
 // connection is one of dragonboat's streams to a peer.
 type connection struct {
-	ctx   context.Context // dragonboat's, which ends when its NodeHost stops
-	peer  *peer
-	close sync.Once
+	ctx  context.Context // dragonboat's, which ends when its NodeHost stops
+	peer *peer
+
+	mu     sync.Mutex // guards what follows; not held while a frame waits for room
+	closed bool
+	hold   hold.Holder
+	// envelope is the last batch without its messages; alarm, if armed, sends in it what
+	// is held back.
+	envelope pb.MessageBatch
+	alarm    *time.Timer
+	armed    bool
+	scratch  []pb.Message
 }
 
-// Close ends the stream.
-func (c *connection) Close() { c.close.Do(c.peer.release) }
+// Close ends the stream; what is held back is not sent.
+func (c *connection) Close() {
+	c.mu.Lock()
+	first := !c.closed
+	c.closed = true
+	c.alarm.Stop()
+	c.mu.Unlock()
+	if first {
+		c.peer.release()
+	}
+}
 
 // SendMessageBatch queues a batch. Dropping it is no error: Raft sends again.
 func (c *connection) SendMessageBatch(batch pb.MessageBatch) error {
+	c.mu.Lock()
+	now := time.Now()
+	c.scratch = c.hold.Pass(now, batch.Requests, c.scratch[:0])
+	c.envelope = batch
+	c.envelope.Requests = nil
+	if next := c.hold.Next(); !next.IsZero() && !c.armed {
+		c.armed = true
+		c.alarm.Reset(next.Sub(now))
+	}
+	encoded := c.encode()
+	c.mu.Unlock()
+	c.dispatch(encoded)
+	return nil
+}
+
+// ring is the alarm.
+func (c *connection) ring() {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	var rest time.Duration
+	c.scratch, rest = c.hold.Due(time.Now(), c.scratch[:0])
+	if c.armed = rest > 0; c.armed {
+		c.alarm.Reset(rest)
+	}
+	encoded := c.encode()
+	c.mu.Unlock()
+	c.dispatch(encoded)
+}
+
+// encode makes a frame of what is in scratch; nil if that is nothing; mu is held.
+func (c *connection) encode() *frame {
+	if len(c.scratch) == 0 {
+		return nil
+	}
+	batch := c.envelope
+	batch.Requests = c.scratch
 	t := c.peer.t
 	encoded, err := t.frames.encodeBatch(batch)
+	clear(c.scratch) // they hold entries
 	if err != nil {
 		t.counters.batchesDropped.Add(1)
 		t.o.Log.Error("transport: batch dropped", "peer", c.peer.host, "error", err)
 		return nil
 	}
-	if t.o.Hook == nil {
+	return encoded
+}
+
+// dispatch sends a frame, unless it is nil.
+func (c *connection) dispatch(encoded *frame) {
+	t := c.peer.t
+	switch {
+	case encoded == nil:
+	case t.o.Hook == nil:
 		c.peer.send(c.ctx, encoded)
-		return nil
+	default:
+		c.obey(t.o.Hook.Fate(t.self.host, c.peer.host, faults.Batch), encoded)
 	}
-	c.obey(t.o.Hook.Fate(t.self.host, c.peer.host, faults.Batch), encoded)
-	return nil
 }
 
 // obey does with a batch what a test wants.

@@ -9,9 +9,8 @@ import (
 	"slices"
 	"time"
 
-	pb "github.com/lni/dragonboat/v3/raftpb"
-
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/intake"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
 )
 
@@ -238,7 +237,7 @@ func (in *inbound) batch(payload []byte) error {
 		return nil
 	}
 	sent := len(batch.Requests)
-	batch.Requests = slices.DeleteFunc(batch.Requests, func(m pb.Message) bool { return !travels(&m) })
+	batch.Requests = intake.Keep(batch.Requests, travels)
 	if len(batch.Requests) < sent {
 		in.t.counters.batchesRefused.Add(1)
 		in.t.logger().Warn("transport: messages dropped that no host may send", "peer", in.peer.host, "messages", sent-len(batch.Requests))
