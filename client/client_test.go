@@ -221,8 +221,8 @@ func TestNeverSentIsNotApplied(t *testing.T) {
 	require.Eventually(t, func() bool { // until the connection is known to be gone
 		_, err := cl.Group("kv/x").Propose(within(t, 100*time.Millisecond), nil)
 		return client.OutcomeOf(err) == client.NotApplied
-	}, 5*time.Second, 10*time.Millisecond)
-	_, err := cl.Group("kv/x").Propose(within(t, 100*time.Millisecond), nil)
+	}, 20*time.Second, 10*time.Millisecond)
+	_, err := cl.Group("kv/x").Propose(within(t, 2*time.Second), nil)
 	requireError(t, err, hostpb.Reason_REASON_UNAVAILABLE, client.NotApplied)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
