@@ -151,7 +151,7 @@ func TestLastWordOfAServerIsTheError(t *testing.T) {
 	h.propose = func(context.Context, int, *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
 		return nil, saying("NO_QUORUM", "")
 	}
-	_, err := c.open(h.addr).Group("kv/x").Propose(within(t, 300*time.Millisecond), nil)
+	_, err := c.open(h.addr).Group("kv/x").Propose(within(t, 2*time.Second), nil)
 	requireError(t, err, hostpb.Reason_REASON_NO_QUORUM, client.NotApplied)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "said NO_QUORUM")
@@ -204,7 +204,7 @@ func TestCommandThatRunsIntoTheDeadlineIsUnknown(t *testing.T) {
 		return nil, ctx.Err()
 	}
 	cl := c.open(h.addr)
-	_, err := cl.Group("kv/x").Propose(within(t, 200*time.Millisecond), nil)
+	_, err := cl.Group("kv/x").Propose(within(t, 2*time.Second), nil)
 	requireError(t, err, hostpb.Reason_REASON_UNKNOWN_OUTCOME, client.Unknown)
 	ctx, cancel := context.WithCancel(within(t, 5*time.Second))
 	timer := time.AfterFunc(50*time.Millisecond, cancel)

@@ -87,7 +87,7 @@ func TestSessionRemembersWhatIsUnknown(t *testing.T) {
 		return resp, nil
 	}
 	s := openSession(t, c.open(h.addr).Group("kv/x"))
-	_, err := s.Propose(within(t, 200*time.Millisecond), []byte("one"))
+	_, err := s.Propose(within(t, 2*time.Second), []byte("one"))
 	requireError(t, err, hostpb.Reason_REASON_UNKNOWN_OUTCOME, client.Unknown)
 	require.Greater(t, h.came("propose"), 1, "sent again within the deadline")
 	_, err = s.Propose(within(t, time.Second), []byte("two"))
@@ -96,7 +96,7 @@ func TestSessionRemembersWhatIsUnknown(t *testing.T) {
 	mu.Lock()
 	answer = true
 	mu.Unlock()
-	res, err := s.Propose(within(t, time.Second), []byte("one"))
+	res, err := s.Propose(within(t, 10*time.Second), []byte("one"))
 	require.NoError(t, err)
 	require.Equal(t, uint64(1), res.Value, "the same series")
 	res, err = s.Propose(within(t, time.Second), []byte("two"))
@@ -108,13 +108,13 @@ func TestSessionRemembersWhatIsUnknown(t *testing.T) {
 	mu.Lock()
 	answer = false
 	mu.Unlock()
-	_, err = s.Propose(within(t, 100*time.Millisecond), []byte("three"))
+	_, err = s.Propose(within(t, time.Second), []byte("three"))
 	require.Equal(t, client.Unknown, client.OutcomeOf(err))
 	require.NoError(t, s.Abandon(within(t, time.Second)))
 	mu.Lock()
 	answer = true
 	mu.Unlock()
-	res, err = s.Propose(within(t, time.Second), []byte("four"))
+	res, err = s.Propose(within(t, 10*time.Second), []byte("four"))
 	require.NoError(t, err)
 	require.Equal(t, uint64(4), res.Value)
 	require.Equal(t, uint64(3), last.GetRespondedTo())
@@ -130,7 +130,7 @@ func TestSessionGoneAfterAnUnknownTryIsUnknown(t *testing.T) {
 		return nil, saying("SESSION_GONE", "")
 	}
 	s := openSession(t, c.open(h.addr).Group("kv/x"))
-	_, err := s.Propose(within(t, time.Second), []byte("one"))
+	_, err := s.Propose(within(t, 10*time.Second), []byte("one"))
 	e := requireError(t, err, hostpb.Reason_REASON_SESSION_GONE, client.Unknown)
 	require.Equal(t, 2, e.Attempts)
 	require.ErrorContains(t, err, "may have been applied")

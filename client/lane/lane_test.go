@@ -204,9 +204,9 @@ func TestTimeTravelsAndEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	requireLost(t, err, true)
 	require.LessOrEqual(t, <-timeouts, uint64(30_000))
-	_, _, err = l.One(within(t, 50*time.Millisecond), head("kv/a"), nil)
+	_, _, err = l.One(within(t, time.Second), head("kv/a"), nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.LessOrEqual(t, <-timeouts, uint64(50_000))
+	require.LessOrEqual(t, <-timeouts, uint64(1_000_000))
 }
 
 func TestAnEndSaysWhatWasNotTaken(t *testing.T) {
