@@ -197,6 +197,8 @@ func (c *Client) Close() {
 		}
 	}
 	clear(c.open)
+	c.rounds++
+	serial := c.rounds
 	c.mu.Unlock()
 	c.stop()
 	c.work.Wait()
@@ -206,7 +208,7 @@ func (c *Client) Close() {
 	slices.Sort(names)
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	_ = c.wire.release(ctx, c.id, names) // what is not given back ends with its lease
+	_ = c.wire.release(ctx, c.id, surrender{names, serial}) // what is not given back ends with its lease
 }
 
 // now reads both clocks.

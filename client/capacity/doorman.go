@@ -82,8 +82,8 @@ func leaseOf(r *doormanpb.ResourceResponse, sent time.Time) grant {
 	return g
 }
 
-func (p plain) release(ctx context.Context, client string, names []string) error {
-	_, err := p.at.ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: proto.String(client), ResourceId: names})
+func (p plain) release(ctx context.Context, client string, back surrender) error {
+	_, err := p.at.ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: proto.String(client), ResourceId: back.names})
 	return err
 }
 
@@ -110,11 +110,11 @@ func (e *either) refresh(ctx context.Context, client string, asks []ask) ([]gran
 	return grants, plainErr
 }
 
-func (e *either) release(ctx context.Context, client string, names []string) error {
+func (e *either) release(ctx context.Context, client string, back surrender) error {
 	if e.old.Load() {
-		return e.plain.release(ctx, client, names)
+		return e.plain.release(ctx, client, back)
 	}
-	return e.native.release(ctx, client, names)
+	return e.native.release(ctx, client, back)
 }
 
 // unimplemented tells whether the server does not have the service.

@@ -39,10 +39,10 @@ func (f *fakeWire) refresh(ctx context.Context, client string, asks []ask) ([]gr
 	return server(ctx, client, asks)
 }
 
-func (f *fakeWire) release(_ context.Context, _ string, names []string) error {
+func (f *fakeWire) release(_ context.Context, _ string, back surrender) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.released = append(f.released, names)
+	f.released = append(f.released, back.names)
 	return nil
 }
 

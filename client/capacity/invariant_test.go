@@ -182,8 +182,9 @@ func (w simWire) refresh(ctx context.Context, client string, asks []ask) ([]gran
 	return []grant{granted(&capacitypb.Granted{Grant: result.GetGrants()[0]})}, nil
 }
 
-func (w simWire) release(ctx context.Context, client string, _ []string) error {
-	_, err := w.send(ctx, &capacitypb.Command{Op: &capacitypb.Command_Release{Release: &capacitypb.Release{ClientIds: []string{client}}}})
+func (w simWire) release(ctx context.Context, client string, back surrender) error {
+	what := &capacitypb.Release{ClientIds: []string{client}, Serial: back.serial}
+	_, err := w.send(ctx, &capacitypb.Command{Op: &capacitypb.Command_Release{Release: what}})
 	return err
 }
 

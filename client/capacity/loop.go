@@ -150,11 +150,13 @@ func (c *Client) giveBack() {
 		return
 	}
 	slices.Sort(names)
+	c.rounds++
+	back := surrender{names: names, serial: c.rounds}
 	c.work.Go(func() {
 		ctx, cancel := context.WithTimeout(c.life, callTimeout)
 		defer cancel()
 		// What could not be given back ends with its lease.
-		_ = c.wire.release(ctx, c.id, names)
+		_ = c.wire.release(ctx, c.id, back)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for _, name := range names {

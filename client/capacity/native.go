@@ -90,8 +90,8 @@ func outcomeError(g *capacitypb.Grant) error {
 	}
 }
 
-func (n native) release(ctx context.Context, client string, names []string) error {
-	_, err := n.at.Release(ctx, &capacitypb.ReleaseRequest{ClientId: client, Resources: names})
+func (n native) release(ctx context.Context, client string, back surrender) error {
+	_, err := n.at.Release(ctx, &capacitypb.ReleaseRequest{ClientId: client, Resources: back.names, Serial: back.serial})
 	return err
 }
 

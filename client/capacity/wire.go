@@ -13,7 +13,14 @@ type wire interface {
 	// refresh asks for leases and returns an answer for each, in the order of the asks.
 	refresh(ctx context.Context, client string, asks []ask) ([]grant, error)
 	// release gives leases back.
-	release(ctx context.Context, client string, names []string) error
+	release(ctx context.Context, client string, back surrender) error
+}
+
+// surrender names what is given back. A server that gave a lease for a request with a
+// higher serial keeps it, however late the surrender comes.
+type surrender struct {
+	names  []string
+	serial uint64
 }
 
 // errMissing is what is said of a resource that the answer leaves out.

@@ -118,12 +118,12 @@ func TestNativeWire(t *testing.T) {
 	require.Equal(t, codes.ResourceExhausted, status.Code(grants[2].err))
 
 	s.release = func(req *capacitypb.ReleaseRequest) error {
-		if req.GetClientId() != "me" || len(req.GetResources()) != 2 {
+		if req.GetClientId() != "me" || len(req.GetResources()) != 2 || req.GetSerial() != 7 {
 			return errors.New(req.String())
 		}
 		return nil
 	}
-	require.NoError(t, w.release(soon(t), "me", []string{"a", "b"}))
+	require.NoError(t, w.release(soon(t), "me", surrender{[]string{"a", "b"}, 7}))
 }
 
 func TestNativeRefusals(t *testing.T) {
@@ -183,7 +183,7 @@ func TestDoormanWire(t *testing.T) {
 		}
 		return nil
 	}
-	require.NoError(t, w.release(soon(t), "me", []string{"a"}))
+	require.NoError(t, w.release(soon(t), "me", surrender{[]string{"a"}, 7}))
 }
 
 func TestAnOriginalThatIsNotMaster(t *testing.T) {

@@ -567,7 +567,11 @@ func (x *Token) GetN() uint64 {
 type Release struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// client_ids that gave up their leases; unknown ones are ignored.
-	ClientIds     []string `protobuf:"bytes,1,rep,name=client_ids,json=clientIds,proto3" json:"client_ids,omitempty"`
+	ClientIds []string `protobuf:"bytes,1,rep,name=client_ids,json=clientIds,proto3" json:"client_ids,omitempty"`
+	// serial of the release, counted as the requests' serials are: a client whose newest request has
+	// a higher one asked again after it gave up, and keeps its newer lease, however late the release
+	// comes. 0 takes whatever lease there is.
+	Serial        uint64 `protobuf:"varint,2,opt,name=serial,proto3" json:"serial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -607,6 +611,13 @@ func (x *Release) GetClientIds() []string {
 		return x.ClientIds
 	}
 	return nil
+}
+
+func (x *Release) GetSerial() uint64 {
+	if x != nil {
+		return x.Serial
+	}
+	return 0
 }
 
 // Confirm tells which answers have arrived, without asking for new ones.
@@ -2021,10 +2032,11 @@ const file_capacity_capacity_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\f\n" +
-	"\x01n\x18\x02 \x01(\x04R\x01n\"(\n" +
+	"\x01n\x18\x02 \x01(\x04R\x01n\"@\n" +
 	"\aRelease\x12\x1d\n" +
 	"\n" +
-	"client_ids\x18\x01 \x03(\tR\tclientIds\"A\n" +
+	"client_ids\x18\x01 \x03(\tR\tclientIds\x12\x16\n" +
+	"\x06serial\x18\x02 \x01(\x04R\x06serial\"A\n" +
 	"\aConfirm\x126\n" +
 	"\breceipts\x18\x01 \x03(\v2\x1a.drumline.capacity.ReceiptR\breceipts\"V\n" +
 	"\aReceipt\x12\x1b\n" +

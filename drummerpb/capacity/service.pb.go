@@ -445,7 +445,9 @@ type ReleaseRequest struct {
 	// client_id names the client.
 	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// resources given back.
-	Resources     []string `protobuf:"bytes,2,rep,name=resources,proto3" json:"resources,omitempty"`
+	Resources []string `protobuf:"bytes,2,rep,name=resources,proto3" json:"resources,omitempty"`
+	// serial is Release.serial.
+	Serial        uint64 `protobuf:"varint,3,opt,name=serial,proto3" json:"serial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -492,6 +494,13 @@ func (x *ReleaseRequest) GetResources() []string {
 		return x.Resources
 	}
 	return nil
+}
+
+func (x *ReleaseRequest) GetSerial() uint64 {
+	if x != nil {
+		return x.Serial
+	}
+	return 0
 }
 
 // ReleaseResponse answers a ReleaseRequest.
@@ -569,10 +578,11 @@ const file_capacity_service_proto_rawDesc = "" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12.\n" +
 	"\x05token\x18\x02 \x01(\v2\x18.drumline.capacity.TokenR\x05token\"?\n" +
 	"\x0fConfirmResponse\x12,\n" +
-	"\x06faults\x18\x01 \x03(\v2\x14.drumline.host.FaultR\x06faults\"K\n" +
+	"\x06faults\x18\x01 \x03(\v2\x14.drumline.host.FaultR\x06faults\"c\n" +
 	"\x0eReleaseRequest\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12\x1c\n" +
-	"\tresources\x18\x02 \x03(\tR\tresources\"?\n" +
+	"\tresources\x18\x02 \x03(\tR\tresources\x12\x16\n" +
+	"\x06serial\x18\x03 \x01(\x04R\x06serial\"?\n" +
 	"\x0fReleaseResponse\x12,\n" +
 	"\x06faults\x18\x01 \x03(\v2\x14.drumline.host.FaultR\x06faults2\x80\x02\n" +
 	"\bCapacity\x12P\n" +

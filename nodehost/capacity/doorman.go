@@ -77,7 +77,7 @@ func (d *doorman) ReleaseCapacity(ctx context.Context, req *doormanpb.ReleaseCap
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	for _, err := range d.release(ctx, req.GetClientId(), req.GetResourceId()) {
+	for _, err := range d.release(ctx, &capacitypb.Release{ClientIds: []string{req.GetClientId()}}, req.GetResourceId()) {
 		// What no group can be called does not exist: Doorman's own client, when it is
 		// closed, adds an empty name for each resource.
 		if err != nil && !fault.Is(err, fault.GroupNotFound) && !fault.Is(err, fault.Invalid) {
@@ -110,11 +110,11 @@ func (d *doorman) whole(ctx context.Context, client string, asks []ask) ([]*capa
 	return grants, nil
 }
 
-// release gives back what one client holds of some resources and returns what became of
+// release gives back what a client holds of some resources and returns what became of
 // each. It is not repeated when nobody knows: the client may hold a new lease by then.
-func (s *Service) release(ctx context.Context, client string, resources []string) []error {
+func (s *Service) release(ctx context.Context, what *capacitypb.Release, resources []string) []error {
 	out := make([]error, len(resources))
-	cmd := pack(&capacitypb.Command{Op: &capacitypb.Command_Release{Release: &capacitypb.Release{ClientIds: []string{client}}}})
+	cmd := pack(&capacitypb.Command{Op: &capacitypb.Command_Release{Release: what}})
 	each(split(len(resources), func(i int) string { return resources[i] }), func(sh share) {
 		err := s.act(ctx, sh.resource, cmd)
 		for _, i := range sh.places {

@@ -66,7 +66,8 @@ func (n *native) Release(ctx context.Context, req *capacitypb.ReleaseRequest) (r
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	return &capacitypb.ReleaseResponse{Faults: faultsOf(n.release(ctx, req.GetClientId(), req.GetResources()))}, nil
+	what := &capacitypb.Release{ClientIds: []string{req.GetClientId()}, Serial: req.GetSerial()}
+	return &capacitypb.ReleaseResponse{Faults: faultsOf(n.release(ctx, what, req.GetResources()))}, nil
 }
 
 // checkMany checks what is common to the calls that name resources only.

@@ -117,13 +117,35 @@ func each(data []byte, check, carryOut func(item []byte) error) error {
 	return walk(data, func(f field) error { return carryOut(f.data) })
 }
 
+// releaseAll takes leases back. A release that was held up on its way takes no lease that
+// its client was given since: the client uses it.
 func (m *Machine) releaseAll(data []byte) error {
-	return each(data, checkID, func(id []byte) error {
-		if c := m.roster.byID[string(id)]; c != nil {
+	ids, serial, err := readRelease(data)
+	if err != nil {
+		return err
+	}
+	return each(ids, checkID, func(id []byte) error {
+		if c := m.roster.byID[string(id)]; c != nil && (serial == 0 || c.serial <= serial) {
 			m.forget(m.roster.mutable(c))
 		}
 		return nil
 	})
+}
+
+// readRelease parts the clients of a release, as items of field 1, from its serial.
+func readRelease(data []byte) (ids []byte, serial uint64, err error) {
+	err = walk(data, func(f field) error {
+		switch {
+		case f.is(1, protowire.BytesType):
+			ids = protowire.AppendBytes(protowire.AppendTag(ids, 1, protowire.BytesType), f.data)
+		case f.is(2, protowire.VarintType):
+			serial = f.value
+		default:
+			return errWire
+		}
+		return nil
+	})
+	return ids, serial, err
 }
 
 func (m *Machine) confirmAll(data []byte) error {

@@ -626,6 +626,29 @@ func TestManyShortStays(t *testing.T) {
 	require.Zero(t, r.summary().GetReserved())
 }
 
+// A client that gave its share back and asked again uses its new lease: a release that
+// was held up on its way must not give that to another.
+func TestALateReleaseTakesNoNewerLease(t *testing.T) {
+	r := divided(t, fair, 100)
+	asks := func(serial uint64) *capacitypb.Request {
+		q := wants("a", 60)
+		q.Serial = serial
+		return q
+	}
+	release := func(serial uint64) {
+		what := &capacitypb.Release{ClientIds: []string{"a"}, Serial: serial}
+		out := r.apply(&capacitypb.Command{Op: &capacitypb.Command_Release{Release: what}})
+		require.Equal(t, capacitypb.Outcome_OUTCOME_OK, out.GetOutcome(), out.GetDetail())
+	}
+	require.InDelta(t, 60, r.settled(asks(7)), 1e-9)
+	require.InDelta(t, 60, r.settled(asks(9)), 1e-9) // the release, 8, is still on its way
+	release(8)
+	require.NotNil(t, r.find("a"))
+	require.InDelta(t, 40, r.settled(wants("b", 100)), 1e-9)
+	release(10)
+	require.Nil(t, r.find("a"))
+}
+
 func TestMessagesThatAreNoneOfOursAreRefused(t *testing.T) {
 	r := divided(t, fair, 100)
 	many := &capacitypb.Release{}
