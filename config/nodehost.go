@@ -10,6 +10,8 @@ type NodeHost struct {
 	DataDir string `yaml:"data_dir" doc:"directory of identity, manifest and Raft data"`
 	// WALDir holds Raft's log apart from the rest; empty means DataDir.
 	WALDir string `yaml:"wal_dir" doc:"directory of Raft's log, for a faster disk; empty: data_dir"`
+	// Storage is where replicas keep their data: StorageDisk, or StorageMemory.
+	Storage string `yaml:"storage" doc:"where replicas keep their data: disk, or memory, which ends with the process: for tests only"`
 	// Drummers are the gRPC addresses of the drummers.
 	Drummers []string `yaml:"drummers" doc:"gRPC addresses of all drummers"`
 	// API is the gRPC port.
@@ -46,10 +48,19 @@ type NodeHost struct {
 	Insecure bool `yaml:"insecure" doc:"allow ports off loopback without TLS"`
 }
 
+// Values of Storage.
+const (
+	// StorageDisk syncs everything before it is acknowledged.
+	StorageDisk = "disk"
+	// StorageMemory forgets everything with the process: each start is a new host.
+	StorageMemory = "memory"
+)
+
 // DefaultNodeHost holds every default; Name, Deployment, DataDir and Drummers
 // have none, because a wrong guess would join the wrong cluster or lose its data.
 func DefaultNodeHost() NodeHost {
 	return NodeHost{
+		Storage:         StorageDisk,
 		API:             Listener{Listen: "127.0.0.1:9221"},
 		Raft:            Listener{Listen: "127.0.0.1:9222"},
 		HTTP:            Listener{Listen: "127.0.0.1:9223"},
@@ -73,6 +84,7 @@ func (c NodeHost) Validate() error {
 	p.raft(c.Tick, c.ElectionTicks, c.HeartbeatTicks, c.SnapshotEntries)
 	p.sleep(c.Hibernate, c.UnloadAfter, Duration(min(c.ElectionTicks, maxTicks))*c.Tick)
 	p.labels(c.Labels)
+	p.storage(c.Storage, c.WALDir)
 	if c.BootGrace < 0 || c.BootGrace > maxBootGrace {
 		p.add("boot_grace", "is out of range", c.BootGrace, "use 0s to %s", maxBootGrace)
 	}

@@ -230,6 +230,16 @@ func (p *problems) sleep(hibernate bool, unloadAfter, election Duration) {
 	}
 }
 
+// storage checks where data is kept.
+func (p *problems) storage(storage, walDir string) {
+	switch {
+	case storage != StorageDisk && storage != StorageMemory:
+		p.add("storage", "is unknown", storage, "use disk or, where nothing needs to last, memory")
+	case storage == StorageMemory && walDir != "":
+		p.add("wal_dir", "is set with storage: memory", walDir, "leave it out: there is no log on disk")
+	}
+}
+
 func (p *problems) labels(labels map[string]string) {
 	if len(labels) > maxLabels {
 		p.add("labels", "has too many entries", len(labels), "use at most %d", maxLabels)

@@ -54,6 +54,8 @@ func TestValidateNodeHost(t *testing.T) {
 		"0s for never, or 20s and more":          func(c *NodeHost) { c.UnloadAfter, c.Tick = 19*time.Second, 500*time.Millisecond },
 		"unload_after: is set without hibernate": func(c *NodeHost) { c.Hibernate, c.UnloadAfter = false, time.Minute },
 		"boot_grace: is out of range":            func(c *NodeHost) { c.BootGrace = -time.Second },
+		`storage: is unknown (got "tape")`:       func(c *NodeHost) { c.Storage = "tape" },
+		"wal_dir: is set with storage: memory":   func(c *NodeHost) { c.Storage, c.WALDir = StorageMemory, "/tmp/wal" },
 		"labels.a=b: is not a label":             func(c *NodeHost) { c.Labels = map[string]string{"a=b": "c"} },
 		"tls.key: is not set":                    func(c *NodeHost) { c.TLS = TLS{CA: "a", Cert: "b"} },
 		"tls.ca: is not set":                     func(c *NodeHost) { c.TLS = TLS{Cert: "b"} },

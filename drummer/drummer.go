@@ -49,6 +49,9 @@ type Options struct {
 	Log    *slog.Logger
 	// APIListener and HTTPListener are ports that are bound already; may be nil.
 	APIListener, HTTPListener net.Listener
+	// Memory keeps Raft's data in memory and makes a new drummer of each start: for
+	// clusters that live in one process, and end with it.
+	Memory bool
 	// Loop tunes the supervisor; Deployment and Drummers are filled in.
 	Loop loop.Options
 	// Hook decides about what goes over the Raft transport; may be nil.
@@ -103,7 +106,11 @@ func (d *drummer) open() (err error) {
 	if err = d.cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	if d.dir, err = hostdir.Open(d.cfg.DataDir); err != nil {
+	open := hostdir.Open
+	if d.o.Memory {
+		open = hostdir.OpenMemory
+	}
+	if d.dir, err = open(d.cfg.DataDir); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	d.stop.Push("data directory", d.dir.Close)
@@ -236,7 +243,7 @@ func (d *drummer) startRaft() error {
 	}
 	h, err := raft.Open(raft.Options{
 		Host: d.dir.Host(), Deployment: d.cfg.Deployment, Dir: d.dir.RaftDir(), WALDir: d.cfg.WALDir,
-		Transport: d.transport, Apps: apps, Tick: d.cfg.Tick, ElectionTicks: d.cfg.ElectionTicks,
+		Memory: d.o.Memory, Transport: d.transport, Apps: apps, Tick: d.cfg.Tick, ElectionTicks: d.cfg.ElectionTicks,
 		HeartbeatTicks: d.cfg.HeartbeatTicks, SnapshotEntries: d.cfg.SnapshotEntries,
 		Events: func(raft.Event) { d.poke() }, Log: d.log,
 	})

@@ -121,7 +121,7 @@ func (h *host) open() (err error) {
 	if err := h.cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	if h.dir, err = hostdir.Open(h.cfg.DataDir); err != nil {
+	if h.dir, err = h.openDir(); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	h.stop.Push("data directory", h.dir.Close)
@@ -167,7 +167,7 @@ func (h *host) openRaft() error {
 	}
 	h.raft, err = raft.Open(raft.Options{
 		Host: h.dir.Host(), Deployment: h.cfg.Deployment, Dir: h.dir.RaftDir(), WALDir: h.cfg.WALDir,
-		Transport: h.transport, Apps: h.o.Apps, Tick: h.cfg.Tick, ElectionTicks: h.cfg.ElectionTicks,
+		Memory: h.inMemory(), Transport: h.transport, Apps: h.o.Apps, Tick: h.cfg.Tick, ElectionTicks: h.cfg.ElectionTicks,
 		HeartbeatTicks: h.cfg.HeartbeatTicks, SnapshotEntries: h.cfg.SnapshotEntries, Hibernate: h.cfg.Hibernate, UnloadAfter: h.cfg.UnloadAfter,
 		Events: h.observe, Log: h.log,
 	})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/drumline/drumline/config"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/hostdir"
 	"github.com/drumline/drumline/nodehost/agent"
 )
 
@@ -14,7 +15,8 @@ func (h *host) self() *fleetpb.Host {
 	s := &fleetpb.Host{
 		Id: string(h.dir.Host()), Name: h.cfg.Name, Region: h.cfg.Region, Zone: h.cfg.Zone,
 		Api: h.server.APIAddr(), Raft: h.transport.Addr(), BootEpoch: h.dir.BootEpoch(),
-		TickUs: uint64(h.cfg.Tick.Microseconds()), //nolint:gosec // the configuration was checked
+		TickUs:   uint64(h.cfg.Tick.Microseconds()), //nolint:gosec // the configuration was checked
+		InMemory: h.inMemory(),
 	}
 	for _, k := range slices.Sorted(maps.Keys(h.cfg.Labels)) {
 		s.Labels = append(s.Labels, k+"="+h.cfg.Labels[k])
@@ -25,6 +27,19 @@ func (h *host) self() *fleetpb.Host {
 		}
 	}
 	return s
+}
+
+// inMemory tells whether everything here ends with the process.
+func (h *host) inMemory() bool { return h.cfg.Storage == config.StorageMemory }
+
+// openDir opens the data directory, or what stands for it.
+func (h *host) openDir() (*hostdir.Dir, error) {
+	if !h.inMemory() {
+		return hostdir.Open(h.cfg.DataDir)
+	}
+	h.log.Warn("STORAGE IS IN MEMORY: replicas end with this process, nothing is synced, and every start is a new host; for tests only",
+		"name", h.cfg.Name, "storage", h.cfg.Storage)
+	return hostdir.OpenMemory(h.cfg.DataDir)
 }
 
 func (h *host) agentOptions() agent.Options {

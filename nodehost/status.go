@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/capacity"
 	"github.com/drumline/drumline/nodehost/replicas"
@@ -37,6 +38,7 @@ type hostStatus struct {
 	ID        ids.Host        `json:"id"`
 	BootEpoch uint64          `json:"boot_epoch"`
 	Booted    bool            `json:"booted"`
+	Storage   string          `json:"storage"`
 	Boot      bootStatus      `json:"boot"`
 	API       string          `json:"api"`
 	Raft      string          `json:"raft"`
@@ -112,17 +114,26 @@ func (s hostStatus) facts() []capacity.Fact {
 		{Name: "Id", Value: string(s.ID)},
 		{Name: "Boot epoch", Value: fmt.Sprint(s.BootEpoch)},
 		{Name: "Boot", Value: fmt.Sprintf("%d of %d replicas are through", s.Boot.Through, s.Boot.Total)},
+		{Name: "Storage", Value: storageWord(s.Storage)},
 		{Name: "Addresses", Value: fmt.Sprintf("gRPC %s, Raft %s", s.API, s.Raft)},
 		{Name: "Drummer", Value: s.Drummer},
 		{Name: "Replicas", Value: fmt.Sprintf("%d, of which %d are up and %d lead and serve", len(s.Replicas), up, leads)},
 	}
 }
 
+// storageWord says loudly what does not last.
+func storageWord(storage string) string {
+	if storage == config.StorageMemory {
+		return "MEMORY: everything here ends with the process"
+	}
+	return storage
+}
+
 func (h *host) status() hostStatus {
 	p := h.keeper.Progress()
 	out := hostStatus{
 		Name: h.cfg.Name, ID: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Booted: p.Done, Boot: bootStatus{p.Total, p.Through},
-		API: h.server.APIAddr(), Raft: h.transport.Addr(), Drummer: h.agent.Stats().Drummer,
+		Storage: h.cfg.Storage, API: h.server.APIAddr(), Raft: h.transport.Addr(), Drummer: h.agent.Stats().Drummer,
 		Replicas: []replicaStatus{}, Configurations: []configurationStatus{},
 	}
 	for _, c := range h.book.Configurations() {

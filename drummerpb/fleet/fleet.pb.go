@@ -444,7 +444,9 @@ type Host struct {
 	// tick_us is its unit of Raft's time in microseconds; 0 when it does not say. All hosts that run at a time have the same.
 	TickUs uint64 `protobuf:"varint,11,opt,name=tick_us,json=tickUs,proto3" json:"tick_us,omitempty"`
 	// age of its data directory when it was last registered: it grows with every start and with time. A lower one is an old copy.
-	Age           uint64 `protobuf:"varint,12,opt,name=age,proto3" json:"age,omitempty"`
+	Age uint64 `protobuf:"varint,12,opt,name=age,proto3" json:"age,omitempty"`
+	// in_memory is true when its replicas' data ends with its process.
+	InMemory      bool `protobuf:"varint,13,opt,name=in_memory,json=inMemory,proto3" json:"in_memory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -561,6 +563,13 @@ func (x *Host) GetAge() uint64 {
 		return x.Age
 	}
 	return 0
+}
+
+func (x *Host) GetInMemory() bool {
+	if x != nil {
+		return x.InMemory
+	}
+	return false
 }
 
 // App is a kind of state machine that a host's program knows.
@@ -2737,7 +2746,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x10suspect_after_ms\x18\x01 \x01(\x03R\x0esuspectAfterMs\x12\"\n" +
 	"\rdown_after_ms\x18\x02 \x01(\x03R\vdownAfterMs\x12.\n" +
 	"\x13operations_per_host\x18\x03 \x01(\rR\x11operationsPerHost\x12)\n" +
-	"\x10operations_total\x18\x04 \x01(\rR\x0foperationsTotal\"\x9b\x02\n" +
+	"\x10operations_total\x18\x04 \x01(\rR\x0foperationsTotal\"\xb8\x02\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -2752,7 +2761,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x04apps\x18\n" +
 	" \x03(\v2\x13.drumline.fleet.AppR\x04apps\x12\x17\n" +
 	"\atick_us\x18\v \x01(\x04R\x06tickUs\x12\x10\n" +
-	"\x03age\x18\f \x01(\x04R\x03age\"3\n" +
+	"\x03age\x18\f \x01(\x04R\x03age\x12\x1b\n" +
+	"\tin_memory\x18\r \x01(\bR\binMemory\"3\n" +
 	"\x03App\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\"\xb0\x01\n" +

@@ -5,6 +5,7 @@
 //	host.db   bbolt: the host's id and boot epoch, the address book, and buckets
 //	          of other rooms
 //	raft/     dragonboat's data
+//	MEMORY    only in that of a host whose Raft data is in memory (OpenMemory)
 //
 // Identity. The host id is random and made together with host.db: a directory
 // without the file is a new host, never an old one under its old name, because a
@@ -55,6 +56,7 @@ type Dir struct {
 	identity identity
 	fresh    bool
 	lock     *lock
+	memory   bool // nothing here outlives the process
 	db       *bbolt.DB
 	book     *Book
 
@@ -64,12 +66,15 @@ type Dir struct {
 }
 
 // Open locks the directory, makes it if need be, and counts one more boot.
-func Open(dir string) (_ *Dir, err error) {
+func Open(dir string) (*Dir, error) { return open(dir, false) }
+
+// open is Open, or OpenMemory.
+func open(dir string, memory bool) (_ *Dir, err error) {
 	path, err := prepare(dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{path: path}
+	d := &Dir{path: path, memory: memory}
 	if d.lock, err = acquire(path); err != nil {
 		return nil, fmt.Errorf("open data directory %s: %w", path, err)
 	}
@@ -78,12 +83,16 @@ func Open(dir string) (_ *Dir, err error) {
 			err = errors.Join(err, d.Close())
 		}
 	}()
+	if err = d.settleStorage(); err != nil {
+		return nil, err
+	}
 	if d.fresh, err = d.create(); err != nil {
 		return nil, fmt.Errorf("make data directory %s: %w", path, err)
 	}
 	if d.db, err = openDB(filepath.Join(path, dbFile)); err != nil {
 		return nil, fmt.Errorf("open %s: %w", filepath.Join(path, dbFile), err)
 	}
+	d.db.NoSync = memory // who it is ends with the process
 	if err = d.start(); err != nil {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(path, dbFile), err)
 	}

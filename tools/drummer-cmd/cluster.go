@@ -21,7 +21,8 @@ func (t *tool) hostsList() verb {
 	return verb{
 		name: "list", usage: "list the hosts that run replicas", watchable: true,
 		about: "Lists every host that the record knows. state is up, suspect, down or lost; silent is the time since it was last heard. " +
-			"A host that has just begun says how many of its replicas it has started: those serve already.",
+			"A host that has just begun says how many of its replicas it has started: those serve already. IN MEMORY is a host " +
+			"with storage: memory, whose replicas end with its process.",
 		run: func(ctx context.Context, _ *cli.Context) error {
 			hosts, err := t.hosts(ctx)
 			if err != nil {
@@ -35,12 +36,17 @@ func (t *tool) hostsList() verb {
 	}
 }
 
-// hostState is a host's state, and how far it is when it starts its replicas.
+// hostState is a host's state, how far it is when it starts its replicas, and that
+// nothing of it lasts if that is so.
 func hostState(h shape.Host) string {
-	if h.Boot == nil {
-		return h.State
+	state := h.State
+	if h.Boot != nil {
+		state = fmt.Sprintf("%s, started %d/%d", state, h.Boot.Done, h.Boot.Total)
 	}
-	return fmt.Sprintf("%s, started %d/%d", h.State, h.Boot.Done, h.Boot.Total)
+	if h.InMemory {
+		state += ", IN MEMORY"
+	}
+	return state
 }
 
 func silence(h shape.Host) string {

@@ -175,7 +175,7 @@ func someHosts() []*drummerpb.HostInfo {
 	return []*drummerpb.HostInfo{
 		{Host: host("host-1", "h1-old"), State: "lost", SilentMs: 5000000},
 		{Host: host("host-1", "h1"), State: "up", SilentMs: 412, Replicas: 61, Leaders: 20, Unloaded: 7, Boot: &drummerpb.Boot{Total: 61, Done: 40}, Version: "v1.0.0"},
-		{Host: &fleetpb.Host{Name: "host-2", Id: "h2", Region: "west"}, State: "down", SilentMs: 61000},
+		{Host: &fleetpb.Host{Name: "host-2", Id: "h2", Region: "west", InMemory: true}, State: "down", SilentMs: 61000},
 	}
 }
 

@@ -107,6 +107,7 @@ type Host struct {
 	Replicas  uint32   `json:"replicas"`
 	Leaders   uint32   `json:"leaders"`
 	Unloaded  uint32   `json:"unloaded"`
+	InMemory  bool     `json:"in_memory"`
 	Boot      *Boot    `json:"boot"`
 	Version   string   `json:"version"`
 	Apps      []App    `json:"apps"`
@@ -131,7 +132,7 @@ func OfHost(i *drummerpb.HostInfo) Host {
 		Name: h.GetName(), ID: h.GetId(), State: i.GetState(), Region: h.GetRegion(), Zone: h.GetZone(),
 		Labels: append([]string{}, h.GetLabels()...), API: h.GetApi(), Raft: h.GetRaft(), BootEpoch: h.GetBootEpoch(),
 		SilentMS: i.GetSilentMs(), Replicas: i.GetReplicas(), Leaders: i.GetLeaders(),
-		Unloaded: i.GetUnloaded(), Version: i.GetVersion(), Apps: []App{},
+		Unloaded: i.GetUnloaded(), InMemory: h.GetInMemory(), Version: i.GetVersion(), Apps: []App{},
 	}
 	if b := i.GetBoot(); b != nil {
 		s.Boot = &Boot{Total: b.GetTotal(), Done: b.GetDone()}
