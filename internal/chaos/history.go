@@ -14,12 +14,6 @@ const (
 	maxUnknown    = 4
 )
 
-// input is what a client asked of a key: to write value, or to read.
-type input struct {
-	write bool
-	value string
-}
-
 // Part is the history of one key of one group.
 type Part struct {
 	// Group and Key name it.
@@ -33,6 +27,7 @@ type Part struct {
 type log struct {
 	group string
 	start time.Time
+	app   app
 
 	mu       sync.Mutex
 	parts    []*Part       // guarded by mu; the last one is current
@@ -44,8 +39,8 @@ type log struct {
 	gapStart time.Duration // guarded by mu; when the longest gap began
 }
 
-func newLog(group string, start time.Time) *log {
-	return &log{group: group, start: start}
+func newLog(group string, start time.Time, a app) *log {
+	return &log{group: group, start: start, app: a}
 }
 
 // part returns the part that the next operation belongs to.
@@ -71,11 +66,11 @@ const (
 	unknown
 )
 
-// operation is one call of one client.
+// operation is one call of one client: what it asked and was told, in the app's own words.
 type operation struct {
 	client     int
-	in         input
-	out        string
+	in, out    any
+	changes    bool // it may change the state
 	call, done time.Time
 	outcome    outcome
 }
@@ -86,12 +81,12 @@ func (l *log) add(p *Part, o operation) {
 	defer l.mu.Unlock()
 	back := o.done.Sub(l.start)
 	switch {
-	case o.outcome == acknowledged && o.in.write:
+	case o.outcome == acknowledged && o.changes:
 		l.acked++
 		l.gap(back)
 		l.lastAck = back
 	case o.outcome == acknowledged:
-	case o.outcome == notApplied || !o.in.write:
+	case o.outcome == notApplied || !o.changes:
 		l.refused++
 		return
 	default:

@@ -8,18 +8,19 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/anishathalye/porcupine"
 )
 
-// Store is a fleet's key-value groups as an application sees them.
-type Store interface {
-	// Put stores a value.
-	Put(ctx context.Context, group, key, value string) error
-	// Get returns a value; empty when there is none.
-	Get(ctx context.Context, group, key string) (string, error)
-	// Unknown tells whether a Put that failed with err may have taken effect.
-	Unknown(err error) bool
+// app is what clients do with groups of one kind, and how one of its keys behaves.
+type app interface {
+	// model is the sequential behaviour of a key.
+	model() porcupine.Model
+	// operate makes the n-th call of a client.
+	operate(ctx context.Context, p *Part, client, n int) operation
+	// last reads a key when all clients have ended.
+	last(ctx context.Context, p *Part) (operation, error)
 }
 
 // Load says what the clients do.
@@ -40,25 +41,28 @@ type Load struct {
 
 // Workload is clients at work.
 type Workload struct {
-	load  Load
-	store Store
-	logs  []*log
-	stop  context.CancelFunc
-	done  sync.WaitGroup
-	next  atomic.Int64
-	once  sync.Once
+	load Load
+	logs []*log
+	stop context.CancelFunc
+	done sync.WaitGroup
+	once sync.Once
 }
 
-// Begin starts the clients. The caller ends them with Finish.
+// Begin starts clients that write and read the keys of a store. The caller ends them
+// with Finish.
 func Begin(ctx context.Context, store Store, l Load) *Workload {
+	return begin(ctx, &registers{store: store}, l)
+}
+
+func begin(ctx context.Context, a app, l Load) *Workload {
 	l.Clients = cmp.Or(l.Clients, 2)
 	l.Pace = cmp.Or(l.Pace, 100*time.Millisecond)
 	l.Deadline = cmp.Or(l.Deadline, 5*time.Second)
 	ctx, stop := context.WithCancel(ctx)
-	w := &Workload{load: l, store: store, stop: stop}
+	w := &Workload{load: l, stop: stop}
 	start := time.Now()
 	for _, g := range l.Groups {
-		records := newLog(g, start)
+		records := newLog(g, start, a)
 		w.logs = append(w.logs, records)
 		for c := range l.Clients {
 			w.done.Go(func() { w.client(ctx, records, c) })
@@ -67,7 +71,7 @@ func Begin(ctx context.Context, store Store, l Load) *Workload {
 	return w
 }
 
-// client alternates writes and reads until the context ends.
+// client makes call after call until the context ends.
 func (w *Workload) client(ctx context.Context, records *log, id int) {
 	pace := time.NewTicker(w.load.Pace)
 	defer pace.Stop()
@@ -77,32 +81,19 @@ func (w *Workload) client(ctx context.Context, records *log, id int) {
 			return
 		case <-pace.C:
 		}
-		w.operate(records, id, n%2 == 0)
+		w.operate(records, id, n)
 	}
 }
 
 // operate makes one call. It is not cut short by the end of the workload: an
 // operation in flight gets its answer, so that little stays unknown.
-func (w *Workload) operate(records *log, id int, write bool) {
+func (w *Workload) operate(records *log, id, n int) {
 	p := records.part(func(n int) string { return w.load.Run + "-" + strconv.Itoa(n) })
 	ctx, cancel := context.WithTimeout(context.Background(), w.load.Deadline)
 	defer cancel()
-	o := operation{client: id, in: input{write: write}, call: time.Now()}
-	var err error
-	if write {
-		o.in.value = strconv.FormatInt(w.next.Add(1), 10)
-		err = w.store.Put(ctx, p.Group, p.Key, o.in.value)
-	} else {
-		o.out, err = w.store.Get(ctx, p.Group, p.Key)
-	}
-	o.done = time.Now()
-	switch {
-	case err == nil:
-	case w.store.Unknown(err):
-		o.outcome = unknown
-	default:
-		o.outcome = notApplied
-	}
+	call := time.Now()
+	o := records.app.operate(ctx, p, id, n)
+	o.client, o.call, o.done = id, call, time.Now()
 	records.add(p, o)
 }
 
@@ -150,15 +141,15 @@ func (w *Workload) Finish(ctx context.Context) (Report, error) {
 func (w *Workload) close(ctx context.Context, l *log, r *Report) error {
 	var errs []error
 	for _, p := range l.parts {
-		o := operation{client: w.load.Clients, call: time.Now()}
-		out, err := w.store.Get(ctx, p.Group, p.Key)
+		call := time.Now()
+		o, err := l.app.last(ctx, p)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("last read of %s %s: %w", p.Group, p.Key, err))
 			continue
 		}
-		o.out, o.done = out, time.Now()
+		o.client, o.call, o.done = w.load.Clients, call, time.Now()
 		l.add(p, o)
-		errs = append(errs, judge(p, w.load.Drawings))
+		errs = append(errs, judge(p, l.app.model(), w.load.Drawings))
 		r.Histories++
 	}
 	if l.acked == 0 {

@@ -142,7 +142,7 @@ func TestTheCapacityUnderFire(t *testing.T) {
 			live(storm, c, uint64(i), stop, both)
 		})
 	}
-	blows := w.fire(storm)
+	blows := w.fire(storm, "capacity/fair", "capacity/proportional")
 	// What was promised in the storm is proven; now all must come back.
 	w.within(30*time.Second, "all hosts are back", func() (bool, string) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -192,8 +192,9 @@ func live(storm context.Context, c *capacity.Client, seed uint64, stop <-chan st
 	}
 }
 
-// fire kills and pauses hosts, one after the other, until the time is over.
-func (w *world) fire(storm context.Context) (blows int) {
+// fire kills and pauses hosts, one after the other, until the time is over; every other
+// one is the leader of one of these groups, so that it moves.
+func (w *world) fire(storm context.Context, groups ...string) (blows int) {
 	w.Helper()
 	rng := rand.New(rand.NewPCG(rand.Uint64(), 4))
 	var hosts []string
@@ -207,8 +208,8 @@ func (w *world) fire(storm context.Context) (blows int) {
 			Action: []chaos.Action{chaos.ActionKill, chaos.ActionPause, chaos.ActionStop}[rng.IntN(3)],
 			Name:   hosts[rng.IntN(len(hosts))], For: 500*time.Millisecond + time.Duration(rng.Int64N(int64(5*time.Second))),
 		}
-		if rng.IntN(2) == 0 { // the leader, so that it moves
-			b.Name = w.leader("capacity/" + []string{"fair", "proportional"}[rng.IntN(2)])
+		if rng.IntN(2) == 0 {
+			b.Name = w.leader(groups[rng.IntN(len(groups))])
 		}
 		w.Logf("%v", b)
 		if err := chaos.Strike(storm, w.fleet, b); err != nil && storm.Err() == nil {

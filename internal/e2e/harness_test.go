@@ -60,11 +60,15 @@ func programs(t *testing.T) string {
 // newWorld starts a fleet of that many drummers and hosts in two regions.
 func newWorld(t *testing.T, drummers, hosts int) *world {
 	t.Helper()
+	return newWorldOf(t, localfleet.Options{Drummers: drummers, Hosts: hosts})
+}
+
+func newWorldOf(t *testing.T, o localfleet.Options) *world {
+	t.Helper()
 	dir := t.TempDir()
 	w := &world{T: t, dir: dir}
-	fleet, err := localfleet.Open(localfleet.Options{
-		Dir: dir, Bin: programs(t), Drummers: drummers, Hosts: hosts, Output: io.Discard, Exited: w.ended,
-	})
+	o.Dir, o.Bin, o.Output, o.Exited = dir, programs(t), io.Discard, w.ended
+	fleet, err := localfleet.Open(o)
 	require.NoError(t, err)
 	w.fleet = fleet
 	t.Cleanup(w.close)

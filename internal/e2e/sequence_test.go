@@ -1,93 +1,85 @@
-//go:build e2e
+//go:build e2e || e2elong
 
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"sync"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/client"
 	"github.com/drumline/drumline/client/sequence"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
-	rrseqpb "github.com/drumline/drumline/drummerpb/rrseq"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/internal/chaos"
 	"github.com/drumline/drumline/internal/localfleet"
 )
 
-// ledger is the independent checker: it keeps every number that any client ever got.
-type ledger struct {
-	mu    sync.Mutex
-	owner map[int64]string // guarded by mu
-	bad   []string         // guarded by mu
-}
+// What broke rr_seq, or could break a sequence, and where it is tried on real processes.
+// Each ends with chaos.Numbers, which judges what clients wrote down, and with the same
+// logs under drummer-cmd sequence verify. With the build tag e2elong all go on for longer.
+//
+//	servers start, serve soon, and refuse strangers         TestSequencesAndKills/strangers
+//	rr_seq's quick start, by the command line                TestSequencesOfManyKinds/quick start
+//	buffers mixed, no delay                                  TestSequencesOfManyKinds/mixed buffers
+//	one client, many readers: dense                          TestSequencesOfManyKinds/readers
+//	32 unbuffered clients: dense, and none is starved        TestSequencesOfManyKinds/unbuffered
+//	hosts end by INT, QUIT and KILL under load               TestSequencesAndKills/one by one
+//	no quorum: buffers drain, waiting costs nothing          TestSequencesWithoutAMajority/no quorum
+//	everything is killed, also at a name's first number      TestSequencesAndKills/all at once
+//	a host loses its data; another one is stale              TestSequencesAndLostData
+//	a client with a range is killed, or ends well            TestSequencesOfManyKinds/clients end
+//	partitions, one-way losses, delays, lost packets         TestSequencesPartitioned
+//	every n-th answer is lost                                TestSequencesOfManyKinds/lost answers
+//	more clients than dragonboat has sessions, all retry     TestSequencesOfManyKinds/thousands of clients
+//	odd ranges, odd names                                    TestSequencesOfManyKinds/odd requests
+//	definitions, restart, set, drop and create               TestSequencesOfManyKinds/definitions
+//	gap-free numbers while holders and hosts die             TestSequencesOfOtherModes/gap-free
+//	numbers of time, workers with wrong clocks               TestSequencesOfOtherModes/time
+//	timestamps while leaders are killed                      TestSequencesOfOtherModes/timestamps
+//	a family of very many keys                               TestSequencesOfManyKinds/many keys
+//	Close while nothing answers                              TestSequencesWithoutAMajority/close
+//	linearizable, with an administrator at work              TestSequencesAreLinearizable
 
-func newLedger() *ledger { return &ledger{owner: map[int64]string{}} }
+// family is the group that most scenarios have keys of.
+const family = "sequence/fam"
 
-// note notes what a client got, in its order.
-func (l *ledger) note(who string, n, before int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if o := l.owner[n]; o != "" {
-		l.bad = append(l.bad, fmt.Sprintf("%d is handed out twice: to %s and to %s", n, o, who))
-	}
-	if n <= before {
-		l.bad = append(l.bad, fmt.Sprintf("%s got %d after %d", who, n, before))
-	}
-	l.owner[n] = who
-}
+var errAnswerLost = errors.New("the answer was lost")
 
-func (l *ledger) check(t *testing.T) {
+// newSequences is a fleet of three hosts with a family and some groups of their own, and
+// a client that knows the hosts only, as applications do.
+func newSequences(t *testing.T, names ...string) (*world, *client.Client) {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	require.Empty(t, l.bad)
+	w := newWorld(t, 1, 3)
+	return w, w.sequences(names...)
 }
 
-// draw takes numbers until there are enough, or ctx ends.
-func (l *ledger) draw(ctx context.Context, q *sequence.Sequence, who string, enough int) int {
-	got, before := 0, int64(0)
-	for got < enough {
-		n, err := q.Next(ctx)
-		if err != nil {
-			if ctx.Err() == nil && !errors.Is(err, sequence.ErrClosed) {
-				l.mu.Lock()
-				l.bad = append(l.bad, who+": "+err.Error())
-				l.mu.Unlock()
-			}
-			return got
-		}
-		l.note(who, n, before)
-		before = n
-		got++
+// sequences makes groups of sequences and a client of the hosts.
+func (w *world) sequences(names ...string) *client.Client {
+	w.Helper()
+	var specs []*fleetpb.Spec
+	for _, name := range append(names, family) {
+		specs = append(specs, &fleetpb.Spec{Name: name, App: "sequence", Replicas: 3})
 	}
-	return got
+	w.create(specs...)
+	w.within(20*time.Second, "groups are whole", w.whole(nil))
+	return w.hostsClient()
 }
 
-// nemesis kills a host at random, starts it again, and goes on until ctx ends.
-func (w *world) nemesis(ctx context.Context, pause time.Duration) (kills int) {
-	for ctx.Err() == nil {
-		host := fmt.Sprintf("host-%d", 1+rand.IntN(3))
-		w.must(w.fleet.Kill(host))
-		kills++
-		w.must(w.fleet.Start(host))
-		ready, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		w.must(w.fleet.WaitReady(ready, host))
-		cancel()
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-	}
-	return kills
-}
-
-// hostsClient is a client that knows the hosts only, as applications do.
+// hostsClient is a client that knows the hosts only.
 func (w *world) hostsClient() *client.Client {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
@@ -98,109 +90,194 @@ func (w *world) hostsClient() *client.Client {
 	return c
 }
 
-// TestSequences: what breaks rr_seq without any fault, under kill -9 of hosts one by one
-// and of all together, and after the loss of a host's data. Each number goes to one.
-func TestSequences(t *testing.T) {
-	w := newWorld(t, 1, 3)
-	var specs []*fleetpb.Spec
-	for _, name := range []string{"sequence/mixed", "sequence/dense", "sequence/fam"} {
-		specs = append(specs, &fleetpb.Spec{Name: name, App: "sequence", Replicas: 3})
-	}
-	w.create(specs...)
-	w.within(20*time.Second, "groups are whole", w.whole(nil))
-	c := w.hostsClient()
-	w.mixedBuffersAndKills(c)
-	w.allKilledAtTheFirstNumber(c)
-	w.aHostLosesItsData(c)
-	w.originalsWire(c)
+// cast is the clients of one sequence, with the checker of what they get.
+type cast struct {
+	*testing.T
+	c       *client.Client
+	name    string
+	numbers *chaos.Numbers
+	// lose, unless 0, loses every so-many-th answer on its way to a client.
+	lose uint64
 }
 
-// mixedBuffersAndKills: sizes mixed as in rr_seq's quick start and worse, no delay, hosts
-// killed all the time; beside them unbuffered clients, whose numbers have no gap.
-func (w *world) mixedBuffersAndKills(c *client.Client) {
-	mixed, dense := newLedger(), newLedger()
-	ctx, cancel := context.WithTimeout(w.Context(), 12*time.Second)
-	defer cancel()
-	var work sync.WaitGroup
-	for i := range 16 {
-		q := c.Sequence("sequence/mixed", sequence.Buffer([]int{0, 1, 2, 10, 13, 1000, 1250, 1024}[i%8]))
-		work.Go(func() {
-			defer q.Close() //nolint:errcheck // what it can't give back is a gap
-			mixed.draw(ctx, q, fmt.Sprint("client ", i), 40_000)
-		})
-	}
-	// The unbuffered ones end after so many numbers, not by a clock: what is on its way then would be a gap.
-	const clients, each = 8, 150
-	for i := range clients {
-		q := c.Sequence("sequence/dense")
-		work.Go(func() {
-			defer q.Close() //nolint:errcheck // it has nothing to give back
-			long, done := context.WithTimeout(w.Context(), 2*time.Minute)
-			defer done()
-			require.Equal(w, each, dense.draw(long, q, fmt.Sprint("client ", i), each))
-		})
-	}
-	kills := w.nemesis(ctx, time.Second)
-	work.Wait()
-	mixed.check(w.T)
-	dense.check(w.T)
-	require.Len(w, dense.owner, clients*each)
-	for n := int64(1); n <= clients*each; n++ {
-		require.Contains(w, dense.owner, n, "a gap, although no client was lost")
-	}
-	w.Logf("%d numbers from mixed buffers and %d without a gap, over %d kills", len(mixed.owner), len(dense.owner), kills)
+func newCast(t *testing.T, c *client.Client, name string) *cast {
+	return &cast{T: t, c: c, name: name, numbers: chaos.NewNumbers()}
 }
 
-// allKilledAtTheFirstNumber: rr_seq does not write the first range of a name down.
-func (w *world) allKilledAtTheFirstNumber(c *client.Client) {
-	for round := range 3 {
-		name, l := fmt.Sprintf("sequence/fam#round-%d", round), newLedger()
-		draw := func(who string, n int) {
-			q := c.Sequence(name, sequence.Buffer(100))
-			defer q.Close() //nolint:errcheck // all may be dead
-			ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
-			defer cancel()
-			require.Equal(w, n, l.draw(ctx, q, who, n))
+// actor is a client of the cast: a Sequence and the book of what it got.
+type actor struct {
+	*sequence.Sequence
+	book *chaos.Book
+}
+
+// actor opens one, whose grants are noted on their way to it.
+func (p *cast) actor(who string, opts ...sequence.Option) *actor {
+	group, key := family, p.name[len(family)+1:]
+	if p.name[:len(family)] != family {
+		group, key = p.name, ""
+	}
+	b := p.numbers.Book(who)
+	return &actor{sequence.New(&witness{group: p.c.Group(group), book: b, lose: p.lose}, p.name, key, opts...), b}
+}
+
+// end closes it. What it could not give back in time is a gap, and no failure.
+func (a *actor) end() { _ = a.Close() }
+
+// draw takes numbers until there are enough, stop is set, or ctx ends.
+func (a *actor) draw(ctx context.Context, enough int, stop *atomic.Bool) error {
+	for range enough {
+		if stop != nil && stop.Load() {
+			return nil
 		}
-		draw("before", 5)
-		var kills sync.WaitGroup
-		for i := range 3 {
-			kills.Go(func() { require.NoError(w, w.fleet.Kill(fmt.Sprintf("host-%d", i+1))) })
+		if err := a.one(ctx); err != nil {
+			return err
 		}
-		kills.Wait()
-		for i := range 3 {
-			w.must(w.fleet.Start(fmt.Sprintf("host-%d", i+1)))
-		}
-		draw("after", 200)
-		l.check(w.T)
+	}
+	return nil
+}
+
+func (a *actor) one(ctx context.Context) error {
+	sent := time.Now()
+	n, err := a.Next(ctx)
+	if err == nil {
+		a.book.Note(n, sent, time.Now())
+	}
+	return err
+}
+
+// play has an actor that draws so many numbers, which must come, and closes.
+func (p *cast) play(who string, enough int, opts ...sequence.Option) {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.Context(), time.Minute)
+	defer cancel()
+	a := p.actor(who, opts...)
+	defer a.end()
+	require.NoError(p, a.draw(ctx, enough, nil))
+}
+
+// judge ends a cast, with the checker and with the command for operators.
+func (p *cast) judge(ordered bool) chaos.NumbersReport {
+	p.Helper()
+	r, err := p.numbers.Judge(ordered)
+	require.NoError(p, err)
+	dir := p.TempDir()
+	require.NoError(p, p.numbers.Write(dir))
+	out, err := exec.Command(filepath.Join(programs(p.T), "drummer-cmd"), "sequence", "verify", dir).CombinedOutput()
+	require.NoError(p, err, string(out))
+	p.Logf("%s: %v", p.name, r)
+	return r
+}
+
+// dense demands that the numbers are 1 to n, without a gap.
+func (p *cast) dense(r chaos.NumbersReport) {
+	p.Helper()
+	require.EqualValues(p, 1, r.Least)
+	require.Zero(p, r.Missing, "a gap, although no client was lost")
+}
+
+// witness is a group that a client proposes to; it notes what the client is granted and
+// loses answers.
+type witness struct {
+	group *client.Group
+	book  *chaos.Book
+	lose  uint64
+	asked atomic.Uint64
+}
+
+// Propose implements sequence.Group.
+func (g *witness) Propose(ctx context.Context, cmd []byte) ([]byte, bool, error) {
+	r, err := g.group.Propose(ctx, cmd)
+	if err != nil {
+		reason := reasonOf(err)
+		return nil, reason != hostpb.Reason_REASON_INVALID && reason != hostpb.Reason_REASON_GROUP_NOT_FOUND, err
+	}
+	if g.lose > 0 && g.asked.Add(1)%g.lose == 0 {
+		return nil, true, errAnswerLost
+	}
+	answer := &sequencepb.Result{}
+	if err := proto.Unmarshal(r.Data, answer); err != nil {
+		return nil, false, err
+	}
+	if gr := answer.GetGrant(); gr.GetCount() > 0 {
+		g.book.Granted(gr.GetFirst(), gr.GetCount())
+	}
+	return r.Data, false, nil
+}
+
+// service is the native service, at any host.
+func service(c *client.Client) sequencepb.SequenceClient {
+	return sequencepb.NewSequenceClient(c.Hosts())
+}
+
+// describe reads a sequence of the family.
+func (p *cast) describe() *sequencepb.Info {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.Context(), 20*time.Second)
+	defer cancel()
+	r, err := service(p.c).Describe(ctx, &sequencepb.DescribeRequest{Group: family, Describe: &sequencepb.Describe{Key: p.name[len(family)+1:]}})
+	require.NoError(p, err)
+	return r.GetInfo()
+}
+
+// streamer is a process of drummer-cmd sequence stream, rr_seq's example client.
+type streamer struct {
+	*testing.T
+	cmd   *exec.Cmd
+	lines *bufio.Scanner
+	book  *chaos.Book
+}
+
+// streamer starts one; its book has what it prints.
+func (p *cast) streamer(w *world, who string, args ...string) *streamer {
+	p.Helper()
+	args = append([]string{"--servers", w.fleet.APIs(localfleet.KindNodeHost)[0] + "," + w.fleet.APIs(localfleet.KindNodeHost)[1], "sequence", "stream"}, args...)
+	s := &streamer{T: p.T, cmd: exec.Command(filepath.Join(programs(p.T), "drummer-cmd"), append(args, p.name)...), book: p.numbers.Book(who)}
+	out, err := s.cmd.StdoutPipe()
+	require.NoError(p, err)
+	s.lines = bufio.NewScanner(out)
+	require.NoError(p, s.cmd.Start())
+	p.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() }) // it has ended, unless the test failed
+	return s
+}
+
+// read reads so many numbers of what it prints.
+func (s *streamer) read(n int) {
+	s.Helper()
+	for range n {
+		sent := time.Now()
+		require.True(s, s.lines.Scan(), "it ended: %v", s.lines.Err())
+		s.note(sent)
 	}
 }
 
-// aHostLosesItsData: it comes back as another host, and nothing is handed out again.
-func (w *world) aHostLosesItsData(c *client.Client) {
-	l := newLedger()
-	q := c.Sequence("sequence/fam#wiped", sequence.Buffer(10))
-	defer q.Close() //nolint:errcheck // of no matter here
-	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
-	defer cancel()
-	require.Equal(w, 500, l.draw(ctx, q, "before", 500))
-	w.must(w.fleet.Kill("host-1"))
-	w.must(w.fleet.Wipe("host-1"))
-	w.must(w.fleet.Start("host-1"))
-	fresh := c.Sequence("sequence/fam#wiped", sequence.Buffer(10))
-	defer fresh.Close() //nolint:errcheck // of no matter here
-	require.Equal(w, 500, l.draw(ctx, fresh, "after", 500))
-	l.check(w.T)
+func (s *streamer) note(sent time.Time) {
+	s.Helper()
+	var v int64
+	_, err := fmt.Sscanf(s.lines.Text(), "Got: %d", &v)
+	require.NoError(s, err, s.lines.Text())
+	s.book.Note(v, sent, time.Now())
 }
 
-// originalsWire: a client of rr_seq asks any host, by the name alone.
-func (w *world) originalsWire(c *client.Client) {
-	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
-	defer cancel()
-	rr := rrseqpb.NewRRAPIClient(c.Hosts())
-	first, err := rr.GRPCNextID(ctx, &rrseqpb.NextIDRequest{Name: "fam#rr", RangeSize: 1000})
-	w.must(err)
-	second, err := rr.GRPCNextID(ctx, &rrseqpb.NextIDRequest{Name: "fam#rr", RangeSize: 1250})
-	w.must(err)
-	require.Equal(w, []uint64{1, 1001, 1001, 2251}, []uint64{first.GetFromId(), first.GetToId(), second.GetFromId(), second.GetToId()})
+// end sends a signal and reads what there still is.
+func (s *streamer) end(sig os.Signal) {
+	s.Helper()
+	require.NoError(s, s.cmd.Process.Signal(sig))
+	for s.lines.Scan() {
+		s.note(time.Now())
+	}
+	_ = s.cmd.Wait() // it was told to end: how is of no matter
+}
+
+// used is the processor time of a streamer so far.
+func (s *streamer) used() time.Duration {
+	s.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	require.NoError(s, err)
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	fields := strings.Fields(rest)
+	user, err := strconv.Atoi(fields[11])
+	require.NoError(s, err)
+	system, err := strconv.Atoi(fields[12])
+	require.NoError(s, err)
+	return time.Duration(user+system) * 10 * time.Millisecond
 }

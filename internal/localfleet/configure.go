@@ -39,6 +39,9 @@ func (f *Fleet) configure() error {
 			"http":       map[string]any{"listen": p.HTTP},
 			"log":        map[string]any{"format": "text"}, // people read it
 		}
+		if f.opts.Address != nil {
+			doc["insecure"] = true // it is a network of this machine
+		}
 		if p.Kind == KindDrummer {
 			index++
 			doc["index"] = index
@@ -68,5 +71,5 @@ func (f *Fleet) command(p Process) command {
 		bin = filepath.Join(f.opts.Bin, "drummer")
 	}
 	dir := filepath.Join(f.opts.Dir, p.Name)
-	return command{name: p.Name, bin: bin, dir: dir, args: []string{"--config", filepath.Join(dir, "config.yaml")}}
+	return command{name: p.Name, bin: bin, dir: dir, args: []string{"--config", filepath.Join(dir, "config.yaml")}, around: f.opts.Around}
 }

@@ -31,6 +31,12 @@ type Options struct {
 	Exited func(name string, err error)
 	// NodeHostBin is another program for the hosts, for an application's own; empty takes Bin/nodehost.
 	NodeHostBin string
+	// Address, unless nil, is where a process of that name listens, with all ports to
+	// itself; without it all share 127.0.0.1.
+	Address func(name string) string
+	// Around, unless nil, is called to start a process: it calls start, on the goroutine
+	// that it is called on.
+	Around func(name string, start func() error) error
 }
 
 // ErrUnknownProcess is wrapped when a name is not of the fleet.

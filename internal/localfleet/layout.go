@@ -90,11 +90,20 @@ func plan(o Options) ([]Process, error) {
 		procs = append(procs, Process{Name: "host-" + strconv.Itoa(i+1), Kind: KindNodeHost, Region: o.Regions[i%len(o.Regions)]})
 	}
 	for i := range procs {
+		if o.Address != nil {
+			procs[i].settle(o.Address(procs[i].Name))
+			continue
+		}
 		if err := ports.assign(&procs[i], known[procs[i].Name]); err != nil {
 			return nil, err
 		}
 	}
 	return procs, nil
+}
+
+// settle gives a process that has an address to itself its ports.
+func (p *Process) settle(address string) {
+	p.API, p.Raft, p.HTTP = net.JoinHostPort(address, "7001"), net.JoinHostPort(address, "7002"), net.JoinHostPort(address, "7003")
 }
 
 // portChooser holds the ports it gave until all are chosen, so that none is given twice.

@@ -18,6 +18,15 @@ type command struct {
 	name, bin string
 	args      []string
 	dir       string
+	around    func(name string, start func() error) error // may be nil
+}
+
+// start starts its process.
+func (c command) start(cmd *exec.Cmd) error {
+	if c.around == nil {
+		return cmd.Start()
+	}
+	return c.around(c.name, cmd.Start)
 }
 
 // child is one started process.
@@ -74,7 +83,7 @@ func (s *spawner) spawn(c command, out io.Writer) (*child, error) {
 	w := io.MultiWriter(log, &prefixWriter{prefix: fmt.Sprintf("%-10s| ", c.name), out: out})
 	cmd.Stdout, cmd.Stderr = w, w
 	started := make(chan error)
-	s.jobs <- func() { started <- cmd.Start() }
+	s.jobs <- func() { started <- c.start(cmd) }
 	if err := <-started; err != nil {
 		return nil, errors.Join(fmt.Errorf("run %s: %w", c.bin, err), log.Close())
 	}

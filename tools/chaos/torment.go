@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -15,6 +16,7 @@ import (
 	"github.com/drumline/drumline/client"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/internal/chaos"
 	"github.com/drumline/drumline/internal/localfleet"
 )
@@ -31,6 +33,7 @@ func flags() []cli.Flag {
 		&cli.IntFlag{Name: "drummers", Value: 3, Usage: "number of drummers"},
 		&cli.IntFlag{Name: "hosts", Value: 5, Usage: "number of nodehosts; one is broken at a time"},
 		&cli.IntFlag{Name: "groups", Value: 12, Usage: "number of three-replica groups"},
+		&cli.IntFlag{Name: "sequences", Value: 4, Usage: "number of groups of sequences besides; their ranges and jumps are judged, too"},
 		&cli.DurationFlag{Name: "pace", Value: 50 * time.Millisecond, Usage: "time between two operations of a client"},
 		&cli.StringFlag{Name: "dir", Usage: "directory of the fleet, kept at the end; default is a temporary one, kept only after a failure"},
 		&cli.BoolFlag{Name: "dry-run", Usage: "print the faults of the seed and do nothing"},
@@ -42,8 +45,10 @@ type result struct {
 	Seed   uint64       `json:"seed"`
 	Blows  []chaos.Blow `json:"blows"`
 	Report chaos.Report `json:"report"`
-	Passed bool         `json:"passed"`
-	Error  string       `json:"error,omitempty"`
+	// Sequences is the report of the groups of sequences.
+	Sequences chaos.Report `json:"sequences"`
+	Passed    bool         `json:"passed"`
+	Error     string       `json:"error,omitempty"`
 }
 
 // torment runs one seed.
@@ -110,15 +115,31 @@ func inFleet(c *cli.Context, dir string, r *result) (err error) {
 	if err := fleet.WaitAttended(ctx, cl); err != nil {
 		return err
 	}
-	groups, err := launch(ctx, cl, c.Int("groups"))
-	if err != nil {
+	if err := launch(ctx, cl, append(named("kv", c.Int("groups")), named("sequence", c.Int("sequences"))...)); err != nil {
 		return err
 	}
-	load := chaos.Begin(c.Context, chaos.Clients{Client: cl}, chaos.Load{Groups: groups, Pace: c.Duration("pace"), Run: "chaos", Drawings: dir})
-	strikes := strikeAll(c, fleet, cl, r.Blows)
-	report, err := load.Finish(context.WithoutCancel(c.Context))
-	r.Report = report
-	return errors.Join(strikes, err)
+	load := begin(c, cl, dir)
+	err = strikeAll(c, fleet, cl, r.Blows)
+	return errors.Join(err, load.finish(c, r))
+}
+
+// load is clients of both kinds of groups.
+type load struct{ puts, counts *chaos.Workload }
+
+func begin(c *cli.Context, cl *client.Client, dir string) load {
+	how := chaos.Load{Groups: named("kv", c.Int("groups")), Pace: c.Duration("pace"), Run: "chaos", Drawings: dir}
+	puts := chaos.Begin(c.Context, chaos.Clients{Client: cl}, how)
+	how.Groups, how.Deadline = named("sequence", c.Int("sequences")), 20*time.Second
+	return load{puts, chaos.BeginSequences(c.Context, sequencepb.NewSequenceClient(cl.Hosts()), how)}
+}
+
+// finish ends them and judges what they were told.
+func (l load) finish(c *cli.Context, r *result) error {
+	ctx := context.WithoutCancel(c.Context)
+	var puts, counts error
+	r.Report, puts = l.puts.Finish(ctx)
+	r.Sequences, counts = l.counts.Finish(ctx)
+	return errors.Join(puts, counts)
 }
 
 // strikeAll makes the blows one by one; the fleet is whole again before the next.
@@ -138,20 +159,27 @@ func strikeAll(c *cli.Context, fleet *localfleet.Fleet, cl *client.Client, blows
 	return nil
 }
 
+// named are names of groups of an app.
+func named(app string, n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("%s/chaos-%03d", app, i+1))
+	}
+	return names
+}
+
 // launch defines groups and waits until they serve.
-func launch(ctx context.Context, cl *client.Client, n int) ([]string, error) {
+func launch(ctx context.Context, cl *client.Client, groups []string) error {
 	req := &drummerpb.CreateGroupsRequest{Policy: &fleetpb.Policy{
 		SuspectAfterMs: 3000, DownAfterMs: downAfter.Milliseconds(), OperationsPerHost: 8, OperationsTotal: 64,
 	}}
-	groups := []string{}
-	for i := range n {
-		groups = append(groups, fmt.Sprintf("kv/chaos-%03d", i+1))
-		req.Specs = append(req.Specs, &fleetpb.Spec{Name: groups[i], App: "kv", Replicas: 3})
+	for _, name := range groups {
+		app, _, _ := strings.Cut(name, "/")
+		req.Specs = append(req.Specs, &fleetpb.Spec{Name: name, App: app, Replicas: 3})
 	}
 	if _, err := cl.Drummer().CreateGroups(ctx, req); err != nil {
-		return nil, fmt.Errorf("launch: %w", err)
+		return fmt.Errorf("launch: %w", err)
 	}
-	return groups, whole(ctx, cl)
+	return whole(ctx, cl)
 }
 
 // whole waits until every group is ok.
