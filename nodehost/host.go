@@ -38,6 +38,7 @@ import (
 	"github.com/drumline/drumline/nodehost/replicas"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/nodehost/sequences"
+	"github.com/drumline/drumline/nodehost/sequences/front"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -197,8 +198,10 @@ func (h *host) openRooms() (err error) {
 	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log},
 		duty.Membership(h.raft.Membership, h.tellMembership),
 		follow.Task(follow.Options{Book: h.book, Raft: h.raft, Apps: h.o.Apps, Log: h.log}))
+	timestamps := front.New(h.raft, time.Now)
+	h.stop.Push("timestamps", timestamps.Close)
 	h.router = route.New(route.Options{
-		Self: h.dir.Host(), Raft: h.raft, Local: h.keeper, Locator: h.agent, Pool: h.pool,
+		Self: h.dir.Host(), Raft: timestamps, Local: h.keeper, Locator: h.agent, Pool: h.pool,
 		DB: h.dir.DB(), API: h.agent.API, Advertise: h.server.APIAddr(), Hosts: h.otherHosts, Log: h.log,
 		Prepare: func(ctx context.Context, g ids.Group, cmds [][]byte) ([][]byte, error) {
 			return h.leases.Prepare(ctx, g, cmds)

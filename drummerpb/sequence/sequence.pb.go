@@ -43,7 +43,8 @@ const (
 	// MODE_TIME numbers are made by clients of a time stamp, the number of a worker that
 	// they lease here, and a counter.
 	Mode_MODE_TIME Mode = 4
-	// MODE_TSO numbers are hybrid timestamps: milliseconds, then a logical part.
+	// MODE_TSO numbers are hybrid timestamps: milliseconds, then a logical part. The host that
+	// leads the group hands them out from memory, out of a window that the log has.
 	Mode_MODE_TSO Mode = 5
 	// MODE_SCATTER counts like MODE_CACHED; the numbers that users see are the counts with
 	// their bits in reverse order, so that neighbours lie far apart.
@@ -140,6 +141,10 @@ const (
 	Outcome_OUTCOME_FULL Outcome = 15
 	// OUTCOME_FLOOR means that the floor lies beyond the end, or skips too much.
 	Outcome_OUTCOME_FLOOR Outcome = 16
+	// OUTCOME_TIMESTAMPS means that the numbers are timestamps, which the leading host hands
+	// out from memory; only hosts of an older version and commands under a session of
+	// another service are answered so.
+	Outcome_OUTCOME_TIMESTAMPS Outcome = 17
 )
 
 // Enum value maps for Outcome.
@@ -162,6 +167,7 @@ var (
 		14: "OUTCOME_NOT_HELD",
 		15: "OUTCOME_FULL",
 		16: "OUTCOME_FLOOR",
+		17: "OUTCOME_TIMESTAMPS",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED":    0,
@@ -181,6 +187,7 @@ var (
 		"OUTCOME_NOT_HELD":       14,
 		"OUTCOME_FULL":           15,
 		"OUTCOME_FLOOR":          16,
+		"OUTCOME_TIMESTAMPS":     17,
 	}
 )
 
@@ -235,7 +242,8 @@ type Definition struct {
 	MaxRange uint64 `protobuf:"varint,9,opt,name=max_range,json=maxRange,proto3" json:"max_range,omitempty"`
 	// max_skip is how many numbers the floor of one request may skip; 0 means 2^40.
 	MaxSkip uint64 `protobuf:"varint,10,opt,name=max_skip,json=maxSkip,proto3" json:"max_skip,omitempty"`
-	// quota bounds how fast numbers are used up; absent means no bound.
+	// quota bounds how fast numbers are used up; absent means no bound. Only for sequences
+	// whose numbers are handed out one range after the other.
 	Quota *Quota `protobuf:"bytes,11,opt,name=quota,proto3" json:"quota,omitempty"`
 	// scatter_bits of MODE_SCATTER is how many bits are reversed, 8 to 63; 0 means 63.
 	ScatterBits uint32 `protobuf:"varint,12,opt,name=scatter_bits,json=scatterBits,proto3" json:"scatter_bits,omitempty"`
@@ -752,10 +760,11 @@ type Command struct {
 	//	*Command_Drop
 	//	*Command_Resume
 	//	*Command_Configure
+	//	*Command_Advance
 	Op isCommand_Op `protobuf_oneof:"op"`
-	// now_ms is the Unix time in milliseconds at the host that took the request: for
-	// MODE_TSO, and for the incarnations of sequences. It is no part of the operation: a
-	// command sent again may have another.
+	// now_ms is the Unix time in milliseconds at the host that took the request, for the
+	// incarnations of sequences. It is no part of the operation: a command sent again may
+	// have another. Hosts refuse one that lies in the future.
 	NowMs         uint64 `protobuf:"varint,17,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -940,6 +949,15 @@ func (x *Command) GetConfigure() *Configure {
 	return nil
 }
 
+func (x *Command) GetAdvance() *Advance {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Advance); ok {
+			return x.Advance
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetNowMs() uint64 {
 	if x != nil {
 		return x.NowMs
@@ -1026,6 +1044,11 @@ type Command_Configure struct {
 	Configure *Configure `protobuf:"bytes,16,opt,name=configure,proto3,oneof"`
 }
 
+type Command_Advance struct {
+	// advance moves the window of timestamps on.
+	Advance *Advance `protobuf:"bytes,18,opt,name=advance,proto3,oneof"`
+}
+
 func (*Command_Next) isCommand_Op() {}
 
 func (*Command_GiveBack) isCommand_Op() {}
@@ -1055,6 +1078,8 @@ func (*Command_Drop) isCommand_Op() {}
 func (*Command_Resume) isCommand_Op() {}
 
 func (*Command_Configure) isCommand_Op() {}
+
+func (*Command_Advance) isCommand_Op() {}
 
 // Next hands out the next numbers of a sequence.
 type Next struct {
@@ -1220,7 +1245,9 @@ type Reserve struct {
 	// key of the sequence.
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// for_ms is how long; 0 means the definition's reservation_ms, at most 1 day.
-	ForMs         uint64 `protobuf:"varint,2,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	ForMs uint64 `protobuf:"varint,2,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	// incarnation, unless 0, refuses a sequence that was dropped and made anew since.
+	Incarnation   uint64 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1265,6 +1292,13 @@ func (x *Reserve) GetKey() string {
 func (x *Reserve) GetForMs() uint64 {
 	if x != nil {
 		return x.ForMs
+	}
+	return 0
+}
+
+func (x *Reserve) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
 	}
 	return 0
 }
@@ -1407,7 +1441,9 @@ type LeaseWorker struct {
 	// worker to renew; absent, with token, for a new lease.
 	Worker *uint32 `protobuf:"varint,3,opt,name=worker,proto3,oneof" json:"worker,omitempty"`
 	// token of the lease to renew.
-	Token         uint64 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`
+	Token uint64 `protobuf:"varint,4,opt,name=token,proto3" json:"token,omitempty"`
+	// incarnation, unless 0, refuses a sequence that was dropped and made anew since.
+	Incarnation   uint64 `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1466,6 +1502,13 @@ func (x *LeaseWorker) GetWorker() uint32 {
 func (x *LeaseWorker) GetToken() uint64 {
 	if x != nil {
 		return x.Token
+	}
+	return 0
+}
+
+func (x *LeaseWorker) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
 	}
 	return 0
 }
@@ -1838,14 +1881,98 @@ func (x *Drop) GetKey() string {
 	return ""
 }
 
+// Advance moves the window of a MODE_TSO sequence on: whoever has the newest window may
+// hand out its timestamps. It is the leading host's own command; hosts refuse one of
+// anybody else.
+type Advance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// key of the sequence.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// window to go on with; 0 begins another one beyond all that were before.
+	Window uint64 `protobuf:"varint,2,opt,name=window,proto3" json:"window,omitempty"`
+	// incarnation of the sequence that the window is of; 0 with window 0.
+	Incarnation uint64 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// until_ms is the last millisecond of the window, in Unix milliseconds.
+	UntilMs uint64 `protobuf:"varint,4,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	// issued is how many timestamps were handed out since the window was last moved on.
+	Issued        uint64 `protobuf:"varint,5,opt,name=issued,proto3" json:"issued,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Advance) Reset() {
+	*x = Advance{}
+	mi := &file_sequence_sequence_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Advance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Advance) ProtoMessage() {}
+
+func (x *Advance) ProtoReflect() protoreflect.Message {
+	mi := &file_sequence_sequence_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Advance.ProtoReflect.Descriptor instead.
+func (*Advance) Descriptor() ([]byte, []int) {
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Advance) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Advance) GetWindow() uint64 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+func (x *Advance) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Advance) GetUntilMs() uint64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *Advance) GetIssued() uint64 {
+	if x != nil {
+		return x.Issued
+	}
+	return 0
+}
+
 // Resume opens sequences that are closed because the group was recovered, and skips
 // what may have been handed out in the life before.
 type Resume struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// key of the sequence; absent for all of the group and for those made later.
 	Key *string `protobuf:"bytes,1,opt,name=key,proto3,oneof" json:"key,omitempty"`
-	// margin is how many numbers are skipped beyond the last one known; for MODE_TIME in
-	// milliseconds. At least 1.
+	// margin is how many numbers are skipped beyond the last one known; for MODE_TIME and
+	// MODE_TSO in milliseconds. At least 1.
 	Margin uint64 `protobuf:"varint,2,opt,name=margin,proto3" json:"margin,omitempty"`
 	// floor, when set, is a number that nothing may lie below; only with a key.
 	Floor         *int64 `protobuf:"zigzag64,3,opt,name=floor,proto3,oneof" json:"floor,omitempty"`
@@ -1855,7 +1982,7 @@ type Resume struct {
 
 func (x *Resume) Reset() {
 	*x = Resume{}
-	mi := &file_sequence_sequence_proto_msgTypes[20]
+	mi := &file_sequence_sequence_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +1994,7 @@ func (x *Resume) String() string {
 func (*Resume) ProtoMessage() {}
 
 func (x *Resume) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[20]
+	mi := &file_sequence_sequence_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +2007,7 @@ func (x *Resume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resume.ProtoReflect.Descriptor instead.
 func (*Resume) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{20}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Resume) GetKey() string {
@@ -1917,7 +2044,7 @@ type Configure struct {
 
 func (x *Configure) Reset() {
 	*x = Configure{}
-	mi := &file_sequence_sequence_proto_msgTypes[21]
+	mi := &file_sequence_sequence_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1929,7 +2056,7 @@ func (x *Configure) String() string {
 func (*Configure) ProtoMessage() {}
 
 func (x *Configure) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[21]
+	mi := &file_sequence_sequence_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1942,7 +2069,7 @@ func (x *Configure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configure.ProtoReflect.Descriptor instead.
 func (*Configure) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{21}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Configure) GetRevision() uint64 {
@@ -1979,14 +2106,16 @@ type Result struct {
 	// returned is how many numbers give_back took back.
 	Returned uint64 `protobuf:"varint,8,opt,name=returned,proto3" json:"returned,omitempty"`
 	// incarnation of the sequence that create made.
-	Incarnation   uint64 `protobuf:"varint,9,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation uint64 `protobuf:"varint,9,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// window is what advance made.
+	Window        *Window `protobuf:"bytes,10,opt,name=window,proto3" json:"window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_sequence_sequence_proto_msgTypes[22]
+	mi := &file_sequence_sequence_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2127,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[22]
+	mi := &file_sequence_sequence_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2140,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{22}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Result) GetOutcome() Outcome {
@@ -2077,6 +2206,122 @@ func (x *Result) GetIncarnation() uint64 {
 	return 0
 }
 
+func (x *Result) GetWindow() *Window {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+// Window is timestamps that one host hands out from memory.
+type Window struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// window counts windows of the sequence.
+	Window uint64 `protobuf:"varint,1,opt,name=window,proto3" json:"window,omitempty"`
+	// incarnation of the sequence.
+	Incarnation uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// first timestamp of the part that the window was moved on by.
+	First uint64 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"`
+	// last timestamp of the window.
+	Last uint64 `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
+	// logical_bits of each timestamp.
+	LogicalBits uint32 `protobuf:"varint,5,opt,name=logical_bits,json=logicalBits,proto3" json:"logical_bits,omitempty"`
+	// max_range is the most timestamps of one request; 0 means a millisecond's.
+	MaxRange uint64 `protobuf:"varint,6,opt,name=max_range,json=maxRange,proto3" json:"max_range,omitempty"`
+	// group is the number of the group.
+	Group uint64 `protobuf:"varint,7,opt,name=group,proto3" json:"group,omitempty"`
+	// generation of the group.
+	Generation    uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Window) Reset() {
+	*x = Window{}
+	mi := &file_sequence_sequence_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Window) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Window) ProtoMessage() {}
+
+func (x *Window) ProtoReflect() protoreflect.Message {
+	mi := &file_sequence_sequence_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Window.ProtoReflect.Descriptor instead.
+func (*Window) Descriptor() ([]byte, []int) {
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Window) GetWindow() uint64 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+func (x *Window) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Window) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Window) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Window) GetLogicalBits() uint32 {
+	if x != nil {
+		return x.LogicalBits
+	}
+	return 0
+}
+
+func (x *Window) GetMaxRange() uint64 {
+	if x != nil {
+		return x.MaxRange
+	}
+	return 0
+}
+
+func (x *Window) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *Window) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 // Grant is a range of numbers that belongs to whoever asked for it.
 type Grant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2105,7 +2350,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_sequence_sequence_proto_msgTypes[23]
+	mi := &file_sequence_sequence_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2117,7 +2362,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[23]
+	mi := &file_sequence_sequence_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2130,7 +2375,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{23}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Grant) GetFirst() int64 {
@@ -2204,14 +2449,16 @@ type Reservation struct {
 	// token to commit or cancel it with.
 	Token uint64 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
 	// for_ms is how long it stays reserved.
-	ForMs         uint64 `protobuf:"varint,3,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	ForMs uint64 `protobuf:"varint,3,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	// incarnation of the sequence.
+	Incarnation   uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reservation) Reset() {
 	*x = Reservation{}
-	mi := &file_sequence_sequence_proto_msgTypes[24]
+	mi := &file_sequence_sequence_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2223,7 +2470,7 @@ func (x *Reservation) String() string {
 func (*Reservation) ProtoMessage() {}
 
 func (x *Reservation) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[24]
+	mi := &file_sequence_sequence_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2236,7 +2483,7 @@ func (x *Reservation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reservation.ProtoReflect.Descriptor instead.
 func (*Reservation) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{24}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Reservation) GetNumber() int64 {
@@ -2260,6 +2507,13 @@ func (x *Reservation) GetForMs() uint64 {
 	return 0
 }
 
+func (x *Reservation) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
 // Worker is a leased worker. Its holder makes numbers with time stamps in
 // (floor_ms, ceiling_ms] only, and only during the lease, counted from before it asked.
 type Worker struct {
@@ -2275,14 +2529,16 @@ type Worker struct {
 	// ceiling_ms is the last time stamp allowed, in Unix milliseconds.
 	CeilingMs uint64 `protobuf:"varint,5,opt,name=ceiling_ms,json=ceilingMs,proto3" json:"ceiling_ms,omitempty"`
 	// layout of the numbers, with all defaults filled in.
-	Layout        *TimeLayout `protobuf:"bytes,6,opt,name=layout,proto3" json:"layout,omitempty"`
+	Layout *TimeLayout `protobuf:"bytes,6,opt,name=layout,proto3" json:"layout,omitempty"`
+	// incarnation of the sequence.
+	Incarnation   uint64 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Worker) Reset() {
 	*x = Worker{}
-	mi := &file_sequence_sequence_proto_msgTypes[25]
+	mi := &file_sequence_sequence_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +2550,7 @@ func (x *Worker) String() string {
 func (*Worker) ProtoMessage() {}
 
 func (x *Worker) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[25]
+	mi := &file_sequence_sequence_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +2563,7 @@ func (x *Worker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Worker.ProtoReflect.Descriptor instead.
 func (*Worker) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{25}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Worker) GetWorker() uint32 {
@@ -2352,6 +2608,13 @@ func (x *Worker) GetLayout() *TimeLayout {
 	return nil
 }
 
+func (x *Worker) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
 // Query is one read of the machine.
 type Query struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2362,6 +2625,7 @@ type Query struct {
 	//	*Query_Describe
 	//	*Query_List
 	//	*Query_Status
+	//	*Query_Window
 	Op            isQuery_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2369,7 +2633,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_sequence_sequence_proto_msgTypes[26]
+	mi := &file_sequence_sequence_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2645,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[26]
+	mi := &file_sequence_sequence_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2658,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{26}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Query) GetOp() isQuery_Op {
@@ -2431,6 +2695,15 @@ func (x *Query) GetStatus() *Status {
 	return nil
 }
 
+func (x *Query) GetWindow() *GetWindow {
+	if x != nil {
+		if x, ok := x.Op.(*Query_Window); ok {
+			return x.Window
+		}
+	}
+	return nil
+}
+
 type isQuery_Op interface {
 	isQuery_Op()
 }
@@ -2450,11 +2723,18 @@ type Query_Status struct {
 	Status *Status `protobuf:"bytes,3,opt,name=status,proto3,oneof"`
 }
 
+type Query_Window struct {
+	// window reads which window of timestamps is the newest.
+	Window *GetWindow `protobuf:"bytes,4,opt,name=window,proto3,oneof"`
+}
+
 func (*Query_Describe) isQuery_Op() {}
 
 func (*Query_List) isQuery_Op() {}
 
 func (*Query_Status) isQuery_Op() {}
+
+func (*Query_Window) isQuery_Op() {}
 
 // Describe reads one sequence.
 type Describe struct {
@@ -2467,7 +2747,7 @@ type Describe struct {
 
 func (x *Describe) Reset() {
 	*x = Describe{}
-	mi := &file_sequence_sequence_proto_msgTypes[27]
+	mi := &file_sequence_sequence_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2479,7 +2759,7 @@ func (x *Describe) String() string {
 func (*Describe) ProtoMessage() {}
 
 func (x *Describe) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[27]
+	mi := &file_sequence_sequence_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2492,7 +2772,7 @@ func (x *Describe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Describe.ProtoReflect.Descriptor instead.
 func (*Describe) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{27}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Describe) GetKey() string {
@@ -2517,7 +2797,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_sequence_sequence_proto_msgTypes[28]
+	mi := &file_sequence_sequence_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +2809,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[28]
+	mi := &file_sequence_sequence_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +2822,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{28}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *List) GetPrefix() string {
@@ -2575,7 +2855,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_sequence_sequence_proto_msgTypes[29]
+	mi := &file_sequence_sequence_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2587,7 +2867,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[29]
+	mi := &file_sequence_sequence_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2600,7 +2880,53 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{29}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{31}
+}
+
+// GetWindow reads which window of a MODE_TSO sequence is the newest.
+type GetWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// key of the sequence.
+	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWindow) Reset() {
+	*x = GetWindow{}
+	mi := &file_sequence_sequence_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWindow) ProtoMessage() {}
+
+func (x *GetWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_sequence_sequence_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWindow.ProtoReflect.Descriptor instead.
+func (*GetWindow) Descriptor() ([]byte, []int) {
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GetWindow) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
 }
 
 // Info describes a sequence.
@@ -2612,7 +2938,8 @@ type Info struct {
 	Definition *Definition `protobuf:"bytes,2,opt,name=definition,proto3" json:"definition,omitempty"`
 	// incarnation of the sequence.
 	Incarnation uint64 `protobuf:"varint,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// next number to be handed out; absent when there is none.
+	// next number to be handed out; absent when there is none. Of MODE_TSO, the first one
+	// beyond the window.
 	Next *int64 `protobuf:"zigzag64,4,opt,name=next,proto3,oneof" json:"next,omitempty"`
 	// closed is true until the sequence is resumed after a recovery.
 	Closed bool `protobuf:"varint,5,opt,name=closed,proto3" json:"closed,omitempty"`
@@ -2648,7 +2975,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_sequence_sequence_proto_msgTypes[30]
+	mi := &file_sequence_sequence_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2660,7 +2987,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[30]
+	mi := &file_sequence_sequence_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2673,7 +3000,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{30}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Info) GetKey() string {
@@ -2820,7 +3147,7 @@ type GroupInfo struct {
 
 func (x *GroupInfo) Reset() {
 	*x = GroupInfo{}
-	mi := &file_sequence_sequence_proto_msgTypes[31]
+	mi := &file_sequence_sequence_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2832,7 +3159,7 @@ func (x *GroupInfo) String() string {
 func (*GroupInfo) ProtoMessage() {}
 
 func (x *GroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[31]
+	mi := &file_sequence_sequence_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2845,7 +3172,7 @@ func (x *GroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupInfo.ProtoReflect.Descriptor instead.
 func (*GroupInfo) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{31}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GroupInfo) GetGroup() uint64 {
@@ -2914,14 +3241,16 @@ type Answer struct {
 	// more tells that the list goes on after the last one.
 	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	// group is set for a status.
-	Group         *GroupInfo `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	Group *GroupInfo `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	// window is set for a window of a sequence that exists and is open.
+	Window        *Window `protobuf:"bytes,5,opt,name=window,proto3" json:"window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_sequence_sequence_proto_msgTypes[32]
+	mi := &file_sequence_sequence_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3262,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[32]
+	mi := &file_sequence_sequence_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3275,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{32}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Answer) GetFound() bool {
@@ -2977,6 +3306,13 @@ func (x *Answer) GetGroup() *GroupInfo {
 	return nil
 }
 
+func (x *Answer) GetWindow() *Window {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
 // OpenRequest opens a client.
 type OpenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2990,7 +3326,7 @@ type OpenRequest struct {
 
 func (x *OpenRequest) Reset() {
 	*x = OpenRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[33]
+	mi := &file_sequence_sequence_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3002,7 +3338,7 @@ func (x *OpenRequest) String() string {
 func (*OpenRequest) ProtoMessage() {}
 
 func (x *OpenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[33]
+	mi := &file_sequence_sequence_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3015,7 +3351,7 @@ func (x *OpenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRequest.ProtoReflect.Descriptor instead.
 func (*OpenRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{33}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *OpenRequest) GetGroup() string {
@@ -3045,7 +3381,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[34]
+	mi := &file_sequence_sequence_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3057,7 +3393,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[34]
+	mi := &file_sequence_sequence_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3070,7 +3406,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{34}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CloseRequest) GetGroup() string {
@@ -3102,7 +3438,7 @@ type NextRequest struct {
 
 func (x *NextRequest) Reset() {
 	*x = NextRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[35]
+	mi := &file_sequence_sequence_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3114,7 +3450,7 @@ func (x *NextRequest) String() string {
 func (*NextRequest) ProtoMessage() {}
 
 func (x *NextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[35]
+	mi := &file_sequence_sequence_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3127,7 +3463,7 @@ func (x *NextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NextRequest.ProtoReflect.Descriptor instead.
 func (*NextRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{35}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NextRequest) GetGroup() string {
@@ -3166,7 +3502,7 @@ type GiveBackRequest struct {
 
 func (x *GiveBackRequest) Reset() {
 	*x = GiveBackRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[36]
+	mi := &file_sequence_sequence_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3178,7 +3514,7 @@ func (x *GiveBackRequest) String() string {
 func (*GiveBackRequest) ProtoMessage() {}
 
 func (x *GiveBackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[36]
+	mi := &file_sequence_sequence_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3191,7 +3527,7 @@ func (x *GiveBackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GiveBackRequest.ProtoReflect.Descriptor instead.
 func (*GiveBackRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{36}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GiveBackRequest) GetGroup() string {
@@ -3230,7 +3566,7 @@ type ReserveRequest struct {
 
 func (x *ReserveRequest) Reset() {
 	*x = ReserveRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[37]
+	mi := &file_sequence_sequence_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3242,7 +3578,7 @@ func (x *ReserveRequest) String() string {
 func (*ReserveRequest) ProtoMessage() {}
 
 func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[37]
+	mi := &file_sequence_sequence_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3255,7 +3591,7 @@ func (x *ReserveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveRequest.ProtoReflect.Descriptor instead.
 func (*ReserveRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{37}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReserveRequest) GetGroup() string {
@@ -3294,7 +3630,7 @@ type CommitRequest struct {
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[38]
+	mi := &file_sequence_sequence_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3306,7 +3642,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[38]
+	mi := &file_sequence_sequence_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3319,7 +3655,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{38}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CommitRequest) GetGroup() string {
@@ -3358,7 +3694,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[39]
+	mi := &file_sequence_sequence_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3370,7 +3706,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[39]
+	mi := &file_sequence_sequence_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3383,7 +3719,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{39}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CancelRequest) GetGroup() string {
@@ -3422,7 +3758,7 @@ type LeaseWorkerRequest struct {
 
 func (x *LeaseWorkerRequest) Reset() {
 	*x = LeaseWorkerRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[40]
+	mi := &file_sequence_sequence_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3434,7 +3770,7 @@ func (x *LeaseWorkerRequest) String() string {
 func (*LeaseWorkerRequest) ProtoMessage() {}
 
 func (x *LeaseWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[40]
+	mi := &file_sequence_sequence_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3447,7 +3783,7 @@ func (x *LeaseWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseWorkerRequest.ProtoReflect.Descriptor instead.
 func (*LeaseWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{40}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *LeaseWorkerRequest) GetGroup() string {
@@ -3486,7 +3822,7 @@ type ReleaseWorkerRequest struct {
 
 func (x *ReleaseWorkerRequest) Reset() {
 	*x = ReleaseWorkerRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[41]
+	mi := &file_sequence_sequence_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3498,7 +3834,7 @@ func (x *ReleaseWorkerRequest) String() string {
 func (*ReleaseWorkerRequest) ProtoMessage() {}
 
 func (x *ReleaseWorkerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[41]
+	mi := &file_sequence_sequence_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3511,7 +3847,7 @@ func (x *ReleaseWorkerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseWorkerRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseWorkerRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{41}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReleaseWorkerRequest) GetGroup() string {
@@ -3550,7 +3886,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[42]
+	mi := &file_sequence_sequence_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +3898,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[42]
+	mi := &file_sequence_sequence_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +3911,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{42}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CreateRequest) GetGroup() string {
@@ -3614,7 +3950,7 @@ type RestartRequest struct {
 
 func (x *RestartRequest) Reset() {
 	*x = RestartRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[43]
+	mi := &file_sequence_sequence_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3626,7 +3962,7 @@ func (x *RestartRequest) String() string {
 func (*RestartRequest) ProtoMessage() {}
 
 func (x *RestartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[43]
+	mi := &file_sequence_sequence_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3639,7 +3975,7 @@ func (x *RestartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartRequest.ProtoReflect.Descriptor instead.
 func (*RestartRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{43}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RestartRequest) GetGroup() string {
@@ -3678,7 +4014,7 @@ type SetRequest struct {
 
 func (x *SetRequest) Reset() {
 	*x = SetRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[44]
+	mi := &file_sequence_sequence_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3690,7 +4026,7 @@ func (x *SetRequest) String() string {
 func (*SetRequest) ProtoMessage() {}
 
 func (x *SetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[44]
+	mi := &file_sequence_sequence_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3703,7 +4039,7 @@ func (x *SetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRequest.ProtoReflect.Descriptor instead.
 func (*SetRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{44}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SetRequest) GetGroup() string {
@@ -3742,7 +4078,7 @@ type DropRequest struct {
 
 func (x *DropRequest) Reset() {
 	*x = DropRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[45]
+	mi := &file_sequence_sequence_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3754,7 +4090,7 @@ func (x *DropRequest) String() string {
 func (*DropRequest) ProtoMessage() {}
 
 func (x *DropRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[45]
+	mi := &file_sequence_sequence_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3767,7 +4103,7 @@ func (x *DropRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DropRequest.ProtoReflect.Descriptor instead.
 func (*DropRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{45}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DropRequest) GetGroup() string {
@@ -3806,7 +4142,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[46]
+	mi := &file_sequence_sequence_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3818,7 +4154,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[46]
+	mi := &file_sequence_sequence_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3831,7 +4167,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{46}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ResumeRequest) GetGroup() string {
@@ -3868,7 +4204,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[47]
+	mi := &file_sequence_sequence_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3880,7 +4216,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[47]
+	mi := &file_sequence_sequence_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3893,7 +4229,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{47}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DescribeRequest) GetGroup() string {
@@ -3923,7 +4259,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_sequence_sequence_proto_msgTypes[48]
+	mi := &file_sequence_sequence_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3935,7 +4271,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[48]
+	mi := &file_sequence_sequence_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3948,7 +4284,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{48}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DescribeResponse) GetFound() bool {
@@ -3978,7 +4314,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[49]
+	mi := &file_sequence_sequence_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3990,7 +4326,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[49]
+	mi := &file_sequence_sequence_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4003,7 +4339,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{49}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListRequest) GetGroup() string {
@@ -4033,7 +4369,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_sequence_sequence_proto_msgTypes[50]
+	mi := &file_sequence_sequence_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4045,7 +4381,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[50]
+	mi := &file_sequence_sequence_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4058,7 +4394,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{50}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListResponse) GetSequences() []*Info {
@@ -4086,7 +4422,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[51]
+	mi := &file_sequence_sequence_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4098,7 +4434,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[51]
+	mi := &file_sequence_sequence_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4111,7 +4447,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{51}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StatusRequest) GetGroup() string {
@@ -4132,7 +4468,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_sequence_sequence_proto_msgTypes[52]
+	mi := &file_sequence_sequence_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4144,7 +4480,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[52]
+	mi := &file_sequence_sequence_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4157,7 +4493,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{52}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *StatusResponse) GetInfo() *GroupInfo {
@@ -4180,7 +4516,7 @@ type Want struct {
 
 func (x *Want) Reset() {
 	*x = Want{}
-	mi := &file_sequence_sequence_proto_msgTypes[53]
+	mi := &file_sequence_sequence_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4192,7 +4528,7 @@ func (x *Want) String() string {
 func (*Want) ProtoMessage() {}
 
 func (x *Want) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[53]
+	mi := &file_sequence_sequence_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4205,7 +4541,7 @@ func (x *Want) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Want.ProtoReflect.Descriptor instead.
 func (*Want) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{53}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Want) GetId() uint64 {
@@ -4234,7 +4570,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_sequence_sequence_proto_msgTypes[54]
+	mi := &file_sequence_sequence_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4246,7 +4582,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[54]
+	mi := &file_sequence_sequence_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4259,7 +4595,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{54}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *StreamRequest) GetWants() []*Want {
@@ -4284,7 +4620,7 @@ type Got struct {
 
 func (x *Got) Reset() {
 	*x = Got{}
-	mi := &file_sequence_sequence_proto_msgTypes[55]
+	mi := &file_sequence_sequence_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4296,7 +4632,7 @@ func (x *Got) String() string {
 func (*Got) ProtoMessage() {}
 
 func (x *Got) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[55]
+	mi := &file_sequence_sequence_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4309,7 +4645,7 @@ func (x *Got) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Got.ProtoReflect.Descriptor instead.
 func (*Got) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{55}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Got) GetId() uint64 {
@@ -4344,7 +4680,7 @@ type StreamResponse struct {
 
 func (x *StreamResponse) Reset() {
 	*x = StreamResponse{}
-	mi := &file_sequence_sequence_proto_msgTypes[56]
+	mi := &file_sequence_sequence_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4356,7 +4692,7 @@ func (x *StreamResponse) String() string {
 func (*StreamResponse) ProtoMessage() {}
 
 func (x *StreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sequence_sequence_proto_msgTypes[56]
+	mi := &file_sequence_sequence_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4369,7 +4705,7 @@ func (x *StreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResponse.ProtoReflect.Descriptor instead.
 func (*StreamResponse) Descriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{56}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *StreamResponse) GetGot() []*Got {
@@ -4430,7 +4766,7 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x06Caller\x121\n" +
 	"\x06client\x18\x01 \x01(\v2\x19.drumline.sequence.ClientR\x06client\x12\x16\n" +
 	"\x06serial\x18\x02 \x01(\x04R\x06serial\x12\x18\n" +
-	"\asettled\x18\x03 \x01(\x04R\asettled\"\x92\a\n" +
+	"\asettled\x18\x03 \x01(\x04R\asettled\"\xca\a\n" +
 	"\aCommand\x121\n" +
 	"\x06caller\x18\x01 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x12-\n" +
 	"\x04next\x18\x02 \x01(\v2\x17.drumline.sequence.NextH\x00R\x04next\x12:\n" +
@@ -4448,7 +4784,8 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x03set\x18\r \x01(\v2\x16.drumline.sequence.SetH\x00R\x03set\x12-\n" +
 	"\x04drop\x18\x0e \x01(\v2\x17.drumline.sequence.DropH\x00R\x04drop\x123\n" +
 	"\x06resume\x18\x0f \x01(\v2\x19.drumline.sequence.ResumeH\x00R\x06resume\x12<\n" +
-	"\tconfigure\x18\x10 \x01(\v2\x1c.drumline.sequence.ConfigureH\x00R\tconfigure\x12\x15\n" +
+	"\tconfigure\x18\x10 \x01(\v2\x1c.drumline.sequence.ConfigureH\x00R\tconfigure\x126\n" +
+	"\aadvance\x18\x12 \x01(\v2\x1a.drumline.sequence.AdvanceH\x00R\aadvance\x12\x15\n" +
 	"\x06now_ms\x18\x11 \x01(\x04R\x05nowMsB\x04\n" +
 	"\x02op\"\xa1\x01\n" +
 	"\x04Next\x12\x10\n" +
@@ -4462,10 +4799,11 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\bGiveBack\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06serial\x18\x02 \x01(\x04R\x06serial\x12\x16\n" +
-	"\x06unused\x18\x03 \x01(\x04R\x06unused\"2\n" +
+	"\x06unused\x18\x03 \x01(\x04R\x06unused\"T\n" +
 	"\aReserve\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x15\n" +
-	"\x06for_ms\x18\x02 \x01(\x04R\x05forMs\"H\n" +
+	"\x06for_ms\x18\x02 \x01(\x04R\x05forMs\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\"H\n" +
 	"\x06Commit\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x12R\x06number\x12\x14\n" +
@@ -4473,12 +4811,13 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x06Cancel\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x12R\x06number\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"t\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\"\x96\x01\n" +
 	"\vLeaseWorker\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x15\n" +
 	"\x06now_ms\x18\x02 \x01(\x04R\x05nowMs\x12\x1b\n" +
 	"\x06worker\x18\x03 \x01(\rH\x00R\x06worker\x88\x01\x01\x12\x14\n" +
-	"\x05token\x18\x04 \x01(\x04R\x05tokenB\t\n" +
+	"\x05token\x18\x04 \x01(\x04R\x05token\x12 \n" +
+	"\vincarnation\x18\x05 \x01(\x04R\vincarnationB\t\n" +
 	"\a_worker\"O\n" +
 	"\rReleaseWorker\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
@@ -4504,7 +4843,13 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"definitionB\a\n" +
 	"\x05_next\"\x18\n" +
 	"\x04Drop\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\"d\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"\x88\x01\n" +
+	"\aAdvance\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
+	"\x06window\x18\x02 \x01(\x04R\x06window\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x04R\vincarnation\x12\x19\n" +
+	"\buntil_ms\x18\x04 \x01(\x04R\auntilMs\x12\x16\n" +
+	"\x06issued\x18\x05 \x01(\x04R\x06issued\"d\n" +
 	"\x06Resume\x12\x15\n" +
 	"\x03key\x18\x01 \x01(\tH\x00R\x03key\x88\x01\x01\x12\x16\n" +
 	"\x06margin\x18\x02 \x01(\x04R\x06margin\x12\x19\n" +
@@ -4513,7 +4858,7 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x06_floor\"`\n" +
 	"\tConfigure\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
-	"\bsettings\x18\x02 \x01(\v2\x1b.drumline.sequence.SettingsR\bsettings\"\x87\x03\n" +
+	"\bsettings\x18\x02 \x01(\v2\x1b.drumline.sequence.SettingsR\bsettings\"\xba\x03\n" +
 	"\x06Result\x124\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1a.drumline.sequence.OutcomeR\aoutcome\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x19\n" +
@@ -4523,7 +4868,20 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\vreservation\x18\x06 \x01(\v2\x1e.drumline.sequence.ReservationR\vreservation\x121\n" +
 	"\x06worker\x18\a \x01(\v2\x19.drumline.sequence.WorkerR\x06worker\x12\x1a\n" +
 	"\breturned\x18\b \x01(\x04R\breturned\x12 \n" +
-	"\vincarnation\x18\t \x01(\x04R\vincarnation\"\x85\x02\n" +
+	"\vincarnation\x18\t \x01(\x04R\vincarnation\x121\n" +
+	"\x06window\x18\n" +
+	" \x01(\v2\x19.drumline.sequence.WindowR\x06window\"\xe2\x01\n" +
+	"\x06Window\x12\x16\n" +
+	"\x06window\x18\x01 \x01(\x04R\x06window\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x04 \x01(\x04R\x04last\x12!\n" +
+	"\flogical_bits\x18\x05 \x01(\rR\vlogicalBits\x12\x1b\n" +
+	"\tmax_range\x18\x06 \x01(\x04R\bmaxRange\x12\x14\n" +
+	"\x05group\x18\a \x01(\x04R\x05group\x12\x1e\n" +
+	"\n" +
+	"generation\x18\b \x01(\x04R\n" +
+	"generation\"\x85\x02\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x12R\x05first\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x12\n" +
@@ -4535,11 +4893,12 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x05group\x18\b \x01(\x04R\x05group\x12\x1e\n" +
 	"\n" +
 	"generation\x18\t \x01(\x04R\n" +
-	"generation\"R\n" +
+	"generation\"t\n" +
 	"\vReservation\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x12R\x06number\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x15\n" +
-	"\x06for_ms\x18\x03 \x01(\x04R\x05forMs\"\xc2\x01\n" +
+	"\x06for_ms\x18\x03 \x01(\x04R\x05forMs\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"\xe4\x01\n" +
 	"\x06Worker\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\rR\x06worker\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x19\n" +
@@ -4547,11 +4906,13 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\bfloor_ms\x18\x04 \x01(\x04R\afloorMs\x12\x1d\n" +
 	"\n" +
 	"ceiling_ms\x18\x05 \x01(\x04R\tceilingMs\x125\n" +
-	"\x06layout\x18\x06 \x01(\v2\x1d.drumline.sequence.TimeLayoutR\x06layout\"\xac\x01\n" +
+	"\x06layout\x18\x06 \x01(\v2\x1d.drumline.sequence.TimeLayoutR\x06layout\x12 \n" +
+	"\vincarnation\x18\a \x01(\x04R\vincarnation\"\xe4\x01\n" +
 	"\x05Query\x129\n" +
 	"\bdescribe\x18\x01 \x01(\v2\x1b.drumline.sequence.DescribeH\x00R\bdescribe\x12-\n" +
 	"\x04list\x18\x02 \x01(\v2\x17.drumline.sequence.ListH\x00R\x04list\x123\n" +
-	"\x06status\x18\x03 \x01(\v2\x19.drumline.sequence.StatusH\x00R\x06statusB\x04\n" +
+	"\x06status\x18\x03 \x01(\v2\x19.drumline.sequence.StatusH\x00R\x06status\x126\n" +
+	"\x06window\x18\x04 \x01(\v2\x1c.drumline.sequence.GetWindowH\x00R\x06windowB\x04\n" +
 	"\x02op\"\x1c\n" +
 	"\bDescribe\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"Y\n" +
@@ -4560,7 +4921,9 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x05after\x18\x02 \x01(\tH\x00R\x05after\x88\x01\x01\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limitB\b\n" +
 	"\x06_after\"\b\n" +
-	"\x06Status\"\x82\x04\n" +
+	"\x06Status\"\x1d\n" +
+	"\tGetWindow\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"\x82\x04\n" +
 	"\x04Info\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12=\n" +
 	"\n" +
@@ -4593,12 +4956,13 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\arecords\x18\x05 \x01(\x04R\arecords\x12\x1a\n" +
 	"\brevision\x18\x06 \x01(\x04R\brevision\x127\n" +
 	"\bsettings\x18\a \x01(\v2\x1b.drumline.sequence.SettingsR\bsettings\x12\x16\n" +
-	"\x06closed\x18\b \x01(\bR\x06closed\"\x9d\x01\n" +
+	"\x06closed\x18\b \x01(\bR\x06closed\"\xd0\x01\n" +
 	"\x06Answer\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x125\n" +
 	"\tsequences\x18\x02 \x03(\v2\x17.drumline.sequence.InfoR\tsequences\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x122\n" +
-	"\x05group\x18\x04 \x01(\v2\x1c.drumline.sequence.GroupInfoR\x05group\"9\n" +
+	"\x05group\x18\x04 \x01(\v2\x1c.drumline.sequence.GroupInfoR\x05group\x121\n" +
+	"\x06window\x18\x05 \x01(\v2\x19.drumline.sequence.WindowR\x06window\"9\n" +
 	"\vOpenRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"W\n" +
@@ -4689,7 +5053,7 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\fMODE_GAPFREE\x10\x03\x12\r\n" +
 	"\tMODE_TIME\x10\x04\x12\f\n" +
 	"\bMODE_TSO\x10\x05\x12\x10\n" +
-	"\fMODE_SCATTER\x10\x06*\xf9\x02\n" +
+	"\fMODE_SCATTER\x10\x06*\x91\x03\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -4709,7 +5073,8 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x10OUTCOME_NOT_LAST\x10\r\x12\x14\n" +
 	"\x10OUTCOME_NOT_HELD\x10\x0e\x12\x10\n" +
 	"\fOUTCOME_FULL\x10\x0f\x12\x11\n" +
-	"\rOUTCOME_FLOOR\x10\x102\xb8\n" +
+	"\rOUTCOME_FLOOR\x10\x10\x12\x16\n" +
+	"\x12OUTCOME_TIMESTAMPS\x10\x112\xb8\n" +
 	"\n" +
 	"\bSequence\x12A\n" +
 	"\x04Open\x12\x1e.drumline.sequence.OpenRequest\x1a\x19.drumline.sequence.Result\x12C\n" +
@@ -4744,7 +5109,7 @@ func file_sequence_sequence_proto_rawDescGZIP() []byte {
 }
 
 var file_sequence_sequence_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sequence_sequence_proto_msgTypes = make([]protoimpl.MessageInfo, 57)
+var file_sequence_sequence_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_sequence_sequence_proto_goTypes = []any{
 	(Mode)(0),                    // 0: drumline.sequence.Mode
 	(Outcome)(0),                 // 1: drumline.sequence.Outcome
@@ -4768,44 +5133,47 @@ var file_sequence_sequence_proto_goTypes = []any{
 	(*Restart)(nil),              // 19: drumline.sequence.Restart
 	(*Set)(nil),                  // 20: drumline.sequence.Set
 	(*Drop)(nil),                 // 21: drumline.sequence.Drop
-	(*Resume)(nil),               // 22: drumline.sequence.Resume
-	(*Configure)(nil),            // 23: drumline.sequence.Configure
-	(*Result)(nil),               // 24: drumline.sequence.Result
-	(*Grant)(nil),                // 25: drumline.sequence.Grant
-	(*Reservation)(nil),          // 26: drumline.sequence.Reservation
-	(*Worker)(nil),               // 27: drumline.sequence.Worker
-	(*Query)(nil),                // 28: drumline.sequence.Query
-	(*Describe)(nil),             // 29: drumline.sequence.Describe
-	(*List)(nil),                 // 30: drumline.sequence.List
-	(*Status)(nil),               // 31: drumline.sequence.Status
-	(*Info)(nil),                 // 32: drumline.sequence.Info
-	(*GroupInfo)(nil),            // 33: drumline.sequence.GroupInfo
-	(*Answer)(nil),               // 34: drumline.sequence.Answer
-	(*OpenRequest)(nil),          // 35: drumline.sequence.OpenRequest
-	(*CloseRequest)(nil),         // 36: drumline.sequence.CloseRequest
-	(*NextRequest)(nil),          // 37: drumline.sequence.NextRequest
-	(*GiveBackRequest)(nil),      // 38: drumline.sequence.GiveBackRequest
-	(*ReserveRequest)(nil),       // 39: drumline.sequence.ReserveRequest
-	(*CommitRequest)(nil),        // 40: drumline.sequence.CommitRequest
-	(*CancelRequest)(nil),        // 41: drumline.sequence.CancelRequest
-	(*LeaseWorkerRequest)(nil),   // 42: drumline.sequence.LeaseWorkerRequest
-	(*ReleaseWorkerRequest)(nil), // 43: drumline.sequence.ReleaseWorkerRequest
-	(*CreateRequest)(nil),        // 44: drumline.sequence.CreateRequest
-	(*RestartRequest)(nil),       // 45: drumline.sequence.RestartRequest
-	(*SetRequest)(nil),           // 46: drumline.sequence.SetRequest
-	(*DropRequest)(nil),          // 47: drumline.sequence.DropRequest
-	(*ResumeRequest)(nil),        // 48: drumline.sequence.ResumeRequest
-	(*DescribeRequest)(nil),      // 49: drumline.sequence.DescribeRequest
-	(*DescribeResponse)(nil),     // 50: drumline.sequence.DescribeResponse
-	(*ListRequest)(nil),          // 51: drumline.sequence.ListRequest
-	(*ListResponse)(nil),         // 52: drumline.sequence.ListResponse
-	(*StatusRequest)(nil),        // 53: drumline.sequence.StatusRequest
-	(*StatusResponse)(nil),       // 54: drumline.sequence.StatusResponse
-	(*Want)(nil),                 // 55: drumline.sequence.Want
-	(*StreamRequest)(nil),        // 56: drumline.sequence.StreamRequest
-	(*Got)(nil),                  // 57: drumline.sequence.Got
-	(*StreamResponse)(nil),       // 58: drumline.sequence.StreamResponse
-	(*host.Fault)(nil),           // 59: drumline.host.Fault
+	(*Advance)(nil),              // 22: drumline.sequence.Advance
+	(*Resume)(nil),               // 23: drumline.sequence.Resume
+	(*Configure)(nil),            // 24: drumline.sequence.Configure
+	(*Result)(nil),               // 25: drumline.sequence.Result
+	(*Window)(nil),               // 26: drumline.sequence.Window
+	(*Grant)(nil),                // 27: drumline.sequence.Grant
+	(*Reservation)(nil),          // 28: drumline.sequence.Reservation
+	(*Worker)(nil),               // 29: drumline.sequence.Worker
+	(*Query)(nil),                // 30: drumline.sequence.Query
+	(*Describe)(nil),             // 31: drumline.sequence.Describe
+	(*List)(nil),                 // 32: drumline.sequence.List
+	(*Status)(nil),               // 33: drumline.sequence.Status
+	(*GetWindow)(nil),            // 34: drumline.sequence.GetWindow
+	(*Info)(nil),                 // 35: drumline.sequence.Info
+	(*GroupInfo)(nil),            // 36: drumline.sequence.GroupInfo
+	(*Answer)(nil),               // 37: drumline.sequence.Answer
+	(*OpenRequest)(nil),          // 38: drumline.sequence.OpenRequest
+	(*CloseRequest)(nil),         // 39: drumline.sequence.CloseRequest
+	(*NextRequest)(nil),          // 40: drumline.sequence.NextRequest
+	(*GiveBackRequest)(nil),      // 41: drumline.sequence.GiveBackRequest
+	(*ReserveRequest)(nil),       // 42: drumline.sequence.ReserveRequest
+	(*CommitRequest)(nil),        // 43: drumline.sequence.CommitRequest
+	(*CancelRequest)(nil),        // 44: drumline.sequence.CancelRequest
+	(*LeaseWorkerRequest)(nil),   // 45: drumline.sequence.LeaseWorkerRequest
+	(*ReleaseWorkerRequest)(nil), // 46: drumline.sequence.ReleaseWorkerRequest
+	(*CreateRequest)(nil),        // 47: drumline.sequence.CreateRequest
+	(*RestartRequest)(nil),       // 48: drumline.sequence.RestartRequest
+	(*SetRequest)(nil),           // 49: drumline.sequence.SetRequest
+	(*DropRequest)(nil),          // 50: drumline.sequence.DropRequest
+	(*ResumeRequest)(nil),        // 51: drumline.sequence.ResumeRequest
+	(*DescribeRequest)(nil),      // 52: drumline.sequence.DescribeRequest
+	(*DescribeResponse)(nil),     // 53: drumline.sequence.DescribeResponse
+	(*ListRequest)(nil),          // 54: drumline.sequence.ListRequest
+	(*ListResponse)(nil),         // 55: drumline.sequence.ListResponse
+	(*StatusRequest)(nil),        // 56: drumline.sequence.StatusRequest
+	(*StatusResponse)(nil),       // 57: drumline.sequence.StatusResponse
+	(*Want)(nil),                 // 58: drumline.sequence.Want
+	(*StreamRequest)(nil),        // 59: drumline.sequence.StreamRequest
+	(*Got)(nil),                  // 60: drumline.sequence.Got
+	(*StreamResponse)(nil),       // 61: drumline.sequence.StreamResponse
+	(*host.Fault)(nil),           // 62: drumline.host.Fault
 }
 var file_sequence_sequence_proto_depIdxs = []int32{
 	0,  // 0: drumline.sequence.Definition.mode:type_name -> drumline.sequence.Mode
@@ -4827,101 +5195,105 @@ var file_sequence_sequence_proto_depIdxs = []int32{
 	19, // 16: drumline.sequence.Command.restart:type_name -> drumline.sequence.Restart
 	20, // 17: drumline.sequence.Command.set:type_name -> drumline.sequence.Set
 	21, // 18: drumline.sequence.Command.drop:type_name -> drumline.sequence.Drop
-	22, // 19: drumline.sequence.Command.resume:type_name -> drumline.sequence.Resume
-	23, // 20: drumline.sequence.Command.configure:type_name -> drumline.sequence.Configure
-	2,  // 21: drumline.sequence.Create.definition:type_name -> drumline.sequence.Definition
-	2,  // 22: drumline.sequence.Set.definition:type_name -> drumline.sequence.Definition
-	5,  // 23: drumline.sequence.Configure.settings:type_name -> drumline.sequence.Settings
-	1,  // 24: drumline.sequence.Result.outcome:type_name -> drumline.sequence.Outcome
-	25, // 25: drumline.sequence.Result.grant:type_name -> drumline.sequence.Grant
-	6,  // 26: drumline.sequence.Result.client:type_name -> drumline.sequence.Client
-	26, // 27: drumline.sequence.Result.reservation:type_name -> drumline.sequence.Reservation
-	27, // 28: drumline.sequence.Result.worker:type_name -> drumline.sequence.Worker
-	0,  // 29: drumline.sequence.Grant.mode:type_name -> drumline.sequence.Mode
-	4,  // 30: drumline.sequence.Worker.layout:type_name -> drumline.sequence.TimeLayout
-	29, // 31: drumline.sequence.Query.describe:type_name -> drumline.sequence.Describe
-	30, // 32: drumline.sequence.Query.list:type_name -> drumline.sequence.List
-	31, // 33: drumline.sequence.Query.status:type_name -> drumline.sequence.Status
-	2,  // 34: drumline.sequence.Info.definition:type_name -> drumline.sequence.Definition
-	5,  // 35: drumline.sequence.GroupInfo.settings:type_name -> drumline.sequence.Settings
-	32, // 36: drumline.sequence.Answer.sequences:type_name -> drumline.sequence.Info
-	33, // 37: drumline.sequence.Answer.group:type_name -> drumline.sequence.GroupInfo
-	7,  // 38: drumline.sequence.CloseRequest.caller:type_name -> drumline.sequence.Caller
-	7,  // 39: drumline.sequence.NextRequest.caller:type_name -> drumline.sequence.Caller
-	9,  // 40: drumline.sequence.NextRequest.next:type_name -> drumline.sequence.Next
-	7,  // 41: drumline.sequence.GiveBackRequest.caller:type_name -> drumline.sequence.Caller
-	10, // 42: drumline.sequence.GiveBackRequest.give_back:type_name -> drumline.sequence.GiveBack
-	7,  // 43: drumline.sequence.ReserveRequest.caller:type_name -> drumline.sequence.Caller
-	11, // 44: drumline.sequence.ReserveRequest.reserve:type_name -> drumline.sequence.Reserve
-	7,  // 45: drumline.sequence.CommitRequest.caller:type_name -> drumline.sequence.Caller
-	12, // 46: drumline.sequence.CommitRequest.commit:type_name -> drumline.sequence.Commit
-	7,  // 47: drumline.sequence.CancelRequest.caller:type_name -> drumline.sequence.Caller
-	13, // 48: drumline.sequence.CancelRequest.cancel:type_name -> drumline.sequence.Cancel
-	7,  // 49: drumline.sequence.LeaseWorkerRequest.caller:type_name -> drumline.sequence.Caller
-	14, // 50: drumline.sequence.LeaseWorkerRequest.lease_worker:type_name -> drumline.sequence.LeaseWorker
-	7,  // 51: drumline.sequence.ReleaseWorkerRequest.caller:type_name -> drumline.sequence.Caller
-	15, // 52: drumline.sequence.ReleaseWorkerRequest.release_worker:type_name -> drumline.sequence.ReleaseWorker
-	7,  // 53: drumline.sequence.CreateRequest.caller:type_name -> drumline.sequence.Caller
-	18, // 54: drumline.sequence.CreateRequest.create:type_name -> drumline.sequence.Create
-	7,  // 55: drumline.sequence.RestartRequest.caller:type_name -> drumline.sequence.Caller
-	19, // 56: drumline.sequence.RestartRequest.restart:type_name -> drumline.sequence.Restart
-	7,  // 57: drumline.sequence.SetRequest.caller:type_name -> drumline.sequence.Caller
-	20, // 58: drumline.sequence.SetRequest.set:type_name -> drumline.sequence.Set
-	7,  // 59: drumline.sequence.DropRequest.caller:type_name -> drumline.sequence.Caller
-	21, // 60: drumline.sequence.DropRequest.drop:type_name -> drumline.sequence.Drop
-	7,  // 61: drumline.sequence.ResumeRequest.caller:type_name -> drumline.sequence.Caller
-	22, // 62: drumline.sequence.ResumeRequest.resume:type_name -> drumline.sequence.Resume
-	29, // 63: drumline.sequence.DescribeRequest.describe:type_name -> drumline.sequence.Describe
-	32, // 64: drumline.sequence.DescribeResponse.info:type_name -> drumline.sequence.Info
-	30, // 65: drumline.sequence.ListRequest.list:type_name -> drumline.sequence.List
-	32, // 66: drumline.sequence.ListResponse.sequences:type_name -> drumline.sequence.Info
-	33, // 67: drumline.sequence.StatusResponse.info:type_name -> drumline.sequence.GroupInfo
-	37, // 68: drumline.sequence.Want.request:type_name -> drumline.sequence.NextRequest
-	55, // 69: drumline.sequence.StreamRequest.wants:type_name -> drumline.sequence.Want
-	24, // 70: drumline.sequence.Got.result:type_name -> drumline.sequence.Result
-	59, // 71: drumline.sequence.Got.fault:type_name -> drumline.host.Fault
-	57, // 72: drumline.sequence.StreamResponse.got:type_name -> drumline.sequence.Got
-	35, // 73: drumline.sequence.Sequence.Open:input_type -> drumline.sequence.OpenRequest
-	36, // 74: drumline.sequence.Sequence.Close:input_type -> drumline.sequence.CloseRequest
-	37, // 75: drumline.sequence.Sequence.Next:input_type -> drumline.sequence.NextRequest
-	56, // 76: drumline.sequence.Sequence.Stream:input_type -> drumline.sequence.StreamRequest
-	38, // 77: drumline.sequence.Sequence.GiveBack:input_type -> drumline.sequence.GiveBackRequest
-	39, // 78: drumline.sequence.Sequence.Reserve:input_type -> drumline.sequence.ReserveRequest
-	40, // 79: drumline.sequence.Sequence.Commit:input_type -> drumline.sequence.CommitRequest
-	41, // 80: drumline.sequence.Sequence.Cancel:input_type -> drumline.sequence.CancelRequest
-	42, // 81: drumline.sequence.Sequence.LeaseWorker:input_type -> drumline.sequence.LeaseWorkerRequest
-	43, // 82: drumline.sequence.Sequence.ReleaseWorker:input_type -> drumline.sequence.ReleaseWorkerRequest
-	49, // 83: drumline.sequence.Sequence.Describe:input_type -> drumline.sequence.DescribeRequest
-	51, // 84: drumline.sequence.Sequence.List:input_type -> drumline.sequence.ListRequest
-	53, // 85: drumline.sequence.Sequence.Status:input_type -> drumline.sequence.StatusRequest
-	44, // 86: drumline.sequence.Sequence.Create:input_type -> drumline.sequence.CreateRequest
-	45, // 87: drumline.sequence.Sequence.Restart:input_type -> drumline.sequence.RestartRequest
-	46, // 88: drumline.sequence.Sequence.Set:input_type -> drumline.sequence.SetRequest
-	47, // 89: drumline.sequence.Sequence.Drop:input_type -> drumline.sequence.DropRequest
-	48, // 90: drumline.sequence.Sequence.Resume:input_type -> drumline.sequence.ResumeRequest
-	24, // 91: drumline.sequence.Sequence.Open:output_type -> drumline.sequence.Result
-	24, // 92: drumline.sequence.Sequence.Close:output_type -> drumline.sequence.Result
-	24, // 93: drumline.sequence.Sequence.Next:output_type -> drumline.sequence.Result
-	58, // 94: drumline.sequence.Sequence.Stream:output_type -> drumline.sequence.StreamResponse
-	24, // 95: drumline.sequence.Sequence.GiveBack:output_type -> drumline.sequence.Result
-	24, // 96: drumline.sequence.Sequence.Reserve:output_type -> drumline.sequence.Result
-	24, // 97: drumline.sequence.Sequence.Commit:output_type -> drumline.sequence.Result
-	24, // 98: drumline.sequence.Sequence.Cancel:output_type -> drumline.sequence.Result
-	24, // 99: drumline.sequence.Sequence.LeaseWorker:output_type -> drumline.sequence.Result
-	24, // 100: drumline.sequence.Sequence.ReleaseWorker:output_type -> drumline.sequence.Result
-	50, // 101: drumline.sequence.Sequence.Describe:output_type -> drumline.sequence.DescribeResponse
-	52, // 102: drumline.sequence.Sequence.List:output_type -> drumline.sequence.ListResponse
-	54, // 103: drumline.sequence.Sequence.Status:output_type -> drumline.sequence.StatusResponse
-	24, // 104: drumline.sequence.Sequence.Create:output_type -> drumline.sequence.Result
-	24, // 105: drumline.sequence.Sequence.Restart:output_type -> drumline.sequence.Result
-	24, // 106: drumline.sequence.Sequence.Set:output_type -> drumline.sequence.Result
-	24, // 107: drumline.sequence.Sequence.Drop:output_type -> drumline.sequence.Result
-	24, // 108: drumline.sequence.Sequence.Resume:output_type -> drumline.sequence.Result
-	91, // [91:109] is the sub-list for method output_type
-	73, // [73:91] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	23, // 19: drumline.sequence.Command.resume:type_name -> drumline.sequence.Resume
+	24, // 20: drumline.sequence.Command.configure:type_name -> drumline.sequence.Configure
+	22, // 21: drumline.sequence.Command.advance:type_name -> drumline.sequence.Advance
+	2,  // 22: drumline.sequence.Create.definition:type_name -> drumline.sequence.Definition
+	2,  // 23: drumline.sequence.Set.definition:type_name -> drumline.sequence.Definition
+	5,  // 24: drumline.sequence.Configure.settings:type_name -> drumline.sequence.Settings
+	1,  // 25: drumline.sequence.Result.outcome:type_name -> drumline.sequence.Outcome
+	27, // 26: drumline.sequence.Result.grant:type_name -> drumline.sequence.Grant
+	6,  // 27: drumline.sequence.Result.client:type_name -> drumline.sequence.Client
+	28, // 28: drumline.sequence.Result.reservation:type_name -> drumline.sequence.Reservation
+	29, // 29: drumline.sequence.Result.worker:type_name -> drumline.sequence.Worker
+	26, // 30: drumline.sequence.Result.window:type_name -> drumline.sequence.Window
+	0,  // 31: drumline.sequence.Grant.mode:type_name -> drumline.sequence.Mode
+	4,  // 32: drumline.sequence.Worker.layout:type_name -> drumline.sequence.TimeLayout
+	31, // 33: drumline.sequence.Query.describe:type_name -> drumline.sequence.Describe
+	32, // 34: drumline.sequence.Query.list:type_name -> drumline.sequence.List
+	33, // 35: drumline.sequence.Query.status:type_name -> drumline.sequence.Status
+	34, // 36: drumline.sequence.Query.window:type_name -> drumline.sequence.GetWindow
+	2,  // 37: drumline.sequence.Info.definition:type_name -> drumline.sequence.Definition
+	5,  // 38: drumline.sequence.GroupInfo.settings:type_name -> drumline.sequence.Settings
+	35, // 39: drumline.sequence.Answer.sequences:type_name -> drumline.sequence.Info
+	36, // 40: drumline.sequence.Answer.group:type_name -> drumline.sequence.GroupInfo
+	26, // 41: drumline.sequence.Answer.window:type_name -> drumline.sequence.Window
+	7,  // 42: drumline.sequence.CloseRequest.caller:type_name -> drumline.sequence.Caller
+	7,  // 43: drumline.sequence.NextRequest.caller:type_name -> drumline.sequence.Caller
+	9,  // 44: drumline.sequence.NextRequest.next:type_name -> drumline.sequence.Next
+	7,  // 45: drumline.sequence.GiveBackRequest.caller:type_name -> drumline.sequence.Caller
+	10, // 46: drumline.sequence.GiveBackRequest.give_back:type_name -> drumline.sequence.GiveBack
+	7,  // 47: drumline.sequence.ReserveRequest.caller:type_name -> drumline.sequence.Caller
+	11, // 48: drumline.sequence.ReserveRequest.reserve:type_name -> drumline.sequence.Reserve
+	7,  // 49: drumline.sequence.CommitRequest.caller:type_name -> drumline.sequence.Caller
+	12, // 50: drumline.sequence.CommitRequest.commit:type_name -> drumline.sequence.Commit
+	7,  // 51: drumline.sequence.CancelRequest.caller:type_name -> drumline.sequence.Caller
+	13, // 52: drumline.sequence.CancelRequest.cancel:type_name -> drumline.sequence.Cancel
+	7,  // 53: drumline.sequence.LeaseWorkerRequest.caller:type_name -> drumline.sequence.Caller
+	14, // 54: drumline.sequence.LeaseWorkerRequest.lease_worker:type_name -> drumline.sequence.LeaseWorker
+	7,  // 55: drumline.sequence.ReleaseWorkerRequest.caller:type_name -> drumline.sequence.Caller
+	15, // 56: drumline.sequence.ReleaseWorkerRequest.release_worker:type_name -> drumline.sequence.ReleaseWorker
+	7,  // 57: drumline.sequence.CreateRequest.caller:type_name -> drumline.sequence.Caller
+	18, // 58: drumline.sequence.CreateRequest.create:type_name -> drumline.sequence.Create
+	7,  // 59: drumline.sequence.RestartRequest.caller:type_name -> drumline.sequence.Caller
+	19, // 60: drumline.sequence.RestartRequest.restart:type_name -> drumline.sequence.Restart
+	7,  // 61: drumline.sequence.SetRequest.caller:type_name -> drumline.sequence.Caller
+	20, // 62: drumline.sequence.SetRequest.set:type_name -> drumline.sequence.Set
+	7,  // 63: drumline.sequence.DropRequest.caller:type_name -> drumline.sequence.Caller
+	21, // 64: drumline.sequence.DropRequest.drop:type_name -> drumline.sequence.Drop
+	7,  // 65: drumline.sequence.ResumeRequest.caller:type_name -> drumline.sequence.Caller
+	23, // 66: drumline.sequence.ResumeRequest.resume:type_name -> drumline.sequence.Resume
+	31, // 67: drumline.sequence.DescribeRequest.describe:type_name -> drumline.sequence.Describe
+	35, // 68: drumline.sequence.DescribeResponse.info:type_name -> drumline.sequence.Info
+	32, // 69: drumline.sequence.ListRequest.list:type_name -> drumline.sequence.List
+	35, // 70: drumline.sequence.ListResponse.sequences:type_name -> drumline.sequence.Info
+	36, // 71: drumline.sequence.StatusResponse.info:type_name -> drumline.sequence.GroupInfo
+	40, // 72: drumline.sequence.Want.request:type_name -> drumline.sequence.NextRequest
+	58, // 73: drumline.sequence.StreamRequest.wants:type_name -> drumline.sequence.Want
+	25, // 74: drumline.sequence.Got.result:type_name -> drumline.sequence.Result
+	62, // 75: drumline.sequence.Got.fault:type_name -> drumline.host.Fault
+	60, // 76: drumline.sequence.StreamResponse.got:type_name -> drumline.sequence.Got
+	38, // 77: drumline.sequence.Sequence.Open:input_type -> drumline.sequence.OpenRequest
+	39, // 78: drumline.sequence.Sequence.Close:input_type -> drumline.sequence.CloseRequest
+	40, // 79: drumline.sequence.Sequence.Next:input_type -> drumline.sequence.NextRequest
+	59, // 80: drumline.sequence.Sequence.Stream:input_type -> drumline.sequence.StreamRequest
+	41, // 81: drumline.sequence.Sequence.GiveBack:input_type -> drumline.sequence.GiveBackRequest
+	42, // 82: drumline.sequence.Sequence.Reserve:input_type -> drumline.sequence.ReserveRequest
+	43, // 83: drumline.sequence.Sequence.Commit:input_type -> drumline.sequence.CommitRequest
+	44, // 84: drumline.sequence.Sequence.Cancel:input_type -> drumline.sequence.CancelRequest
+	45, // 85: drumline.sequence.Sequence.LeaseWorker:input_type -> drumline.sequence.LeaseWorkerRequest
+	46, // 86: drumline.sequence.Sequence.ReleaseWorker:input_type -> drumline.sequence.ReleaseWorkerRequest
+	52, // 87: drumline.sequence.Sequence.Describe:input_type -> drumline.sequence.DescribeRequest
+	54, // 88: drumline.sequence.Sequence.List:input_type -> drumline.sequence.ListRequest
+	56, // 89: drumline.sequence.Sequence.Status:input_type -> drumline.sequence.StatusRequest
+	47, // 90: drumline.sequence.Sequence.Create:input_type -> drumline.sequence.CreateRequest
+	48, // 91: drumline.sequence.Sequence.Restart:input_type -> drumline.sequence.RestartRequest
+	49, // 92: drumline.sequence.Sequence.Set:input_type -> drumline.sequence.SetRequest
+	50, // 93: drumline.sequence.Sequence.Drop:input_type -> drumline.sequence.DropRequest
+	51, // 94: drumline.sequence.Sequence.Resume:input_type -> drumline.sequence.ResumeRequest
+	25, // 95: drumline.sequence.Sequence.Open:output_type -> drumline.sequence.Result
+	25, // 96: drumline.sequence.Sequence.Close:output_type -> drumline.sequence.Result
+	25, // 97: drumline.sequence.Sequence.Next:output_type -> drumline.sequence.Result
+	61, // 98: drumline.sequence.Sequence.Stream:output_type -> drumline.sequence.StreamResponse
+	25, // 99: drumline.sequence.Sequence.GiveBack:output_type -> drumline.sequence.Result
+	25, // 100: drumline.sequence.Sequence.Reserve:output_type -> drumline.sequence.Result
+	25, // 101: drumline.sequence.Sequence.Commit:output_type -> drumline.sequence.Result
+	25, // 102: drumline.sequence.Sequence.Cancel:output_type -> drumline.sequence.Result
+	25, // 103: drumline.sequence.Sequence.LeaseWorker:output_type -> drumline.sequence.Result
+	25, // 104: drumline.sequence.Sequence.ReleaseWorker:output_type -> drumline.sequence.Result
+	53, // 105: drumline.sequence.Sequence.Describe:output_type -> drumline.sequence.DescribeResponse
+	55, // 106: drumline.sequence.Sequence.List:output_type -> drumline.sequence.ListResponse
+	57, // 107: drumline.sequence.Sequence.Status:output_type -> drumline.sequence.StatusResponse
+	25, // 108: drumline.sequence.Sequence.Create:output_type -> drumline.sequence.Result
+	25, // 109: drumline.sequence.Sequence.Restart:output_type -> drumline.sequence.Result
+	25, // 110: drumline.sequence.Sequence.Set:output_type -> drumline.sequence.Result
+	25, // 111: drumline.sequence.Sequence.Drop:output_type -> drumline.sequence.Result
+	25, // 112: drumline.sequence.Sequence.Resume:output_type -> drumline.sequence.Result
+	95, // [95:113] is the sub-list for method output_type
+	77, // [77:95] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_sequence_sequence_proto_init() }
@@ -4946,26 +5318,28 @@ func file_sequence_sequence_proto_init() {
 		(*Command_Drop)(nil),
 		(*Command_Resume)(nil),
 		(*Command_Configure)(nil),
+		(*Command_Advance)(nil),
 	}
 	file_sequence_sequence_proto_msgTypes[7].OneofWrappers = []any{}
 	file_sequence_sequence_proto_msgTypes[12].OneofWrappers = []any{}
 	file_sequence_sequence_proto_msgTypes[17].OneofWrappers = []any{}
 	file_sequence_sequence_proto_msgTypes[18].OneofWrappers = []any{}
-	file_sequence_sequence_proto_msgTypes[20].OneofWrappers = []any{}
-	file_sequence_sequence_proto_msgTypes[26].OneofWrappers = []any{
+	file_sequence_sequence_proto_msgTypes[21].OneofWrappers = []any{}
+	file_sequence_sequence_proto_msgTypes[28].OneofWrappers = []any{
 		(*Query_Describe)(nil),
 		(*Query_List)(nil),
 		(*Query_Status)(nil),
+		(*Query_Window)(nil),
 	}
-	file_sequence_sequence_proto_msgTypes[28].OneofWrappers = []any{}
 	file_sequence_sequence_proto_msgTypes[30].OneofWrappers = []any{}
+	file_sequence_sequence_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sequence_sequence_proto_rawDesc), len(file_sequence_sequence_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   57,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -90,14 +90,11 @@ func TestLostAnswersCostClientsNothing(t *testing.T) {
 	require.Equal(t, 1, errs)
 }
 
-func TestTimestampsHaveTheHostsTime(t *testing.T) {
+func TestIncarnationsAreOfTheHostsTime(t *testing.T) {
 	c := sequencepb.NewSequenceClient(served(t, newCluster("sequence/a"), nil))
-	ctx := within(t)
-	_, err := c.Create(ctx, &sequencepb.CreateRequest{Group: "sequence/a", Create: &sequencepb.Create{Definition: &sequencepb.Definition{Mode: sequencepb.Mode_MODE_TSO}}})
+	r, err := c.Create(within(t), &sequencepb.CreateRequest{Group: "sequence/a"})
 	require.NoError(t, err)
-	r, err := c.Next(ctx, &sequencepb.NextRequest{Group: "sequence/a"})
-	require.NoError(t, err)
-	require.Equal(t, clock().UnixMilli()<<18, r.GetGrant().GetFirst())
+	require.EqualValues(t, clock().UnixMilli()<<20, r.GetIncarnation())
 }
 
 func TestWhatIsWrongDoesNotTravel(t *testing.T) {

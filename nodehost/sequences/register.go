@@ -38,7 +38,7 @@ type Options struct {
 	// Stopping is closed when the host stops: streams then end, with all that they have
 	// taken answered. May be nil.
 	Stopping <-chan struct{}
-	// Now is the host's clock, for hybrid timestamps; nil means time.Now.
+	// Now is the host's clock, for incarnations; nil means time.Now.
 	Now func() time.Time
 }
 

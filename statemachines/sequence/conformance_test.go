@@ -45,7 +45,7 @@ func randomCommand(r *rand.Rand) []byte {
 	c := &sequencepb.Command{}
 	key := keys[r.IntN(len(keys))]
 	randomOp(r, c, key)
-	if r.IntN(3) > 0 && c.GetOpen() == nil {
+	if r.IntN(3) > 0 && c.GetOpen() == nil && c.GetAdvance() == nil {
 		c.Caller = &sequencepb.Caller{
 			Client: &sequencepb.Client{Group: group, Generation: r.Uint64N(20) / 19, Number: 1 + r.Uint64N(5)},
 			Serial: 1 + r.Uint64N(60),
@@ -57,7 +57,7 @@ func randomCommand(r *rand.Rand) []byte {
 
 func randomOp(r *rand.Rand, c *sequencepb.Command, key string) {
 	held := &sequencepb.Reservation{Number: 1 + r.Int64N(20), Token: r.Uint64N(40)}
-	switch r.IntN(22) {
+	switch r.IntN(24) {
 	case 0:
 		c.Op = create(key, definitionOf(key)).GetOp()
 	case 1:
@@ -84,6 +84,8 @@ func randomOp(r *rand.Rand, c *sequencepb.Command, key string) {
 	case 10, 11:
 		c.Op = giveBack(1+r.Uint64N(60), r.Uint64N(5)).GetOp()
 		c.GetGiveBack().Key = key
+	case 12, 13:
+		c.Op = advance(&sequencepb.Advance{Key: "tso", Window: r.Uint64N(4), UntilMs: r.Uint64N(100), Issued: r.Uint64N(9)}).GetOp()
 	default:
 		n := &sequencepb.Next{Key: key, Count: r.Uint64N(6), Whole: r.IntN(5) == 0, Plain: r.IntN(9) == 0}
 		if r.IntN(8) == 0 {
@@ -113,7 +115,9 @@ func randomAdmin(r *rand.Rand, key string) *sequencepb.Command {
 
 func randomQuery(r *rand.Rand) []byte {
 	key := keys[r.IntN(len(keys))]
-	switch r.IntN(3) {
+	switch r.IntN(4) {
+	case 3:
+		return encode(&sequencepb.Query{Op: &sequencepb.Query_Window{Window: &sequencepb.GetWindow{Key: "tso"}}})
 	case 0:
 		return encode(&sequencepb.Query{Op: &sequencepb.Query_Describe{Describe: &sequencepb.Describe{Key: key}}})
 	case 1:

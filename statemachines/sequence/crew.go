@@ -87,6 +87,9 @@ func (m *Machine) timed(key string) (*series, *sequencepb.Result) {
 // leaseWorker leases a worker, or renews the lease.
 func (m *Machine) leaseWorker(l *sequencepb.LeaseWorker) *sequencepb.Result {
 	x, refused := m.timed(l.GetKey())
+	if refused == nil {
+		refused = x.stranger(l.GetIncarnation())
+	}
 	if refused != nil {
 		return refused
 	}
@@ -112,7 +115,7 @@ func (m *Machine) leaseWorker(l *sequencepb.LeaseWorker) *sequencepb.Result {
 	x.crew.high = max(x.crew.high, w.ceiling)
 	r := ok()
 	r.Worker = &sequencepb.Worker{
-		Worker: uint32(w.number), Token: w.token, LeaseMs: x.leaseMS, FloorMs: floor, CeilingMs: w.ceiling, Layout: x.layout(),
+		Worker: uint32(w.number), Token: w.token, LeaseMs: x.leaseMS, FloorMs: floor, CeilingMs: w.ceiling, Layout: x.layout(), Incarnation: x.incarnation,
 	}
 	return r
 }

@@ -146,7 +146,7 @@ func CheckCommand(c *sequencepb.Command) error {
 
 // keyOf is the key of an operation that has nothing else to check; only one is set.
 func keyOf(c *sequencepb.Command) string {
-	return c.GetGiveBack().GetKey() + c.GetCommit().GetKey() + c.GetCancel().GetKey() + c.GetLeaseWorker().GetKey() +
+	return c.GetAdvance().GetKey() + c.GetGiveBack().GetKey() + c.GetCommit().GetKey() + c.GetCancel().GetKey() + c.GetLeaseWorker().GetKey() +
 		c.GetReleaseWorker().GetKey() + c.GetRestart().GetKey() + c.GetDrop().GetKey()
 }
 
@@ -162,6 +162,8 @@ func checkCaller(c *sequencepb.Command) error {
 		return nil
 	case c.GetOpen() != nil:
 		return refusal("a client is opened without a caller")
+	case c.GetAdvance() != nil:
+		return refusal("a window is moved on by a host, without a caller")
 	case caller.GetClient() == nil:
 		return refusal("the caller has no client: open one, or leave the caller away")
 	case caller.GetSerial() == 0 || caller.GetSettled() >= caller.GetSerial():

@@ -96,6 +96,9 @@ func (m *Machine) gapFree(key string) (*series, *sequencepb.Result) {
 // reserve reserves the least number there is.
 func (m *Machine) reserve(r *sequencepb.Reserve) *sequencepb.Result {
 	x, refused := m.gapFree(r.GetKey())
+	if refused == nil {
+		refused = x.stranger(r.GetIncarnation())
+	}
 	if refused != nil {
 		return refused
 	}
@@ -118,7 +121,7 @@ func (m *Machine) reserve(r *sequencepb.Reserve) *sequencepb.Result {
 	m.tokens++
 	x.gaps.add(hold{index: i, token: m.tokens, until: m.now + lease})
 	done := ok()
-	done.Reservation = &sequencepb.Reservation{Number: x.number(i), Token: m.tokens, ForMs: uint64(lease / int64(time.Millisecond))}
+	done.Reservation = &sequencepb.Reservation{Number: x.number(i), Token: m.tokens, ForMs: uint64(lease / int64(time.Millisecond)), Incarnation: x.incarnation}
 	return done
 }
 

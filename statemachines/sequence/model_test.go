@@ -356,26 +356,37 @@ func TestWorkersHaveTheirWindowsAlone(t *testing.T) {
 	})
 }
 
-func TestTimestampsAscend(t *testing.T) {
+// Whichever hosts begin and move on windows, and whatever their clocks say: a window lies
+// beyond all that were before it, and only the newest one moves on.
+func TestWindowsOfTimestampsAscend(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		require.Equal(t, okay, w.do(create("", &sequencepb.Definition{Mode: sequencepb.Mode_MODE_TSO})).GetOutcome())
-		last, clock := int64(-1), uint64(1_700_000_000_000)
+		hosts, newest, high := make([]*sequencepb.Window, 3), -1, uint64(0)
 		t.Repeat(map[string]func(*rapid.T){
-			"next": func(t *rapid.T) {
-				now := clock + rapid.Uint64Range(0, 50).Draw(t, "skew")
-				c := take(rapid.Uint64Range(1, 1<<20).Draw(t, "count"))
-				c.NowMs = now
-				r := w.do(c)
-				got := numbers(t, &sequencepb.Result{Outcome: r.GetOutcome(), Grant: &sequencepb.Grant{First: r.GetGrant().GetFirst(), Count: 1, Step: 1}})[0]
-				require.Greater(t, got, last)
-				require.GreaterOrEqual(t, uint64(got)>>18, now, "not behind the clock")
-				require.LessOrEqual(t, r.GetGrant().GetCount(), uint64(1<<18))
-				last = got + int64(r.GetGrant().GetCount()) - 1
+			"advance": func(t *rapid.T) {
+				h, begins := rapid.IntRange(0, 2).Draw(t, "host"), rapid.Bool().Draw(t, "begins")
+				until := 1_700_000_000_000 + rapid.Uint64Range(0, 5000).Draw(t, "until")
+				a := &sequencepb.Advance{UntilMs: until}
+				if !begins && hosts[h] != nil {
+					a.Window, a.Incarnation = hosts[h].GetWindow(), hosts[h].GetIncarnation()
+				}
+				r := w.do(advance(a))
+				if a.GetWindow() != 0 && h != newest {
+					require.Equal(t, sequencepb.Outcome_OUTCOME_NOT_HELD, r.GetOutcome())
+					return
+				}
+				require.Equal(t, okay, r.GetOutcome())
+				require.Equal(t, high, r.GetWindow().GetFirst(), "it lies beyond all that was given")
+				require.GreaterOrEqual(t, r.GetWindow().GetLast()>>18, until, "not behind the clock")
+				high, newest, hosts[h] = r.GetWindow().GetLast()+1, h, r.GetWindow()
 			},
-			"time passes":    func(t *rapid.T) { clock += rapid.Uint64Range(0, 1000).Draw(t, "ms") },
-			"time goes back": func(t *rapid.T) { clock -= rapid.Uint64Range(0, 1000).Draw(t, "ms") },
-			"reload":         func(*rapid.T) { w.reload() },
+			"reload": func(*rapid.T) { w.reload() },
+			"": func(t *rapid.T) {
+				if newest >= 0 {
+					require.Equal(t, hosts[newest].GetWindow(), w.newest("").GetWindow())
+				}
+			},
 		})
 	})
 }

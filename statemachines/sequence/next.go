@@ -29,6 +29,8 @@ func (m *Machine) do(cmd *sequencepb.Command, c *client) (*sequencepb.Result, ho
 		return m.leaseWorker(op.LeaseWorker), holding{}
 	case *sequencepb.Command_ReleaseWorker:
 		return m.releaseWorker(op.ReleaseWorker), holding{}
+	case *sequencepb.Command_Advance:
+		return m.advance(op.Advance), holding{}
 	case *sequencepb.Command_Open:
 		return m.open(op.Open.GetNonce()), holding{}
 	default:
@@ -113,12 +115,15 @@ func (x *series) leap(n uint64) {
 		return
 	}
 	x.skipped += x.gaps.drop()
-	if x.crew != nil {
+	x.era++ // ranges of the life before are nobody's last, and its window nobody's
+	switch {
+	case x.crew != nil:
 		x.crew.raise(n)
-		return
+	case x.logicalBits > 0:
+		x.next += min(n, (x.left()-1)>>x.logicalBits) << x.logicalBits
+	default:
+		x.skip(n)
 	}
-	x.skip(n)
-	x.era++ // ranges of the life before are nobody's last
 }
 
 // handOut is the app's heart: the sequence moves on, and what it passed belongs to the
@@ -126,12 +131,12 @@ func (x *series) leap(n uint64) {
 func (m *Machine) handOut(n *sequencepb.Next, c *client) (*sequencepb.Result, holding) {
 	x, refused := m.find(n.GetKey())
 	if refused == nil {
-		refused = x.unfit(n, m.stamp)
+		refused = x.unfit(n)
 	}
 	if refused != nil {
 		return refused, holding{}
 	}
-	skip, refused := x.rise(n, m.stamp)
+	skip, refused := x.rise(n)
 	if refused != nil {
 		return refused, holding{}
 	}
@@ -160,11 +165,7 @@ func (m *Machine) handOut(n *sequencepb.Next, c *client) (*sequencepb.Result, ho
 
 // pass moves a series over what it skips and what it hands out.
 func (m *Machine) pass(x *series, skip, count uint64) (int64, holding) {
-	if x.logicalBits > 0 {
-		x.next += skip // that is no gap, but time
-	} else {
-		x.skip(skip)
-	}
+	x.skip(skip)
 	h := holding{key: x.key, incarnation: x.incarnation, era: x.era, index: x.next, granted: count, count: count}
 	x.next += count
 	x.count(count, m.now)
@@ -182,33 +183,38 @@ func (m *Machine) grant(x *series, first int64, count uint64) *sequencepb.Grant 
 }
 
 // unfit refuses what a sequence of this kind does not hand out.
-func (x *series) unfit(n *sequencepb.Next, nowMS uint64) *sequencepb.Result {
+func (x *series) unfit(n *sequencepb.Next) *sequencepb.Result {
 	const wrong = sequencepb.Outcome_OUTCOME_WRONG_MODE
+	if refused := x.stranger(n.GetIncarnation()); refused != nil {
+		return refused
+	}
 	switch {
-	case n.GetIncarnation() != 0 && n.GetIncarnation() != x.incarnation:
-		return refuse(sequencepb.Outcome_OUTCOME_INCARNATION, "the sequence was dropped and made anew: what was handed out before is of another one")
+	case x.mode == sequencepb.Mode_MODE_TSO:
+		return refuse(sequencepb.Outcome_OUTCOME_TIMESTAMPS, "the numbers are timestamps, which the host that leads the group hands out: ask one of today's version, and not under a session")
 	case x.mode == sequencepb.Mode_MODE_GAPFREE:
 		return refuse(wrong, "the sequence is gap-free: reserve numbers, then commit or cancel them")
 	case x.mode == sequencepb.Mode_MODE_TIME:
 		return refuse(wrong, "the numbers are made of time by clients: lease a worker")
 	case n.GetPlain() && (x.mode == sequencepb.Mode_MODE_SCATTER || x.step != 1 || x.min < 0):
 		return refuse(wrong, "the numbers do not ascend by one from 1 on: use a client that knows steps and modes")
-	case x.mode == sequencepb.Mode_MODE_TSO && (nowMS == 0 || nowMS >= 1<<(63-x.logicalBits)):
-		return refuse(sequencepb.Outcome_OUTCOME_INVALID, "a timestamp needs the time of the host in now_ms")
 	case x.cycle && n.Floor != nil:
 		return refuse(wrong, "the sequence cycles, so a floor means nothing")
 	}
 	return nil
 }
 
-// rise is how many numbers are skipped for the floor, or for the clock of a timestamp.
-func (x *series) rise(n *sequencepb.Next, nowMS uint64) (uint64, *sequencepb.Result) {
-	next := x.next
-	if x.logicalBits > 0 {
-		next = max(next, nowMS<<x.logicalBits)
+// stranger refuses who got numbers of another incarnation; 0 got none.
+func (x *series) stranger(incarnation uint64) *sequencepb.Result {
+	if incarnation == 0 || incarnation == x.incarnation {
+		return nil
 	}
-	if n.Floor == nil || next == x.size {
-		return next - x.next, nil
+	return refuse(sequencepb.Outcome_OUTCOME_INCARNATION, "the sequence was dropped and made anew: what was handed out before is of another one")
+}
+
+// rise is how many numbers are skipped for the floor.
+func (x *series) rise(n *sequencepb.Next) (uint64, *sequencepb.Result) {
+	if n.Floor == nil || x.left() == 0 {
+		return 0, nil
 	}
 	d := x.distance(n.GetFloor())
 	switch {
@@ -217,7 +223,7 @@ func (x *series) rise(n *sequencepb.Next, nowMS uint64) (uint64, *sequencepb.Res
 	case d > x.maxSkip:
 		return 0, refuse(sequencepb.Outcome_OUTCOME_FLOOR, "the floor %d skips %d numbers, and one request may skip %d: set the sequence", n.GetFloor(), d, x.maxSkip)
 	}
-	return max(d, next-x.next), nil
+	return d, nil
 }
 
 // allow says how many of the numbers that are left a wish gets.
@@ -226,9 +232,6 @@ func (x *series) allow(n *sequencepb.Next, left uint64, now int64) (uint64, *seq
 	count := min(want, left)
 	if x.maxRange > 0 {
 		count = min(count, x.maxRange)
-	}
-	if x.logicalBits > 0 {
-		count = min(count, 1<<x.logicalBits) // one request stays within two milliseconds
 	}
 	if count == 0 || (n.GetWhole() && count < want) {
 		return 0, refuse(sequencepb.Outcome_OUTCOME_EXHAUSTED, "the sequence has %d numbers left that one request may have, and %d are wanted", count, want)

@@ -26,8 +26,10 @@ func CheckQuery(q *sequencepb.Query) error {
 		return CheckKey(op.List.GetAfter())
 	case *sequencepb.Query_Status:
 		return nil
+	case *sequencepb.Query_Window:
+		return CheckKey(op.Window.GetKey())
 	}
-	return refusal("the query names no operation: set describe, list or status")
+	return refusal("the query names no operation: set describe, list, status or window")
 }
 
 func decodeQuery(data []byte) (*sequencepb.Query, error) {
@@ -59,6 +61,8 @@ func (m *Machine) Query(data []byte) ([]byte, error) {
 		return proto.Marshal(&sequencepb.Answer{Found: true, Sequences: []*sequencepb.Info{m.info(x)}})
 	case *sequencepb.Query_List:
 		return proto.Marshal(m.list(op.List))
+	case *sequencepb.Query_Window:
+		return proto.Marshal(&sequencepb.Answer{Window: m.newestWindow(op.Window.GetKey())})
 	}
 	return proto.Marshal(&sequencepb.Answer{Group: m.groupInfo()})
 }

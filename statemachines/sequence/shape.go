@@ -206,7 +206,7 @@ func (s *shape) fillQuota(d *sequencepb.Definition) error {
 	}
 	s.quota, s.period = q.GetNumbers(), 0
 	switch {
-	case s.mode == sequencepb.Mode_MODE_GAPFREE || s.mode == sequencepb.Mode_MODE_TIME:
+	case s.mode == sequencepb.Mode_MODE_GAPFREE || s.mode == sequencepb.Mode_MODE_TIME || s.mode == sequencepb.Mode_MODE_TSO:
 		return refusal("a quota is for sequences that hand out ranges")
 	case s.quota == 0 || s.quota > MaxCount:
 		return refusal("the quota's numbers are not between 1 and 2^62")

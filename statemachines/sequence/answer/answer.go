@@ -55,6 +55,9 @@ func Encode(r *sequencepb.Result) statemachines.Result {
 	}
 	w.uint(8, r.GetReturned())
 	w.uint(9, r.GetIncarnation())
+	if x := r.GetWindow(); x != nil {
+		w.message(10, encodeWindow(x))
+	}
 	return statemachines.Result{Value: value, Data: w}
 }
 
@@ -84,6 +87,19 @@ func encodeReservation(r *sequencepb.Reservation) (w wire) {
 	w.sint(1, r.GetNumber())
 	w.uint(2, r.GetToken())
 	w.uint(3, r.GetForMs())
+	w.uint(4, r.GetIncarnation())
+	return w
+}
+
+func encodeWindow(x *sequencepb.Window) (w wire) {
+	w.uint(1, x.GetWindow())
+	w.uint(2, x.GetIncarnation())
+	w.uint(3, x.GetFirst())
+	w.uint(4, x.GetLast())
+	w.uint(5, uint64(x.GetLogicalBits()))
+	w.uint(6, x.GetMaxRange())
+	w.uint(7, x.GetGroup())
+	w.uint(8, x.GetGeneration())
 	return w
 }
 
@@ -100,5 +116,6 @@ func encodeWorker(x *sequencepb.Worker) (w wire) {
 	l.uint(4, x.GetLayout().GetEpochMs())
 	l.uint(5, x.GetLayout().GetLeaseMs())
 	w.message(6, l)
+	w.uint(7, x.GetIncarnation())
 	return w
 }

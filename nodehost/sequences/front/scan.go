@@ -1,0 +1,96 @@
+package front
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+)
+
+// Numbers of fields of a Command, of Next and of LeaseWorker.
+const (
+	nextField    = 2
+	leaseField   = 7
+	stampField   = 17
+	advanceField = 18
+	keyField     = 1
+	nowField     = 2
+)
+
+// said is what the front looks at in every command.
+type said struct {
+	next     bool   // it asks for numbers, of the sequence key
+	key      string // only with next
+	advances bool   // it moves a window on
+	stamp    uint64 // its now_ms
+	worker   uint64 // the now_ms of a worker's lease
+}
+
+// scan looks through a command without unpacking it: nearly all pass by here and belong
+// into the log. What cannot be read says nothing; the machine refuses it.
+func scan(cmd []byte) (s said) {
+	walk(cmd, func(field protowire.Number, n uint64, body []byte) {
+		switch field {
+		case nextField:
+			s.next = true
+			walk(body, func(field protowire.Number, _ uint64, text []byte) {
+				if field == keyField {
+					s.key = string(text)
+				}
+			})
+		case leaseField:
+			walk(body, func(field protowire.Number, n uint64, _ []byte) {
+				if field == nowField {
+					s.worker = max(s.worker, n)
+				}
+			})
+		case stampField:
+			s.stamp = max(s.stamp, n)
+		case advanceField:
+			s.advances = true
+		}
+	})
+	return s
+}
+
+// walk hands out the fields of a message: those that are numbers with n, those that are
+// texts or messages with body.
+func walk(data []byte, visit func(field protowire.Number, n uint64, body []byte)) {
+	for len(data) > 0 {
+		field, kind, size := protowire.ConsumeTag(data)
+		if size < 0 {
+			return
+		}
+		data = data[size:]
+		var n uint64
+		var body []byte
+		switch kind {
+		case protowire.VarintType:
+			n, size = protowire.ConsumeVarint(data)
+		case protowire.BytesType:
+			body, size = protowire.ConsumeBytes(data)
+		default:
+			size = protowire.ConsumeFieldValue(field, kind, data)
+		}
+		if size < 0 {
+			return
+		}
+		visit(field, n, body)
+		data = data[size:]
+	}
+}
+
+// decode is what a command asks for; nil when it is none that asks for numbers.
+func decode(cmd []byte) *sequencepb.Next {
+	c := &sequencepb.Command{}
+	if proto.Unmarshal(cmd, c) != nil {
+		return nil
+	}
+	return c.GetNext()
+}
+
+// timestamps tells whether the machine answered that timestamps are wanted: the outcome is
+// a result's first field.
+func timestamps(result []byte) bool {
+	return len(result) > 1 && result[0] == 1<<3 && result[1] == byte(sequencepb.Outcome_OUTCOME_TIMESTAMPS)
+}
