@@ -36,6 +36,9 @@
 //	defer orders.Close()
 //	id, err := orders.Next(ctx)
 //
+// GapFree, TimeIDs and Timestamps are for sequences of those modes. Tests of programs that
+// use this package start a cluster with package client/clienttest.
+//
 // # Deadlines and retries
 //
 // A call ends with its context, after ten seconds if the context has no deadline.

@@ -22,6 +22,12 @@
 //
 // Close gives back what was not used, as far as nobody was handed numbers since.
 //
+// # Other modes
+//
+// GapFree reserves, commits and cancels numbers of a gap-free sequence. TimeIDs makes
+// numbers of a time stamp, a leased worker and a counter, without a round trip. Timestamps
+// gets hybrid timestamps, each beyond all that anybody had before it was asked for.
+//
 // # Failures
 //
 // Each range is asked for until there is an answer, by the same serial, so neither lost

@@ -46,6 +46,16 @@ type options struct {
 	timeout  time.Duration
 	lasting  time.Duration
 	maxRange uint64
+	failBack bool // TimeIDs fails while the clock is behind
+}
+
+// gather is the options with all defaults.
+func gather(opts []Option) options {
+	o := options{timeout: DefaultTimeout, lasting: DefaultLasting, maxRange: DefaultMaxRange}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
 }
 
 // Option changes how a Sequence takes ranges.

@@ -14,10 +14,9 @@ import (
 // Sequence hands out the numbers of one sequence. Its methods may be called from any
 // goroutine. Close it when it is not used any more.
 type Sequence struct {
-	name  string // for errors
-	key   string
-	group Group
-	o     options
+	name string // for errors
+	key  string
+	o    options
 
 	current atomic.Pointer[span]
 
@@ -51,17 +50,14 @@ type Sequence struct {
 // group that is one sequence. name is for errors. Nothing is sent before the first Next.
 func New(group Group, name, key string, opts ...Option) *Sequence {
 	q := &Sequence{
-		name: name, key: key, group: group, wake: make(chan struct{}, 1), changed: make(chan struct{}),
-		o: options{timeout: DefaultTimeout, lasting: DefaultLasting, maxRange: DefaultMaxRange},
-	}
-	for _, opt := range opts {
-		opt(&q.o)
+		name: name, key: key, wake: make(chan struct{}, 1), changed: make(chan struct{}),
+		o: gather(opts),
 	}
 	if q.size = q.o.buffer; q.o.buffer > 1 {
 		q.ahead, q.known = 1, true
 	}
 	q.out = make(chan int64, q.o.room)
-	q.desk.opening = make(chan struct{}, 1)
+	q.desk.start(group, q.o.timeout, q.note)
 	q.ctx, q.end = context.WithCancel(context.Background())
 	q.work.Go(q.feed)
 	return q
@@ -334,11 +330,11 @@ func (q *Sequence) giveBack(ctx context.Context) error {
 	var errs []error
 	for i := len(spans) - 1; i >= 0; i-- {
 		if unused := spans[i].retire(); unused > 0 {
-			errs = append(errs, q.desk.giveBack(ctx, q, spans[i], unused))
+			errs = append(errs, q.desk.giveBack(ctx, q.key, spans[i], unused))
 		}
 		q.desk.settle(spans[i].client, spans[i].serial)
 	}
-	errs = append(errs, q.desk.leave(ctx, q))
+	errs = append(errs, q.desk.leave(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%s: give numbers back: %w", q.name, err)
 	}

@@ -2343,7 +2343,9 @@ type Grant struct {
 	// group is the number of the group.
 	Group uint64 `protobuf:"varint,8,opt,name=group,proto3" json:"group,omitempty"`
 	// generation of the group.
-	Generation    uint64 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation uint64 `protobuf:"varint,9,opt,name=generation,proto3" json:"generation,omitempty"`
+	// logical_bits of MODE_TSO is how many bits of a number are its logical part.
+	LogicalBits   uint32 `protobuf:"varint,10,opt,name=logical_bits,json=logicalBits,proto3" json:"logical_bits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2437,6 +2439,13 @@ func (x *Grant) GetGroup() uint64 {
 func (x *Grant) GetGeneration() uint64 {
 	if x != nil {
 		return x.Generation
+	}
+	return 0
+}
+
+func (x *Grant) GetLogicalBits() uint32 {
+	if x != nil {
+		return x.LogicalBits
 	}
 	return 0
 }
@@ -4881,7 +4890,7 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x05group\x18\a \x01(\x04R\x05group\x12\x1e\n" +
 	"\n" +
 	"generation\x18\b \x01(\x04R\n" +
-	"generation\"\x85\x02\n" +
+	"generation\"\xa8\x02\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x12R\x05first\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x12\n" +
@@ -4893,7 +4902,9 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\x05group\x18\b \x01(\x04R\x05group\x12\x1e\n" +
 	"\n" +
 	"generation\x18\t \x01(\x04R\n" +
-	"generation\"t\n" +
+	"generation\x12!\n" +
+	"\flogical_bits\x18\n" +
+	" \x01(\rR\vlogicalBits\"t\n" +
 	"\vReservation\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x12R\x06number\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\x04R\x05token\x12\x15\n" +

@@ -255,7 +255,7 @@ func (o *oracle) allot(n *sequencepb.Next) (*sequencepb.Result, uint64) {
 	o.issued += count
 	return &sequencepb.Result{Outcome: sequencepb.Outcome_OUTCOME_OK, Grant: &sequencepb.Grant{
 		First: int64(first), Count: count, Step: 1, Mode: sequencepb.Mode_MODE_TSO, //nolint:gosec // below 2^63
-		Incarnation: w.GetIncarnation(), Group: w.GetGroup(), Generation: w.GetGeneration(),
+		Incarnation: w.GetIncarnation(), Group: w.GetGroup(), Generation: w.GetGeneration(), LogicalBits: w.GetLogicalBits(),
 	}}, 0
 }
 

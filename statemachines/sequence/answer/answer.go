@@ -72,6 +72,7 @@ func encodeGrant(g *sequencepb.Grant) wire {
 	w.uint(7, g.GetIncarnation())
 	w.uint(8, g.GetGroup())
 	w.uint(9, g.GetGeneration())
+	w.uint(10, uint64(g.GetLogicalBits()))
 	return w
 }
 

@@ -15,7 +15,7 @@ func TestEncode(t *testing.T) {
 	for _, r := range []*sequencepb.Result{
 		{},
 		{Outcome: sequencepb.Outcome_OUTCOME_OK, Detail: "why", RetryMs: 5, Returned: 6, Incarnation: 7},
-		{Grant: &sequencepb.Grant{First: -4, Count: 2, Step: -1, Mode: sequencepb.Mode_MODE_CACHED, Cache: 9, ScatterBits: 8, Incarnation: 3, Group: 1000, Generation: 2}},
+		{Grant: &sequencepb.Grant{First: -4, Count: 2, Step: -1, Mode: sequencepb.Mode_MODE_CACHED, Cache: 9, ScatterBits: 8, Incarnation: 3, Group: 1000, Generation: 2, LogicalBits: 18}},
 		{Client: &sequencepb.Client{Group: 1000, Generation: 1, Number: 2, Nonce: 3}},
 		{Reservation: &sequencepb.Reservation{Number: 77, Token: 5, ForMs: 30000, Incarnation: 9}},
 		{Window: &sequencepb.Window{Window: 1, Incarnation: 2, First: 3, Last: 4, LogicalBits: 5, MaxRange: 6, Group: 1000, Generation: 8}},
