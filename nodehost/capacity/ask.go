@@ -5,6 +5,8 @@ import (
 	"math"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/proto"
+
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	doormanpb "github.com/drumline/drumline/drummerpb/doorman"
 	"github.com/drumline/drumline/internal/fault"
@@ -156,14 +158,27 @@ func held(l *doormanpb.Lease) *float64 {
 	return new(l.GetCapacity())
 }
 
-// asksOf takes the entries of a native request.
+// asksOf takes the entries of a native request. What a newer client adds to it, which this
+// host does not know, is left out: the machine would refuse a command that has it.
 func asksOf(req *capacitypb.RefreshRequest) []ask {
 	asks := make([]ask, len(req.GetAsks()))
 	for i, a := range req.GetAsks() {
-		asks[i] = ask{resource: a.GetResource(), request: &capacitypb.Request{
+		r := &capacitypb.Request{
 			ClientId: req.GetClientId(), Bands: a.GetBands(), Has: a.Has, //nolint:protogetter // absent is not 0
 			Token: a.GetToken(), Serial: a.GetSerial(), Limited: a.GetLimited(),
-		}}
+		}
+		for _, b := range r.GetBands() {
+			known(b)
+		}
+		known(r.GetToken())
+		asks[i] = ask{resource: a.GetResource(), request: r}
 	}
 	return asks
+}
+
+// known takes fields that this host does not know out of a message.
+func known(m proto.Message) {
+	if r := m.ProtoReflect(); r.IsValid() && len(r.GetUnknown()) > 0 {
+		r.SetUnknown(nil)
+	}
 }

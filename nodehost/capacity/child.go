@@ -13,6 +13,7 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/capacity/desk"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/statemachines/capacity"
 )
@@ -314,7 +315,7 @@ func (c *child) ask(ctx context.Context, bands []*capacitypb.Band) (*capacitypb.
 	r := &capacitypb.Request{ClientId: c.name, Bands: bands, Token: c.known}
 	cmd := pack(&capacitypb.Command{Op: &capacitypb.Command_Decide{Decide: &capacitypb.Decide{Requests: []*capacitypb.Request{r}}}})
 	outcomes, _ := c.o.Router.ProposeMany(ctx, route.Many{Group: &hostpb.GroupRef{Name: c.parent}, Items: [][]byte{cmd}, Repeatable: true})
-	grants, err := grantsOf(c.parent, outcomes[0], 1)
+	grants, err := desk.GrantsOf(c.parent, outcomes[0], 1)
 	if err != nil {
 		return nil, err
 	}
@@ -391,7 +392,7 @@ func (c *child) tell(ctx context.Context, l *capacitypb.ParentLease, ends *momen
 // for what the loop does.
 func (c *child) propose(ctx context.Context, cmd *capacitypb.Command) (*capacitypb.Result, error) {
 	res, err := c.o.Raft.Propose(ctx, c.group, pack(cmd))
-	out, err := resultOf(c.name, route.Outcome{Result: res, Err: err})
+	out, err := desk.ResultOf(c.name, route.Outcome{Result: res, Err: err})
 	if err == nil && out.GetOutcome() != capacitypb.Outcome_OUTCOME_OK {
 		return nil, fault.New(fault.NotOpen, "the group says %s", out.GetOutcome()).InGroup(c.name)
 	}

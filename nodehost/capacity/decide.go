@@ -12,7 +12,7 @@ import (
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
-	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/capacity/desk"
 )
 
 // How one request is worked off.
@@ -21,8 +21,6 @@ const (
 	defaultDeadline = 10 * time.Second
 	// groupsAtOnce bounds the groups that one request is proposed to at a time.
 	groupsAtOnce = 64
-	// perCommand bounds the entries of one command.
-	perCommand = 512
 	// A new group gets its definition right after it is opened.
 	firstPause, longPause = 5 * time.Millisecond, 100 * time.Millisecond
 )
@@ -35,7 +33,7 @@ type answer struct {
 
 // share is the part of a request that concerns one resource.
 type share struct {
-	resource string
+	resource, group string
 	// places of the entries in the request, ascending.
 	places []int
 }
@@ -43,7 +41,8 @@ type share struct {
 // split sorts a request by resource, in the order of their first entries.
 func split(n int, resource func(int) string) []share {
 	if n == 1 {
-		return []share{{resource: resource(0), places: []int{0}}}
+		name := resource(0)
+		return []share{{resource: name, group: groupOf(name), places: []int{0}}}
 	}
 	var shares []share
 	at := make(map[string]int, n)
@@ -53,7 +52,7 @@ func split(n int, resource func(int) string) []share {
 		if !known {
 			k = len(shares)
 			at[name] = k
-			shares = append(shares, share{resource: name})
+			shares = append(shares, share{resource: name, group: groupOf(name)})
 		}
 		shares[k].places = append(shares[k].places, i)
 	}
@@ -66,6 +65,24 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, defaultDeadline)
+}
+
+// Margins that a call keeps of its caller's deadline, so that an answer that says what is
+// wrong still finds somebody who listens.
+const (
+	leastMargin = 5 * time.Millisecond
+	mostMargin  = 250 * time.Millisecond
+	marginPart  = 20
+)
+
+// inTime ends a little before a context that has a deadline.
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	margin := min(max(time.Until(end)/marginPart, leastMargin), mostMargin)
+	return context.WithDeadline(ctx, end.Add(-margin))
 }
 
 // each runs do for every share, several at a time.
@@ -92,9 +109,9 @@ func each(shares []share, do func(share)) {
 func (s *Service) exist(ctx context.Context, shares []share) error {
 	var strange, fresh []share
 	for _, sh := range shares {
-		switch group := groupOf(sh.resource); {
-		case s.o.Router.Knows(group):
-		case s.o.Makes(group):
+		switch {
+		case s.o.Router.Knows(sh.group):
+		case s.o.Makes(sh.group):
 			fresh = append(fresh, sh)
 		default:
 			strange = append(strange, sh)
@@ -114,7 +131,7 @@ func (s *Service) find(ctx context.Context, shares []share) error {
 	var mu sync.Mutex
 	found := make(map[string]error, len(shares))
 	each(shares, func(sh share) {
-		_, err := s.o.Router.Find(ctx, &hostpb.GroupRef{Name: groupOf(sh.resource)})
+		_, err := s.o.Router.Find(ctx, &hostpb.GroupRef{Name: sh.group})
 		mu.Lock()
 		defer mu.Unlock()
 		found[sh.resource] = err
@@ -145,28 +162,33 @@ func (s *Service) explain(resource string, err error) error {
 		"there is no resource %q, and no template that makes it on first use: see drummer-cmd capacity config show", resource).InGroup(groupOf(resource))
 }
 
-// decide proposes the asks and returns an answer to each, in their order. Those of one
-// resource are decided in their order.
+// decide has the asks decided and returns an answer to each, in their order. Those of one
+// resource are decided in their order. A group that is new is waited for until it has its
+// definition.
 func (s *Service) decide(ctx context.Context, asks []ask, shares []share) []answer {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
 	out := make([]answer, len(asks))
-	each(shares, func(sh share) { s.decideShare(ctx, asks, sh, out) })
-	return out
-}
-
-// decideShare decides what concerns one resource, and waits for the definition of a group
-// that is new.
-func (s *Service) decideShare(ctx context.Context, asks []ask, sh share, out []answer) {
 	for pause := firstPause; ; pause = min(2*pause, longPause) {
-		s.decideOnce(ctx, asks, sh, out)
-		err := unready(sh.resource, out[sh.places[0]])
-		if err == nil {
-			return
-		}
-		if !rest(ctx, pause/2+rand.N(pause/2)) { //nolint:gosec // jitter, no secret
-			for _, i := range sh.places {
-				out[i] = answer{err: err}
+		s.decideOnce(ctx, asks, shares, out)
+		var again []share
+		for _, sh := range shares {
+			if unready(sh.resource, out[sh.places[0]]) != nil {
+				again = append(again, sh)
 			}
-			return
+		}
+		if len(again) == 0 {
+			return out
+		}
+		shares = again
+		if !rest(ctx, pause/2+rand.N(pause/2)) { //nolint:gosec // jitter, no secret
+			for _, sh := range again {
+				err := unready(sh.resource, out[sh.places[0]])
+				for _, i := range sh.places {
+					out[i] = answer{err: err}
+				}
+			}
+			return out
 		}
 	}
 }
@@ -198,29 +220,25 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// decideOnce proposes what concerns one resource and fills in the answers.
-func (s *Service) decideOnce(ctx context.Context, asks []ask, sh share, out []answer) {
-	group := groupOf(sh.resource)
-	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Repeatable: true}
-	for from := 0; from < len(sh.places); from += perCommand {
-		part := sh.places[from:min(from+perCommand, len(sh.places))]
-		d := &capacitypb.Decide{Requests: make([]*capacitypb.Request, len(part))}
-		for i, at := range part {
-			d.Requests[i] = asks[at].request
+// decideOnce takes what concerns each resource to its desk, and fills in the answers.
+func (s *Service) decideOnce(ctx context.Context, asks []ask, shares []share, out []answer) {
+	jobs := make([]*desk.Job, len(shares))
+	for k, sh := range shares {
+		requests := make([]*capacitypb.Request, len(sh.places))
+		for i, at := range sh.places {
+			requests[i] = asks[at].request
 		}
-		m.Items = append(m.Items, pack(&capacitypb.Command{Op: &capacitypb.Command_Decide{Decide: d}}))
+		jobs[k] = &desk.Job{Group: sh.group, Requests: requests}
 	}
-	outcomes, _ := s.o.Router.ProposeMany(ctx, m)
-	for k, o := range outcomes {
-		part := sh.places[k*perCommand : min((k+1)*perCommand, len(sh.places))]
-		grants, err := grantsOf(group, o, len(part))
-		err = s.explain(sh.resource, err)
-		for i, at := range part {
+	s.desks.Decide(ctx, jobs)
+	for k, sh := range shares {
+		err := s.explain(sh.resource, jobs[k].Err)
+		for i, at := range sh.places {
 			if err != nil {
 				out[at] = answer{err: err}
 				continue
 			}
-			out[at] = settle(sh.resource, grants[i])
+			out[at] = settle(sh.resource, jobs[k].Grants[i])
 		}
 	}
 }
@@ -247,40 +265,6 @@ func pack(c *capacitypb.Command) []byte {
 		return nil
 	}
 	return data
-}
-
-// resultOf decodes what a machine answered to a command.
-func resultOf(group string, o route.Outcome) (*capacitypb.Result, error) {
-	if o.Err != nil {
-		return nil, o.Err
-	}
-	res := &capacitypb.Result{}
-	if err := proto.Unmarshal(o.Result.Data, res); err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app capacity", group).InGroup(group)
-	}
-	if res.GetOutcome() == capacitypb.Outcome_OUTCOME_INVALID {
-		return nil, fault.New(fault.Invalid, "group %s: %s", group, res.GetDetail()).InGroup(group)
-	}
-	return res, nil
-}
-
-// grantsOf decodes the answer to a decide of n requests.
-func grantsOf(group string, o route.Outcome, n int) ([]*capacitypb.Grant, error) {
-	res, err := resultOf(group, o)
-	if err != nil {
-		return nil, err
-	}
-	if res.GetOutcome() != capacitypb.Outcome_OUTCOME_OK { // of all requests
-		all := make([]*capacitypb.Grant, n)
-		for i := range all {
-			all[i] = &capacitypb.Grant{Outcome: res.GetOutcome()}
-		}
-		return all, nil
-	}
-	if len(res.GetGrants()) != n {
-		return nil, fault.New(fault.Internal, "group %s answered %d requests of %d", group, len(res.GetGrants()), n).InGroup(group)
-	}
-	return res.GetGrants(), nil
 }
 
 // describing is the query for a resource's summary.

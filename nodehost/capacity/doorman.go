@@ -9,6 +9,7 @@ import (
 	doormanpb "github.com/drumline/drumline/drummerpb/doorman"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/capacity/desk"
 	"github.com/drumline/drumline/nodehost/route"
 )
 
@@ -53,7 +54,7 @@ func (d *doorman) GetServerCapacity(ctx context.Context, req *doormanpb.GetServe
 	resp = &doormanpb.GetServerCapacityResponse{Response: make([]*doormanpb.ServerCapacityResourceResponse, len(asks))}
 	errs := make([]error, len(asks))
 	each(split(len(asks), func(i int) string { return asks[i].resource }), func(sh share) {
-		about, err := d.o.describe(ctx, groupOf(sh.resource))
+		about, err := d.o.describe(ctx, sh.group)
 		for _, i := range sh.places {
 			errs[i] = err
 			resp.Response[i] = &doormanpb.ServerCapacityResourceResponse{ResourceId: new(sh.resource), Gets: leaseOf(answers[i], arrived)}
@@ -134,7 +135,7 @@ func (s *Service) act(ctx context.Context, resource string, cmd []byte) error {
 	}
 	group := groupOf(resource)
 	outcomes, _ := s.o.Router.ProposeMany(ctx, route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{cmd}})
-	_, err := resultOf(group, outcomes[0])
+	_, err := desk.ResultOf(group, outcomes[0])
 	return s.explain(resource, err)
 }
 

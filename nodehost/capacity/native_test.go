@@ -35,7 +35,10 @@ func TestEachResourceIsAnsweredByItself(t *testing.T) {
 		Resource: "a", Bands: []*capacitypb.Band{{Priority: 7, Clients: 2, Wants: 9}}, Has: new(0.0),
 		Token: &capacitypb.Token{Generation: 3, N: 4}, Serial: 5, Limited: true,
 	}
-	resp, err := c.Refresh(within(t, 10*time.Second), &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{asking("none", 1), full, asking("b", 2)}})
+	newer := proto.CloneOf(full) // of a client that knows more than this host
+	newer.GetBands()[0].ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 1})
+	newer.GetToken().ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 1})
+	resp, err := c.Refresh(within(t, 10*time.Second), &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{asking("none", 1), newer, asking("b", 2)}})
 	require.NoError(t, err)
 	require.Len(t, resp.GetGrants(), 3)
 	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, resp.GetGrants()[0].GetFault().GetReason())

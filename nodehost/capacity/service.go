@@ -9,9 +9,9 @@
 // answers each resource by itself.
 //
 // A request is checked whole before anything of it is proposed. Then it is split by
-// resource, each part goes to the resource's group as one command, all at a time, and the
-// answers are put together in the request's order. What is asked twice of one resource in
-// one request is decided twice, in that order. A decide may be repeated (an answer that
+// resource, each part goes to the resource's group, all at a time, in one command with the
+// parts of other requests (package desk), and the answers are put together in the request's
+// order. What is asked twice of one resource in one request is decided twice, in that order. A decide may be repeated (an answer that
 // was lost stays reserved until its client shows what it knows), so one of unknown outcome
 // is tried again until the caller's deadline; a release is not.
 //
@@ -40,6 +40,7 @@ import (
 	doormanpb "github.com/drumline/drumline/drummerpb/doorman"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/capacity/desk"
 	"github.com/drumline/drumline/nodehost/route"
 )
 
@@ -80,6 +81,7 @@ type Options struct {
 type Service struct {
 	o     Options
 	calls *calls
+	desks *desk.Desks
 	tree  *tree
 }
 
@@ -100,11 +102,15 @@ func New(o Options) *Service {
 	if o.idle == 0 {
 		o.idle = idleAfter
 	}
-	return &Service{o: o, calls: newCalls(), tree: newTree(o)}
+	return &Service{o: o, calls: newCalls(), desks: desk.New(o.Router), tree: newTree(o)}
 }
 
 // Run looks after the resources that this host leads and that have parents, until ctx ends.
-func (s *Service) Run(ctx context.Context) { s.tree.run(ctx) }
+// It ends when nothing is under way any more; calls that come later are refused.
+func (s *Service) Run(ctx context.Context) {
+	s.tree.run(ctx)
+	s.desks.Close()
+}
 
 // Prepare is for the Router: commands for a group with a parent wait until this host, its
 // leader, has asked that once, and those of newcomers until it has asked for them.

@@ -79,7 +79,13 @@ func (r leaseRow) String() string {
 	return fmt.Sprintf("%s %s %d %d %d", r.via, r.algorithm, r.clients, r.each, r.callers)
 }
 
-// measureLeases measures all rows of one fleet, and an echo beside each.
+// measured is what was measured of a row: refreshes, and an echo beside each.
+type measured struct {
+	leases, echoes []measure.Sample
+}
+
+// measureLeases measures all rows of one fleet, and an echo beside each: a machine is not as
+// fast at one moment as at another.
 func measureLeases(c *cli.Context, rows []leaseRow) (all []measure.Sample, err error) {
 	s := measure.Setup{Subject: measure.Leases, Hosts: 3, Tick: loadTick}
 	y := measure.Setup{Subject: measure.EchoGRPC, Groups: 1, Hosts: 1, Tick: loadTick, Connections: connections}
@@ -88,22 +94,22 @@ func measureLeases(c *cli.Context, rows []leaseRow) (all []measure.Sample, err e
 		return nil, err
 	}
 	defer both.stop()
-	mine, echoes := make([][]measure.Sample, len(rows)), []measure.Sample{}
+	found := make([]measured, len(rows))
 	for range c.Int("rounds") {
 		for i, row := range rows {
 			a, err := both[0].run(row.request(c.Duration("time")))
 			if err != nil {
 				return all, fmt.Errorf("%v: %w", row, err)
 			}
-			mine[i], all = append(mine[i], a), append(all, a)
+			b, err := both[1].run(measure.Request{Op: "propose", Callers: fewCallers, Time: c.Duration("time")})
+			if err != nil {
+				return all, err
+			}
+			found[i].leases, found[i].echoes = append(found[i].leases, a), append(found[i].echoes, b)
+			all = append(all, a, b)
 		}
-		b, err := both[1].run(measure.Request{Op: "propose", Callers: fewCallers, Time: c.Duration("time")})
-		if err != nil {
-			return all, err
-		}
-		echoes, all = append(echoes, b), append(all, b)
 	}
-	return all, printLeases(c, rows, mine, measure.Median(echoes).PerSec)
+	return all, printLeases(c, rows, found)
 }
 
 func (r leaseRow) request(d time.Duration) measure.Request {
@@ -112,25 +118,28 @@ func (r leaseRow) request(d time.Duration) measure.Request {
 	}
 }
 
-func printLeases(c *cli.Context, rows []leaseRow, samples [][]measure.Sample, echo float64) error {
+func printLeases(c *cli.Context, rows []leaseRow, found []measured) error {
 	t := newTable(c.App.Writer, "via", "algorithm", "clients", "resources a request", "callers", "requests/s", "grants/s", "p50 ms", "p99 ms",
-		"server CPU µs/grant", "of that at the fewest clients", "original, scaled", "ratio")
+		"log entries of 1000 grants", "server CPU µs/grant", "of that at the fewest clients", "original, scaled", "ratio")
 	fewest := map[string]float64{} // CPU of the first row that differs in the number of clients only
+	var echoes []measure.Sample
 	for i, row := range rows {
-		s := measure.Median(samples[i])
+		s := measure.Median(found[i].leases)
+		echoes = append(echoes, found[i].echoes...)
 		grant := s.CPU / float64(row.each)
 		key := fmt.Sprint(row.via, row.algorithm, row.each, row.callers)
 		if fewest[key] == 0 {
 			fewest[key] = grant
 		}
-		original := row.original * echo / originalEcho
+		original := row.original * measure.Median(found[i].echoes).PerSec / originalEcho
 		t.row(failures(s), row.via, row.algorithm, whole(row.clients), whole(row.each), whole(row.callers),
 			fmt.Sprintf("%.0f", s.PerSec), fmt.Sprintf("%.0f", s.PerSec*float64(row.each)), fmt.Sprintf("%.2f", s.P50), fmt.Sprintf("%.2f", s.P99),
-			fmt.Sprintf("%.1f", grant), ratio(grant, fewest[key]), positive("%.0f", original), ratio(s.PerSec, original))
+			positive("%.0f", s.Entries), fmt.Sprintf("%.1f", grant), ratio(grant, fewest[key]), positive("%.0f", original), ratio(s.PerSec, original))
 	}
 	if err := t.print(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.App.Writer, "\nA bare echo, %d callers on %d connections: %.0f/s; %d/s where the original was measured.\n", fewCallers, connections, echo, originalEcho)
+	_, err := fmt.Fprintf(c.App.Writer, "\nA bare echo beside each row, %d callers on %d connections: %.0f/s; %d/s where the original was measured.\n",
+		fewCallers, connections, measure.Median(echoes).PerSec, originalEcho)
 	return err
 }

@@ -30,20 +30,23 @@ func TestClientsKeepToTheirProtocol(t *testing.T) {
 func TestTheTableOfLeases(t *testing.T) {
 	var out bytes.Buffer
 	rows := []leaseRow{{viaDoorman, "fair", 100, 1, 32, 26400}, {viaDoorman, "fair", 5000, 1, 32, 0}, {viaDoorman, "fair", 100, 10, 32, 8900}}
-	samples := [][]measure.Sample{
-		{{PerSec: 13200, P50: 1, P99: 2, CPU: 50}}, {{PerSec: 12000, P50: 1, P99: 2, CPU: 60}}, {{PerSec: 4450, P50: 1, P99: 2, CPU: 100, Failed: 2, Error: "why"}},
+	echoes := []measure.Sample{{PerSec: 40000}, {PerSec: 44500}, {PerSec: 50000}}
+	found := []measured{
+		{[]measure.Sample{{PerSec: 13200, P50: 1, P99: 2, CPU: 50, Entries: 62}}, echoes},
+		{[]measure.Sample{{PerSec: 12000, P50: 1, P99: 2, CPU: 60}}, echoes},
+		{[]measure.Sample{{PerSec: 4450, P50: 1, P99: 2, CPU: 100, Failed: 2, Error: "why"}}, echoes},
 	}
 	app := cli.NewApp()
 	app.Writer = &out
-	require.NoError(t, printLeases(cli.NewContext(app, nil, nil), rows, samples, 44500))
+	require.NoError(t, printLeases(cli.NewContext(app, nil, nil), rows, found))
 	cells := func(line int) (all []string) {
 		for cell := range strings.SplitSeq(strings.Split(out.String(), "\n")[line], "|") {
 			all = append(all, strings.TrimSpace(cell))
 		}
 		return all
 	}
-	require.Equal(t, []string{"", "doorman", "fair", "100", "1", "32", "13200", "13200", "1.00", "2.00", "50.0", "1.00", "13200", "1.00", ""}, cells(2))
-	require.Equal(t, []string{"", "doorman", "fair", "5000", "1", "32", "12000", "12000", "1.00", "2.00", "60.0", "1.20", "–", "–", ""}, cells(3))
-	require.Equal(t, []string{"", "doorman", "fair", "100", "10", "32", "4450", "44500", "1.00", "2.00", "10.0", "1.00", "4450", "1.00", ": 2 failed: why"}, cells(4))
+	require.Equal(t, []string{"", "doorman", "fair", "100", "1", "32", "13200", "13200", "1.00", "2.00", "62", "50.0", "1.00", "13200", "1.00", ""}, cells(2))
+	require.Equal(t, []string{"", "doorman", "fair", "5000", "1", "32", "12000", "12000", "1.00", "2.00", "–", "60.0", "1.20", "–", "–", ""}, cells(3))
+	require.Equal(t, []string{"", "doorman", "fair", "100", "10", "32", "4450", "44500", "1.00", "2.00", "–", "10.0", "1.00", "4450", "1.00", ": 2 failed: why"}, cells(4))
 	require.Contains(t, out.String(), "32 callers on 4 connections: 44500/s; 89000/s where the original was measured")
 }

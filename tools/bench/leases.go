@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -106,14 +107,58 @@ func (l *leases) run(ctx context.Context, r measure.Request) (s measure.Sample, 
 	if err != nil {
 		return s, err
 	}
-	op := func(ctx context.Context, caller int) error { return c.Refresh(ctx, lines[caller%len(lines)]) }
+	var refreshed atomic.Int64 // in all: the log is looked at before and after the run
+	op := func(ctx context.Context, caller int) error {
+		err := c.Refresh(ctx, lines[caller%len(lines)])
+		if err == nil {
+			refreshed.Add(1)
+		}
+		return err
+	}
+	before, err := l.entries(ctx, c.Names)
+	if err != nil {
+		return s, err
+	}
 	err = l.profiledHosts(r, func() error {
 		var e error
 		s, e = l.Measured(ctx, r, l.served, measure.Workload{Call: op, Weight: 1})
 		return e
 	})
+	if err != nil {
+		return s, err
+	}
+	after, err := l.entries(ctx, c.Names)
+	if grants := float64(refreshed.Load()) * float64(r.Each); grants > 0 {
+		s.Entries = 1000 * float64(after-before) / grants
+	}
 	s.Algorithm, s.Clients, s.Each = r.Algorithm, r.Clients, r.Each
 	return s, err
+}
+
+// entries is how many entries the logs of some resources have.
+func (l *leases) entries(ctx context.Context, resources []string) (n uint64, err error) {
+	newest := map[string]uint64{}
+	for _, p := range l.local.Processes() {
+		if p.Kind != localfleet.KindNodeHost {
+			continue
+		}
+		var status struct {
+			Replicas []struct {
+				Name    string `json:"name"`
+				Applied uint64 `json:"applied"`
+			} `json:"replicas"`
+		}
+		if err := measure.ProcessStatus(ctx, p.HTTP, &status); err != nil {
+			return 0, err
+		}
+		for _, r := range status.Replicas {
+			newest[r.Name] = max(newest[r.Name], r.Applied)
+		}
+	}
+	for _, name := range resources {
+		n += newest["capacity/"+name]
+	}
+	return n, nil
 }
 
 // served is what the servers alone have used.

@@ -31,6 +31,8 @@ type Sample struct {
 	// where it is the same process, else those are CallerAllocs.
 	Allocs       float64 `json:"allocs_per_operation,omitempty"`
 	CallerAllocs float64 `json:"caller_allocs_per_operation,omitempty"`
+	// Entries of the log for a thousand grants of capacity.
+	Entries float64 `json:"entries_per_thousand,omitempty"`
 	// Seconds until every group had a leader.
 	Seconds float64 `json:"seconds,omitempty"`
 	Memory
@@ -75,6 +77,7 @@ func Median(samples []Sample) Sample {
 		func(s *Sample) *float64 { return &s.CPU },
 		func(s *Sample) *float64 { return &s.Allocs },
 		func(s *Sample) *float64 { return &s.CallerAllocs },
+		func(s *Sample) *float64 { return &s.Entries },
 		func(s *Sample) *float64 { return &s.Seconds },
 		func(s *Sample) *float64 { return &s.Heap },
 		func(s *Sample) *float64 { return &s.Resident },

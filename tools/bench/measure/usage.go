@@ -3,6 +3,7 @@ package measure
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -118,4 +119,23 @@ func ProcessMetric(addr, name string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("the metrics of %s have no %s", addr, name)
+}
+
+// ProcessStatus reads the status page at a process' HTTP address into into.
+func ProcessStatus(ctx context.Context, addr string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, MetricsPatience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/debug/status", nil)
+	if err != nil {
+		return fmt.Errorf("read the status: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("read the status: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }() // it was only read
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the status of %s: %w", addr, err)
+	}
+	return nil
 }
