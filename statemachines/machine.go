@@ -98,6 +98,10 @@ type App struct {
 	New func(Group) Machine
 	// Follow is how its groups follow the app's configuration; nil: they don't.
 	Follow *Follow
+	// Owns tells of a command whether only hosts propose it, never a client: one by which
+	// groups follow their configuration, or that tells what only their leaders know. A
+	// client's is refused. nil: there is none.
+	Owns func(cmd []byte) bool
 }
 
 // Follow is how the groups of an app follow its configuration. Drummer keeps it in

@@ -19,8 +19,8 @@ type Outcome struct {
 // ProposeMany applies commands of one group in order, as far as they are applied;
 // each has an outcome of its own. They travel in as few entries as possible. Once
 // one could not be applied, or nobody knows, those that would come in later entries
-// are not tried: they have the same fault, or Deadline. A command that is too large
-// harms only itself. Only on the leader; cmds are copied before ProposeMany returns.
+// are not tried: they have the same fault, or Deadline. A command that is too large,
+// or not a client's to propose, harms only itself. Only on the leader; cmds are copied before ProposeMany returns.
 func (h *Host) ProposeMany(ctx context.Context, g ids.Group, cmds [][]byte) []Outcome {
 	out := make([]Outcome, len(cmds))
 	ctx, cancel := bounded(ctx)
@@ -30,10 +30,15 @@ func (h *Host) ProposeMany(ctx context.Context, g ids.Group, cmds [][]byte) []Ou
 		failAll(out, err)
 		return out
 	}
+	bad := func(cmd []byte) error {
+		if len(cmd) > MaxCommand {
+			return tooLarge("command", len(cmd))
+		}
+		return r.notOurs(cmd)
+	}
 	for from := 0; from < len(cmds); {
-		n := runOf(cmds[from:])
+		n := runOf(cmds[from:], bad)
 		if n == 0 {
-			out[from].Err = tooLarge("command", len(cmds[from]))
 			from++
 			continue
 		}
@@ -44,14 +49,14 @@ func (h *Host) ProposeMany(ctx context.Context, g ids.Group, cmds [][]byte) []Ou
 			break
 		}
 	}
-	refuseLarge(cmds, out)
+	refuse(cmds, out, bad)
 	return out
 }
 
-// runOf is how many of the first commands are not too large.
-func runOf(cmds [][]byte) int {
+// runOf is how many of the first commands are not bad.
+func runOf(cmds [][]byte, bad func(cmd []byte) error) int {
 	for i, cmd := range cmds {
-		if len(cmd) > MaxCommand {
+		if bad(cmd) != nil {
 			return i
 		}
 	}
@@ -64,12 +69,11 @@ func failAll(out []Outcome, err error) {
 	}
 }
 
-// refuseLarge gives commands that are too large their own fault, whatever else went
-// wrong.
-func refuseLarge(cmds [][]byte, out []Outcome) {
+// refuse gives bad commands their own fault, whatever else went wrong.
+func refuse(cmds [][]byte, out []Outcome, bad func(cmd []byte) error) {
 	for i, cmd := range cmds {
-		if len(cmd) > MaxCommand {
-			out[i] = Outcome{Err: tooLarge("command", len(cmd))}
+		if err := bad(cmd); err != nil {
+			out[i] = Outcome{Err: err}
 		}
 	}
 }

@@ -59,6 +59,27 @@ func TestProposeManyRefuses(t *testing.T) {
 	require.True(t, fault.Is(out[1].Err, fault.TooLarge), "%v", out[1].Err)
 }
 
+// Whoever could set a group's configuration could keep it from ever following another.
+func TestClientsMayNotProposeWhatHostsOwn(t *testing.T) {
+	c := newCluster(t, 1)
+	const g = 1000
+	l := c.launch(g, 0)
+	own := []byte(ledger.Own + "x")
+	_, err := l.Propose(c.ctx(), g, own)
+	require.True(t, fault.Is(err, fault.Invalid), "%v", err)
+	out := l.ProposeMany(c.ctx(), g, [][]byte{[]byte("a"), own, []byte("b")})
+	require.Equal(t, "did a", string(out[0].Result.Data))
+	require.True(t, fault.Is(out[1].Err, fault.Invalid), "%v", out[1].Err)
+	require.Equal(t, "did b", string(out[2].Result.Data))
+	s, err := l.OpenSession(c.ctx(), g)
+	require.NoError(t, err)
+	_, err = l.ProposeSession(c.ctx(), s, own)
+	require.True(t, fault.Is(err, fault.Invalid), "%v", err)
+	res, err := l.ProposeOwn(c.ctx(), g, own)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, res.Value, "two before it")
+}
+
 // What an entry could not do, the entries after it do not try.
 func TestProposeManyStopsAtTheFirstFailure(t *testing.T) {
 	r := testReplica(t)

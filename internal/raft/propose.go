@@ -19,20 +19,42 @@ const defaultDeadline = 10 * time.Second
 // loadChunkSize is the size of the pieces in which a state is loaded.
 const loadChunkSize = 256 << 10
 
-// Propose applies a command. Only the group's leader takes it; elsewhere the fault
-// is NotLeader with the leader's host, if known. cmd is copied before Propose
+// Propose applies a client's command. Only the group's leader takes it; elsewhere the
+// fault is NotLeader with the leader's host, if known. cmd is copied before Propose
 // returns. Every fault but UnknownOutcome means that the command was not applied.
 func (h *Host) Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) {
+	return h.proposeBy(ctx, g, cmd, (*replica).notOurs)
+}
+
+// ProposeOwn is Propose for the host's own commands, which clients may not propose (see
+// App.Owns).
+func (h *Host) ProposeOwn(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) {
+	return h.proposeBy(ctx, g, cmd, func(*replica, []byte) error { return nil })
+}
+
+func (h *Host) proposeBy(ctx context.Context, g ids.Group, cmd []byte, allowed func(*replica, []byte) error) (statemachines.Result, error) {
 	if len(cmd) > MaxCommand {
 		return statemachines.Result{}, tooLarge("command", len(cmd))
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	r, err := h.use(ctx, g)
+	if err == nil {
+		err = allowed(r, cmd)
+	}
 	if err != nil {
 		return statemachines.Result{}, err
 	}
 	return r.propose(ctx, cmd)
+}
+
+// notOurs refuses a client's command that only hosts propose: whoever could set a group's
+// configuration could keep it from ever following another.
+func (r *replica) notOurs(cmd []byte) error {
+	if owns := r.machine.App().Owns; owns == nil || !owns(cmd) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "clients may not propose this command, only the host that leads group %s: a configuration is applied with drummer-cmd", r.spec.Name).InGroup(r.spec.Name)
 }
 
 // OpenGroup opens a group: from now on it obeys commands. Only on the leader;

@@ -81,6 +81,9 @@ func (h *Host) ProposeSession(ctx context.Context, s Session, cmd []byte) (state
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	r, err := h.use(ctx, s.Group)
+	if err == nil {
+		err = r.notOurs(cmd)
+	}
 	if err != nil {
 		return statemachines.Result{}, err
 	}

@@ -391,7 +391,7 @@ func (c *child) tell(ctx context.Context, l *capacitypb.ParentLease, ends *momen
 // propose proposes to the child's own group, on this host and past prepare, which waits
 // for what the loop does.
 func (c *child) propose(ctx context.Context, cmd *capacitypb.Command) (*capacitypb.Result, error) {
-	res, err := c.o.Raft.Propose(ctx, c.group, pack(cmd))
+	res, err := c.o.Raft.ProposeOwn(ctx, c.group, pack(cmd))
 	out, err := desk.ResultOf(c.name, route.Outcome{Result: res, Err: err})
 	if err == nil && out.GetOutcome() != capacitypb.Outcome_OUTCOME_OK {
 		return nil, fault.New(fault.NotOpen, "the group says %s", out.GetOutcome()).InGroup(c.name)

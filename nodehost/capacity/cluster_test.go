@@ -231,7 +231,7 @@ func (f *fleet) launch(id ids.Group, resource string, def *capacitypb.Definition
 func (f *fleet) configure(id ids.Group, revision uint64, def *capacitypb.Definition) {
 	cmd := pack(&capacitypb.Command{Op: &capacitypb.Command_Configure{Configure: &capacitypb.Configure{Revision: revision, Definition: def}}})
 	require.Eventually(f.t, func() bool {
-		res, err := f.leader(id).raft.Propose(within(f.t, 5*time.Second), id, cmd)
+		res, err := f.leader(id).raft.ProposeOwn(within(f.t, 5*time.Second), id, cmd)
 		if err != nil {
 			return false
 		}

@@ -21,7 +21,7 @@ import (
 type Raft interface {
 	Status(g ids.Group) (raft.Status, bool)
 	LocalView(g ids.Group) (any, error)
-	Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
+	ProposeOwn(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
 	Read(ctx context.Context, g ids.Group, query []byte) ([]byte, error)
 }
 

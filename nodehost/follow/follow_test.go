@@ -101,7 +101,7 @@ type fleet struct {
 	fail     error
 }
 
-func (f *fleet) Propose(_ context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) {
+func (f *fleet) ProposeOwn(_ context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) {
 	revision, options, _ := strings.Cut(string(cmd), " ")
 	f.log = append(f.log, fmt.Sprintf("%d: %s", g, cmd))
 	if f.fail != nil {

@@ -20,7 +20,7 @@ const TaskName = "configuration"
 
 // Raft is what the Task needs of *raft.Host.
 type Raft interface {
-	Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
+	ProposeOwn(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
 	Read(ctx context.Context, g ids.Group, query []byte) ([]byte, error)
 }
 
@@ -87,7 +87,7 @@ func (f *follower) run(ctx context.Context, s raft.Status) error {
 		f.Log.Warn("a group does not follow its template: the app cannot read the options", "group", s.Name, "template", wanted.GetMatch(), "revision", now.GetRevision(), "err", err)
 		return nil
 	}
-	if _, err := f.Raft.Propose(ctx, s.Group, cmd); err != nil {
+	if _, err := f.Raft.ProposeOwn(ctx, s.Group, cmd); err != nil {
 		return fmt.Errorf("configure group %s: %w", s.Name, err)
 	}
 	f.hold(s, now.GetRevision())

@@ -36,12 +36,20 @@ func (r *Router) knownByID(g ids.Group) *hostpb.Location {
 	return nil
 }
 
-// resolve returns where the group is, asking a drummer if this host does not know.
-func (r *Router) resolve(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
-	if where := r.known(ref); where != nil {
-		return where, agrees(ref, where)
+// resolve returns where the group is, asking a drummer if this host does not know. A read
+// is no use of a name: whoever looks at what is not there makes nothing.
+func (r *Router) resolve(ctx context.Context, o *op) (*hostpb.Location, error) {
+	if where := r.known(o.ref); where != nil {
+		return where, agrees(o.ref, where)
 	}
-	return r.ask(ctx, ref, using, answerFresh)
+	if !o.anywhere {
+		return r.ask(ctx, o.ref, using, answerFresh)
+	}
+	where, err := r.ask(ctx, o.ref, looking, answerFresh)
+	if fault.Is(err, fault.GroupNotFound) {
+		return nil, fault.Wrap(err, fault.GroupNotFound, "a read makes no group, the first command for its name does if a template says so").InGroup(o.title())
+	}
+	return where, err
 }
 
 // Why a drummer is asked for a group.

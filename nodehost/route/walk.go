@@ -122,7 +122,7 @@ func (w *walk) run(ctx context.Context) (*hostpb.Location, error) {
 // find resolves the group, with patience when no drummer answers.
 func (w *walk) find(ctx context.Context) error {
 	for {
-		where, err := w.r.resolve(ctx, w.o.ref)
+		where, err := w.r.resolve(ctx, w.o)
 		if err == nil {
 			w.where = where
 			return nil

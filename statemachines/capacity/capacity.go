@@ -77,6 +77,7 @@ func App() statemachines.App {
 		Version: Version,
 		New:     func(statemachines.Group) statemachines.Machine { return New() },
 		Follow:  follow(),
+		Owns:    func(cmd []byte) bool { return statemachines.HasField(cmd, opConfigure, opParentLease) },
 	}
 }
 

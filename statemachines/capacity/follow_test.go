@@ -40,3 +40,26 @@ func TestAGroupFollowsItsConfiguration(t *testing.T) {
 	_, err = f.Revision([]byte("\xff"))
 	require.Error(t, err)
 }
+
+// A client that proposed these could keep a group from ever following its template, or have
+// it give away what its parent did not lease.
+func TestWhatOnlyHostsPropose(t *testing.T) {
+	owns := capacity.App().Owns
+	for _, c := range []*capacitypb.Command{
+		{Op: &capacitypb.Command_Configure{Configure: &capacitypb.Configure{Revision: 1 << 63}}},
+		{Op: &capacitypb.Command_ParentLease{ParentLease: &capacitypb.ParentLease{Capacity: 1}}},
+	} {
+		data, err := proto.Marshal(c)
+		require.NoError(t, err)
+		require.True(t, owns(data))
+	}
+	for _, c := range []*capacitypb.Command{
+		{Op: &capacitypb.Command_Decide{Decide: &capacitypb.Decide{Requests: []*capacitypb.Request{{ClientId: "a"}}}}},
+		{Op: &capacitypb.Command_Release{Release: &capacitypb.Release{ClientIds: []string{"a"}}}},
+		{Op: &capacitypb.Command_Confirm{Confirm: &capacitypb.Confirm{}}},
+	} {
+		data, err := proto.Marshal(c)
+		require.NoError(t, err)
+		require.False(t, owns(data))
+	}
+}

@@ -9,6 +9,9 @@ import (
 	"github.com/drumline/drumline/statemachines"
 )
 
+// configureField is the field of sequencepb.Command that is a configure.
+const configureField = 16
+
 // follow is how groups follow the app's configuration: the options of a template are
 // sequencepb.Settings.
 func follow() *statemachines.Follow {

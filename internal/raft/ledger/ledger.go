@@ -4,6 +4,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/gob"
 	"fmt"
 	"io"
@@ -33,11 +34,16 @@ var (
 	_ statemachines.Viewer  = (*Ledger)(nil)
 )
 
+// Own begins the commands that only hosts propose.
+const Own = "own "
+
 // App is the app "ledger" that knows behaviour versions up to version.
 func App(version uint32) statemachines.App {
-	return statemachines.App{Name: "ledger", Version: version, New: func(statemachines.Group) statemachines.Machine {
-		return new(Ledger)
-	}}
+	return statemachines.App{
+		Name: "ledger", Version: version,
+		New:  func(statemachines.Group) statemachines.Machine { return new(Ledger) },
+		Owns: func(cmd []byte) bool { return bytes.HasPrefix(cmd, []byte(Own)) },
+	}
 }
 
 // Apply appends each command and answers "did" and its text.
