@@ -5,7 +5,7 @@ LDFLAGS := -X github.com/drumline/drumline/config.version=$(VERSION)
 GO ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build gen gen-check lint test race run bench bench-peers bench-peers-test check e2e e2e-long sleepers chaos cover tidy clean
+.PHONY: help build gen gen-check lint test race run rrseq bench bench-peers bench-peers-test check e2e e2e-long sleepers chaos cover tidy clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s%s\n", $$1, $$2}' Makefile
@@ -28,6 +28,12 @@ e2e: build ## run the end-to-end tests: real processes, killed for real
 e2e-long: build ## run the end-to-end tests that take long
 	$(GO) test -tags e2elong -count=1 -timeout 30m ./statemachines/capacity
 	E2E_BIN=bin $(GO) test -tags e2elong,e2e -count=1 -timeout 90m ./internal/e2e
+
+rrseq: ## run rr_seq's own tests and benchmarks against a cluster in this process, in memory and on disk
+	SEQ_LONG=1 $(GO) test -count=1 -cpu 1,4,8 ./client/sequence/rrseq
+	SEQ_LONG=1 SEQ_FSYNC=1 $(GO) test -count=1 -cpu 1,4,8 ./client/sequence/rrseq
+	$(GO) test -count=1 -run '^$$' -bench . -benchtime 0.5s -cpu 1,8,32 ./client/sequence/rrseq
+	SEQ_FSYNC=1 $(GO) test -count=1 -run '^$$' -bench . -benchtime 0.5s -cpu 1,8,32 ./client/sequence/rrseq
 
 sleepers: ## break a fleet of sleeping groups 200 times and see that none is left asleep
 	RAFT_SLEEP_ROUNDS=200 $(GO) test -count=1 -timeout 60m -run TestNoGroupIsLeftAsleep -v ./internal/raft
