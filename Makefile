@@ -5,7 +5,7 @@ LDFLAGS := -X github.com/drumline/drumline/config.version=$(VERSION)
 GO ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build gen gen-check lint test race run rrseq bench bench-peers bench-peers-test check e2e e2e-long sleepers chaos cover tidy clean
+.PHONY: help build gen gen-check lint test race sim mutations run rrseq bench bench-peers bench-peers-test check e2e e2e-long sleepers chaos cover tidy clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s%s\n", $$1, $$2}' Makefile
@@ -37,6 +37,12 @@ rrseq: ## run rr_seq's own tests and benchmarks against a cluster in this proces
 
 sleepers: ## break a fleet of sleeping groups 200 times and see that none is left asleep
 	RAFT_SLEEP_ROUNDS=200 $(GO) test -count=1 -timeout 60m -run TestNoGroupIsLeftAsleep -v ./internal/raft
+
+sim: build ## run 100,000 schedules of the simulated cluster (half an hour)
+	bin/drummer-cmd simulate --schedules 100000 --coverage
+
+mutations: ## plant each bug of internal/mutant and see that the simulator finds it
+	$(GO) test -tags mutation -count=1 -timeout 30m -run TestMutations -v ./drummer/sim
 
 chaos: build ## break a cluster at random for a while and judge its histories
 	bin/chaos

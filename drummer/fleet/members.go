@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/mutant"
 )
 
 // replicasStarted records replicas that run: they never start from nothing again.
@@ -81,6 +82,9 @@ func (t *turn) addReplica(c *fleetpb.AddReplica) *fleetpb.Result {
 		Joined:   true,
 		Replaces: c.GetReplaces(),
 	})
+	if mutant.Is("reused-id") && c.GetReplaces() != 0 {
+		g.Replicas[len(g.GetReplicas())-1].Id = c.GetReplaces()
+	}
 	t.nextReplica++
 	t.begin(g, "replace", c.GetReason())
 	t.event("replica-planned", g.GetSpec().GetName(), t.host(c.GetHostId()).GetName(), "replica %d: %s", t.nextReplica-1, c.GetReason())

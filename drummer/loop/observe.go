@@ -8,6 +8,7 @@ import (
 	"github.com/drumline/drumline/drummer/planner"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/mutant"
 )
 
 // never is the age of what was never heard.
@@ -48,6 +49,8 @@ func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
 		h.Version = known.session.hello.GetVersion()
 		h.Replicas = known.session.replicas
 		h.Boot = known.session.boot
+	} else if mutant.Is("no-settling") {
+		since = -never / 2
 	}
 	h.Silent = max(0, c.clock.read(c.now)-since)
 	policy := c.view.Policy()

@@ -120,7 +120,7 @@ func (c *Core) order(o *drummerpb.Order) {
 func (c *Core) expire() {
 	for at, st := range c.slots {
 		if st.order != nil && at.changes() && c.now-st.order.sent >= c.o.Resend {
-			c.settle(at)
+			c.settle(st.order)
 		}
 		if c.now-st.wanted > forgetSlot {
 			c.remove(st)
@@ -129,9 +129,11 @@ func (c *Core) expire() {
 	}
 }
 
-// settle lets the planner change the group's membership again.
-func (c *Core) settle(at slot) {
-	if g := c.groups[ids.Group(at.group)]; g != nil && at.changes() {
+// settle lets the planner change the group's membership again, if no newer change than
+// this one was ordered since: what became of an older one says nothing of that.
+func (c *Core) settle(o *order) {
+	id := ids.Group(o.slot.group)
+	if g := c.groups[id]; g != nil && o.slot.changes() && c.changes[id] == o.message.GetId() {
 		g.Changing = false
 	}
 }
@@ -149,7 +151,7 @@ func (c *Core) remove(st *slotState) {
 func (c *Core) dropOrders(session uint64) {
 	for _, id := range slices.Sorted(maps.Keys(c.orders)) {
 		if o := c.orders[id]; o.session == session {
-			c.settle(o.slot)
+			c.settle(o)
 			c.remove(c.slots[o.slot])
 		}
 	}
@@ -164,7 +166,7 @@ func (c *Core) answered(e Answered) {
 	}
 	st := c.slots[o.slot]
 	c.remove(st)
-	c.settle(o.slot)
+	c.settle(o)
 	c.sawMembership(ids.Group(o.slot.group), e.Result.GetMembership())
 	if e.Result.GetOk() {
 		st.fails, st.until = 0, c.now+afterOK

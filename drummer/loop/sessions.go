@@ -30,6 +30,8 @@ type session struct {
 	boot *drummerpb.Boot
 	// age of the host's data directory as heard last.
 	age uint64
+	// known is what the record has of the host that was found to be what it said.
+	known *fleetpb.Host
 	// replicas that it reported. Observed copies share the map once it is shared.
 	replicas map[planner.Ref]*drummerpb.ReplicaReport
 	shared   bool
@@ -315,15 +317,19 @@ func (c *Core) register() {
 // age only has to be there.
 func (c *Core) registered(s *session) bool {
 	known, said := c.view.Host(s.host()), s.hello.GetHost()
-	if proto.Equal(known, said) {
+	if known != nil && known == s.known { // a record's messages never change
 		return true
 	}
-	if known.GetAge() == 0 || known.GetAge() == said.GetAge() {
-		return false
+	same := proto.Equal(known, said)
+	if !same && known.GetAge() != 0 && known.GetAge() != said.GetAge() {
+		aged := proto.CloneOf(said)
+		aged.Age = known.GetAge()
+		same = proto.Equal(known, aged)
 	}
-	same := proto.CloneOf(said)
-	same.Age = known.GetAge()
-	return proto.Equal(known, same)
+	if same {
+		s.known = known
+	}
+	return same
 }
 
 // tellAddresses sends every session the addresses that have changed.

@@ -30,6 +30,10 @@ func stillnessOf(o *planner.Observed) stillness {
 	return s
 }
 
+// Still tells that the last pass found nothing to do and nothing to say, and that
+// nothing but heartbeats was heard since.
+func (c *Core) Still() bool { return c.still.on }
+
 // holds tells whether what is observed is what was seen.
 func (s *stillness) holds(o *planner.Observed) bool {
 	if !s.on || s.settling != o.Settling || s.unsteady != o.Unsteady || s.refusers != len(o.Refusers) || len(s.hosts) != len(o.Hosts) {

@@ -7,6 +7,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/mutant"
 )
 
 // condition of a replica as the supervisor sees it.
@@ -51,7 +52,7 @@ func (p *pass) condition(g *fleetpb.Group, r *fleetpb.Replica) condition {
 	h := p.host(r.GetHostId())
 	rep := p.report(g, r)
 	switch {
-	case h.State >= Down:
+	case h.State >= Down, h.State == Suspect && mutant.Is("no-hysteresis"):
 		return dead
 	case !h.Connected || h.State != Up:
 		return silent

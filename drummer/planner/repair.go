@@ -8,6 +8,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/mutant"
 )
 
 // survey is a group's members by their condition.
@@ -83,7 +84,7 @@ func (p *pass) repair(g *fleetpb.Group) {
 		return
 	}
 	switch {
-	case p.observed(g).Changing:
+	case p.observed(g).Changing && !mutant.Is("two-changes"):
 		p.reason(g, "a change of its membership is on its way")
 		return
 	case p.Observed.Unsteady:
@@ -185,7 +186,7 @@ func (p *pass) current(s *survey) bool {
 		return false
 	}
 	m := p.observed(s.group).Membership
-	if m == nil || m.GetConfigChange() < max(s.group.GetConfigChange(), rep.GetConfigChange()) {
+	if m == nil || !mutant.Is("reported-membership") && m.GetConfigChange() < max(s.group.GetConfigChange(), rep.GetConfigChange()) {
 		p.reason(s.group, "its membership is being read")
 		p.order(repairing, s.group, leader, &drummerpb.Order{Body: &drummerpb.Order_Change{Change: &drummerpb.Change{}}}, "its membership is not known")
 		return false
@@ -214,7 +215,11 @@ func (p *pass) build(s *survey) {
 	}
 	if _, member := s.members.GetObservers()[c.GetId()]; !member {
 		p.reason(g, "replica %d on %s is being added as an observer", c.GetId(), p.name(c.GetHostId()))
-		p.change(s, drummerpb.ChangeKind_CHANGE_KIND_ADD_OBSERVER, c, "it is to become a voter")
+		kind := drummerpb.ChangeKind_CHANGE_KIND_ADD_OBSERVER
+		if mutant.Is("voter-first") {
+			kind = drummerpb.ChangeKind_CHANGE_KIND_PROMOTE
+		}
+		p.change(s, kind, c, "it is to become a voter")
 		return
 	}
 	if p.report(g, c) == nil {
@@ -345,7 +350,7 @@ func (p *pass) removeDead(s *survey) {
 // date.
 func (p *pass) remove(s *survey, victim *fleetpb.Replica, why string) {
 	have, need := p.proven(s, victim), quorum(len(s.voters)-1)
-	if len(s.voters) < 2 || have < need {
+	if len(s.voters) < 2 || have < need && !mutant.Is("no-quorum-check") {
 		p.reason(s.group, "replica %d cannot be removed before a quorum of the other voters have shown that they are up to date: %d of %d", victim.GetId(), have, need)
 		return
 	}

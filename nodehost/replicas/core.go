@@ -6,6 +6,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/mutant"
 )
 
 // Self is what a Core knows of its host and takes its limits from; zero limits
@@ -181,6 +182,9 @@ func (c *Core) raiseFence(f Fence) {
 func (c *Core) begin(r *replica) {
 	r.busy, r.fell, r.detail = true, false, ""
 	c.retryAt(r, 0)
+	if mutant.Is("forgotten-observer") && r.Life == Running {
+		r.Join = false
+	}
 	if !c.parks(r) {
 		r.Unloaded = false // and on disk with the next change: a hint
 	}
@@ -316,7 +320,9 @@ func (c *Core) retryDue(now time.Duration) {
 		if r := c.replicas[k]; r.Life == Destroying {
 			c.beginDestroy(r)
 		} else {
-			c.suspect(r)
+			if c.suspect(r); mutant.Is("restart-from-zero") {
+				r.Life = Starting
+			}
 			c.begin(r)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/mutant"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -56,7 +57,7 @@ func (c *Core) check(o *drummerpb.Order) string {
 			f.Incarnation, f.Term, c.fence.Incarnation, c.fence.Term)
 	case g < ids.FirstGroup || o.GetReplica() == 0:
 		return fmt.Sprintf("group %d replica %d is no replica of the fleet", g, o.GetReplica())
-	case o.GetGeneration() < c.generation(g):
+	case o.GetGeneration() < c.generation(g) && !mutant.Is("destroy-by-group"):
 		return fmt.Sprintf("the order is of generation %d of group %d, the host has obeyed generation %d",
 			o.GetGeneration(), g, c.generation(g))
 	case o.GetBody() == nil:
@@ -175,6 +176,9 @@ func membersOf(m map[uint64]string) map[ids.Replica]ids.Host {
 // same, against a Start that is still on its way.
 func (c *Core) orderDestroy(token uint64, o *drummerpb.Order) {
 	k := keyOf(o)
+	if other, ok := c.local[k.Group]; ok && mutant.Is("destroy-by-group") {
+		k = other
+	}
 	r := c.replicas[k]
 	if r == nil {
 		if !c.tombs.has(k) || c.tombs.generation(k.Group) < o.GetGeneration() {

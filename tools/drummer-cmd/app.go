@@ -41,6 +41,7 @@ func (t *tool) commands() []*cli.Command {
 		under(t.noun("capacity", "share capacity among clients", append(t.capacityVerbs(), t.capacityReplay(), t.capacitySimulate())...),
 			t.configNoun("capacity", apps.Capacity)),
 		under(t.noun("sequence", "take numbers of sequences, describe and change them", t.sequenceVerbs()...), t.configNoun("sequence", sequenceSettings())),
+		t.command(t.simulateVerb()),
 		t.command(t.completionVerb()),
 		t.command(t.versionVerb()),
 		t.command(t.completeVerb()),

@@ -9,6 +9,7 @@ import (
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/keys"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/sequences"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/simulator"
 )
 
 // console is the program as rooms that bring commands see it.
@@ -30,6 +31,8 @@ func (t *tool) kvVerbs() []verb {
 func (t *tool) sequenceVerbs() []verb {
 	return roomVerbs((&sequences.Noun{Console: t.console()}).Verbs())
 }
+
+func (t *tool) simulateVerb() verb { return roomVerbs([]noun.Verb{simulator.Verb(t.console())})[0] }
 
 func roomVerbs(verbs []noun.Verb) (all []verb) {
 	for _, v := range verbs {

@@ -1,0 +1,135 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas"
+)
+
+// Bounds of the end of a run.
+const (
+	settleWithin = 5 * time.Minute
+	stillFor     = 70 * time.Second
+)
+
+// converge demands that, with nothing in its way, the cluster becomes what is wanted
+// within a bound, and then does nothing at all.
+func (w *world) converge() {
+	w.noJumps = true
+	end := w.virtual() + settleWithin
+	for w.virtual() < end {
+		w.run(w.virtual()+2*time.Second, nil)
+		if len(w.book.violations) > 0 {
+			return
+		}
+		if w.now-w.active > 2*time.Second && len(w.unsettled()) == 0 {
+			break
+		}
+	}
+	if bad := w.unsettled(); len(bad) > 0 {
+		w.violate("S10: %s after the last fault was healed: %s", settleWithin, bad[0])
+		for _, b := range bad[1:] {
+			w.note("  and %s", b)
+		}
+		return
+	}
+	w.run(w.virtual()+2*time.Second, nil)
+	proposals, orders := w.book.proposals, w.book.orders
+	w.run(w.virtual()+stillFor, nil)
+	if p, o := w.book.proposals-proposals, w.book.orders-orders; p+o > 0 {
+		w.violate("S10: all is as wanted, and %d proposals and %d orders follow", p, o)
+	}
+}
+
+// lost tells that so many of the group's voters lost their data that only a person may
+// repair it.
+func (g *group) lost() bool { return g.intact(g.voters) < quorum(len(g.voters)) }
+
+// unsettled lists what is not as it should be.
+func (w *world) unsettled() []string {
+	d := w.lead()
+	if d == nil {
+		return []string{"no drummer leads"}
+	}
+	reasons := d.core.Observed(d.clock.read(w.now)).Reasons
+	inRecord := map[uint64]bool{}
+	var bad []string
+	for rec := range w.record.Freeze().Groups() {
+		for _, r := range rec.GetReplicas() {
+			inRecord[r.GetId()] = true
+		}
+		if g := w.groups[rec.GetId()]; g != nil && g.lost() {
+			continue
+		}
+		if why := w.amiss(rec); why != "" && !w.beyond(rec) {
+			bad = append(bad, fmt.Sprintf("group %d %s: %s; %v", rec.GetId(), rec.GetSpec().GetName(), why, reasons[ids.Group(rec.GetId())]))
+		}
+	}
+	for _, h := range w.hosts {
+		for _, k := range slices.SortedFunc(maps.Keys(h.disk.manifest.Records), func(a, b replicas.Key) int { return int(a.Replica) - int(b.Replica) }) {
+			if g := w.groups[uint64(k.Group)]; !inRecord[uint64(k.Replica)] && (g == nil || !g.lost()) {
+				bad = append(bad, fmt.Sprintf("%s still has replica %s", h.name, k))
+			}
+		}
+	}
+	return bad
+}
+
+// beyond tells that a group cannot become whole: a host that runs has lost the data of its
+// replica, and there is no other host for a new one. A person has to bring one.
+func (w *world) beyond(rec *fleetpb.Group) bool {
+	wants, has, lost := map[string]int{}, map[string]bool{}, false
+	for _, rule := range rec.GetSpec().GetRegions() {
+		wants[rule.GetRegion()] = int(rule.GetCount())
+	}
+	for _, r := range rec.GetReplicas() {
+		h := w.host(r.GetHostId())
+		if h == nil {
+			continue
+		}
+		has[h.disk.id] = true
+		if h.disk.logs[replicas.KeyOf(rec.GetId(), r.GetId())] == nil {
+			lost = true
+		} else {
+			wants[h.region]--
+		}
+	}
+	for _, h := range w.hosts {
+		if !has[h.disk.id] && (len(rec.GetSpec().GetRegions()) == 0 || wants[h.region] > 0) {
+			return false
+		}
+	}
+	return lost
+}
+
+// amiss says what of a group is not as it is wanted.
+func (w *world) amiss(rec *fleetpb.Group) string {
+	if rec.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN {
+		return "it is " + rec.GetState().String()
+	}
+	if len(rec.GetReplicas()) != int(rec.GetSpec().GetReplicas()) {
+		return fmt.Sprintf("it has replicas %v", rec.GetReplicas())
+	}
+	g := w.groups[rec.GetId()]
+	if g.lead().log == nil {
+		return "it has no leader"
+	}
+	at := map[string]int{}
+	for _, r := range rec.GetReplicas() {
+		if p := g.peer(r.GetId()); p.log == nil || g.voters[r.GetId()] != r.GetHostId() || !r.GetVoter() {
+			return fmt.Sprintf("replica %d is no live voter", r.GetId())
+		}
+		at[w.host(r.GetHostId()).region]++
+	}
+	for _, rule := range rec.GetSpec().GetRegions() {
+		if at[rule.GetRegion()] != int(rule.GetCount()) {
+			return fmt.Sprintf("%d of its replicas are in %s, %d are wanted", at[rule.GetRegion()], rule.GetRegion(), rule.GetCount())
+		}
+	}
+	return ""
+}

@@ -1,0 +1,135 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// Setup says what to run. The same Setup gives the same run.
+type Setup struct {
+	Seed uint64
+	// Hosts, Groups and Faults are drawn from the seed when they are 0: 3 to 12, 1 to 60
+	// and 10 to 24.
+	Hosts, Groups, Faults int
+	// Keep are the faults that are let strike, by their place; nil means all.
+	Keep []int
+	// Story keeps what happened, line by line, which is slow.
+	Story bool
+}
+
+// Outcome is what came of a run.
+type Outcome struct {
+	// Setup with everything drawn.
+	Setup Setup
+	// Faults that were drawn, kept or not.
+	Faults []Fault
+	// Violations of promises, the first one first.
+	Violations []string
+	// Hash of everything that happened.
+	Hash uint64
+	// Virtual is how long the cluster lived, Steps how many events that took.
+	Virtual time.Duration
+	Steps   int
+	// Proposals and Orders count what the supervisor did.
+	Proposals, Orders int
+	Coverage          Coverage
+	Story             []string
+}
+
+// Run lives one schedule: launch, faults, healing, rest.
+func Run(s Setup) *Outcome {
+	rng := rand.New(rand.NewPCG(s.Seed, 0xd1ce))
+	hosts, groups, faults := 3+rng.IntN(10), few(rng), 10+rng.IntN(15)
+	s.Hosts, s.Groups, s.Faults = or(s.Hosts, hosts), or(s.Groups, groups), or(s.Faults, faults)
+	harsh := rng.IntN(8) == 0
+	list, hours := draw(rng, s.Faults)
+	w := newWorld(s.Seed, s.Hosts)
+	w.harsh, w.book.telling = harsh, s.Story
+	w.run(time.Minute, func() bool { return w.lead() != nil && w.record.Freeze().HostCount() == s.Hosts })
+	w.launch(s.Groups)
+	for i, f := range list {
+		if s.Keep == nil || slices.Contains(s.Keep, i) {
+			w.at(f.At, func() { w.hit(f) })
+		}
+	}
+	broken := func() bool { return len(w.book.violations) > 0 }
+	w.run(hours, broken)
+	if !broken() {
+		w.heal()
+		w.converge()
+	}
+	w.closeBook()
+	return w.result(s, list)
+}
+
+// Many runs so many schedules, from a seed on, on as many workers, and hands each outcome
+// over, one at a time and in no order. It stops early when each returns false.
+func Many(first Setup, n, workers int, each func(*Outcome) bool) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	next, end := first.Seed, first.Seed+uint64(n)
+	for range workers {
+		wg.Go(func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for next < end {
+				s := first
+				s.Seed = next
+				next++
+				mu.Unlock()
+				o := Run(s)
+				mu.Lock()
+				if !each(o) {
+					next = end
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (w *world) result(s Setup, list []Fault) *Outcome {
+	b := &w.book
+	b.mark('E', w.virtual(), uint64(b.proposals), uint64(b.orders))
+	return &Outcome{
+		Setup: s, Faults: list, Violations: b.violations, Hash: b.hash, Virtual: w.virtual(), Steps: w.steps,
+		Proposals: b.proposals, Orders: b.orders, Coverage: b.cover, Story: b.story,
+	}
+}
+
+func or(n, drawn int) int {
+	if n > 0 {
+		return n
+	}
+	return drawn
+}
+
+// few draws 1 to 60, each scale as often as another.
+func few(rng *rand.Rand) int {
+	most := []int{2, 4, 8, 16, 30, 60}[rng.IntN(6)]
+	return 1 + rng.IntN(most)
+}
+
+// launch asks for the first groups.
+func (w *world) launch(groups int) {
+	specs := make([]*fleetpb.Spec, 0, groups)
+	for i := range groups {
+		specs = append(specs, w.spec(name(i), w.rng.Uint64()))
+	}
+	w.create(specs...)
+}
+
+// Command is what replays a run.
+func (s Setup) Command() string {
+	c := fmt.Sprintf("drummer-cmd simulate --seed %d --schedules 1 --hosts %d --groups %d --faults %d", s.Seed, s.Hosts, s.Groups, s.Faults)
+	if s.Keep != nil {
+		c += " --keep " + strings.Trim(strings.ReplaceAll(fmt.Sprint(s.Keep), " ", ","), "[]")
+	}
+	return c
+}

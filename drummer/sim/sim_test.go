@@ -1,0 +1,126 @@
+package sim
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	goleak.VerifyTestMain(m)
+}
+
+// schedules of the quick tests. make sim runs fifty times as many.
+const schedules = 2000
+
+// TestSchedules is the promise of the whole supervisor: no schedule breaks any of what
+// check.go and settle.go demand.
+func TestSchedules(t *testing.T) {
+	t.Parallel()
+	cover, faults := Coverage{}, 0
+	var bad []*Outcome
+	Many(Setup{Seed: 1}, schedules/slower, runtime.GOMAXPROCS(0), func(o *Outcome) bool {
+		cover.Add(o.Coverage)
+		faults += o.Setup.Faults
+		if len(o.Violations) > 0 {
+			bad = append(bad, o)
+		}
+		return len(bad) < 3
+	})
+	t.Log("\n" + cover.Table())
+	for _, o := range bad {
+		short := Shrink(o.Setup, 100)
+		t.Errorf("seed %d: %s\nshortest: %s\n%s", o.Setup.Seed, o.Violations[0], short.Setup.Command(), strings.Join(short.Violations, "\n"))
+	}
+	require.GreaterOrEqual(t, faults, 10*schedules/slower)
+	for _, step := range Steps() {
+		n := 0
+		for _, f := range Kinds() {
+			n += cover.struck(step, f)
+		}
+		require.Positive(t, n, "no fault struck an operation at step %s", step)
+	}
+	if slower == 1 {
+		require.Less(t, len(cover.Empty()), len(Steps())*len(Kinds())/8, "rows that no schedule reached: %v", cover.Empty())
+	}
+}
+
+// What schedules found, shrunk. Each was a bug of the real code, or of the simulator.
+func TestFoundBefore(t *testing.T) {
+	t.Parallel()
+	for what, s := range map[string]Setup{
+		"an old change order that ran out let a second one go beside a newer":   {Seed: 1014, Hosts: 7, Groups: 60, Faults: 18, Keep: []int{0, 1, 2, 3, 4}},
+		"a drummer that never learnt that it leads no more proposed for ever":   {Seed: 1142, Hosts: 4, Groups: 1, Faults: 10, Keep: []int{1, 3, 4}},
+		"an observer was taken back while a voter was away, which is no danger": {Seed: 86},
+		"a disk was destroyed just behind the decision to remove another voter": {Seed: 1525},
+	} {
+		require.Empty(t, Run(s).Violations, what)
+	}
+}
+
+func TestSameSeedSameHistory(t *testing.T) {
+	t.Parallel()
+	for seed := uint64(1); seed <= 8; seed++ {
+		a, b := Run(Setup{Seed: seed}), Run(Setup{Seed: seed, Story: seed%4 == 0})
+		require.Equal(t, a.Hash, b.Hash, "seed %d", seed)
+		require.Equal(t, a.Steps, b.Steps)
+		require.NotEqual(t, a.Hash, Run(Setup{Seed: seed + 1}).Hash)
+	}
+}
+
+// A run that breaks a promise is shrunk to one that still does, and says how to see it.
+func TestShrink(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	broken := func(s Setup) *Outcome { // whenever fault 7 strikes five hosts or more
+		n.Add(1)
+		o := &Outcome{Setup: s, Faults: make([]Fault, 12)}
+		o.Setup.Hosts, o.Setup.Groups, o.Setup.Faults = or(s.Hosts, 9), or(s.Groups, 30), 12
+		for i := range o.Faults {
+			if (s.Keep == nil || contains(s.Keep, i)) && i == 7 && o.Setup.Hosts >= 5 {
+				o.Violations = []string{"broken"}
+			}
+		}
+		return o
+	}
+	o := shrink(Setup{Seed: 4}, 100, broken)
+	require.Equal(t, []string{"broken"}, o.Violations)
+	require.Equal(t, []int{7}, o.Setup.Keep)
+	require.Equal(t, 5, o.Setup.Hosts)
+	require.Equal(t, 1, o.Setup.Groups)
+	require.Equal(t, "drummer-cmd simulate --seed 4 --schedules 1 --hosts 5 --groups 1 --faults 12 --keep 7", o.Setup.Command())
+	require.LessOrEqual(t, n.Load(), int64(101))
+	require.Empty(t, shrink(Setup{Seed: 4, Keep: []int{1}}, 100, broken).Violations, "nothing to shrink")
+}
+
+func contains(list []int, n int) bool {
+	return strings.Contains(fmt.Sprint(list), fmt.Sprint(n))
+}
+
+// Each kind of fault does something, and what it does can be ended.
+func TestEveryKindOfFault(t *testing.T) {
+	t.Parallel()
+	for _, k := range Kinds() {
+		t.Run(k, func(t *testing.T) {
+			w := cluster(3, 5)
+			w.create(spec("kv/a", 3), spec("kv/b", 3))
+			w.rest(t)
+			before := w.book.hash
+			for pick := uint64(0); pick < 4; pick++ {
+				w.hit(Fault{Kind: k, Pick: pick*64 + pick, For: w.downAfter * 2})
+				w.run(w.virtual()+w.downAfter*3, nil)
+			}
+			require.NotEqual(t, before, w.book.hash)
+			w.heal()
+			w.converge()
+			require.Empty(t, w.book.violations)
+		})
+	}
+}
