@@ -30,6 +30,7 @@ func chapters() []chapter {
 		{"failover", "failover --groups 1000"},
 		{"start", "start --groups 1000"},
 		{"capacity", "capacity"},
+		{"sequence", "sequence"},
 		{"start-many", "start --groups 10000 --hosts 1 --rounds 1 --alone"},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/report"
 )
 
 func TestNumbers(t *testing.T) {
@@ -24,7 +25,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestUsageErrors(t *testing.T) {
-	for _, args := range [][]string{{"propose", "--groups", "x"}, {"read", "--where", "moon"}, {"subject", "nobody"}, {"idle", "extra"}, {"idle", "--groups", "0"}, {"start", "--hosts", "0"}, {"failover", "--rounds", "0"}, {"all", "--only", "nothing"}, {"capacity", "--only", "nothing"}} {
+	for _, args := range [][]string{{"propose", "--groups", "x"}, {"read", "--where", "moon"}, {"subject", "nobody"}, {"idle", "extra"}, {"idle", "--groups", "0"}, {"start", "--hosts", "0"}, {"failover", "--rounds", "0"}, {"all", "--only", "nothing"}, {"capacity", "--only", "nothing"}, {"sequence", "extra"}, {"sequence", "--only", "nothing"}} {
 		var out, errOut bytes.Buffer
 		require.Equal(t, 2, run(append([]string{"bench"}, args...), &out, &errOut), "%v: %s", args, errOut.String())
 	}
@@ -54,7 +55,7 @@ func TestSubjectsInProcess(t *testing.T) {
 		{Subject: measure.Plain, Groups: 3, Hosts: 3, Tick: 10 * time.Millisecond},
 		{Subject: measure.Ours, Groups: 2, Hosts: 1, Tick: 10 * time.Millisecond, Profile: t.TempDir(), Heap: true},
 	} {
-		t.Run(s.Label()+" "+whole(s.Hosts), func(t *testing.T) {
+		t.Run(s.Label()+" "+report.Whole(s.Hosts), func(t *testing.T) {
 			it, err := subjects()[s.Subject](t.Context(), t.TempDir(), s)
 			require.NoError(t, err)
 			defer func() { require.NoError(t, it.close()) }()

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/report"
 )
 
 // originalEcho is what a bare echo did, 32 callers on 4 connections, on the machine where
@@ -119,7 +120,7 @@ func (r leaseRow) request(d time.Duration) measure.Request {
 }
 
 func printLeases(c *cli.Context, rows []leaseRow, found []measured) error {
-	t := newTable(c.App.Writer, "via", "algorithm", "clients", "resources a request", "callers", "requests/s", "grants/s", "p50 ms", "p99 ms",
+	t := report.New(c.App.Writer, "via", "algorithm", "clients", "resources a request", "callers", "requests/s", "grants/s", "p50 ms", "p99 ms",
 		"log entries of 1000 grants", "server CPU µs/grant", "of that at the fewest clients", "original, scaled", "ratio")
 	fewest := map[string]float64{} // CPU of the first row that differs in the number of clients only
 	var echoes []measure.Sample
@@ -132,11 +133,11 @@ func printLeases(c *cli.Context, rows []leaseRow, found []measured) error {
 			fewest[key] = grant
 		}
 		original := row.original * measure.Median(found[i].echoes).PerSec / originalEcho
-		t.row(failures(s), row.via, row.algorithm, whole(row.clients), whole(row.each), whole(row.callers),
+		t.Row(report.Failures(s), row.via, row.algorithm, report.Whole(row.clients), report.Whole(row.each), report.Whole(row.callers),
 			fmt.Sprintf("%.0f", s.PerSec), fmt.Sprintf("%.0f", s.PerSec*float64(row.each)), fmt.Sprintf("%.2f", s.P50), fmt.Sprintf("%.2f", s.P99),
-			positive("%.0f", s.Entries), fmt.Sprintf("%.1f", grant), ratio(grant, fewest[key]), positive("%.0f", original), ratio(s.PerSec, original))
+			report.Positive("%.0f", s.Entries), fmt.Sprintf("%.1f", grant), report.Ratio(grant, fewest[key]), report.Positive("%.0f", original), report.Ratio(s.PerSec, original))
 	}
-	if err := t.print(); err != nil {
+	if err := t.Print(); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(c.App.Writer, "\nA bare echo beside each row, %d callers on %d connections: %.0f/s; %d/s where the original was measured.\n",

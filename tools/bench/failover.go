@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/report"
 )
 
 func failoverCommand() *cli.Command {
@@ -48,24 +49,24 @@ func failover(c *cli.Context, setups []measure.Setup) error {
 			rounds[i] = append(rounds[i], got[1])
 		}
 	}
-	t := newTable(c.App.Writer, "failover", "groups", "groups led there", "p50 s", "p99 s", "max s", "without a leader after 60 s", "p99 ratio")
+	t := report.New(c.App.Writer, "failover", "groups", "groups led there", "p50 s", "p99 s", "max s", "without a leader after 60 s", "p99 ratio")
 	var all []measure.Sample
 	y := measure.Median(rounds[len(rounds)-1])
 	for i := range crew {
 		a := measure.Median(rounds[i])
 		cells := []string{
-			a.Name(), whole(a.Groups), whole(a.Moved), seconds(a.P50 / 1000), seconds(a.P99 / 1000), seconds(a.Max / 1000), whole(a.Failed), none,
+			a.Name(), report.Whole(a.Groups), report.Whole(a.Moved), seconds(a.P50 / 1000), seconds(a.P99 / 1000), seconds(a.Max / 1000), report.Whole(a.Failed), report.None,
 		}
 		if i < len(crew)-1 {
-			cells[7] = ratio(a.P99, y.P99)
+			cells[7] = report.Ratio(a.P99, y.P99)
 		}
-		t.row("", cells...)
+		t.Row("", cells...)
 		all = append(all, rounds[i]...)
 	}
-	if err := t.print(); err != nil {
+	if err := t.Print(); err != nil {
 		return err
 	}
 	return save(c.String("json"), all)
 }
 
-func seconds(s float64) string { return positive("%.2f", s) }
+func seconds(s float64) string { return report.Positive("%.2f", s) }

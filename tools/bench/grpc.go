@@ -9,15 +9,40 @@ import (
 	"strconv"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/drumline/drumline/client"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/localfleet"
+	"github.com/drumline/drumline/tools/bench/echo"
+	"github.com/drumline/drumline/tools/bench/hostprofile"
 	"github.com/drumline/drumline/tools/bench/measure"
 	"github.com/drumline/drumline/tools/bench/roads"
 )
+
+// bareEcho is the yardstick as a subject.
+type bareEcho struct{ *echo.Echo }
+
+func newEcho(_ context.Context, _ string, s measure.Setup) (subject, error) {
+	e, err := echo.New(s, dial)
+	return bareEcho{e}, err
+}
+
+func (e bareEcho) run(ctx context.Context, r measure.Request) (measure.Sample, error) {
+	return e.Run(ctx, r)
+}
+
+func (e bareEcho) close() error { return e.Close() }
+
+func dial(addr string) (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	return conn, nil
+}
 
 // fleet is real processes: a drummer and three hosts.
 type fleet struct {
@@ -52,7 +77,7 @@ func newProcesses(dir string, s measure.Setup) (*fleet, error) {
 	}
 	o := localfleet.Options{Dir: dir, Bin: filepath.Dir(self), Drummers: 1, Hosts: s.Hosts}
 	if s.Profile != "" {
-		if o.NodeHostBin, err = linkProfiledHost(dir, self); err != nil {
+		if o.NodeHostBin, err = hostprofile.Link(dir, self); err != nil {
 			return nil, err
 		}
 	}
@@ -112,6 +137,18 @@ func (f *fleet) locate(ctx context.Context) error {
 	return nil
 }
 
+// leader finds the host that leads a group.
+func (f *fleet) leader(ctx context.Context, group string) (addr string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	err = every(ctx, quickPoll, func() bool {
+		where, err := f.client.Group(group).Locate(ctx)
+		addr = where.GetLeaderApi()
+		return err == nil && addr != ""
+	}, func() string { return "find the leader of " + group })
+	return addr, err
+}
+
 // aim notes where calls for a group go.
 func (f *fleet) aim(where *hostpb.Location) error {
 	other := ""
@@ -167,6 +204,11 @@ func (f *fleet) workload(r measure.Request) (w measure.Workload, err error) {
 		err = fmt.Errorf("%w: no road %q", errUsage, r.Via)
 	}
 	return w, err
+}
+
+// profiledHosts makes a run, with profiles of the hosts if they are wanted.
+func (f *fleet) profiledHosts(r measure.Request, run func() error) error {
+	return hostprofile.Fleet{Setup: f.Setup, Local: f.local, Dir: f.dir}.Around(r, run)
 }
 
 // pause stops or continues the fleet.

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/report"
 )
 
 // crowdOf is the number of groups from which subjects run one after the other, because
@@ -61,7 +62,7 @@ func idle(c *cli.Context, setups []measure.Setup) error {
 	if err != nil {
 		return err
 	}
-	t := newTable(c.App.Writer, "idle", "groups", "hosts", "% of a core a host", "heap MB a host", "resident MB a host",
+	t := report.New(c.App.Writer, "idle", "groups", "hosts", "% of a core a host", "heap MB a host", "resident MB a host",
 		"first command p50 ms", "max ms", "CPU ratio", "heap ratio")
 	var all []measure.Sample
 	y := measure.Median(rests[len(rests)-1])
@@ -69,16 +70,16 @@ func idle(c *cli.Context, setups []measure.Setup) error {
 		a, f := measure.Median(rests[i]), measure.Median(firsts[i])
 		n := float64(a.Hosts)
 		cells := []string{
-			a.Name(), whole(a.Groups), whole(a.Hosts), fmt.Sprintf("%.1f", a.CPU/n), fmt.Sprintf("%.0f", a.Heap/n), fmt.Sprintf("%.0f", a.Resident/n),
-			fmt.Sprintf("%.1f", f.P50), fmt.Sprintf("%.1f", f.Max), none, none,
+			a.Name(), report.Whole(a.Groups), report.Whole(a.Hosts), fmt.Sprintf("%.1f", a.CPU/n), fmt.Sprintf("%.0f", a.Heap/n), fmt.Sprintf("%.0f", a.Resident/n),
+			fmt.Sprintf("%.1f", f.P50), fmt.Sprintf("%.1f", f.Max), report.None, report.None,
 		}
 		if i < len(setups)-1 {
-			cells[8], cells[9] = ratio(a.CPU, y.CPU), ratio(a.Heap, y.Heap)
+			cells[8], cells[9] = report.Ratio(a.CPU, y.CPU), report.Ratio(a.Heap, y.Heap)
 		}
-		t.row(failures(f), cells...)
+		t.Row(report.Failures(f), cells...)
 		all = append(append(all, rests[i]...), firsts[i]...)
 	}
-	if err := t.print(); err != nil {
+	if err := t.Print(); err != nil {
 		return err
 	}
 	return save(c.String("json"), all)

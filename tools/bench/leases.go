@@ -194,7 +194,7 @@ func (l *leases) crowd(ctx context.Context, r measure.Request) (*holders.Crowd, 
 func (l *leases) connect(ctx context.Context, via, resource string) ([]*grpc.ClientConn, error) {
 	addrs := l.local.APIs(localfleet.KindNodeHost)
 	if via != viaAnyHost {
-		leader, err := l.leader(ctx, resource)
+		leader, err := l.leader(ctx, "capacity/"+resource)
 		if err != nil {
 			return nil, err
 		}
@@ -209,18 +209,6 @@ func (l *leases) connect(ctx context.Context, via, resource string) ([]*grpc.Cli
 		l.lines[key] = append(l.lines[key], conn)
 	}
 	return l.lines[key], nil
-}
-
-// leader finds the host that leads a resource's group.
-func (l *leases) leader(ctx context.Context, resource string) (addr string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	err = every(ctx, quickPoll, func() bool {
-		where, err := l.client.Group("capacity/" + resource).Locate(ctx)
-		addr = where.GetLeaderApi()
-		return err == nil && addr != ""
-	}, func() string { return "find the leader of " + resource })
-	return addr, err
 }
 
 func (l *leases) close() error {

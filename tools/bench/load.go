@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/report"
 	"github.com/drumline/drumline/tools/bench/roads"
 )
 
@@ -70,22 +71,25 @@ func pairings(where string) ([]pairing, error) {
 
 // measure fills a table.
 func (p pairing) measure(c *cli.Context, op string, groups, callers []int) (all []measure.Sample, err error) {
-	t := newTable(c.App.Writer, op, "groups", "callers", "op/s", "p50 ms", "p99 ms", "CPU µs/op", "allocs/op",
-		"yardstick", "op/s", "p50 ms", "p99 ms", "CPU µs/op", "allocs/op", "ratio")
-	if len(p.roads) > 1 {
-		t.header = append(t.header, "of "+p.roads[0])
+	header := []string{
+		op, "groups", "callers", "op/s", "p50 ms", "p99 ms", "CPU µs/op", "allocs/op",
+		"yardstick", "op/s", "p50 ms", "p99 ms", "CPU µs/op", "allocs/op", "ratio",
 	}
+	if len(p.roads) > 1 {
+		header = append(header, "of "+p.roads[0])
+	}
+	t := report.New(c.App.Writer, header...)
 	for _, g := range groups {
 		samples, err := p.cells(c, op, g, callers, t)
 		if all = append(all, samples...); err != nil {
 			return all, err
 		}
 	}
-	return all, t.print()
+	return all, t.Print()
 }
 
 // cells measures one number of groups, for every number of callers.
-func (p pairing) cells(c *cli.Context, op string, groups int, callers []int, t *table) (all []measure.Sample, err error) {
+func (p pairing) cells(c *cli.Context, op string, groups int, callers []int, t *report.Table) (all []measure.Sample, err error) {
 	s := measure.Setup{Subject: p.subject, Groups: groups, Hosts: 3, Tick: loadTick}
 	y := s
 	y.Subject = p.yardstick
@@ -124,14 +128,14 @@ func (p pairing) cells(c *cli.Context, op string, groups int, callers []int, t *
 	return all, nil
 }
 
-func (p pairing) row(t *table, a, b, first measure.Sample) {
-	cells := []string{a.Name(), whole(a.Groups), whole(a.Callers)}
+func (p pairing) row(t *report.Table, a, b, first measure.Sample) {
+	cells := []string{a.Name(), report.Whole(a.Groups), report.Whole(a.Callers)}
 	cells = append(append(cells, speed(a)...), b.Name())
-	cells = append(append(cells, speed(b)...), ratio(a.PerSec, b.PerSec))
+	cells = append(append(cells, speed(b)...), report.Ratio(a.PerSec, b.PerSec))
 	if len(p.roads) > 1 {
-		cells = append(cells, ratio(a.PerSec, first.PerSec))
+		cells = append(cells, report.Ratio(a.PerSec, first.PerSec))
 	}
-	t.row(failures(a, b), cells...)
+	t.Row(report.Failures(a, b), cells...)
 }
 
 func speed(s measure.Sample) []string {

@@ -19,11 +19,13 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/drumline/drumline/tools/bench/hostprofile"
 )
 
 func main() {
-	if filepath.Base(os.Args[0]) == profiledHost {
-		os.Exit(runProfiledHost())
+	if filepath.Base(os.Args[0]) == hostprofile.Program {
+		os.Exit(hostprofile.Main())
 	}
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
 }
@@ -52,7 +54,7 @@ func application(out, errOut io.Writer) *cli.App {
 		Writer: out, ErrWriter: errOut, HideHelpCommand: true,
 		ExitErrHandler: func(*cli.Context, error) {}, // run decides on the exit code
 		Commands: []*cli.Command{
-			loadCommand("propose"), loadCommand("read"), idleCommand(), failoverCommand(), startCommand(), capacityCommand(), allCommand(), subjectCommand(),
+			loadCommand("propose"), loadCommand("read"), idleCommand(), failoverCommand(), startCommand(), capacityCommand(), sequenceCommand(), allCommand(), subjectCommand(),
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/report"
 )
 
 func startCommand() *cli.Command {
@@ -51,26 +52,27 @@ func starts(c *cli.Context, setups []measure.Setup) error {
 			first[i], again[i], all = append(first[i], a), append(again[i], b), append(all, a, b)
 		}
 	}
-	t := newTable(c.App.Writer, "start", "groups", "hosts", "first start s", "restart s", "heap MB a host", "resident MB a host")
+	header := []string{"start", "groups", "hosts", "first start s", "restart s", "heap MB a host", "resident MB a host"}
 	for _, s := range setups[1:] {
-		t.header = append(t.header, "first of "+s.Label(), "restart of "+s.Label())
+		header = append(header, "first of "+s.Label(), "restart of "+s.Label())
 	}
+	t := report.New(c.App.Writer, header...)
 	for i := range setups {
 		a, b := measure.Median(first[i]), measure.Median(again[i])
 		n := float64(a.Hosts)
 		cells := []string{
-			a.Name(), whole(a.Groups), whole(a.Hosts), seconds(a.Seconds), seconds(b.Seconds), fmt.Sprintf("%.0f", b.Heap/n), fmt.Sprintf("%.0f", b.Resident/n),
+			a.Name(), report.Whole(a.Groups), report.Whole(a.Hosts), seconds(a.Seconds), seconds(b.Seconds), fmt.Sprintf("%.0f", b.Heap/n), fmt.Sprintf("%.0f", b.Resident/n),
 		}
 		for j := range setups[1:] {
 			if i > 0 {
-				cells = append(cells, none, none)
+				cells = append(cells, report.None, report.None)
 				continue
 			}
-			cells = append(cells, ratio(a.Seconds, measure.Median(first[j+1]).Seconds), ratio(b.Seconds, measure.Median(again[j+1]).Seconds))
+			cells = append(cells, report.Ratio(a.Seconds, measure.Median(first[j+1]).Seconds), report.Ratio(b.Seconds, measure.Median(again[j+1]).Seconds))
 		}
-		t.row("", cells...)
+		t.Row("", cells...)
 	}
-	if err := t.print(); err != nil {
+	if err := t.Print(); err != nil {
 		return err
 	}
 	return save(c.String("json"), all)

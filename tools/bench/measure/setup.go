@@ -37,8 +37,9 @@ const (
 	Plain    = "dragonboat"
 	OursGRPC = "drumline-grpc"
 	EchoGRPC = "echo-grpc"
-	// Leases is a fleet that leases capacity.
-	Leases = "drumline-leases"
+	// Leases is a fleet that leases capacity, Sequences one that hands out numbers.
+	Leases    = "drumline-leases"
+	Sequences = "drumline-sequences"
 )
 
 // Things to ask of a subject; besides those that callers do, see Operation.
@@ -55,8 +56,9 @@ const (
 	OpFail   = "fail"
 	OpPause  = "pause"
 	OpResume = "resume"
-	// OpLease refreshes leases of capacity.
-	OpLease = "lease"
+	// OpLease refreshes leases of capacity, OpNumbers takes numbers of a sequence.
+	OpLease   = "lease"
+	OpNumbers = "numbers"
 )
 
 // Request asks a subject for one thing.

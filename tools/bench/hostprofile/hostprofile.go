@@ -1,4 +1,6 @@
-package main
+// Package hostprofile profiles the hosts of a fleet. A nodehost has no profiler, so they
+// are another program: the same host, with pprof beside it.
+package hostprofile
 
 import (
 	"context"
@@ -23,23 +25,23 @@ import (
 	"github.com/drumline/drumline/tools/bench/measure"
 )
 
-// A nodehost has no profiler. When profiles are asked for, the fleet's hosts are this
-// program under another name: the same host, with pprof beside it.
-const (
-	profiledHost = "profiled-nodehost"
-	pprofAddress = "pprof.addr" // in the process' directory
-)
+// Program is the name under which bench is a host with a profiler.
+const Program = "profiled-nodehost"
 
-func linkProfiledHost(dir, self string) (string, error) {
-	link := filepath.Join(dir, profiledHost)
+// pprofAddress is a file in the process' directory.
+const pprofAddress = "pprof.addr"
+
+// Link gives the program self its other name, in dir.
+func Link(dir, self string) (string, error) {
+	link := filepath.Join(dir, Program)
 	if err := os.Symlink(self, link); err != nil {
 		return "", fmt.Errorf("profile: %w", err)
 	}
 	return link, nil
 }
 
-// runProfiledHost is the program under its other name.
-func runProfiledHost() int {
+// Main is the program under its other name.
+func Main() int {
 	if err := servePprof(); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "bench:", err) // nowhere else to say it
 		return 1
@@ -60,12 +62,19 @@ func servePprof() error {
 	return os.WriteFile(pprofAddress, []byte(ln.Addr().String()), 0o600)
 }
 
-// profiledHosts runs f, with a CPU profile of every host if they are wanted.
-func (f *fleet) profiledHosts(r measure.Request, run func() error) error {
+// Fleet is the processes whose hosts are profiled, and where they are.
+type Fleet struct {
+	measure.Setup
+	Local *localfleet.Fleet
+	Dir   string
+}
+
+// Around makes a run, with a CPU profile of every host if they are wanted.
+func (f Fleet) Around(r measure.Request, run func() error) error {
 	if f.Profile == "" {
 		return run()
 	}
-	procs := f.local.Processes()
+	procs := f.Local.Processes()
 	errs := make([]error, len(procs))
 	var wg sync.WaitGroup
 	seconds := int((measure.Warmup + r.Time + time.Second/2) / time.Second)
@@ -85,8 +94,8 @@ func (f *fleet) profiledHosts(r measure.Request, run func() error) error {
 }
 
 // fetch saves a profile of a host.
-func (f *fleet) fetch(r measure.Request, name, page, kind string) (err error) {
-	addr, err := os.ReadFile(filepath.Join(f.dir, name, pprofAddress))
+func (f Fleet) fetch(r measure.Request, name, page, kind string) (err error) {
+	addr, err := os.ReadFile(filepath.Join(f.Dir, name, pprofAddress))
 	if err != nil {
 		return fmt.Errorf("profile %s: %w", name, err)
 	}

@@ -1,4 +1,6 @@
-package main
+// Package echo is the yardstick of what goes through gRPC: a bare server that answers with
+// what it was sent, and its callers, in one process.
+package echo
 
 import (
 	"context"
@@ -7,15 +9,14 @@ import (
 	"net"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/tools/bench/measure"
 	"github.com/drumline/drumline/tools/bench/roads"
 )
 
-// echo is a bare gRPC server in this process that answers with its request's bytes.
-type echo struct {
+// Echo is a bare gRPC server in this process that answers with its request's bytes.
+type Echo struct {
 	measure.Setup
 	conns  []*grpc.ClientConn
 	server *grpc.Server
@@ -36,20 +37,13 @@ func (echoService) Read(_ context.Context, r *hostpb.ReadRequest) (*hostpb.ReadR
 	return &hostpb.ReadResponse{Data: r.GetQuery()}, nil
 }
 
-func dial(addr string) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", addr, err)
-	}
-	return conn, nil
-}
-
-func newEcho(_ context.Context, _ string, s measure.Setup) (subject, error) {
+// New starts one. dial makes its callers' connections. The caller closes it.
+func New(s measure.Setup, dial func(addr string) (*grpc.ClientConn, error)) (*Echo, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	e := &echo{Setup: s, server: grpc.NewServer(), served: make(chan error, 1)}
+	e := &Echo{Setup: s, server: grpc.NewServer(), served: make(chan error, 1)}
 	for range max(1, s.Connections) {
 		conn, err := dial(ln.Addr().String())
 		if err != nil {
@@ -58,11 +52,12 @@ func newEcho(_ context.Context, _ string, s measure.Setup) (subject, error) {
 		e.conns = append(e.conns, conn)
 	}
 	hostpb.RegisterGroupsServer(e.server, echoService{})
-	go func() { e.served <- e.server.Serve(ln) }() // close waits for it
+	go func() { e.served <- e.server.Serve(ln) }() // Close waits for it
 	return e, nil
 }
 
-func (e *echo) run(ctx context.Context, r measure.Request) (measure.Sample, error) {
+// Run makes a run.
+func (e *Echo) Run(ctx context.Context, r measure.Request) (measure.Sample, error) {
 	if r.Op == measure.OpPause || r.Op == measure.OpResume {
 		return measure.Sample{}, nil
 	}
@@ -77,7 +72,8 @@ func (e *echo) run(ctx context.Context, r measure.Request) (measure.Sample, erro
 	return e.Measured(ctx, r, measure.OwnUsage, measure.Workload{Call: op, Weight: 1})
 }
 
-func (e *echo) close() error {
+// Close ends it.
+func (e *Echo) Close() error {
 	var errs []error
 	for _, conn := range e.conns {
 		errs = append(errs, conn.Close())

@@ -1,4 +1,5 @@
-package main
+// Package report prints what was measured: tables that are markdown and readable as they are.
+package report
 
 import (
 	"fmt"
@@ -10,17 +11,18 @@ import (
 	"github.com/drumline/drumline/tools/bench/measure"
 )
 
-// table is printed as markdown that is also readable as it is.
-type table struct {
+// Table is one table.
+type Table struct {
 	out    io.Writer
 	header []string
 	lines  []string
 }
 
-func newTable(out io.Writer, header ...string) *table { return &table{out: out, header: header} }
+// New begins a table, to be printed to out.
+func New(out io.Writer, header ...string) *Table { return &Table{out: out, header: header} }
 
-// row adds a row; remark, which says what makes it doubtful, comes after it.
-func (t *table) row(remark string, cells ...string) {
+// Row adds a row; remark, which says what makes it doubtful, comes after it.
+func (t *Table) Row(remark string, cells ...string) {
 	line := "| " + strings.Join(cells, "\t| ") + "\t|"
 	if remark != "" {
 		line += " " + remark
@@ -28,7 +30,8 @@ func (t *table) row(remark string, cells ...string) {
 	t.lines = append(t.lines, line)
 }
 
-func (t *table) print() error {
+// Print prints it.
+func (t *Table) Print() error {
 	w := tabwriter.NewWriter(t.out, 0, 4, 1, ' ', 0)
 	lines := append([]string{
 		"| " + strings.Join(t.header, "\t| ") + "\t|",
@@ -45,28 +48,30 @@ func (t *table) print() error {
 	return nil
 }
 
-// none is the cell of what was not measured.
-const none = "–"
+// None is the cell of what was not measured.
+const None = "–"
 
-func whole(n int) string { return strconv.Itoa(n) }
+// Whole is the cell of a count.
+func Whole(n int) string { return strconv.Itoa(n) }
 
-func ratio(a, b float64) string {
+// Ratio is the cell of a by b.
+func Ratio(a, b float64) string {
 	if b == 0 {
-		return none
+		return None
 	}
 	return fmt.Sprintf("%.2f", a/b)
 }
 
-// positive prints a number unless there is none.
-func positive(format string, v float64) string {
+// Positive prints a number unless there is none.
+func Positive(format string, v float64) string {
 	if v == 0 {
-		return none
+		return None
 	}
 	return fmt.Sprintf(format, v)
 }
 
-// failures says after a row what makes it doubtful.
-func failures(samples ...measure.Sample) string {
+// Failures says after a row what makes it doubtful.
+func Failures(samples ...measure.Sample) string {
 	var texts []string
 	for _, s := range samples {
 		if s.Failed > 0 {
