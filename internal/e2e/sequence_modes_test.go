@@ -4,9 +4,11 @@ package e2e
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/client"
+	"github.com/drumline/drumline/client/sequence"
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/internal/chaos"
 )
@@ -103,125 +106,103 @@ func patient(t *testing.T, call func(context.Context) (*sequencepb.Result, error
 	}
 }
 
-// client opens a client, so that its calls may be repeated.
-func (k *caller) client() *sequencepb.Client {
-	return patient(k.T, func(ctx context.Context) (*sequencepb.Result, error) {
-		return service(k.c).Open(ctx, &sequencepb.OpenRequest{Group: family})
-	}).GetClient()
-}
-
 // gapFree: holders commit, cancel or die. What they leave is reserved again, the lowest
 // first, and in the end what was committed is 1 to n.
 func gapFree(t *testing.T, k *caller) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
 	var mu sync.Mutex
 	committed := map[int64]int{} // guarded by mu
+	enough := func(n int64) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if n > 0 {
+			committed[n]++
+		}
+		return len(committed) >= seqGapFree
+	}
 	var work sync.WaitGroup
-	for i := range 8 {
+	for range 8 {
+		q := k.c.GapFree(family + "#" + k.key)
+		defer q.Close() //nolint:errcheck // what it can't cancel ends by itself
 		work.Go(func() {
-			rng, by, serial := rand.New(rand.NewPCG(rand.Uint64(), uint64(i))), k.client(), uint64(0)
-			for {
-				mu.Lock()
-				enough := len(committed) >= seqGapFree
-				mu.Unlock()
-				if enough {
-					return
-				}
-				serial += 2
-				if n := k.hold(by, serial, rng.IntN(3)); n > 0 {
-					mu.Lock()
-					committed[n]++
-					mu.Unlock()
-				}
+			for n := int64(0); !enough(n) && ctx.Err() == nil; {
+				n = k.hold(ctx, q, rand.IntN(3))
 			}
 		})
 	}
 	work.Wait()
 	// What dead holders have left is filled: every number up to the greatest committed one.
-	by, serial, top := k.client(), uint64(0), int64(0)
-	for n := range committed {
-		top = max(top, n)
-	}
-	deadline := time.Now().Add(time.Minute)
-	for int64(len(committed)) < top && time.Now().Before(deadline) {
-		serial += 2
-		r := k.reserve(by, serial)
-		n := r.GetReservation().GetNumber()
-		if n > top { // the rest is reserved for a little longer
-			k.settle(by, serial+1, r.GetReservation(), false)
+	top := slices.Max(slices.Collect(maps.Keys(committed)))
+	q := k.c.GapFree(family + "#" + k.key)
+	defer q.Close() //nolint:errcheck // as above
+	for int64(len(committed)) < top {
+		r, err := q.Reserve(ctx)
+		require.NoError(t, err)
+		if r.Number() > top { // what is missing is reserved for a little longer
+			_ = r.Cancel(ctx) // it ends by itself
 			continue
 		}
-		if k.settle(by, serial+1, r.GetReservation(), true) {
-			committed[n]++
+		if r.Commit(ctx) == nil {
+			committed[r.Number()]++
 		}
 	}
-	require.Len(t, committed, int(top), "a gap")
 	for n := int64(1); n <= top; n++ {
 		require.Equal(t, 1, committed[n], "times that %d was committed", n)
 	}
+	require.EqualValues(t, top, newCast(t, k.c, family+"#"+k.key).describe().GetCommitted())
 }
 
 // hold reserves a number, and commits it, cancels it, or dies with it in hand; it tells
 // the number that was committed.
-func (k *caller) hold(by *sequencepb.Client, serial uint64, fate int) int64 {
-	r := k.reserve(by, serial)
-	held := r.GetReservation()
-	if held == nil || fate == 0 {
+func (k *caller) hold(ctx context.Context, q *sequence.GapFree, fate int) int64 {
+	r, err := q.Reserve(ctx)
+	if err != nil {
+		k.Errorf("reserve: %v", err)
 		return 0
 	}
-	if k.settle(by, serial+1, held, fate == 1) && fate == 1 {
-		return held.GetNumber()
+	switch fate {
+	case 0:
+		err = r.Commit(ctx)
+	case 1:
+		err = r.Cancel(ctx)
+	}
+	if errors.Is(err, sequence.ErrExpired) { // its leader was away for longer
+		return 0
+	}
+	if err != nil {
+		k.Errorf("settle %d: %v", r.Number(), err)
+	}
+	if fate == 0 {
+		return r.Number()
 	}
 	return 0
-}
-
-func (k *caller) reserve(by *sequencepb.Client, serial uint64) *sequencepb.Result {
-	return patient(k.T, func(ctx context.Context) (*sequencepb.Result, error) {
-		return service(k.c).Reserve(ctx, &sequencepb.ReserveRequest{
-			Group: family, Caller: &sequencepb.Caller{Client: by, Serial: serial, Settled: serial - 1}, Reserve: &sequencepb.Reserve{Key: k.key},
-		})
-	})
-}
-
-// settle commits or cancels, and tells whether the holder still had the number.
-func (k *caller) settle(by *sequencepb.Client, serial uint64, held *sequencepb.Reservation, commit bool) bool {
-	who := &sequencepb.Caller{Client: by, Serial: serial, Settled: serial - 1}
-	r := patient(k.T, func(ctx context.Context) (*sequencepb.Result, error) {
-		if commit {
-			return service(k.c).Commit(ctx, &sequencepb.CommitRequest{
-				Group: family, Caller: who, Commit: &sequencepb.Commit{Key: k.key, Number: held.GetNumber(), Token: held.GetToken()},
-			})
-		}
-		return service(k.c).Cancel(ctx, &sequencepb.CancelRequest{
-			Group: family, Caller: who, Cancel: &sequencepb.Cancel{Key: k.key, Number: held.GetNumber(), Token: held.GetToken()},
-		})
-	})
-	return r.GetOutcome() == sequencepb.Outcome_OUTCOME_OK
 }
 
 // timestamps: asked one after the other, and by several at a time, they rise over every
 // failover, and their physical part is the time of day.
 func timestamps(t *testing.T, k *caller) {
-	const logicalBits, slack = 18, 5 * time.Second
+	const slack = 5 * time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), seqRun+time.Minute)
+	defer cancel()
 	var top atomic.Int64
 	var work sync.WaitGroup
 	until := time.Now().Add(seqRun)
 	for range 4 {
+		q := k.c.Timestamps(family + "#" + k.key)
+		defer q.Close() //nolint:errcheck // it has nothing to say
 		work.Go(func() {
 			for time.Now().Before(until) {
 				floor, asked := top.Load(), time.Now()
-				r := patient(t, func(ctx context.Context) (*sequencepb.Result, error) {
-					return service(k.c).Next(ctx, &sequencepb.NextRequest{Group: family, Next: &sequencepb.Next{Key: k.key}})
-				})
-				n := r.GetGrant().GetFirst()
-				if n <= floor {
-					t.Errorf("%d was asked for after somebody had %d", n, floor)
+				ts, err := q.Next(ctx)
+				if err != nil || ts.Number <= floor {
+					t.Errorf("%v was asked for after somebody had %d: %v", ts, floor, err)
 					return
 				}
-				for old := top.Load(); old < n && !top.CompareAndSwap(old, n); old = top.Load() {
+				for old := top.Load(); old < ts.Number && !top.CompareAndSwap(old, ts.Number); old = top.Load() {
 				}
-				at := time.UnixMilli(n >> logicalBits)
-				if at.Before(asked.Add(-slack)) || at.After(time.Now().Add(slack)) {
-					t.Errorf("%d is of %v, asked at %v", n, at, asked)
+				if ts.Time().Before(asked.Add(-slack)) || ts.Time().After(time.Now().Add(slack)) {
+					t.Errorf("%v is of %v, asked at %v", ts, ts.Time(), asked)
 				}
 			}
 		})
@@ -230,7 +211,8 @@ func timestamps(t *testing.T, k *caller) {
 	require.Positive(t, top.Load())
 }
 
-// clockwork is a worker of a sequence of time, with a clock that may be wrong.
+// clockwork is a worker of a sequence of time, with a clock that may be wrong: it does what
+// the wire demands, and shares no code with the Go client, whose clock is the machine's.
 type clockwork struct {
 	*caller
 	skew    time.Duration
@@ -294,42 +276,63 @@ func (x *clockwork) make() (uint64, bool) {
 }
 
 // ofTime: many workers, with clocks that are 10 s off in either direction, that step back,
-// and that die and come again: all numbers differ.
+// and that die and come again, and among them some of the Go client's: all numbers differ.
 func ofTime(t *testing.T, k *caller) {
 	var mu sync.Mutex
-	seen := map[uint64]bool{} // guarded by mu
+	seen := map[int64]bool{} // guarded by mu
+	note := func(n int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		if seen[n] {
+			t.Errorf("%d was made twice", n)
+		}
+		seen[n] = true
+	}
 	var work sync.WaitGroup
 	until := time.Now().Add(2 * seqRun)
 	for i := range seqTimeWorkers {
+		work.Go(func() { k.workForAWhile(i, until, note) })
+	}
+	for range 4 {
+		q := k.c.TimeIDs(family + "#" + k.key)
 		work.Go(func() {
-			rng := rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))
-			x := &clockwork{caller: k, skew: time.Duration(i%3-1) * 10 * time.Second}
-			pace := time.NewTicker(10 * time.Millisecond)
-			defer pace.Stop()
-			for ; time.Now().Before(until); <-pace.C {
-				switch rng.IntN(200) {
-				case 0:
-					x.lease = nil // killed; its lease ends by itself
-				case 1:
-					x.skew -= time.Second
+			defer q.Close() //nolint:errcheck // its worker's lease ends by itself
+			ctx, cancel := context.WithTimeout(t.Context(), 2*seqRun+time.Minute)
+			defer cancel()
+			for last := int64(0); time.Now().Before(until); {
+				n, err := q.Next(ctx)
+				if err != nil || n <= last {
+					t.Errorf("%d after %d: %v", n, last, err)
+					return
 				}
-				for range 5 {
-					n, ok := x.make()
-					if !ok {
-						break
-					}
-					mu.Lock()
-					again := seen[n]
-					seen[n] = true
-					mu.Unlock()
-					if again {
-						t.Errorf("%d was made twice, the second time by worker %d", n, x.lease.GetWorker())
-					}
-				}
+				last = n
+				note(n)
 			}
 		})
 	}
 	work.Wait()
-	t.Log(fmt.Sprint(len(seen), " numbers by ", seqTimeWorkers, " workers"))
+	t.Logf("%d numbers by %d workers", len(seen), seqTimeWorkers+4)
 	require.Greater(t, len(seen), seqTimeWorkers*10)
+}
+
+// workForAWhile is the life of one worker.
+func (k *caller) workForAWhile(i int, until time.Time, note func(int64)) {
+	x := &clockwork{caller: k, skew: time.Duration(i%3-1) * 10 * time.Second}
+	pace := time.NewTicker(10 * time.Millisecond)
+	defer pace.Stop()
+	for ; time.Now().Before(until); <-pace.C {
+		switch rand.IntN(200) {
+		case 0:
+			x.lease = nil // killed; its lease ends by itself
+		case 1:
+			x.skew -= time.Second
+		}
+		for range 5 {
+			n, ok := x.make()
+			if !ok {
+				break
+			}
+			note(int64(n))
+		}
+	}
 }
