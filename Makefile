@@ -22,7 +22,7 @@ test: ## run the quick tests (a few minutes)
 race: ## run the quick tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 
-e2e: build ## run the end-to-end tests: real processes, killed for real
+e2e: build ## run the end-to-end tests: real processes, killed for real (E2E_NO_NAMESPACES=1: without network namespaces)
 	E2E_BIN=bin $(GO) test -tags e2e -count=1 -timeout 20m ./internal/e2e
 
 e2e-long: build ## run the end-to-end tests that take long

@@ -200,14 +200,14 @@ func (s *Numbers) times(all []owned, r *NumbersReport) {
 	}
 }
 
-// Stall is the longest wait for a number that went on at some time between from and to.
+// Stall is the longest wait that ended between from and to.
 func (s *Numbers) Stall(from, to time.Time) (longest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	begin, end := from.Sub(s.began), to.Sub(s.began)
 	for _, b := range s.books {
 		for _, i := range b.issues {
-			if i.back >= begin && i.sent <= end {
+			if i.back >= begin && i.back <= end {
 				longest = max(longest, i.back-i.sent)
 			}
 		}
