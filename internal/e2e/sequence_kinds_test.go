@@ -26,7 +26,7 @@ import (
 // TestSequencesOfManyKinds is what needs no fault of a server to go wrong; rr_seq failed
 // at most of it.
 func TestSequencesOfManyKinds(t *testing.T) {
-	w, c := newSequences(t, "sequence/unbuffered", "sequence/mixed", "sequence/crowd")
+	w, c := newSequences(t, "sequence/unbuffered", "sequence/mixed", "sequence/crowd", "sequence/keys")
 	for _, scenario := range []struct {
 		name string
 		run  func(*testing.T)
@@ -393,9 +393,9 @@ func manyKeys(t *testing.T, w *world, c *client.Client) {
 	t.Logf("%d keys: %d bytes a key on all three hosts, %s each for the first tenth, %s for the last", seqKeys, each, few, many)
 	require.Less(t, each, int64(3*4000))
 	require.Less(t, many, 4*few+200*time.Microsecond, "a key costs more with more keys")
-	r, err := service(c).Status(t.Context(), &sequencepb.StatusRequest{Group: "sequence/crowd"})
+	r, err := service(c).Status(t.Context(), &sequencepb.StatusRequest{Group: "sequence/keys"})
 	require.NoError(t, err)
-	require.Greater(t, r.GetInfo().GetKeys(), uint64(seqKeys))
+	require.EqualValues(t, seqKeys, r.GetInfo().GetKeys())
 }
 
 // drawKeys takes a number of each key, over the native stream.
@@ -411,7 +411,7 @@ func drawKeys(t *testing.T, c *client.Client, from, to int) {
 		for at := from; at < to; at += frame {
 			req := &sequencepb.StreamRequest{}
 			for i := at; i < min(at+frame, to); i++ {
-				next := &sequencepb.NextRequest{Group: "sequence/crowd", Next: &sequencepb.Next{Key: fmt.Sprint("key-", i)}}
+				next := &sequencepb.NextRequest{Group: "sequence/keys", Next: &sequencepb.Next{Key: fmt.Sprint("key-", i)}}
 				req.Wants = append(req.Wants, &sequencepb.Want{Id: uint64(i), Request: next})
 			}
 			if err := stream.Send(req); err != nil {
