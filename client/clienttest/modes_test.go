@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/client"
 	"github.com/drumline/drumline/client/clienttest"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
@@ -82,4 +84,29 @@ func leaderOf(t *testing.T, c *clienttest.Cluster, group string) (place int) {
 		return false
 	}, 30*time.Second, 20*time.Millisecond)
 	return place
+}
+
+// A client cannot push timestamps ahead, neither by a window nor by a time of its own.
+func TestClientsMoveNoWindows(t *testing.T) {
+	c := clienttest.Start(t)
+	_, err := sequencepb.NewSequenceClient(c.Client().Hosts()).Create(within(t), &sequencepb.CreateRequest{Group: "sequence/clock", Create: &sequencepb.Create{
+		Definition: &sequencepb.Definition{Mode: sequencepb.Mode_MODE_TSO},
+	}})
+	require.NoError(t, err)
+	far := uint64(time.Now().Add(time.Hour).UnixMilli())
+	for _, cmd := range []*sequencepb.Command{
+		{Op: &sequencepb.Command_Advance{Advance: &sequencepb.Advance{UntilMs: far}}},
+		{Op: &sequencepb.Command_Next{Next: &sequencepb.Next{}}, NowMs: far},
+	} {
+		data, err := proto.Marshal(cmd)
+		require.NoError(t, err)
+		_, err = c.Client().Group("sequence/clock").Propose(within(t), data)
+		require.Error(t, err)
+		require.Equal(t, client.NotApplied, client.OutcomeOf(err))
+	}
+	clock := c.Client().Timestamps("sequence/clock")
+	ts, err := clock.Next(within(t))
+	require.NoError(t, err)
+	require.Less(t, ts.Time().Sub(time.Now()), time.Minute)
+	require.NoError(t, clock.Close())
 }

@@ -9,8 +9,11 @@ import (
 	"github.com/drumline/drumline/statemachines"
 )
 
-// configureField is the field of sequencepb.Command that is a configure.
-const configureField = 16
+// Fields of sequencepb.Command that are operations of hosts alone: configure and advance.
+const (
+	configureField = 16
+	advanceField   = 18
+)
 
 // follow is how groups follow the app's configuration: the options of a template are
 // sequencepb.Settings.

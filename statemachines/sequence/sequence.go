@@ -81,7 +81,7 @@ func App() statemachines.App {
 		Version: Version,
 		New:     func(g statemachines.Group) statemachines.Machine { return New(g) },
 		Follow:  follow(),
-		Owns:    func(cmd []byte) bool { return statemachines.HasField(cmd, configureField) },
+		Owns:    func(cmd []byte) bool { return statemachines.HasField(cmd, configureField, advanceField) },
 	}
 }
 

@@ -2,8 +2,7 @@
 // sequence. Every command for one that is led here comes through it, whichever service,
 // stream or session it came by.
 //
-// It does two things. It refuses what only a host may say: a window of timestamps, a time
-// from the future. And it hands out the timestamps of sequences of mode tso from memory:
+// It does two things. It refuses times from the future. And it hands out the timestamps of sequences of mode tso from memory:
 // the log has a window of them, a second ahead, and is asked for more twice a second while
 // there is demand; in between a timestamp costs no entry.
 //
@@ -35,9 +34,18 @@ import (
 // what it says is what others must wait for later.
 const farAhead = time.Minute
 
+// Raft is what a Front stands before; *raft.Host is it.
+type Raft interface {
+	route.Raft
+	// ProposeOwn proposes what clients may not: windows of timestamps.
+	ProposeOwn(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
+}
+
+var _ Raft = (*raft.Host)(nil)
+
 // Front is the Raft of a Router.
 type Front struct {
-	route.Raft
+	Raft
 	now func() time.Time
 
 	ctx  context.Context // of the goroutines; ends with Close
@@ -50,7 +58,7 @@ type Front struct {
 }
 
 // New makes a Front before replicas; now is the host's clock. Close it before them.
-func New(r route.Raft, now func() time.Time) *Front {
+func New(r Raft, now func() time.Time) *Front {
 	f := &Front{Raft: r, now: now, oracles: map[ids.Group]map[string]*oracle{}}
 	f.ctx, f.end = context.WithCancel(context.Background())
 	return f
@@ -118,11 +126,8 @@ func (f *Front) ProposeMany(ctx context.Context, g ids.Group, cmds [][]byte) []r
 	return m.out
 }
 
-// allowed refuses what only a host may say.
+// allowed refuses a time from the future.
 func (f *Front) allowed(s said) error {
-	if s.advances {
-		return fault.New(fault.Invalid, "a window of timestamps is the leading host's own affair: ask for the next timestamp")
-	}
 	if latest := uint64(f.now().Add(farAhead).UnixMilli()); max(s.stamp, s.worker) > latest {
 		return fault.New(fault.Conflict, "a time of the command is more than %v ahead of this host's clock: set the clock of whoever sent it right", farAhead)
 	}

@@ -108,6 +108,10 @@ func (h host) Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachin
 	return out[0].Result, out[0].Err
 }
 
+func (h host) ProposeOwn(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) {
+	return h.Propose(ctx, g, cmd)
+}
+
 func (h host) ProposeSession(ctx context.Context, s raft.Session, cmd []byte) (statemachines.Result, error) {
 	return h.Propose(ctx, s.Group, cmd)
 }
@@ -291,15 +295,14 @@ func TestWhatTimestampsCannotBeAskedFor(t *testing.T) {
 	require.Equal(t, sequencepb.Outcome_OUTCOME_OK, outcome(&sequencepb.Next{}))
 }
 
-// What only hosts may say gets into no log, whichever way it comes.
-func TestOnlyHostsMoveWindowsAndClocks(t *testing.T) {
+// A time from the future gets into no log, whichever way it comes.
+func TestTimesFromTheFuture(t *testing.T) {
 	s, c := newShared(t, tso), clockAt(1_700_000_000_000)
 	f := newFront(t, s, 0, c)
 	late := uint64(c.ms.Load()) + 60_001
 	stamped := take(&sequencepb.Next{Key: "x"})
 	stamped.NowMs = late
 	for name, cmd := range map[string]*sequencepb.Command{
-		"a window":       {Op: &sequencepb.Command_Advance{Advance: &sequencepb.Advance{UntilMs: 1}}},
 		"a stamp":        stamped,
 		"a worker's now": {Op: &sequencepb.Command_LeaseWorker{LeaseWorker: &sequencepb.LeaseWorker{NowMs: late}}},
 	} {

@@ -176,7 +176,7 @@ func (o *oracle) advance(ctx context.Context, number uint64) (*sequencepb.Result
 	if err != nil {
 		return nil, fmt.Errorf("pack the command: %w", err)
 	}
-	done, err := o.f.Raft.Propose(ctx, o.group, cmd)
+	done, err := o.f.Raft.ProposeOwn(ctx, o.group, cmd)
 	if err != nil {
 		return nil, passing(err)
 	}

@@ -9,21 +9,19 @@ import (
 
 // Numbers of fields of a Command, of Next and of LeaseWorker.
 const (
-	nextField    = 2
-	leaseField   = 7
-	stampField   = 17
-	advanceField = 18
-	keyField     = 1
-	nowField     = 2
+	nextField  = 2
+	leaseField = 7
+	stampField = 17
+	keyField   = 1
+	nowField   = 2
 )
 
 // said is what the front looks at in every command.
 type said struct {
-	next     bool   // it asks for numbers, of the sequence key
-	key      string // only with next
-	advances bool   // it moves a window on
-	stamp    uint64 // its now_ms
-	worker   uint64 // the now_ms of a worker's lease
+	next   bool   // it asks for numbers, of the sequence key
+	key    string // only with next
+	stamp  uint64 // its now_ms
+	worker uint64 // the now_ms of a worker's lease
 }
 
 // scan looks through a command without unpacking it: nearly all pass by here and belong
@@ -46,8 +44,6 @@ func scan(cmd []byte) (s said) {
 			})
 		case stampField:
 			s.stamp = max(s.stamp, n)
-		case advanceField:
-			s.advances = true
 		}
 	})
 	return s
