@@ -100,6 +100,59 @@ func (Mode) EnumDescriptor() ([]byte, []int) {
 	return file_sequence_sequence_proto_rawDescGZIP(), []int{0}
 }
 
+// Family says whether a group holds one sequence or many.
+type Family int32
+
+const (
+	// FAMILY_UNSPECIFIED takes whatever key is used.
+	Family_FAMILY_UNSPECIFIED Family = 0
+	// FAMILY_NO is a group of one sequence: no other key is made in it.
+	Family_FAMILY_NO Family = 1
+	// FAMILY_YES is a group of many: the empty key is not made in it.
+	Family_FAMILY_YES Family = 2
+)
+
+// Enum value maps for Family.
+var (
+	Family_name = map[int32]string{
+		0: "FAMILY_UNSPECIFIED",
+		1: "FAMILY_NO",
+		2: "FAMILY_YES",
+	}
+	Family_value = map[string]int32{
+		"FAMILY_UNSPECIFIED": 0,
+		"FAMILY_NO":          1,
+		"FAMILY_YES":         2,
+	}
+)
+
+func (x Family) Enum() *Family {
+	p := new(Family)
+	*p = x
+	return p
+}
+
+func (x Family) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Family) Descriptor() protoreflect.EnumDescriptor {
+	return file_sequence_sequence_proto_enumTypes[1].Descriptor()
+}
+
+func (Family) Type() protoreflect.EnumType {
+	return &file_sequence_sequence_proto_enumTypes[1]
+}
+
+func (x Family) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Family.Descriptor instead.
+func (Family) EnumDescriptor() ([]byte, []int) {
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{1}
+}
+
 // Outcome says what became of a command.
 type Outcome int32
 
@@ -202,11 +255,11 @@ func (x Outcome) String() string {
 }
 
 func (Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_sequence_sequence_proto_enumTypes[1].Descriptor()
+	return file_sequence_sequence_proto_enumTypes[2].Descriptor()
 }
 
 func (Outcome) Type() protoreflect.EnumType {
-	return &file_sequence_sequence_proto_enumTypes[1]
+	return &file_sequence_sequence_proto_enumTypes[2]
 }
 
 func (x Outcome) Number() protoreflect.EnumNumber {
@@ -215,7 +268,7 @@ func (x Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Outcome.Descriptor instead.
 func (Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_sequence_sequence_proto_rawDescGZIP(), []int{1}
+	return file_sequence_sequence_proto_rawDescGZIP(), []int{2}
 }
 
 // Definition of a sequence. Zero values are the defaults.
@@ -539,7 +592,9 @@ type Settings struct {
 	// no_auto_create refuses the use of a sequence that nobody created.
 	NoAutoCreate bool `protobuf:"varint,2,opt,name=no_auto_create,json=noAutoCreate,proto3" json:"no_auto_create,omitempty"`
 	// max_keys is how many sequences the group holds at most; 0 means 1,000,000.
-	MaxKeys       uint64 `protobuf:"varint,3,opt,name=max_keys,json=maxKeys,proto3" json:"max_keys,omitempty"`
+	MaxKeys uint64 `protobuf:"varint,3,opt,name=max_keys,json=maxKeys,proto3" json:"max_keys,omitempty"`
+	// family says which sequences are made in the group; those that are there stay.
+	Family        Family `protobuf:"varint,4,opt,name=family,proto3,enum=drumline.sequence.Family" json:"family,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -593,6 +648,13 @@ func (x *Settings) GetMaxKeys() uint64 {
 		return x.MaxKeys
 	}
 	return 0
+}
+
+func (x *Settings) GetFamily() Family {
+	if x != nil {
+		return x.Family
+	}
+	return Family_FAMILY_UNSPECIFIED
 }
 
 // Client is a client that the group knows: what Open gives. Commands of a client are
@@ -4760,11 +4822,12 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"workerBits\x12!\n" +
 	"\fcounter_bits\x18\x03 \x01(\rR\vcounterBits\x12\x19\n" +
 	"\bepoch_ms\x18\x04 \x01(\x04R\aepochMs\x12\x19\n" +
-	"\blease_ms\x18\x05 \x01(\x04R\aleaseMs\"\x86\x01\n" +
+	"\blease_ms\x18\x05 \x01(\x04R\aleaseMs\"\xb9\x01\n" +
 	"\bSettings\x129\n" +
 	"\bdefaults\x18\x01 \x01(\v2\x1d.drumline.sequence.DefinitionR\bdefaults\x12$\n" +
 	"\x0eno_auto_create\x18\x02 \x01(\bR\fnoAutoCreate\x12\x19\n" +
-	"\bmax_keys\x18\x03 \x01(\x04R\amaxKeys\"l\n" +
+	"\bmax_keys\x18\x03 \x01(\x04R\amaxKeys\x121\n" +
+	"\x06family\x18\x04 \x01(\x0e2\x19.drumline.sequence.FamilyR\x06family\"l\n" +
 	"\x06Client\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x1e\n" +
 	"\n" +
@@ -5064,7 +5127,12 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\fMODE_GAPFREE\x10\x03\x12\r\n" +
 	"\tMODE_TIME\x10\x04\x12\f\n" +
 	"\bMODE_TSO\x10\x05\x12\x10\n" +
-	"\fMODE_SCATTER\x10\x06*\x91\x03\n" +
+	"\fMODE_SCATTER\x10\x06*?\n" +
+	"\x06Family\x12\x16\n" +
+	"\x12FAMILY_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tFAMILY_NO\x10\x01\x12\x0e\n" +
+	"\n" +
+	"FAMILY_YES\x10\x02*\x91\x03\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -5119,192 +5187,194 @@ func file_sequence_sequence_proto_rawDescGZIP() []byte {
 	return file_sequence_sequence_proto_rawDescData
 }
 
-var file_sequence_sequence_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_sequence_sequence_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_sequence_sequence_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_sequence_sequence_proto_goTypes = []any{
 	(Mode)(0),                    // 0: drumline.sequence.Mode
-	(Outcome)(0),                 // 1: drumline.sequence.Outcome
-	(*Definition)(nil),           // 2: drumline.sequence.Definition
-	(*Quota)(nil),                // 3: drumline.sequence.Quota
-	(*TimeLayout)(nil),           // 4: drumline.sequence.TimeLayout
-	(*Settings)(nil),             // 5: drumline.sequence.Settings
-	(*Client)(nil),               // 6: drumline.sequence.Client
-	(*Caller)(nil),               // 7: drumline.sequence.Caller
-	(*Command)(nil),              // 8: drumline.sequence.Command
-	(*Next)(nil),                 // 9: drumline.sequence.Next
-	(*GiveBack)(nil),             // 10: drumline.sequence.GiveBack
-	(*Reserve)(nil),              // 11: drumline.sequence.Reserve
-	(*Commit)(nil),               // 12: drumline.sequence.Commit
-	(*Cancel)(nil),               // 13: drumline.sequence.Cancel
-	(*LeaseWorker)(nil),          // 14: drumline.sequence.LeaseWorker
-	(*ReleaseWorker)(nil),        // 15: drumline.sequence.ReleaseWorker
-	(*Open)(nil),                 // 16: drumline.sequence.Open
-	(*Close)(nil),                // 17: drumline.sequence.Close
-	(*Create)(nil),               // 18: drumline.sequence.Create
-	(*Restart)(nil),              // 19: drumline.sequence.Restart
-	(*Set)(nil),                  // 20: drumline.sequence.Set
-	(*Drop)(nil),                 // 21: drumline.sequence.Drop
-	(*Advance)(nil),              // 22: drumline.sequence.Advance
-	(*Resume)(nil),               // 23: drumline.sequence.Resume
-	(*Configure)(nil),            // 24: drumline.sequence.Configure
-	(*Result)(nil),               // 25: drumline.sequence.Result
-	(*Window)(nil),               // 26: drumline.sequence.Window
-	(*Grant)(nil),                // 27: drumline.sequence.Grant
-	(*Reservation)(nil),          // 28: drumline.sequence.Reservation
-	(*Worker)(nil),               // 29: drumline.sequence.Worker
-	(*Query)(nil),                // 30: drumline.sequence.Query
-	(*Describe)(nil),             // 31: drumline.sequence.Describe
-	(*List)(nil),                 // 32: drumline.sequence.List
-	(*Status)(nil),               // 33: drumline.sequence.Status
-	(*GetWindow)(nil),            // 34: drumline.sequence.GetWindow
-	(*Info)(nil),                 // 35: drumline.sequence.Info
-	(*GroupInfo)(nil),            // 36: drumline.sequence.GroupInfo
-	(*Answer)(nil),               // 37: drumline.sequence.Answer
-	(*OpenRequest)(nil),          // 38: drumline.sequence.OpenRequest
-	(*CloseRequest)(nil),         // 39: drumline.sequence.CloseRequest
-	(*NextRequest)(nil),          // 40: drumline.sequence.NextRequest
-	(*GiveBackRequest)(nil),      // 41: drumline.sequence.GiveBackRequest
-	(*ReserveRequest)(nil),       // 42: drumline.sequence.ReserveRequest
-	(*CommitRequest)(nil),        // 43: drumline.sequence.CommitRequest
-	(*CancelRequest)(nil),        // 44: drumline.sequence.CancelRequest
-	(*LeaseWorkerRequest)(nil),   // 45: drumline.sequence.LeaseWorkerRequest
-	(*ReleaseWorkerRequest)(nil), // 46: drumline.sequence.ReleaseWorkerRequest
-	(*CreateRequest)(nil),        // 47: drumline.sequence.CreateRequest
-	(*RestartRequest)(nil),       // 48: drumline.sequence.RestartRequest
-	(*SetRequest)(nil),           // 49: drumline.sequence.SetRequest
-	(*DropRequest)(nil),          // 50: drumline.sequence.DropRequest
-	(*ResumeRequest)(nil),        // 51: drumline.sequence.ResumeRequest
-	(*DescribeRequest)(nil),      // 52: drumline.sequence.DescribeRequest
-	(*DescribeResponse)(nil),     // 53: drumline.sequence.DescribeResponse
-	(*ListRequest)(nil),          // 54: drumline.sequence.ListRequest
-	(*ListResponse)(nil),         // 55: drumline.sequence.ListResponse
-	(*StatusRequest)(nil),        // 56: drumline.sequence.StatusRequest
-	(*StatusResponse)(nil),       // 57: drumline.sequence.StatusResponse
-	(*Want)(nil),                 // 58: drumline.sequence.Want
-	(*StreamRequest)(nil),        // 59: drumline.sequence.StreamRequest
-	(*Got)(nil),                  // 60: drumline.sequence.Got
-	(*StreamResponse)(nil),       // 61: drumline.sequence.StreamResponse
-	(*host.Fault)(nil),           // 62: drumline.host.Fault
+	(Family)(0),                  // 1: drumline.sequence.Family
+	(Outcome)(0),                 // 2: drumline.sequence.Outcome
+	(*Definition)(nil),           // 3: drumline.sequence.Definition
+	(*Quota)(nil),                // 4: drumline.sequence.Quota
+	(*TimeLayout)(nil),           // 5: drumline.sequence.TimeLayout
+	(*Settings)(nil),             // 6: drumline.sequence.Settings
+	(*Client)(nil),               // 7: drumline.sequence.Client
+	(*Caller)(nil),               // 8: drumline.sequence.Caller
+	(*Command)(nil),              // 9: drumline.sequence.Command
+	(*Next)(nil),                 // 10: drumline.sequence.Next
+	(*GiveBack)(nil),             // 11: drumline.sequence.GiveBack
+	(*Reserve)(nil),              // 12: drumline.sequence.Reserve
+	(*Commit)(nil),               // 13: drumline.sequence.Commit
+	(*Cancel)(nil),               // 14: drumline.sequence.Cancel
+	(*LeaseWorker)(nil),          // 15: drumline.sequence.LeaseWorker
+	(*ReleaseWorker)(nil),        // 16: drumline.sequence.ReleaseWorker
+	(*Open)(nil),                 // 17: drumline.sequence.Open
+	(*Close)(nil),                // 18: drumline.sequence.Close
+	(*Create)(nil),               // 19: drumline.sequence.Create
+	(*Restart)(nil),              // 20: drumline.sequence.Restart
+	(*Set)(nil),                  // 21: drumline.sequence.Set
+	(*Drop)(nil),                 // 22: drumline.sequence.Drop
+	(*Advance)(nil),              // 23: drumline.sequence.Advance
+	(*Resume)(nil),               // 24: drumline.sequence.Resume
+	(*Configure)(nil),            // 25: drumline.sequence.Configure
+	(*Result)(nil),               // 26: drumline.sequence.Result
+	(*Window)(nil),               // 27: drumline.sequence.Window
+	(*Grant)(nil),                // 28: drumline.sequence.Grant
+	(*Reservation)(nil),          // 29: drumline.sequence.Reservation
+	(*Worker)(nil),               // 30: drumline.sequence.Worker
+	(*Query)(nil),                // 31: drumline.sequence.Query
+	(*Describe)(nil),             // 32: drumline.sequence.Describe
+	(*List)(nil),                 // 33: drumline.sequence.List
+	(*Status)(nil),               // 34: drumline.sequence.Status
+	(*GetWindow)(nil),            // 35: drumline.sequence.GetWindow
+	(*Info)(nil),                 // 36: drumline.sequence.Info
+	(*GroupInfo)(nil),            // 37: drumline.sequence.GroupInfo
+	(*Answer)(nil),               // 38: drumline.sequence.Answer
+	(*OpenRequest)(nil),          // 39: drumline.sequence.OpenRequest
+	(*CloseRequest)(nil),         // 40: drumline.sequence.CloseRequest
+	(*NextRequest)(nil),          // 41: drumline.sequence.NextRequest
+	(*GiveBackRequest)(nil),      // 42: drumline.sequence.GiveBackRequest
+	(*ReserveRequest)(nil),       // 43: drumline.sequence.ReserveRequest
+	(*CommitRequest)(nil),        // 44: drumline.sequence.CommitRequest
+	(*CancelRequest)(nil),        // 45: drumline.sequence.CancelRequest
+	(*LeaseWorkerRequest)(nil),   // 46: drumline.sequence.LeaseWorkerRequest
+	(*ReleaseWorkerRequest)(nil), // 47: drumline.sequence.ReleaseWorkerRequest
+	(*CreateRequest)(nil),        // 48: drumline.sequence.CreateRequest
+	(*RestartRequest)(nil),       // 49: drumline.sequence.RestartRequest
+	(*SetRequest)(nil),           // 50: drumline.sequence.SetRequest
+	(*DropRequest)(nil),          // 51: drumline.sequence.DropRequest
+	(*ResumeRequest)(nil),        // 52: drumline.sequence.ResumeRequest
+	(*DescribeRequest)(nil),      // 53: drumline.sequence.DescribeRequest
+	(*DescribeResponse)(nil),     // 54: drumline.sequence.DescribeResponse
+	(*ListRequest)(nil),          // 55: drumline.sequence.ListRequest
+	(*ListResponse)(nil),         // 56: drumline.sequence.ListResponse
+	(*StatusRequest)(nil),        // 57: drumline.sequence.StatusRequest
+	(*StatusResponse)(nil),       // 58: drumline.sequence.StatusResponse
+	(*Want)(nil),                 // 59: drumline.sequence.Want
+	(*StreamRequest)(nil),        // 60: drumline.sequence.StreamRequest
+	(*Got)(nil),                  // 61: drumline.sequence.Got
+	(*StreamResponse)(nil),       // 62: drumline.sequence.StreamResponse
+	(*host.Fault)(nil),           // 63: drumline.host.Fault
 }
 var file_sequence_sequence_proto_depIdxs = []int32{
 	0,  // 0: drumline.sequence.Definition.mode:type_name -> drumline.sequence.Mode
-	3,  // 1: drumline.sequence.Definition.quota:type_name -> drumline.sequence.Quota
-	4,  // 2: drumline.sequence.Definition.time:type_name -> drumline.sequence.TimeLayout
-	2,  // 3: drumline.sequence.Settings.defaults:type_name -> drumline.sequence.Definition
-	6,  // 4: drumline.sequence.Caller.client:type_name -> drumline.sequence.Client
-	7,  // 5: drumline.sequence.Command.caller:type_name -> drumline.sequence.Caller
-	9,  // 6: drumline.sequence.Command.next:type_name -> drumline.sequence.Next
-	10, // 7: drumline.sequence.Command.give_back:type_name -> drumline.sequence.GiveBack
-	11, // 8: drumline.sequence.Command.reserve:type_name -> drumline.sequence.Reserve
-	12, // 9: drumline.sequence.Command.commit:type_name -> drumline.sequence.Commit
-	13, // 10: drumline.sequence.Command.cancel:type_name -> drumline.sequence.Cancel
-	14, // 11: drumline.sequence.Command.lease_worker:type_name -> drumline.sequence.LeaseWorker
-	15, // 12: drumline.sequence.Command.release_worker:type_name -> drumline.sequence.ReleaseWorker
-	16, // 13: drumline.sequence.Command.open:type_name -> drumline.sequence.Open
-	17, // 14: drumline.sequence.Command.close:type_name -> drumline.sequence.Close
-	18, // 15: drumline.sequence.Command.create:type_name -> drumline.sequence.Create
-	19, // 16: drumline.sequence.Command.restart:type_name -> drumline.sequence.Restart
-	20, // 17: drumline.sequence.Command.set:type_name -> drumline.sequence.Set
-	21, // 18: drumline.sequence.Command.drop:type_name -> drumline.sequence.Drop
-	23, // 19: drumline.sequence.Command.resume:type_name -> drumline.sequence.Resume
-	24, // 20: drumline.sequence.Command.configure:type_name -> drumline.sequence.Configure
-	22, // 21: drumline.sequence.Command.advance:type_name -> drumline.sequence.Advance
-	2,  // 22: drumline.sequence.Create.definition:type_name -> drumline.sequence.Definition
-	2,  // 23: drumline.sequence.Set.definition:type_name -> drumline.sequence.Definition
-	5,  // 24: drumline.sequence.Configure.settings:type_name -> drumline.sequence.Settings
-	1,  // 25: drumline.sequence.Result.outcome:type_name -> drumline.sequence.Outcome
-	27, // 26: drumline.sequence.Result.grant:type_name -> drumline.sequence.Grant
-	6,  // 27: drumline.sequence.Result.client:type_name -> drumline.sequence.Client
-	28, // 28: drumline.sequence.Result.reservation:type_name -> drumline.sequence.Reservation
-	29, // 29: drumline.sequence.Result.worker:type_name -> drumline.sequence.Worker
-	26, // 30: drumline.sequence.Result.window:type_name -> drumline.sequence.Window
-	0,  // 31: drumline.sequence.Grant.mode:type_name -> drumline.sequence.Mode
-	4,  // 32: drumline.sequence.Worker.layout:type_name -> drumline.sequence.TimeLayout
-	31, // 33: drumline.sequence.Query.describe:type_name -> drumline.sequence.Describe
-	32, // 34: drumline.sequence.Query.list:type_name -> drumline.sequence.List
-	33, // 35: drumline.sequence.Query.status:type_name -> drumline.sequence.Status
-	34, // 36: drumline.sequence.Query.window:type_name -> drumline.sequence.GetWindow
-	2,  // 37: drumline.sequence.Info.definition:type_name -> drumline.sequence.Definition
-	5,  // 38: drumline.sequence.GroupInfo.settings:type_name -> drumline.sequence.Settings
-	35, // 39: drumline.sequence.Answer.sequences:type_name -> drumline.sequence.Info
-	36, // 40: drumline.sequence.Answer.group:type_name -> drumline.sequence.GroupInfo
-	26, // 41: drumline.sequence.Answer.window:type_name -> drumline.sequence.Window
-	7,  // 42: drumline.sequence.CloseRequest.caller:type_name -> drumline.sequence.Caller
-	7,  // 43: drumline.sequence.NextRequest.caller:type_name -> drumline.sequence.Caller
-	9,  // 44: drumline.sequence.NextRequest.next:type_name -> drumline.sequence.Next
-	7,  // 45: drumline.sequence.GiveBackRequest.caller:type_name -> drumline.sequence.Caller
-	10, // 46: drumline.sequence.GiveBackRequest.give_back:type_name -> drumline.sequence.GiveBack
-	7,  // 47: drumline.sequence.ReserveRequest.caller:type_name -> drumline.sequence.Caller
-	11, // 48: drumline.sequence.ReserveRequest.reserve:type_name -> drumline.sequence.Reserve
-	7,  // 49: drumline.sequence.CommitRequest.caller:type_name -> drumline.sequence.Caller
-	12, // 50: drumline.sequence.CommitRequest.commit:type_name -> drumline.sequence.Commit
-	7,  // 51: drumline.sequence.CancelRequest.caller:type_name -> drumline.sequence.Caller
-	13, // 52: drumline.sequence.CancelRequest.cancel:type_name -> drumline.sequence.Cancel
-	7,  // 53: drumline.sequence.LeaseWorkerRequest.caller:type_name -> drumline.sequence.Caller
-	14, // 54: drumline.sequence.LeaseWorkerRequest.lease_worker:type_name -> drumline.sequence.LeaseWorker
-	7,  // 55: drumline.sequence.ReleaseWorkerRequest.caller:type_name -> drumline.sequence.Caller
-	15, // 56: drumline.sequence.ReleaseWorkerRequest.release_worker:type_name -> drumline.sequence.ReleaseWorker
-	7,  // 57: drumline.sequence.CreateRequest.caller:type_name -> drumline.sequence.Caller
-	18, // 58: drumline.sequence.CreateRequest.create:type_name -> drumline.sequence.Create
-	7,  // 59: drumline.sequence.RestartRequest.caller:type_name -> drumline.sequence.Caller
-	19, // 60: drumline.sequence.RestartRequest.restart:type_name -> drumline.sequence.Restart
-	7,  // 61: drumline.sequence.SetRequest.caller:type_name -> drumline.sequence.Caller
-	20, // 62: drumline.sequence.SetRequest.set:type_name -> drumline.sequence.Set
-	7,  // 63: drumline.sequence.DropRequest.caller:type_name -> drumline.sequence.Caller
-	21, // 64: drumline.sequence.DropRequest.drop:type_name -> drumline.sequence.Drop
-	7,  // 65: drumline.sequence.ResumeRequest.caller:type_name -> drumline.sequence.Caller
-	23, // 66: drumline.sequence.ResumeRequest.resume:type_name -> drumline.sequence.Resume
-	31, // 67: drumline.sequence.DescribeRequest.describe:type_name -> drumline.sequence.Describe
-	35, // 68: drumline.sequence.DescribeResponse.info:type_name -> drumline.sequence.Info
-	32, // 69: drumline.sequence.ListRequest.list:type_name -> drumline.sequence.List
-	35, // 70: drumline.sequence.ListResponse.sequences:type_name -> drumline.sequence.Info
-	36, // 71: drumline.sequence.StatusResponse.info:type_name -> drumline.sequence.GroupInfo
-	40, // 72: drumline.sequence.Want.request:type_name -> drumline.sequence.NextRequest
-	58, // 73: drumline.sequence.StreamRequest.wants:type_name -> drumline.sequence.Want
-	25, // 74: drumline.sequence.Got.result:type_name -> drumline.sequence.Result
-	62, // 75: drumline.sequence.Got.fault:type_name -> drumline.host.Fault
-	60, // 76: drumline.sequence.StreamResponse.got:type_name -> drumline.sequence.Got
-	38, // 77: drumline.sequence.Sequence.Open:input_type -> drumline.sequence.OpenRequest
-	39, // 78: drumline.sequence.Sequence.Close:input_type -> drumline.sequence.CloseRequest
-	40, // 79: drumline.sequence.Sequence.Next:input_type -> drumline.sequence.NextRequest
-	59, // 80: drumline.sequence.Sequence.Stream:input_type -> drumline.sequence.StreamRequest
-	41, // 81: drumline.sequence.Sequence.GiveBack:input_type -> drumline.sequence.GiveBackRequest
-	42, // 82: drumline.sequence.Sequence.Reserve:input_type -> drumline.sequence.ReserveRequest
-	43, // 83: drumline.sequence.Sequence.Commit:input_type -> drumline.sequence.CommitRequest
-	44, // 84: drumline.sequence.Sequence.Cancel:input_type -> drumline.sequence.CancelRequest
-	45, // 85: drumline.sequence.Sequence.LeaseWorker:input_type -> drumline.sequence.LeaseWorkerRequest
-	46, // 86: drumline.sequence.Sequence.ReleaseWorker:input_type -> drumline.sequence.ReleaseWorkerRequest
-	52, // 87: drumline.sequence.Sequence.Describe:input_type -> drumline.sequence.DescribeRequest
-	54, // 88: drumline.sequence.Sequence.List:input_type -> drumline.sequence.ListRequest
-	56, // 89: drumline.sequence.Sequence.Status:input_type -> drumline.sequence.StatusRequest
-	47, // 90: drumline.sequence.Sequence.Create:input_type -> drumline.sequence.CreateRequest
-	48, // 91: drumline.sequence.Sequence.Restart:input_type -> drumline.sequence.RestartRequest
-	49, // 92: drumline.sequence.Sequence.Set:input_type -> drumline.sequence.SetRequest
-	50, // 93: drumline.sequence.Sequence.Drop:input_type -> drumline.sequence.DropRequest
-	51, // 94: drumline.sequence.Sequence.Resume:input_type -> drumline.sequence.ResumeRequest
-	25, // 95: drumline.sequence.Sequence.Open:output_type -> drumline.sequence.Result
-	25, // 96: drumline.sequence.Sequence.Close:output_type -> drumline.sequence.Result
-	25, // 97: drumline.sequence.Sequence.Next:output_type -> drumline.sequence.Result
-	61, // 98: drumline.sequence.Sequence.Stream:output_type -> drumline.sequence.StreamResponse
-	25, // 99: drumline.sequence.Sequence.GiveBack:output_type -> drumline.sequence.Result
-	25, // 100: drumline.sequence.Sequence.Reserve:output_type -> drumline.sequence.Result
-	25, // 101: drumline.sequence.Sequence.Commit:output_type -> drumline.sequence.Result
-	25, // 102: drumline.sequence.Sequence.Cancel:output_type -> drumline.sequence.Result
-	25, // 103: drumline.sequence.Sequence.LeaseWorker:output_type -> drumline.sequence.Result
-	25, // 104: drumline.sequence.Sequence.ReleaseWorker:output_type -> drumline.sequence.Result
-	53, // 105: drumline.sequence.Sequence.Describe:output_type -> drumline.sequence.DescribeResponse
-	55, // 106: drumline.sequence.Sequence.List:output_type -> drumline.sequence.ListResponse
-	57, // 107: drumline.sequence.Sequence.Status:output_type -> drumline.sequence.StatusResponse
-	25, // 108: drumline.sequence.Sequence.Create:output_type -> drumline.sequence.Result
-	25, // 109: drumline.sequence.Sequence.Restart:output_type -> drumline.sequence.Result
-	25, // 110: drumline.sequence.Sequence.Set:output_type -> drumline.sequence.Result
-	25, // 111: drumline.sequence.Sequence.Drop:output_type -> drumline.sequence.Result
-	25, // 112: drumline.sequence.Sequence.Resume:output_type -> drumline.sequence.Result
-	95, // [95:113] is the sub-list for method output_type
-	77, // [77:95] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	4,  // 1: drumline.sequence.Definition.quota:type_name -> drumline.sequence.Quota
+	5,  // 2: drumline.sequence.Definition.time:type_name -> drumline.sequence.TimeLayout
+	3,  // 3: drumline.sequence.Settings.defaults:type_name -> drumline.sequence.Definition
+	1,  // 4: drumline.sequence.Settings.family:type_name -> drumline.sequence.Family
+	7,  // 5: drumline.sequence.Caller.client:type_name -> drumline.sequence.Client
+	8,  // 6: drumline.sequence.Command.caller:type_name -> drumline.sequence.Caller
+	10, // 7: drumline.sequence.Command.next:type_name -> drumline.sequence.Next
+	11, // 8: drumline.sequence.Command.give_back:type_name -> drumline.sequence.GiveBack
+	12, // 9: drumline.sequence.Command.reserve:type_name -> drumline.sequence.Reserve
+	13, // 10: drumline.sequence.Command.commit:type_name -> drumline.sequence.Commit
+	14, // 11: drumline.sequence.Command.cancel:type_name -> drumline.sequence.Cancel
+	15, // 12: drumline.sequence.Command.lease_worker:type_name -> drumline.sequence.LeaseWorker
+	16, // 13: drumline.sequence.Command.release_worker:type_name -> drumline.sequence.ReleaseWorker
+	17, // 14: drumline.sequence.Command.open:type_name -> drumline.sequence.Open
+	18, // 15: drumline.sequence.Command.close:type_name -> drumline.sequence.Close
+	19, // 16: drumline.sequence.Command.create:type_name -> drumline.sequence.Create
+	20, // 17: drumline.sequence.Command.restart:type_name -> drumline.sequence.Restart
+	21, // 18: drumline.sequence.Command.set:type_name -> drumline.sequence.Set
+	22, // 19: drumline.sequence.Command.drop:type_name -> drumline.sequence.Drop
+	24, // 20: drumline.sequence.Command.resume:type_name -> drumline.sequence.Resume
+	25, // 21: drumline.sequence.Command.configure:type_name -> drumline.sequence.Configure
+	23, // 22: drumline.sequence.Command.advance:type_name -> drumline.sequence.Advance
+	3,  // 23: drumline.sequence.Create.definition:type_name -> drumline.sequence.Definition
+	3,  // 24: drumline.sequence.Set.definition:type_name -> drumline.sequence.Definition
+	6,  // 25: drumline.sequence.Configure.settings:type_name -> drumline.sequence.Settings
+	2,  // 26: drumline.sequence.Result.outcome:type_name -> drumline.sequence.Outcome
+	28, // 27: drumline.sequence.Result.grant:type_name -> drumline.sequence.Grant
+	7,  // 28: drumline.sequence.Result.client:type_name -> drumline.sequence.Client
+	29, // 29: drumline.sequence.Result.reservation:type_name -> drumline.sequence.Reservation
+	30, // 30: drumline.sequence.Result.worker:type_name -> drumline.sequence.Worker
+	27, // 31: drumline.sequence.Result.window:type_name -> drumline.sequence.Window
+	0,  // 32: drumline.sequence.Grant.mode:type_name -> drumline.sequence.Mode
+	5,  // 33: drumline.sequence.Worker.layout:type_name -> drumline.sequence.TimeLayout
+	32, // 34: drumline.sequence.Query.describe:type_name -> drumline.sequence.Describe
+	33, // 35: drumline.sequence.Query.list:type_name -> drumline.sequence.List
+	34, // 36: drumline.sequence.Query.status:type_name -> drumline.sequence.Status
+	35, // 37: drumline.sequence.Query.window:type_name -> drumline.sequence.GetWindow
+	3,  // 38: drumline.sequence.Info.definition:type_name -> drumline.sequence.Definition
+	6,  // 39: drumline.sequence.GroupInfo.settings:type_name -> drumline.sequence.Settings
+	36, // 40: drumline.sequence.Answer.sequences:type_name -> drumline.sequence.Info
+	37, // 41: drumline.sequence.Answer.group:type_name -> drumline.sequence.GroupInfo
+	27, // 42: drumline.sequence.Answer.window:type_name -> drumline.sequence.Window
+	8,  // 43: drumline.sequence.CloseRequest.caller:type_name -> drumline.sequence.Caller
+	8,  // 44: drumline.sequence.NextRequest.caller:type_name -> drumline.sequence.Caller
+	10, // 45: drumline.sequence.NextRequest.next:type_name -> drumline.sequence.Next
+	8,  // 46: drumline.sequence.GiveBackRequest.caller:type_name -> drumline.sequence.Caller
+	11, // 47: drumline.sequence.GiveBackRequest.give_back:type_name -> drumline.sequence.GiveBack
+	8,  // 48: drumline.sequence.ReserveRequest.caller:type_name -> drumline.sequence.Caller
+	12, // 49: drumline.sequence.ReserveRequest.reserve:type_name -> drumline.sequence.Reserve
+	8,  // 50: drumline.sequence.CommitRequest.caller:type_name -> drumline.sequence.Caller
+	13, // 51: drumline.sequence.CommitRequest.commit:type_name -> drumline.sequence.Commit
+	8,  // 52: drumline.sequence.CancelRequest.caller:type_name -> drumline.sequence.Caller
+	14, // 53: drumline.sequence.CancelRequest.cancel:type_name -> drumline.sequence.Cancel
+	8,  // 54: drumline.sequence.LeaseWorkerRequest.caller:type_name -> drumline.sequence.Caller
+	15, // 55: drumline.sequence.LeaseWorkerRequest.lease_worker:type_name -> drumline.sequence.LeaseWorker
+	8,  // 56: drumline.sequence.ReleaseWorkerRequest.caller:type_name -> drumline.sequence.Caller
+	16, // 57: drumline.sequence.ReleaseWorkerRequest.release_worker:type_name -> drumline.sequence.ReleaseWorker
+	8,  // 58: drumline.sequence.CreateRequest.caller:type_name -> drumline.sequence.Caller
+	19, // 59: drumline.sequence.CreateRequest.create:type_name -> drumline.sequence.Create
+	8,  // 60: drumline.sequence.RestartRequest.caller:type_name -> drumline.sequence.Caller
+	20, // 61: drumline.sequence.RestartRequest.restart:type_name -> drumline.sequence.Restart
+	8,  // 62: drumline.sequence.SetRequest.caller:type_name -> drumline.sequence.Caller
+	21, // 63: drumline.sequence.SetRequest.set:type_name -> drumline.sequence.Set
+	8,  // 64: drumline.sequence.DropRequest.caller:type_name -> drumline.sequence.Caller
+	22, // 65: drumline.sequence.DropRequest.drop:type_name -> drumline.sequence.Drop
+	8,  // 66: drumline.sequence.ResumeRequest.caller:type_name -> drumline.sequence.Caller
+	24, // 67: drumline.sequence.ResumeRequest.resume:type_name -> drumline.sequence.Resume
+	32, // 68: drumline.sequence.DescribeRequest.describe:type_name -> drumline.sequence.Describe
+	36, // 69: drumline.sequence.DescribeResponse.info:type_name -> drumline.sequence.Info
+	33, // 70: drumline.sequence.ListRequest.list:type_name -> drumline.sequence.List
+	36, // 71: drumline.sequence.ListResponse.sequences:type_name -> drumline.sequence.Info
+	37, // 72: drumline.sequence.StatusResponse.info:type_name -> drumline.sequence.GroupInfo
+	41, // 73: drumline.sequence.Want.request:type_name -> drumline.sequence.NextRequest
+	59, // 74: drumline.sequence.StreamRequest.wants:type_name -> drumline.sequence.Want
+	26, // 75: drumline.sequence.Got.result:type_name -> drumline.sequence.Result
+	63, // 76: drumline.sequence.Got.fault:type_name -> drumline.host.Fault
+	61, // 77: drumline.sequence.StreamResponse.got:type_name -> drumline.sequence.Got
+	39, // 78: drumline.sequence.Sequence.Open:input_type -> drumline.sequence.OpenRequest
+	40, // 79: drumline.sequence.Sequence.Close:input_type -> drumline.sequence.CloseRequest
+	41, // 80: drumline.sequence.Sequence.Next:input_type -> drumline.sequence.NextRequest
+	60, // 81: drumline.sequence.Sequence.Stream:input_type -> drumline.sequence.StreamRequest
+	42, // 82: drumline.sequence.Sequence.GiveBack:input_type -> drumline.sequence.GiveBackRequest
+	43, // 83: drumline.sequence.Sequence.Reserve:input_type -> drumline.sequence.ReserveRequest
+	44, // 84: drumline.sequence.Sequence.Commit:input_type -> drumline.sequence.CommitRequest
+	45, // 85: drumline.sequence.Sequence.Cancel:input_type -> drumline.sequence.CancelRequest
+	46, // 86: drumline.sequence.Sequence.LeaseWorker:input_type -> drumline.sequence.LeaseWorkerRequest
+	47, // 87: drumline.sequence.Sequence.ReleaseWorker:input_type -> drumline.sequence.ReleaseWorkerRequest
+	53, // 88: drumline.sequence.Sequence.Describe:input_type -> drumline.sequence.DescribeRequest
+	55, // 89: drumline.sequence.Sequence.List:input_type -> drumline.sequence.ListRequest
+	57, // 90: drumline.sequence.Sequence.Status:input_type -> drumline.sequence.StatusRequest
+	48, // 91: drumline.sequence.Sequence.Create:input_type -> drumline.sequence.CreateRequest
+	49, // 92: drumline.sequence.Sequence.Restart:input_type -> drumline.sequence.RestartRequest
+	50, // 93: drumline.sequence.Sequence.Set:input_type -> drumline.sequence.SetRequest
+	51, // 94: drumline.sequence.Sequence.Drop:input_type -> drumline.sequence.DropRequest
+	52, // 95: drumline.sequence.Sequence.Resume:input_type -> drumline.sequence.ResumeRequest
+	26, // 96: drumline.sequence.Sequence.Open:output_type -> drumline.sequence.Result
+	26, // 97: drumline.sequence.Sequence.Close:output_type -> drumline.sequence.Result
+	26, // 98: drumline.sequence.Sequence.Next:output_type -> drumline.sequence.Result
+	62, // 99: drumline.sequence.Sequence.Stream:output_type -> drumline.sequence.StreamResponse
+	26, // 100: drumline.sequence.Sequence.GiveBack:output_type -> drumline.sequence.Result
+	26, // 101: drumline.sequence.Sequence.Reserve:output_type -> drumline.sequence.Result
+	26, // 102: drumline.sequence.Sequence.Commit:output_type -> drumline.sequence.Result
+	26, // 103: drumline.sequence.Sequence.Cancel:output_type -> drumline.sequence.Result
+	26, // 104: drumline.sequence.Sequence.LeaseWorker:output_type -> drumline.sequence.Result
+	26, // 105: drumline.sequence.Sequence.ReleaseWorker:output_type -> drumline.sequence.Result
+	54, // 106: drumline.sequence.Sequence.Describe:output_type -> drumline.sequence.DescribeResponse
+	56, // 107: drumline.sequence.Sequence.List:output_type -> drumline.sequence.ListResponse
+	58, // 108: drumline.sequence.Sequence.Status:output_type -> drumline.sequence.StatusResponse
+	26, // 109: drumline.sequence.Sequence.Create:output_type -> drumline.sequence.Result
+	26, // 110: drumline.sequence.Sequence.Restart:output_type -> drumline.sequence.Result
+	26, // 111: drumline.sequence.Sequence.Set:output_type -> drumline.sequence.Result
+	26, // 112: drumline.sequence.Sequence.Drop:output_type -> drumline.sequence.Result
+	26, // 113: drumline.sequence.Sequence.Resume:output_type -> drumline.sequence.Result
+	96, // [96:114] is the sub-list for method output_type
+	78, // [78:96] is the sub-list for method input_type
+	78, // [78:78] is the sub-list for extension type_name
+	78, // [78:78] is the sub-list for extension extendee
+	0,  // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_sequence_sequence_proto_init() }
@@ -5349,7 +5419,7 @@ func file_sequence_sequence_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sequence_sequence_proto_rawDesc), len(file_sequence_sequence_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -76,6 +76,24 @@ func TestSettings(t *testing.T) {
 	require.True(t, w.status().GetSettings().GetNoAutoCreate())
 }
 
+// A template says whether a group is one sequence or a family; those that are there stay.
+func TestFamilies(t *testing.T) {
+	w := newWorld(t)
+	use := func(key string) sequencepb.Outcome { return w.do(next(&sequencepb.Next{Key: key})).GetOutcome() }
+	missing := sequencepb.Outcome_OUTCOME_NOT_FOUND
+	require.Equal(t, []sequencepb.Outcome{okay, okay}, []sequencepb.Outcome{use(""), use("a")})
+	require.Equal(t, okay, w.do(configure(1, &sequencepb.Settings{Family: sequencepb.Family_FAMILY_NO})).GetOutcome())
+	w.reload()
+	require.Equal(t, []sequencepb.Outcome{okay, okay, missing}, []sequencepb.Outcome{use(""), use("a"), use("b")})
+	require.Equal(t, missing, w.do(create("b", nil)).GetOutcome())
+	require.Equal(t, okay, w.do(configure(2, &sequencepb.Settings{Family: sequencepb.Family_FAMILY_YES, NoAutoCreate: false})).GetOutcome())
+	require.Equal(t, okay, w.do(drop("")).GetOutcome())
+	w.reload()
+	require.Equal(t, []sequencepb.Outcome{missing, okay, okay}, []sequencepb.Outcome{use(""), use("a"), use("b")})
+	require.Equal(t, sequencepb.Family_FAMILY_YES, w.status().GetSettings().GetFamily())
+	require.Equal(t, invalid, w.do(configure(3, &sequencepb.Settings{Family: 3})).GetOutcome())
+}
+
 func TestClosedUntilResumed(t *testing.T) {
 	w := newWorld(t)
 	numbers(t, w.do(take(10)))

@@ -110,7 +110,7 @@ func randomAdmin(r *rand.Rand, key string) *sequencepb.Command {
 	case 5:
 		return resume(&sequencepb.Resume{Key: &key, Margin: r.Uint64N(9), Floor: proto.Int64(r.Int64N(40))})
 	}
-	return configure(r.Uint64N(9), &sequencepb.Settings{Defaults: definitionOf(key), NoAutoCreate: r.IntN(4) == 0, MaxKeys: r.Uint64N(12)})
+	return configure(r.Uint64N(9), &sequencepb.Settings{Defaults: definitionOf(key), NoAutoCreate: r.IntN(4) == 0, MaxKeys: r.Uint64N(12), Family: sequencepb.Family(r.Int32N(9) / 7)})
 }
 
 func randomQuery(r *rand.Rand) []byte {

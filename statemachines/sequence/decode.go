@@ -137,7 +137,7 @@ func CheckCommand(c *sequencepb.Command) error {
 	case *sequencepb.Command_Resume:
 		return checkResume(op.Resume)
 	case *sequencepb.Command_Configure:
-		return CheckDefinition(op.Configure.GetSettings().GetDefaults())
+		return CheckSettings(op.Configure.GetSettings())
 	case nil:
 		return refusal("the command names no operation: set next or another one")
 	}

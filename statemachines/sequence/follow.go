@@ -26,7 +26,15 @@ func follow() *statemachines.Follow {
 }
 
 // CheckSettings says what is wrong with the settings of a template, or nil.
-func CheckSettings(s *sequencepb.Settings) error { return CheckDefinition(s.GetDefaults()) }
+func CheckSettings(s *sequencepb.Settings) error {
+	if f := s.GetFamily(); f < 0 || f > mostFamily {
+		return refusal(fmt.Sprintf("family is %d, want 0 to %d", f, mostFamily))
+	}
+	return CheckDefinition(s.GetDefaults())
+}
+
+// mostFamily is the last kind of family that there is.
+const mostFamily = sequencepb.Family_FAMILY_YES
 
 // configureCommand makes the command of a revision. It checks the options first, so that
 // no group gets settings by which it could make no sequence.

@@ -61,6 +61,12 @@ func (m *Machine) add(key string, s *shape) (*series, *sequencepb.Result) {
 		return nil, refuse(sequencepb.Outcome_OUTCOME_CLOSED,
 			"the group was recovered, and sequence %q may be one that is forgotten: resume the group first", key)
 	}
+	switch f := m.settings.GetFamily(); {
+	case f == sequencepb.Family_FAMILY_NO && key != "":
+		return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "the group is one sequence and no family, as its template says: use it without #%s", key)
+	case f == sequencepb.Family_FAMILY_YES && key == "":
+		return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "the group is a family, as its template says: name the sequence, like NAME#KEY")
+	}
 	if uint64(len(m.index)) >= m.settings.GetMaxKeys() {
 		return nil, refuse(sequencepb.Outcome_OUTCOME_FULL, "the group holds %d sequences, which is all it may", len(m.index))
 	}

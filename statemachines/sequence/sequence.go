@@ -150,7 +150,9 @@ func (m *Machine) clear() {
 func (m *Machine) settle(revision uint64, s *sequencepb.Settings) {
 	m.defaults, _ = compile(s.GetDefaults()) // checked by whoever calls
 	m.revision = revision
-	m.settings = &sequencepb.Settings{Defaults: m.defaults.definition(), NoAutoCreate: s.GetNoAutoCreate(), MaxKeys: or(s.GetMaxKeys(), DefaultKeys)}
+	m.settings = &sequencepb.Settings{
+		Defaults: m.defaults.definition(), NoAutoCreate: s.GetNoAutoCreate(), MaxKeys: or(s.GetMaxKeys(), DefaultKeys), Family: s.GetFamily(),
+	}
 }
 
 // Apply implements statemachines.Machine.

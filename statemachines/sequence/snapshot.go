@@ -71,7 +71,8 @@ func (o out) signed(numbers ...int64) {
 
 func (o out) head(h *head) {
 	o.all(h.generation, protowire.EncodeBool(h.closed), h.margin, uint64(h.now), h.births, h.tokens, h.opened, h.steps)
-	o.all(h.revision, protowire.EncodeBool(h.settings.GetNoAutoCreate()), h.settings.GetMaxKeys())
+	// The family came later, and is told above the bit that was there.
+	o.all(h.revision, protowire.EncodeBool(h.settings.GetNoAutoCreate())|uint64(h.settings.GetFamily())<<1, h.settings.GetMaxKeys())
 }
 
 func (o out) shape(s *shape) {
@@ -204,7 +205,8 @@ func (i in) head() {
 	}
 	m.now = i.time()
 	i.numbers(&m.births, &m.tokens, &m.opened, &m.steps, &m.revision)
-	m.settings = &sequencepb.Settings{NoAutoCreate: i.bool(), MaxKeys: i.Uvarint()}
+	flags := i.small(1 | uint64(mostFamily)<<1)
+	m.settings = &sequencepb.Settings{NoAutoCreate: flags&1 == 1, Family: sequencepb.Family(flags >> 1), MaxKeys: i.Uvarint()}
 	if m.settings.GetMaxKeys() == 0 {
 		i.Reject("it may hold no sequence")
 	}

@@ -85,7 +85,11 @@ func (h host) refuses() error {
 func (h host) Status(g ids.Group) (raft.Status, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return raft.Status{Group: g, Name: map[ids.Group]string{numbers: "sequence/a", other: "kv/a"}[g], Serving: h.number == h.leader}, true
+	name := "sequence/a"
+	if g == other {
+		name = "kv/a"
+	}
+	return raft.Status{Group: g, Name: name, Serving: h.number == h.leader}, true
 }
 
 func (h host) ProposeMany(_ context.Context, _ ids.Group, cmds [][]byte) []raft.Outcome {
