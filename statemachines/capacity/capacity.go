@@ -154,14 +154,16 @@ func (m *Machine) Snapshot() statemachines.View {
 	return &view{header: m.header, pages: m.roster.freeze(), clients: len(m.roster.byID)}
 }
 
-// advance lets time pass: leases end.
+// advance lets time pass: leases end. All commands of an entry have one time.
 func (m *Machine) advance(now int64, lead uint64) {
 	m.lead = lead
 	if m.recovering {
 		m.rebase(now)
 	}
-	m.now = max(m.now, now)
-	m.expire()
+	if now > m.now {
+		m.now = now
+		m.expire()
+	}
 }
 
 // rebase begins a life whose clock starts at now. Nobody knows what was granted in

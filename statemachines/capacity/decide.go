@@ -36,6 +36,12 @@ type grant struct {
 // decide answers a request that was checked.
 func (m *Machine) decide(q *request) grant {
 	c := m.roster.byID[string(q.id)]
+	if c != nil && c.next() < m.now { // many end at once, and it was not its turn yet
+		c = m.roster.mutable(c)
+		c.due = 0
+		m.settle(c)
+		c = m.roster.byID[string(q.id)]
+	}
 	if c != nil && m.seen(c, q) {
 		return m.again(c, q)
 	}

@@ -1,12 +1,17 @@
 package capacity
 
-// expiries is a heap of moments at which to look at a client, the earliest first.
-// It is lazy: a client that asks again stays where it is, and when its moment has
-// come it is put back with the next one. So a lease that is refreshed many times
-// costs one step of the heap for each of its lengths. Moments that a client has
-// left behind (its due is another one) are skipped. Nothing that the machine
-// answers depends on the order in here.
+// expiries is a heap of moments at which to look at a client, the earliest first, and of
+// one moment the lowest slot. It is lazy: a client that asks again stays where it is, and
+// when its moment has come it is put back with the next one. So a lease that is refreshed
+// many times costs one step of the heap for each of its lengths. Moments that a client has
+// left behind (its due is another one) are skipped. A replica that was restored from a
+// snapshot has other moments in here, but both end leases in the order of their true ends.
 type expiries []moment
+
+// perStep bounds the leases that end when time goes on by one entry of the log: a million at
+// once would hold it up for seconds. Those that are left over count as held until the next
+// entries; the client whose lease it is finds it ended. It is part of the behaviour version.
+const perStep = 1 << 15
 
 type moment struct {
 	at   int64
@@ -36,9 +41,9 @@ func (m *Machine) rewatch() {
 	m.roster.each(func(c *client) { m.clock.push(moment{at: c.due, slot: c.slot}) })
 }
 
-// expire ends the leases whose last instant is past.
+// expire ends the leases whose last instant is past, the first of them if they are many.
 func (m *Machine) expire() {
-	for len(m.clock) > 0 && m.clock[0].at < m.now {
+	for ended := 0; ended < perStep && len(m.clock) > 0 && m.clock[0].at < m.now; {
 		next := m.clock.pop()
 		c := m.roster.at(next.slot)
 		if c == nil || c.due != next.at {
@@ -46,7 +51,12 @@ func (m *Machine) expire() {
 		}
 		c = m.roster.mutable(c)
 		c.due = 0
+		if c.next() > next.at { // it asked again meanwhile
+			m.watch(c)
+			continue
+		}
 		m.settle(c)
+		ended++
 	}
 }
 
@@ -60,10 +70,15 @@ func (m *Machine) settle(c *client) {
 	m.watch(c)
 }
 
+// before is the order of the heap.
+func (x moment) before(y moment) bool {
+	return x.at < y.at || x.at == y.at && x.slot < y.slot
+}
+
 func (e *expiries) push(x moment) {
 	*e = append(*e, x)
 	h := *e
-	for i := len(h) - 1; i > 0 && h[(i-1)/2].at > h[i].at; i = (i - 1) / 2 {
+	for i := len(h) - 1; i > 0 && h[i].before(h[(i-1)/2]); i = (i - 1) / 2 {
 		h[i], h[(i-1)/2] = h[(i-1)/2], h[i]
 	}
 }
@@ -78,10 +93,10 @@ func (e *expiries) pop() moment {
 		if child >= len(h) {
 			return first
 		}
-		if child+1 < len(h) && h[child+1].at < h[child].at {
+		if child+1 < len(h) && h[child+1].before(h[child]) {
 			child++
 		}
-		if h[i].at <= h[child].at {
+		if !h[child].before(h[i]) {
 			return first
 		}
 		h[i], h[child] = h[child], h[i]
