@@ -78,6 +78,8 @@ func (d *doorman) ReleaseCapacity(ctx context.Context, req *doormanpb.ReleaseCap
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	over := d.partings.begin(req.GetClientId(), req.GetResourceId())
+	defer over()
 	for _, err := range d.release(ctx, &capacitypb.Release{ClientIds: []string{req.GetClientId()}}, req.GetResourceId()) {
 		// What no group can be called does not exist: Doorman's own client, when it is
 		// closed, adds an empty name for each resource.
@@ -95,6 +97,7 @@ func (d *doorman) whole(ctx context.Context, client string, asks []ask) ([]*capa
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	d.partings.await(ctx, client, asks)
 	shares := split(len(asks), func(i int) string { return asks[i].resource })
 	if len(shares) > 1 { // one alone is found when it is proposed to
 		if err := d.exist(ctx, shares); err != nil {

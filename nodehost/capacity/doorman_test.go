@@ -3,6 +3,7 @@ package capacity
 import (
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -200,6 +201,44 @@ func TestReleaseIgnoresWhatDoesNotExist(t *testing.T) {
 	}
 	_, err = c.ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: new("me"), ResourceId: []string{"a"}})
 	require.Equal(t, codes.Unavailable, status.Code(err))
+}
+
+// A release that waits for its group takes no lease that its client asked for later.
+func TestWhoAsksAgainWaitsForItsRelease(t *testing.T) {
+	r := newRouter(t, "a", "b")
+	c := doormanpb.NewCapacityClient(served(t, New(Options{Router: r})))
+	var order []string
+	release, arrived := make(chan struct{}), make(chan struct{})
+	r.answer = func(group string, cmd *capacitypb.Command) (*capacitypb.Result, error) {
+		if cmd.GetRelease() != nil {
+			r.mu.Unlock()
+			close(arrived)
+			<-release
+			r.mu.Lock()
+			order = append(order, "release")
+			return &capacitypb.Result{Outcome: capacitypb.Outcome_OUTCOME_OK}, nil
+		}
+		order = append(order, cmd.GetDecide().GetRequests()[0].GetClientId()+" "+group)
+		return r.grantAll(group, cmd)
+	}
+	ctx := within(t, 20*time.Second)
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		_, err := c.ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: new("me"), ResourceId: []string{"a", "none"}})
+		require.NoError(t, err)
+	})
+	<-arrived
+	calls.Go(func() {
+		_, err := c.GetCapacity(ctx, getting("me", wanted("a", 1)))
+		require.NoError(t, err)
+	})
+	for _, other := range []*doormanpb.GetCapacityRequest{getting("you", wanted("a", 1)), getting("me", wanted("b", 1))} {
+		_, err := c.GetCapacity(ctx, other) // nobody else waits
+		require.NoError(t, err)
+	}
+	close(release)
+	calls.Wait()
+	require.Equal(t, []string{"you capacity/a", "me capacity/b", "release", "me capacity/a"}, order)
 }
 
 // A group that was just made has no definition for a moment.

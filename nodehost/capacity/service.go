@@ -83,6 +83,8 @@ type Service struct {
 	calls *calls
 	desks *desk.Desks
 	tree  *tree
+	// partings of the original's clients; our own releases have numbers.
+	partings partings
 }
 
 // New makes a Service.
