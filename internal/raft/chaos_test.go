@@ -414,6 +414,7 @@ func chaosSeed(t *testing.T) uint64 {
 }
 
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	c := newChaos(t, chaosSeed(t), func(o *Options) { o.SnapshotEntries = 100 })
 	c.run()
 	for range chaosSteps(6) {
@@ -428,6 +429,7 @@ func TestChaos(t *testing.T) {
 
 // The group is idle in between for about as long as makes its hosts unload it.
 func TestChaosOfUnloading(t *testing.T) {
+	t.Parallel()
 	c := newChaos(t, chaosSeed(t), func(o *Options) {
 		napping(o)
 		o.SnapshotEntries = 100

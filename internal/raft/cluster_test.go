@@ -2,6 +2,7 @@ package raft
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,7 +23,15 @@ import (
 	"github.com/drumline/drumline/statemachines"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The tests wait more than they work: several go on beside one another, unless the command
+// line says how many.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // Times of tests: short ticks, patient deadlines.
 const (

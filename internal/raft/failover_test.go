@@ -22,6 +22,7 @@ import (
 // acknowledged is applied exactly once, what was "not applied" never is, and the
 // survivors serve.
 func TestFailoverLosesNothing(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -187,6 +188,7 @@ func (w *writers) verify(t *testing.T, n *node) {
 // Between any two commands the machine's time advances by no more than real time
 // did: through failovers, restarts, replays and snapshots.
 func TestLeaseClockIsNeverAhead(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, func(o *Options) { o.SnapshotEntries = 20 })
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -281,6 +283,7 @@ func TestTransferAndHandOff(t *testing.T) {
 // While leaderships move under load, every caller learns what became of its command:
 // what the old leader could not get into the log is proposed again or refused.
 func TestTransferUnderLoadLeavesNothingUnknown(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -307,6 +310,7 @@ func TestTransferUnderLoadLeavesNothingUnknown(t *testing.T) {
 // A leader that loses its followers says so instead of hanging: its callers get an
 // unknown outcome for what was proposed, and "not led here" once it has stepped down.
 func TestLossOfQuorum(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3)
 	const g = 1000
 	l := c.launch(g, 0, 1, 2)
@@ -320,7 +324,9 @@ func TestLossOfQuorum(t *testing.T) {
 	_, err := l.Propose(ctx, g, []byte("x"))
 	require.Error(t, err)
 	require.Eventually(t, func() bool {
-		_, err := l.Propose(c.ctx(), g, []byte("y"))
+		ctx, cancel := context.WithTimeout(context.Background(), 40*testTick)
+		defer cancel()
+		_, err := l.Propose(ctx, g, []byte("y"))
 		return fault.Is(err, fault.NotLeader)
 	}, testTimeout, testTick)
 	start := time.Now()

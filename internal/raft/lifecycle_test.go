@@ -30,6 +30,7 @@ func diskCluster(t testing.TB, n int) *cluster {
 }
 
 func TestRestartFromDisk(t *testing.T) {
+	t.Parallel()
 	c := diskCluster(t, 3)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -56,6 +57,7 @@ func TestRestartFromDisk(t *testing.T) {
 // Stop and Start of the same replica, and Destroy and Start of another one of the
 // same group, in a tight row: dragonboat would panic on the second without a barrier.
 func TestStopDestroyAndFreshStart(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 2)
 	const g = 1000
 	c.launch(g, 0)
@@ -85,6 +87,7 @@ func TestStopDestroyAndFreshStart(t *testing.T) {
 }
 
 func TestDestroyLeavesNothingOnDisk(t *testing.T) {
+	t.Parallel()
 	c := diskCluster(t, 1)
 	n := c.nodes[0]
 	for g := ids.Group(1000); g < 1003; g++ {
@@ -157,6 +160,7 @@ func TestCloseIsIdempotentAndEndsEverything(t *testing.T) {
 // A receiver of events that takes its time holds up nobody: groups are launched and
 // serve meanwhile, and what it missed is merged.
 func TestASlowReceiverOfEventsHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	var got []Event
 	c := newCluster(t, 1, func(o *Options) {
@@ -166,7 +170,7 @@ func TestASlowReceiverOfEventsHoldsUpNobody(t *testing.T) {
 		}
 	})
 	n := c.nodes[0]
-	const groups = 50
+	const groups = 20
 	for g := ids.Group(1000); g < 1000+groups; g++ {
 		c.launch(g, 0)
 		c.propose(g, "x")
@@ -188,6 +192,7 @@ func TestASlowReceiverOfEventsHoldsUpNobody(t *testing.T) {
 
 // The data of a host whose machine was renamed is its data all the same.
 func TestAChangedHostnameIsSurvived(t *testing.T) {
+	t.Parallel()
 	c := diskCluster(t, 1)
 	n := c.nodes[0]
 	c.launch(1000, 0)

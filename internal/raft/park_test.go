@@ -53,6 +53,7 @@ func (c *cluster) someoneProposes(g ids.Group, text string, on ...int) {
 }
 
 func TestIdleGroupIsUnloadedAndComesBack(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, napping)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -84,6 +85,7 @@ func TestIdleGroupIsUnloadedAndComesBack(t *testing.T) {
 }
 
 func TestGroupOfOneComesBack(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, napping)
 	const g = 1000
 	c.launch(g, 0)
@@ -97,6 +99,7 @@ func TestGroupOfOneComesBack(t *testing.T) {
 
 // All kinds of call, at once, on all hosts, of a group that sleeps: none fails for it.
 func TestEveryCallLoads(t *testing.T) {
+	t.Parallel()
 	calls := map[string]func(ctx context.Context, h *Host, g ids.Group) error{
 		"propose": func(ctx context.Context, h *Host, g ids.Group) error {
 			_, err := h.Propose(ctx, g, []byte("a"))
@@ -118,27 +121,33 @@ func TestEveryCallLoads(t *testing.T) {
 		"local view": func(_ context.Context, h *Host, g ids.Group) error { _, err := h.LocalView(g); return err },
 	}
 	c := newCluster(t, 3, napping)
-	g := ids.Group(1000)
-	for name, call := range calls {
+	groups := make(map[string]ids.Group)
+	for name := range calls {
+		g := ids.Group(1000 + len(groups))
 		c.launch(g, 0, 1, 2)
+		groups[name] = g
+	}
+	for _, g := range groups {
 		c.asleep(g, 0, 1, 2)
-		var wg sync.WaitGroup
+	}
+	var wg sync.WaitGroup
+	for name, call := range calls {
 		for _, n := range c.nodes {
 			wg.Go(func() {
-				err := call(c.ctx(), n.Host, g)
+				err := call(c.ctx(), n.Host, groups[name])
 				if err != nil && !fault.Is(err, fault.NotLeader) && !fault.Is(err, fault.NoQuorum) && !fault.Is(err, fault.Invalid) {
 					t.Errorf("%s on %s: %v", name, n.id, err)
 				}
 			})
 		}
-		wg.Wait()
-		g++
 	}
+	wg.Wait()
 }
 
 // One of the members is parked under a leader that is awake: the leader's messages load
 // it.
 func TestParkedFollowerIsWokenByItsLeader(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, napping)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -156,6 +165,7 @@ func TestParkedFollowerIsWokenByItsLeader(t *testing.T) {
 // The leader is parked while its followers are not: they get a new one, or the old one
 // back, and nobody loses anything.
 func TestParkedLeaderIsReplacedOrComesBack(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, napping)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -237,6 +247,7 @@ func TestUnloadingUnderCommands(t *testing.T) {
 
 // All members are parked and one host is dead: the others are enough.
 func TestParkedGroupOutlivesAHost(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, napping)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -315,6 +326,7 @@ func TestStartUnloadedWhereNothingIsUnloaded(t *testing.T) {
 }
 
 func TestStopAndDestroyAnUnloadedReplica(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, napping)
 	n := c.nodes[0]
 	for _, g := range []ids.Group{1000, 1001} {
@@ -338,6 +350,7 @@ func TestStopAndDestroyAnUnloadedReplica(t *testing.T) {
 
 // While a member is parked the group grows and shrinks; it learns of it when it wakes.
 func TestMembershipChangesWhileParked(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 4, napping)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -382,6 +395,7 @@ func TestSnapshotForAParkedReplica(t *testing.T) {
 
 // Close does not wait for what is unloaded, being unloaded or being loaded.
 func TestCloseAmidUnloadingAndLoading(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1, napping)
 	n := c.nodes[0]
 	for g := ids.Group(1000); g < 1030; g++ {

@@ -43,6 +43,7 @@ func (n *node) powerOff(fs *vfs.MemFS) {
 // taken: what was acknowledged is there, once, although how far a group had
 // committed is not written on its own.
 func TestPowerLossLosesNothing(t *testing.T) {
+	t.Parallel()
 	c, disks := powerCluster(t, 30)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -69,6 +70,7 @@ func TestPowerLossLosesNothing(t *testing.T) {
 
 // A group of one voter has nobody to ask how far it had committed.
 func TestPowerLossOfASingleVoter(t *testing.T) {
+	t.Parallel()
 	c, disks := powerCluster(t, 10)
 	const g = 1000
 	n := c.launch(g, 0)

@@ -299,6 +299,7 @@ func TestFlights(t *testing.T) {
 }
 
 func TestStatusesAreCheapAndComplete(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1)
 	for g := ids.Group(1000); g < 1020; g++ {
 		c.launch(g, 0)

@@ -40,6 +40,7 @@ func (c *cluster) quiet() {
 
 // What wakes a sleeping group disturbs its leader in nothing.
 func TestCommandsAndReadsWakeTheirGroup(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, hibernating)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -82,6 +83,7 @@ func undisturbed(t *testing.T, c *cluster, g ids.Group, do func(leader *node)) {
 
 // A leader that lost its quorum while it slept says so in time.
 func TestASleepingLeaderNoticesItsLostQuorum(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, hibernating)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -104,6 +106,7 @@ func TestASleepingLeaderNoticesItsLostQuorum(t *testing.T) {
 
 // The replica that leads is stopped, and nobody asks for anything.
 func TestAGroupWhoseLeaderStoppedElectsAnother(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, hibernating)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -115,6 +118,7 @@ func TestAGroupWhoseLeaderStoppedElectsAnother(t *testing.T) {
 
 // A leader asleep hands its group over.
 func TestASleepingLeaderHandsOff(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, hibernating)
 	const g = 1000
 	c.launch(g, 0, 1, 2)
@@ -126,6 +130,7 @@ func TestASleepingLeaderHandsOff(t *testing.T) {
 
 // A host dies, comes back, and meets groups that sleep.
 func TestSleepersSurviveAHostsDeath(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 3, unhurried)
 	var groups []ids.Group
 	for g := ids.Group(1000); g < 1010; g++ {
