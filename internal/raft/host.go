@@ -40,6 +40,8 @@ type Host struct {
 	sweeps atomic.Uint32
 	// waker wakes groups; nil unless they hibernate.
 	waker *hibernate.Waker
+	// crowd makes starting thousands of replicas cheap.
+	crowd *engine.Crowd
 
 	closing    chan struct{}
 	closeOnce  sync.Once
@@ -108,6 +110,9 @@ func (h *Host) start() error {
 		// v3.3.8 swallows a panic that was no error.
 		return fmt.Errorf("start raft in %s: dragonboat gave up without a reason", h.opts.Dir)
 	}
+	if h.crowd, err = engine.NewCrowd(h.nh); err != nil {
+		h.opts.Log.Warn("to start thousands of groups will take long", "error", err)
+	}
 	for _, n := range h.nh.GetNodeHostInfo(dragonboat.NodeHostInfoOption{}).LogInfo {
 		h.noteData(ids.Group(n.ClusterID), ids.Replica(n.NodeID), true)
 	}
@@ -155,6 +160,7 @@ func (h *Host) close() error {
 		r.halt()
 	}
 	h.pump.close()
+	h.crowd.Close()
 	h.nh.Stop()
 	for _, r := range h.all() {
 		r.markUnloaded()
@@ -194,6 +200,7 @@ func (h *Host) admit(r *replica) error {
 		return errHostClosed()
 	}
 	h.replicas[r.spec.Group] = r
+	h.crowd.Count(len(h.replicas))
 	return nil
 }
 

@@ -165,10 +165,11 @@ func (h *Host) dataOf(g ids.Group) map[ids.Replica]bool {
 	return out
 }
 
-// form decides how dragonboat is asked: with data here always as a restart.
+// form decides how dragonboat is asked: with data here always as a restart. dragonboat
+// itself is not asked whether there is any, because it would wait for its lock.
 func (h *Host) form(spec Replica) (members map[uint64]string, join bool, err error) {
 	switch {
-	case h.nh.HasNodeInfo(uint64(spec.Group), uint64(spec.ID)):
+	case h.dataOf(spec.Group)[spec.ID]:
 		return nil, false, nil
 	case spec.Join && !spec.Restart:
 		return nil, true, nil
@@ -187,7 +188,10 @@ func (h *Host) form(spec Replica) (members map[uint64]string, join bool, err err
 func (h *Host) startCluster(ctx context.Context, r *replica, members map[uint64]string, join bool) error {
 	ctx, cancel := context.WithTimeout(ctx, unloadPatience)
 	defer cancel()
-	create := func(uint64, uint64) sm.IConcurrentStateMachine { return r.machine }
+	create := func(group, _ uint64) sm.IConcurrentStateMachine {
+		h.crowd.Joins(group)
+		return r.machine
+	}
 	for {
 		err := h.nh.StartConcurrentCluster(members, join, create, h.replicaConfig(r.spec))
 		switch {

@@ -59,7 +59,9 @@ func newLocal(ctx context.Context, s measure.Setup, c cluster) (subject, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	if err := l.launch(ctx); err != nil {
+	var err error
+	profile := l.Profiled(measure.Request{Op: measure.OpStart}, func() { err = l.launch(ctx) })
+	if err = errors.Join(err, profile); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
@@ -247,7 +249,8 @@ func (l *local) run(ctx context.Context, r measure.Request) (s measure.Sample, e
 	case measure.OpStart:
 		return measure.Sample{Seconds: l.took.Seconds(), Memory: measure.OwnMemory()}, nil
 	case measure.OpRestart:
-		return l.restart(ctx)
+		profile := l.Profiled(r, func() { s, err = l.restart(ctx) })
+		return s, errors.Join(err, profile)
 	case measure.OpSettle:
 		return s, l.settle(ctx, r.Time)
 	case measure.OpIdle:
