@@ -67,7 +67,7 @@ func TestObserverCatchUpPromoteRemove(t *testing.T) {
 		st, _ := fresh.Status(g)
 		return !st.Observer && st.ConfigChange == m.ConfigChange
 	}, testTimeout, testTick, "the promoted replica must apply its own promotion")
-	require.True(t, fresh.saw(EventMembership, g))
+	require.Eventually(t, func() bool { return fresh.saw(EventMembership, g) }, testTimeout, testTick)
 
 	// Restarted on its own data: it needs no list and stays "came as an observer".
 	fresh.crash()

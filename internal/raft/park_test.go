@@ -68,14 +68,14 @@ func TestIdleGroupIsUnloadedAndComesBack(t *testing.T) {
 		require.NotZero(t, s.Applied)
 		require.NotZero(t, s.ConfigChange)
 		require.Equal(t, uint32(1), s.Version)
-		require.True(t, n.saw(EventUnloaded, g))
+		require.Eventually(t, func() bool { return n.saw(EventUnloaded, g) }, testTimeout, testTick)
 		require.False(t, n.saw(EventStopped, g), "to be unloaded is not to be stopped")
 		require.Empty(t, n.all())
 	}
 	begun := time.Now()
 	c.someoneProposes(g, "b", 1, 0, 2)
 	t.Logf("the first command took %s", time.Since(begun))
-	require.True(t, c.nodes[1].saw(EventLoaded, g))
+	require.Eventually(t, func() bool { return c.nodes[1].saw(EventLoaded, g) }, testTimeout, testTick)
 	for _, n := range c.nodes {
 		require.Equal(t, "1", n.read(g, "a"))
 		require.Equal(t, "1", n.read(g, "b"))

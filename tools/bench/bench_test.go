@@ -88,7 +88,7 @@ func TestSubjectsInProcess(t *testing.T) {
 			if s.Profile != "" {
 				files, err := os.ReadDir(s.Profile)
 				require.NoError(t, err)
-				require.Len(t, files, 6) // propose, read and idle
+				require.Len(t, files, 10) // start, propose, read, idle and restart
 			}
 		})
 	}
