@@ -53,3 +53,7 @@ func (h *hostConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method 
 	}
 	return stream, nil
 }
+
+// Server is a connection to that very server, for the services that answer only for what
+// is there. The client keeps it; errors of calls are gRPC's own.
+func (c *Client) Server(addr string) (grpc.ClientConnInterface, error) { return c.pool.conn(addr) }

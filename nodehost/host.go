@@ -39,6 +39,7 @@ import (
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/nodehost/sequences"
 	"github.com/drumline/drumline/nodehost/sequences/front"
+	"github.com/drumline/drumline/nodehost/states"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -112,6 +113,7 @@ type host struct {
 	roster    *duty.Roster
 	router    *route.Router
 	leases    *capacity.Service
+	states    *states.States
 
 	stopping   atomic.Bool
 	endStreams context.CancelFunc
@@ -181,9 +183,16 @@ func (h *host) openRaft() error {
 // openRooms makes the rooms of this package. None of them runs yet, so raft, which
 // has no replica, tells them of nothing either.
 func (h *host) openRooms() (err error) {
+	h.states, err = states.Open(states.Options{
+		Self: h.dir.Host(), Fleet: func() string { return h.agent.Fleet() }, Dir: h.dir.StatesDir(),
+		Raft: h.raft, Apps: h.o.Apps, Pool: h.pool, Log: h.log,
+	})
+	if err != nil {
+		return err
+	}
 	h.keeper, err = replicas.Open(replicas.Options{
 		Self: replicas.Self{Host: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Unloads: h.cfg.UnloadAfter > 0},
-		DB:   h.dir.DB(), Raft: h.raft, Apps: h.o.Apps, Log: h.log,
+		DB:   h.dir.DB(), Raft: h.raft, States: h.states, Apps: h.o.Apps, Log: h.log,
 		Changed: func(k replicas.Key, gone bool) { h.agent.Changed(k, gone) },
 	})
 	if err != nil {
@@ -217,6 +226,7 @@ func (h *host) openRooms() (err error) {
 	api.Register(h.server.GRPC(), api.Options{Router: h.router, Stopping: streams.Done(), Log: h.log})
 	sequences.Register(h.server.GRPC(), sequences.Options{Router: h.router, Stopping: streams.Done()})
 	h.leases.Register(h.server.GRPC())
+	h.states.Register(h.server.GRPC())
 	if err := h.openPages(); err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}

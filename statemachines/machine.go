@@ -102,6 +102,10 @@ type App struct {
 	// groups follow their configuration, or that tells what only their leaders know. A
 	// client's is refused. nil: there is none.
 	Owns func(cmd []byte) bool
+	// Resume makes the command with which a Machine that was told Recovered goes on, when
+	// it waits for a word: up to margin things may have been handed out that its state does
+	// not know of. nil: it needs none.
+	Resume func(margin uint64) ([]byte, error)
 }
 
 // Follow is how the groups of an app follow its configuration. Drummer keeps it in

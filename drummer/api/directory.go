@@ -83,6 +83,8 @@ func servesNow(g *fleetpb.Group) error {
 		return fault.New(fault.Sealed, "group %s is being deleted", name).InGroup(name)
 	case fleetpb.GroupState_GROUP_STATE_PURGING:
 		return fault.New(fault.Sealed, "group %s with number %d was deleted; its name may have a new group", name, g.GetId()).InGroup(name)
+	case fleetpb.GroupState_GROUP_STATE_RETIRED:
+		return fault.New(fault.Sealed, "group %s with number %d is banned: another group has its name", name, g.GetId()).InGroup(name)
 	case fleetpb.GroupState_GROUP_STATE_UNSPECIFIED:
 	}
 	return fault.New(fault.Internal, "group %s is in state %s", name, g.GetState())

@@ -62,7 +62,9 @@ func (s *Service) forwarding(desc *grpc.ServiceDesc) (*grpc.ServiceDesc, error) 
 func writes(full string) bool {
 	switch full {
 	case drummerpb.Drummer_CreateGroups_FullMethodName, drummerpb.Drummer_DeleteGroup_FullMethodName,
-		drummerpb.Drummer_ApplyConfiguration_FullMethodName, drummerpb.Drummer_RollbackConfiguration_FullMethodName:
+		drummerpb.Drummer_ApplyConfiguration_FullMethodName, drummerpb.Drummer_RollbackConfiguration_FullMethodName,
+		drummerpb.Drummer_RecoverGroups_FullMethodName, drummerpb.Drummer_RestoreGroup_FullMethodName,
+		drummerpb.Drummer_CloneGroup_FullMethodName, drummerpb.Drummer_PurgeGroups_FullMethodName:
 		return true
 	}
 	return false

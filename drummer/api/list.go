@@ -72,7 +72,7 @@ func pageOf(v *fleet.View, r *drummerpb.ListGroupsRequest, size int) (page []key
 	}
 	for g := range v.Groups() {
 		k := keyOf(g)
-		if g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING && wanted(k) {
+		if fleet.Nameless(g) && wanted(k) {
 			page = append(page, k)
 		}
 	}

@@ -239,7 +239,7 @@ func (t *turn) firstUse(c *fleetpb.FirstUse) *fleetpb.Result {
 		if spec != nil {
 			in := t.configuration(spec.GetApp())
 			by := fmt.Sprintf("first use, by template %s", quote(template.Of(in, name).GetMatch()))
-			item.Id = t.define(spec, by, fmt.Sprintf(", on %s of revision %d", by, in.GetRevision())).GetId()
+			item.Id = t.define(spec, nil, by, fmt.Sprintf(", on %s of revision %d", by, in.GetRevision())).GetId()
 		}
 		result.Items = append(result.Items, item)
 	}

@@ -30,7 +30,7 @@ func (t *turn) createGroup(spec *fleetpb.Spec) *fleetpb.ItemResult {
 	if item.GetCode() != fleetpb.Code_CODE_OK || item.GetId() != 0 {
 		return item
 	}
-	g := t.define(spec, "asked for", "")
+	g := t.define(spec, nil, "asked for", "")
 	item.Id = g.GetId()
 	return item
 }
@@ -61,10 +61,10 @@ func CheckCreate(v *View, spec *fleetpb.Spec) *fleetpb.ItemResult {
 }
 
 // define gives the name to a new group; the note goes into the event.
-func (t *turn) define(spec *fleetpb.Spec, reason, note string) *fleetpb.Group {
-	g := &fleetpb.Group{Id: t.nextGroup, Spec: clone(spec), State: fleetpb.GroupState_GROUP_STATE_LAUNCHING}
+func (t *turn) define(spec *fleetpb.Spec, origin *fleetpb.Origin, reason, note string) *fleetpb.Group {
+	g := withOrigin(&fleetpb.Group{Id: t.nextGroup, Spec: clone(spec), State: fleetpb.GroupState_GROUP_STATE_LAUNCHING}, origin)
 	t.nextGroup++
-	t.begin(g, "launch", reason)
+	t.begin(g, launchKind(origin), reason)
 	t.put(g)
 	t.take(g)
 	t.event("group-created", spec.GetName(), "", "group %d with %d replicas%s", g.GetId(), spec.GetReplicas(), note)
@@ -149,6 +149,8 @@ func StateWord(s fleetpb.GroupState) string {
 		return "being sealed"
 	case fleetpb.GroupState_GROUP_STATE_PURGING:
 		return "being purged"
+	case fleetpb.GroupState_GROUP_STATE_RETIRED:
+		return "retired"
 	default:
 		return "unknown"
 	}
@@ -163,7 +165,7 @@ func (t *turn) place(c *fleetpb.Place) *fleetpb.Result {
 	if len(g.GetReplicas()) > 0 {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is placed already", g.GetId())
 	}
-	if err := t.checkPlacement(g.GetSpec(), c.GetHostIds()); err != nil {
+	if err := t.checkPlacement(g, c.GetHostIds()); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "group %d: %v", g.GetId(), err)
 	}
 	g = clone(g)
@@ -180,8 +182,12 @@ func (t *turn) place(c *fleetpb.Place) *fleetpb.Result {
 	return done("")
 }
 
-func (t *turn) checkPlacement(spec *fleetpb.Spec, hosts []string) error {
-	if len(hosts) != int(spec.GetReplicas()) {
+// checkPlacement wants a host for each replica; a group with a first state may begin with
+// fewer, since it is to live again at once.
+func (t *turn) checkPlacement(g *fleetpb.Group, hosts []string) error {
+	spec := g.GetSpec()
+	few := g.GetOrigin() != nil && len(hosts)%2 == 1 && len(hosts) < int(spec.GetReplicas())
+	if len(hosts) != int(spec.GetReplicas()) && !few {
 		return fmt.Errorf("%d hosts for %d replicas", len(hosts), spec.GetReplicas())
 	}
 	for i, id := range hosts {
@@ -201,7 +207,7 @@ func (t *turn) checkPlacement(spec *fleetpb.Spec, hosts []string) error {
 				n++
 			}
 		}
-		if n != rule.GetCount() {
+		if n > rule.GetCount() || n < rule.GetCount() && !few {
 			return fmt.Errorf("%d replicas in region %q, and the rule says %d", n, rule.GetRegion(), rule.GetCount())
 		}
 	}
@@ -239,7 +245,7 @@ func (t *turn) abandon(c *fleetpb.Abandon) *fleetpb.Result {
 	t.bury(g)
 	t.event("launch-abandoned", g.GetSpec().GetName(), "", "group %d: %s", g.GetId(), c.GetReason())
 	t.put(g)
-	next := t.define(g.GetSpec(), c.GetReason(), "")
+	next := t.define(g.GetSpec(), g.GetOrigin(), c.GetReason(), "")
 	return &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Items: []*fleetpb.ItemResult{
 		{Name: g.GetSpec().GetName(), Code: fleetpb.Code_CODE_OK, Id: next.GetId()},
 	}}
@@ -287,5 +293,5 @@ func allStarted(g *fleetpb.Group) bool {
 			return false
 		}
 	}
-	return len(g.GetReplicas()) == int(g.GetSpec().GetReplicas())
+	return len(g.GetReplicas()) == int(g.GetSpec().GetReplicas()) || g.GetOrigin() != nil
 }

@@ -101,7 +101,7 @@ func (l *loader) group(g *fleetpb.Group) error {
 	if err := l.checkGroup(g); err != nil {
 		return fmt.Errorf("group %d: %w", g.GetId(), err)
 	}
-	if g.GetState() != fleetpb.GroupState_GROUP_STATE_PURGING {
+	if !Nameless(g) {
 		if !l.s.take(g) {
 			return fmt.Errorf("group %d: its name is taken", g.GetId())
 		}

@@ -101,8 +101,8 @@ func (t *turn) membershipSeen(c *fleetpb.MembershipSeen) *fleetpb.Result {
 	switch {
 	case g == nil:
 		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the number %d", c.GetGroup())
-	case g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING:
-		return done("the group is a tombstone")
+	case Nameless(g):
+		return done("the group is a tombstone, or banned")
 	case c.GetConfigChange() < g.GetConfigChange():
 		return done("a newer membership is known")
 	}

@@ -56,6 +56,10 @@ func (t *turn) execute(c *fleetpb.Command) *fleetpb.Result {
 		return t.rollbackConfiguration(op.RollbackConfiguration)
 	case *fleetpb.Command_FirstUse:
 		return t.firstUse(op.FirstUse)
+	case *fleetpb.Command_LoadGroup:
+		return t.loadGroup(op.LoadGroup)
+	case *fleetpb.Command_PurgeRetired:
+		return t.purgeRetired(op.PurgeRetired)
 	default:
 		return refuse(fleetpb.Code_CODE_INVALID, "the command says nothing that this version of the record knows")
 	}

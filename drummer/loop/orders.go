@@ -49,6 +49,10 @@ func slotOf(o *drummerpb.Order) slot {
 		s.kind, s.target = "transfer", b.Transfer.GetTo()
 	case *drummerpb.Order_Raise:
 		s.kind = "raise"
+	case *drummerpb.Order_Retire:
+		s.kind = "retire"
+	case *drummerpb.Order_Load:
+		s.kind = "load"
 	}
 	return s
 }

@@ -37,6 +37,10 @@ func (p *pass) launch(g *fleetpb.Group) {
 		p.leaderless(g, "its replicas run, and have no leader yet")
 		return
 	}
+	if why := p.loadable(g); why != "" {
+		p.reason(g, "it cannot be loaded yet: %s", why)
+		return
+	}
 	p.advance(g, fleetpb.GroupState_GROUP_STATE_OPENING, "all replicas run and a leader serves")
 }
 
@@ -133,9 +137,13 @@ func (p *pass) open(g *fleetpb.Group) {
 		p.leaderless(g, "it cannot be opened: no leader serves")
 		return
 	}
+	begin, why := p.begin(g)
+	if why != "" {
+		p.reason(g, "it cannot be opened: %s", why)
+		return
+	}
 	p.reason(g, "it is being opened")
-	body := &drummerpb.Order_Open{Open: &drummerpb.Open{Version: p.version(g)}}
-	p.order(serving, g, leader, &drummerpb.Order{Body: body}, "all replicas run and a leader serves")
+	p.order(serving, g, leader, begin, "all replicas run and a leader serves")
 }
 
 // seal orders Seal at the leader until some replica has applied it.

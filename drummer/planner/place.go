@@ -116,6 +116,9 @@ func (p *pass) choose(r *request) ([]*fleetpb.Host, error) {
 	for len(chosen) < c.wanted {
 		h := c.best(p.load)
 		if h == nil {
+			if few := r.fewer(chosen); few != nil {
+				return few, nil
+			}
 			return nil, c.lack(len(chosen))
 		}
 		c.take(h)

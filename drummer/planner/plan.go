@@ -90,7 +90,7 @@ func (p *pass) count() {
 	}
 	for g := range p.Fleet.Groups() {
 		for _, r := range g.GetReplicas() {
-			if active(r) {
+			if active(r) && g.GetState() != fleetpb.GroupState_GROUP_STATE_RETIRED {
 				p.load[r.GetHostId()]++
 			}
 		}
@@ -171,6 +171,9 @@ func (p *pass) step(g *fleetpb.Group) {
 	case fleetpb.GroupState_GROUP_STATE_SEALING:
 		p.seal(g)
 	case fleetpb.GroupState_GROUP_STATE_PURGING:
+		p.purge(g)
+	case fleetpb.GroupState_GROUP_STATE_RETIRED:
+		p.retired(g)
 		p.purge(g)
 	}
 }

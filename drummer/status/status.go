@@ -28,6 +28,8 @@ const (
 	Unavailable = "unavailable"
 	// Deleting: it is being sealed or purged.
 	Deleting = "deleting"
+	// Retired: banned; another group has its name, and its data is kept until it is purged.
+	Retired = "retired"
 )
 
 // GroupInfo describes the group of that number; nil when the record has none.
@@ -45,6 +47,7 @@ func GroupInfo(v *fleet.View, o *loop.Observed, id ids.Group) *drummerpb.GroupIn
 		Want:       g.GetSpec().GetReplicas(),
 		Regions:    g.GetSpec().GetRegions(),
 		Generation: g.GetGeneration(),
+		Spec:       g.GetSpec(),
 	}
 	for _, r := range g.GetReplicas() {
 		info.Replicas = append(info.Replicas, replicaInfo(v, o, g, r, leader))
@@ -126,6 +129,8 @@ func groupState(o *loop.Observed, g *fleetpb.Group, leader uint64) string {
 		return Launching
 	case fleetpb.GroupState_GROUP_STATE_SEALING, fleetpb.GroupState_GROUP_STATE_PURGING:
 		return Deleting
+	case fleetpb.GroupState_GROUP_STATE_RETIRED:
+		return Retired
 	}
 	voters, up, leaderless := 0, 0, leader == 0
 	for _, r := range g.GetReplicas() {

@@ -46,19 +46,22 @@ const (
 	// REPLICA_STATE_UNLOADED: healthy, and out of memory until the group is used again. Only for
 	// people: a host reports ok, and unloaded beside it.
 	ReplicaState_REPLICA_STATE_UNLOADED ReplicaState = 7
+	// REPLICA_STATE_RETIRED: stopped for ever because its group is banned; its data is kept, and its last state beside it.
+	ReplicaState_REPLICA_STATE_RETIRED ReplicaState = 20
 )
 
 // Enum value maps for ReplicaState.
 var (
 	ReplicaState_name = map[int32]string{
-		0: "REPLICA_STATE_UNSPECIFIED",
-		1: "REPLICA_STATE_STARTING",
-		2: "REPLICA_STATE_CATCHING_UP",
-		3: "REPLICA_STATE_OK",
-		4: "REPLICA_STATE_DOWN",
-		5: "REPLICA_STATE_LOST",
-		6: "REPLICA_STATE_REMOVING",
-		7: "REPLICA_STATE_UNLOADED",
+		0:  "REPLICA_STATE_UNSPECIFIED",
+		1:  "REPLICA_STATE_STARTING",
+		2:  "REPLICA_STATE_CATCHING_UP",
+		3:  "REPLICA_STATE_OK",
+		4:  "REPLICA_STATE_DOWN",
+		5:  "REPLICA_STATE_LOST",
+		6:  "REPLICA_STATE_REMOVING",
+		7:  "REPLICA_STATE_UNLOADED",
+		20: "REPLICA_STATE_RETIRED",
 	}
 	ReplicaState_value = map[string]int32{
 		"REPLICA_STATE_UNSPECIFIED": 0,
@@ -69,6 +72,7 @@ var (
 		"REPLICA_STATE_LOST":        5,
 		"REPLICA_STATE_REMOVING":    6,
 		"REPLICA_STATE_UNLOADED":    7,
+		"REPLICA_STATE_RETIRED":     20,
 	}
 )
 
@@ -1716,6 +1720,152 @@ func (x *Transfer) GetTo() uint64 {
 	return 0
 }
 
+// Retire stops a replica for ever and keeps its data, and its last state beside it.
+type Retire struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retire) Reset() {
+	*x = Retire{}
+	mi := &file_drummer_drummer_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retire) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retire) ProtoMessage() {}
+
+func (x *Retire) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retire.ProtoReflect.Descriptor instead.
+func (*Retire) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{23}
+}
+
+// Load fetches a state, loads it into the group through its log, and opens the group.
+type Load struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// version is the behaviour version that the group begins with.
+	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// generation that the machine is told, unless the state has seen a higher one.
+	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// host_id of the host that has the state.
+	HostId string `protobuf:"bytes,3,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// api is that host's gRPC address.
+	Api string `protobuf:"bytes,4,opt,name=api,proto3" json:"api,omitempty"`
+	// group whose state it is; 0 for a staged one.
+	Group uint64 `protobuf:"varint,5,opt,name=group,proto3" json:"group,omitempty"`
+	// retired tells that it is the last state of a retired replica.
+	Retired bool `protobuf:"varint,6,opt,name=retired,proto3" json:"retired,omitempty"`
+	// staged is the id of a staged state.
+	Staged string `protobuf:"bytes,7,opt,name=staged,proto3" json:"staged,omitempty"`
+	// margin is how many numbers sequences skip that may have been handed out unseen.
+	Margin        uint64 `protobuf:"varint,8,opt,name=margin,proto3" json:"margin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Load) Reset() {
+	*x = Load{}
+	mi := &file_drummer_drummer_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Load) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Load) ProtoMessage() {}
+
+func (x *Load) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Load.ProtoReflect.Descriptor instead.
+func (*Load) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Load) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Load) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Load) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *Load) GetApi() string {
+	if x != nil {
+		return x.Api
+	}
+	return ""
+}
+
+func (x *Load) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *Load) GetRetired() bool {
+	if x != nil {
+		return x.Retired
+	}
+	return false
+}
+
+func (x *Load) GetStaged() string {
+	if x != nil {
+		return x.Staged
+	}
+	return ""
+}
+
+func (x *Load) GetMargin() uint64 {
+	if x != nil {
+		return x.Margin
+	}
+	return 0
+}
+
 // Order is one thing for a host to do. Hosts refuse orders of an older
 // (incarnation, term), for another host id or boot epoch, and of an older
 // generation than the newest they have obeyed for the group.
@@ -1749,6 +1899,8 @@ type Order struct {
 	//	*Order_Destroy
 	//	*Order_Transfer
 	//	*Order_Raise
+	//	*Order_Retire
+	//	*Order_Load
 	Body          isOrder_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1756,7 +1908,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_drummer_drummer_proto_msgTypes[23]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1920,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[23]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +1933,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{23}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Order) GetId() uint64 {
@@ -1919,6 +2071,24 @@ func (x *Order) GetRaise() *Raise {
 	return nil
 }
 
+func (x *Order) GetRetire() *Retire {
+	if x != nil {
+		if x, ok := x.Body.(*Order_Retire); ok {
+			return x.Retire
+		}
+	}
+	return nil
+}
+
+func (x *Order) GetLoad() *Load {
+	if x != nil {
+		if x, ok := x.Body.(*Order_Load); ok {
+			return x.Load
+		}
+	}
+	return nil
+}
+
 type isOrder_Body interface {
 	isOrder_Body()
 }
@@ -1963,6 +2133,16 @@ type Order_Raise struct {
 	Raise *Raise `protobuf:"bytes,16,opt,name=raise,proto3,oneof"`
 }
 
+type Order_Retire struct {
+	// retire a replica of a banned group.
+	Retire *Retire `protobuf:"bytes,30,opt,name=retire,proto3,oneof"`
+}
+
+type Order_Load struct {
+	// load a state into the group, and open it.
+	Load *Load `protobuf:"bytes,31,opt,name=load,proto3,oneof"`
+}
+
 func (*Order_Start) isOrder_Body() {}
 
 func (*Order_Open) isOrder_Body() {}
@@ -1978,6 +2158,10 @@ func (*Order_Destroy) isOrder_Body() {}
 func (*Order_Transfer) isOrder_Body() {}
 
 func (*Order_Raise) isOrder_Body() {}
+
+func (*Order_Retire) isOrder_Body() {}
+
+func (*Order_Load) isOrder_Body() {}
 
 // SupervisorMessage is what the supervisor sends.
 type SupervisorMessage struct {
@@ -1998,7 +2182,7 @@ type SupervisorMessage struct {
 
 func (x *SupervisorMessage) Reset() {
 	*x = SupervisorMessage{}
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2194,7 @@ func (x *SupervisorMessage) String() string {
 func (*SupervisorMessage) ProtoMessage() {}
 
 func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2207,7 @@ func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisorMessage.ProtoReflect.Descriptor instead.
 func (*SupervisorMessage) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SupervisorMessage) GetBody() isSupervisorMessage_Body {
@@ -2140,7 +2324,7 @@ type FormRequest struct {
 
 func (x *FormRequest) Reset() {
 	*x = FormRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2336,7 @@ func (x *FormRequest) String() string {
 func (*FormRequest) ProtoMessage() {}
 
 func (x *FormRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2349,7 @@ func (x *FormRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormRequest.ProtoReflect.Descriptor instead.
 func (*FormRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FormRequest) GetDeployment() string {
@@ -2240,7 +2424,7 @@ type FormResponse struct {
 
 func (x *FormResponse) Reset() {
 	*x = FormResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2252,7 +2436,7 @@ func (x *FormResponse) String() string {
 func (*FormResponse) ProtoMessage() {}
 
 func (x *FormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2265,7 +2449,7 @@ func (x *FormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormResponse.ProtoReflect.Descriptor instead.
 func (*FormResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FormResponse) GetIndex() uint32 {
@@ -2332,7 +2516,7 @@ type CreateGroupsRequest struct {
 
 func (x *CreateGroupsRequest) Reset() {
 	*x = CreateGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2528,7 @@ func (x *CreateGroupsRequest) String() string {
 func (*CreateGroupsRequest) ProtoMessage() {}
 
 func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2541,7 @@ func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CreateGroupsRequest) GetSpecs() []*fleet.Spec {
@@ -2392,7 +2576,7 @@ type CreateGroupsResponse struct {
 
 func (x *CreateGroupsResponse) Reset() {
 	*x = CreateGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2404,7 +2588,7 @@ func (x *CreateGroupsResponse) String() string {
 func (*CreateGroupsResponse) ProtoMessage() {}
 
 func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2417,7 +2601,7 @@ func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -2440,7 +2624,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2452,7 +2636,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2465,7 +2649,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -2493,7 +2677,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2689,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2702,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteGroupResponse) GetId() uint64 {
@@ -2553,7 +2737,7 @@ type ReplicaInfo struct {
 
 func (x *ReplicaInfo) Reset() {
 	*x = ReplicaInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2749,7 @@ func (x *ReplicaInfo) String() string {
 func (*ReplicaInfo) ProtoMessage() {}
 
 func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2762,7 @@ func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaInfo.ProtoReflect.Descriptor instead.
 func (*ReplicaInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReplicaInfo) GetId() uint64 {
@@ -2655,14 +2839,16 @@ type GroupInfo struct {
 	// regions is the placement rule.
 	Regions []*fleet.RegionCount `protobuf:"bytes,7,rep,name=regions,proto3" json:"regions,omitempty"`
 	// generation of the group.
-	Generation    uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
+	// spec is all that is wanted of the group.
+	Spec          *fleet.Spec `protobuf:"bytes,30,opt,name=spec,proto3" json:"spec,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GroupInfo) Reset() {
 	*x = GroupInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2674,7 +2860,7 @@ func (x *GroupInfo) String() string {
 func (*GroupInfo) ProtoMessage() {}
 
 func (x *GroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2687,7 +2873,7 @@ func (x *GroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupInfo.ProtoReflect.Descriptor instead.
 func (*GroupInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GroupInfo) GetName() string {
@@ -2746,6 +2932,13 @@ func (x *GroupInfo) GetGeneration() uint64 {
 	return 0
 }
 
+func (x *GroupInfo) GetSpec() *fleet.Spec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
 // ListGroupsRequest lists groups by name, in pages.
 type ListGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2763,7 +2956,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2775,7 +2968,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2788,7 +2981,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListGroupsRequest) GetPrefix() string {
@@ -2832,7 +3025,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2844,7 +3037,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2857,7 +3050,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*GroupInfo {
@@ -2885,7 +3078,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2897,7 +3090,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2910,7 +3103,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -2935,7 +3128,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3140,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3153,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExplainResponse) GetGroup() *GroupInfo {
@@ -3009,7 +3202,7 @@ type HostInfo struct {
 
 func (x *HostInfo) Reset() {
 	*x = HostInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3021,7 +3214,7 @@ func (x *HostInfo) String() string {
 func (*HostInfo) ProtoMessage() {}
 
 func (x *HostInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3034,7 +3227,7 @@ func (x *HostInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInfo.ProtoReflect.Descriptor instead.
 func (*HostInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *HostInfo) GetHost() *fleet.Host {
@@ -3102,7 +3295,7 @@ type ListHostsRequest struct {
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3114,7 +3307,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3127,7 +3320,7 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
 }
 
 // ListHostsResponse lists all of them.
@@ -3141,7 +3334,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3153,7 +3346,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +3359,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListHostsResponse) GetHosts() []*HostInfo {
@@ -3185,7 +3378,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3390,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3403,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
 }
 
 // StatusResponse sums the cluster up.
@@ -3240,7 +3433,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3445,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3458,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StatusResponse) GetDeployment() string {
@@ -3344,7 +3537,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3356,7 +3549,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3369,7 +3562,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListEventsRequest) GetAfter() uint64 {
@@ -3399,7 +3592,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[43]
+	mi := &file_drummer_drummer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +3604,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[43]
+	mi := &file_drummer_drummer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +3617,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{43}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListEventsResponse) GetEvents() []*fleet.Event {
@@ -3456,7 +3649,7 @@ type ApplyConfigurationRequest struct {
 
 func (x *ApplyConfigurationRequest) Reset() {
 	*x = ApplyConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[44]
+	mi := &file_drummer_drummer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3468,7 +3661,7 @@ func (x *ApplyConfigurationRequest) String() string {
 func (*ApplyConfigurationRequest) ProtoMessage() {}
 
 func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[44]
+	mi := &file_drummer_drummer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3481,7 +3674,7 @@ func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{44}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ApplyConfigurationRequest) GetConfiguration() *fleet.Configuration {
@@ -3522,7 +3715,7 @@ type RollbackConfigurationRequest struct {
 
 func (x *RollbackConfigurationRequest) Reset() {
 	*x = RollbackConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[45]
+	mi := &file_drummer_drummer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3534,7 +3727,7 @@ func (x *RollbackConfigurationRequest) String() string {
 func (*RollbackConfigurationRequest) ProtoMessage() {}
 
 func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[45]
+	mi := &file_drummer_drummer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3547,7 +3740,7 @@ func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*RollbackConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{45}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RollbackConfigurationRequest) GetApp() string {
@@ -3593,7 +3786,7 @@ type TemplateChange struct {
 
 func (x *TemplateChange) Reset() {
 	*x = TemplateChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +3798,7 @@ func (x *TemplateChange) String() string {
 func (*TemplateChange) ProtoMessage() {}
 
 func (x *TemplateChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +3811,7 @@ func (x *TemplateChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateChange.ProtoReflect.Descriptor instead.
 func (*TemplateChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *TemplateChange) GetMatch() string {
@@ -3657,7 +3850,7 @@ type GroupChange struct {
 
 func (x *GroupChange) Reset() {
 	*x = GroupChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3669,7 +3862,7 @@ func (x *GroupChange) String() string {
 func (*GroupChange) ProtoMessage() {}
 
 func (x *GroupChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3682,7 +3875,7 @@ func (x *GroupChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
 func (*GroupChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GroupChange) GetName() string {
@@ -3733,7 +3926,7 @@ type ConfigurationChange struct {
 
 func (x *ConfigurationChange) Reset() {
 	*x = ConfigurationChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3745,7 +3938,7 @@ func (x *ConfigurationChange) String() string {
 func (*ConfigurationChange) ProtoMessage() {}
 
 func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3758,7 +3951,7 @@ func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigurationChange.ProtoReflect.Descriptor instead.
 func (*ConfigurationChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ConfigurationChange) GetApp() string {
@@ -3837,7 +4030,7 @@ type ShowConfigurationRequest struct {
 
 func (x *ShowConfigurationRequest) Reset() {
 	*x = ShowConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3849,7 +4042,7 @@ func (x *ShowConfigurationRequest) String() string {
 func (*ShowConfigurationRequest) ProtoMessage() {}
 
 func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3862,7 +4055,7 @@ func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ShowConfigurationRequest) GetApp() string {
@@ -3892,7 +4085,7 @@ type ShowConfigurationResponse struct {
 
 func (x *ShowConfigurationResponse) Reset() {
 	*x = ShowConfigurationResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3904,7 +4097,7 @@ func (x *ShowConfigurationResponse) String() string {
 func (*ShowConfigurationResponse) ProtoMessage() {}
 
 func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3917,7 +4110,7 @@ func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ShowConfigurationResponse) GetConfiguration() *fleet.Configuration {
@@ -3945,7 +4138,7 @@ type ListConfigurationsRequest struct {
 
 func (x *ListConfigurationsRequest) Reset() {
 	*x = ListConfigurationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3957,7 +4150,7 @@ func (x *ListConfigurationsRequest) String() string {
 func (*ListConfigurationsRequest) ProtoMessage() {}
 
 func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3970,7 +4163,7 @@ func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsRequest.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListConfigurationsRequest) GetApp() string {
@@ -3991,7 +4184,7 @@ type ListConfigurationsResponse struct {
 
 func (x *ListConfigurationsResponse) Reset() {
 	*x = ListConfigurationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4003,7 +4196,7 @@ func (x *ListConfigurationsResponse) String() string {
 func (*ListConfigurationsResponse) ProtoMessage() {}
 
 func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4016,12 +4209,634 @@ func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsResponse.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListConfigurationsResponse) GetConfigurations() []*fleet.Configuration {
 	if x != nil {
 		return x.Configurations
+	}
+	return nil
+}
+
+// RecoverGroupsRequest brings groups back that have lost their quorum.
+type RecoverGroupsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// names of the groups; empty with all_lost.
+	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	// all_lost means every group that has no live quorum.
+	AllLost bool `protobuf:"varint,2,opt,name=all_lost,json=allLost,proto3" json:"all_lost,omitempty"`
+	// dry_run shows what would be done and lost.
+	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// margin is how many numbers sequences skip that may have been handed out unseen; 0 means 1,000,000.
+	Margin uint64 `protobuf:"varint,4,opt,name=margin,proto3" json:"margin,omitempty"`
+	// from is the name of the only host whose replicas are used; empty means all survivors.
+	From          string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverGroupsRequest) Reset() {
+	*x = RecoverGroupsRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverGroupsRequest) ProtoMessage() {}
+
+func (x *RecoverGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverGroupsRequest.ProtoReflect.Descriptor instead.
+func (*RecoverGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *RecoverGroupsRequest) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *RecoverGroupsRequest) GetAllLost() bool {
+	if x != nil {
+		return x.AllLost
+	}
+	return false
+}
+
+func (x *RecoverGroupsRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *RecoverGroupsRequest) GetMargin() uint64 {
+	if x != nil {
+		return x.Margin
+	}
+	return 0
+}
+
+func (x *RecoverGroupsRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+// Survivor is a replica of a group that lost its quorum.
+type Survivor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// replica is its number.
+	Replica uint64 `protobuf:"varint,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	// host is the host's name.
+	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// heard tells that the host answered.
+	Heard bool `protobuf:"varint,3,opt,name=heard,proto3" json:"heard,omitempty"`
+	// applied is the index of the last entry that it has applied.
+	Applied uint64 `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
+	// commands is how many commands its machine was given.
+	Commands uint64 `protobuf:"varint,5,opt,name=commands,proto3" json:"commands,omitempty"`
+	// furthest tells that its state would be taken.
+	Furthest bool `protobuf:"varint,6,opt,name=furthest,proto3" json:"furthest,omitempty"`
+	// detail says what is wrong with it; empty for a good survivor.
+	Detail        string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Survivor) Reset() {
+	*x = Survivor{}
+	mi := &file_drummer_drummer_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Survivor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Survivor) ProtoMessage() {}
+
+func (x *Survivor) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Survivor.ProtoReflect.Descriptor instead.
+func (*Survivor) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Survivor) GetReplica() uint64 {
+	if x != nil {
+		return x.Replica
+	}
+	return 0
+}
+
+func (x *Survivor) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Survivor) GetHeard() bool {
+	if x != nil {
+		return x.Heard
+	}
+	return false
+}
+
+func (x *Survivor) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *Survivor) GetCommands() uint64 {
+	if x != nil {
+		return x.Commands
+	}
+	return 0
+}
+
+func (x *Survivor) GetFurthest() bool {
+	if x != nil {
+		return x.Furthest
+	}
+	return false
+}
+
+func (x *Survivor) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// Recovery is what is, or would be, done about one group.
+type Recovery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the group.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// id is the number of the group that lost its quorum.
+	Id uint64 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	// heir is the number of the new group; 0 in a dry run or when it is refused.
+	Heir uint64 `protobuf:"varint,3,opt,name=heir,proto3" json:"heir,omitempty"`
+	// code of the answer: OK, or why not.
+	Code fleet.Code `protobuf:"varint,4,opt,name=code,proto3,enum=drumline.fleet.Code" json:"code,omitempty"`
+	// detail is a sentence for people.
+	Detail string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	// voters that the group had.
+	Voters uint32 `protobuf:"varint,6,opt,name=voters,proto3" json:"voters,omitempty"`
+	// survivors and the others, by replica.
+	Survivors []*Survivor `protobuf:"bytes,7,rep,name=survivors,proto3" json:"survivors,omitempty"`
+	// unheard_quorum tells that the voters that were not heard are enough to elect a leader
+	// among themselves: if they live, they may go on serving.
+	UnheardQuorum bool `protobuf:"varint,8,opt,name=unheard_quorum,json=unheardQuorum,proto3" json:"unheard_quorum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recovery) Reset() {
+	*x = Recovery{}
+	mi := &file_drummer_drummer_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recovery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recovery) ProtoMessage() {}
+
+func (x *Recovery) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
+func (*Recovery) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *Recovery) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Recovery) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Recovery) GetHeir() uint64 {
+	if x != nil {
+		return x.Heir
+	}
+	return 0
+}
+
+func (x *Recovery) GetCode() fleet.Code {
+	if x != nil {
+		return x.Code
+	}
+	return fleet.Code(0)
+}
+
+func (x *Recovery) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Recovery) GetVoters() uint32 {
+	if x != nil {
+		return x.Voters
+	}
+	return 0
+}
+
+func (x *Recovery) GetSurvivors() []*Survivor {
+	if x != nil {
+		return x.Survivors
+	}
+	return nil
+}
+
+func (x *Recovery) GetUnheardQuorum() bool {
+	if x != nil {
+		return x.UnheardQuorum
+	}
+	return false
+}
+
+// RecoverGroupsResponse answers each group.
+type RecoverGroupsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// items by name.
+	Items         []*Recovery `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverGroupsResponse) Reset() {
+	*x = RecoverGroupsResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverGroupsResponse) ProtoMessage() {}
+
+func (x *RecoverGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverGroupsResponse.ProtoReflect.Descriptor instead.
+func (*RecoverGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *RecoverGroupsResponse) GetItems() []*Recovery {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// RestoreGroupRequest makes a group of a state that was staged on a host.
+type RestoreGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// spec of the group.
+	Spec *fleet.Spec `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	// staged is the state's id on the host.
+	Staged string `protobuf:"bytes,2,opt,name=staged,proto3" json:"staged,omitempty"`
+	// host_id is that host.
+	HostId string `protobuf:"bytes,3,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// replace bans the group that has the name now; without it the name must be free.
+	Replace bool `protobuf:"varint,4,opt,name=replace,proto3" json:"replace,omitempty"`
+	// margin is how many numbers sequences skip that may have been handed out since; 0 means 1,000,000.
+	Margin        uint64 `protobuf:"varint,5,opt,name=margin,proto3" json:"margin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreGroupRequest) Reset() {
+	*x = RestoreGroupRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreGroupRequest) ProtoMessage() {}
+
+func (x *RestoreGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreGroupRequest.ProtoReflect.Descriptor instead.
+func (*RestoreGroupRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *RestoreGroupRequest) GetSpec() *fleet.Spec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *RestoreGroupRequest) GetStaged() string {
+	if x != nil {
+		return x.Staged
+	}
+	return ""
+}
+
+func (x *RestoreGroupRequest) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *RestoreGroupRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+func (x *RestoreGroupRequest) GetMargin() uint64 {
+	if x != nil {
+		return x.Margin
+	}
+	return 0
+}
+
+// CloneGroupRequest makes a group with the state of another one.
+type CloneGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the group that is copied.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// to is the name of the new group.
+	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// replicas of the new group; 0 means as many as the other one.
+	Replicas      uint32 `protobuf:"varint,3,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloneGroupRequest) Reset() {
+	*x = CloneGroupRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloneGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloneGroupRequest) ProtoMessage() {}
+
+func (x *CloneGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloneGroupRequest.ProtoReflect.Descriptor instead.
+func (*CloneGroupRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *CloneGroupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CloneGroupRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *CloneGroupRequest) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+// LoadGroupResponse tells the group that is being made.
+type LoadGroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is its number.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadGroupResponse) Reset() {
+	*x = LoadGroupResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadGroupResponse) ProtoMessage() {}
+
+func (x *LoadGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadGroupResponse.ProtoReflect.Descriptor instead.
+func (*LoadGroupResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *LoadGroupResponse) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// PurgeGroupsRequest lets the data of banned groups go.
+type PurgeGroupsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ids are the numbers of retired groups.
+	Ids           []uint64 `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeGroupsRequest) Reset() {
+	*x = PurgeGroupsRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeGroupsRequest) ProtoMessage() {}
+
+func (x *PurgeGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeGroupsRequest.ProtoReflect.Descriptor instead.
+func (*PurgeGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *PurgeGroupsRequest) GetIds() []uint64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// PurgeGroupsResponse says that it goes.
+type PurgeGroupsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// items in the order of the ids.
+	Items         []*fleet.ItemResult `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeGroupsResponse) Reset() {
+	*x = PurgeGroupsResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeGroupsResponse) ProtoMessage() {}
+
+func (x *PurgeGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeGroupsResponse.ProtoReflect.Descriptor instead.
+func (*PurgeGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *PurgeGroupsResponse) GetItems() []*fleet.ItemResult {
+	if x != nil {
+		return x.Items
 	}
 	return nil
 }
@@ -4145,7 +4960,19 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\aDestroy\x12\x1c\n" +
 	"\ttombstone\x18\x01 \x01(\bR\ttombstone\"\x1a\n" +
 	"\bTransfer\x12\x0e\n" +
-	"\x02to\x18\x01 \x01(\x04R\x02to\"\xf8\x04\n" +
+	"\x02to\x18\x01 \x01(\x04R\x02to\"\b\n" +
+	"\x06Retire\"\xcb\x01\n" +
+	"\x04Load\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12\x17\n" +
+	"\ahost_id\x18\x03 \x01(\tR\x06hostId\x12\x10\n" +
+	"\x03api\x18\x04 \x01(\tR\x03api\x12\x14\n" +
+	"\x05group\x18\x05 \x01(\x04R\x05group\x12\x18\n" +
+	"\aretired\x18\x06 \x01(\bR\aretired\x12\x16\n" +
+	"\x06staged\x18\a \x01(\tR\x06staged\x12\x16\n" +
+	"\x06margin\x18\b \x01(\x04R\x06margin\"\xda\x05\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
@@ -4166,7 +4993,9 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\bcatch_up\x18\r \x01(\v2\x19.drumline.drummer.CatchUpH\x00R\acatchUp\x125\n" +
 	"\adestroy\x18\x0e \x01(\v2\x19.drumline.drummer.DestroyH\x00R\adestroy\x128\n" +
 	"\btransfer\x18\x0f \x01(\v2\x1a.drumline.drummer.TransferH\x00R\btransfer\x12/\n" +
-	"\x05raise\x18\x10 \x01(\v2\x17.drumline.drummer.RaiseH\x00R\x05raiseB\x06\n" +
+	"\x05raise\x18\x10 \x01(\v2\x17.drumline.drummer.RaiseH\x00R\x05raise\x122\n" +
+	"\x06retire\x18\x1e \x01(\v2\x18.drumline.drummer.RetireH\x00R\x06retire\x12,\n" +
+	"\x04load\x18\x1f \x01(\v2\x16.drumline.drummer.LoadH\x00R\x04loadB\x06\n" +
 	"\x04body\"\xc6\x02\n" +
 	"\x11SupervisorMessage\x125\n" +
 	"\awelcome\x18\x01 \x01(\v2\x19.drumline.drummer.WelcomeH\x00R\awelcome\x12/\n" +
@@ -4217,7 +5046,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x06leader\x18\x05 \x01(\bR\x06leader\x124\n" +
 	"\x05state\x18\x06 \x01(\x0e2\x1e.drumline.drummer.ReplicaStateR\x05state\x12\x18\n" +
 	"\aapplied\x18\a \x01(\x04R\aapplied\x12\x16\n" +
-	"\x06detail\x18\b \x01(\tR\x06detail\"\xfd\x01\n" +
+	"\x06detail\x18\b \x01(\tR\x06detail\"\xa7\x02\n" +
 	"\tGroupInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x10\n" +
@@ -4228,7 +5057,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\aregions\x18\a \x03(\v2\x1b.drumline.fleet.RegionCountR\aregions\x12\x1e\n" +
 	"\n" +
 	"generation\x18\b \x01(\x04R\n" +
-	"generation\"r\n" +
+	"generation\x12(\n" +
+	"\x04spec\x18\x1e \x01(\v2\x14.drumline.fleet.SpecR\x04spec\"r\n" +
 	"\x11ListGroupsRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\tR\x05after\x12\x19\n" +
@@ -4323,7 +5153,48 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x19ListConfigurationsRequest\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\"c\n" +
 	"\x1aListConfigurationsResponse\x12E\n" +
-	"\x0econfigurations\x18\x01 \x03(\v2\x1d.drumline.fleet.ConfigurationR\x0econfigurations*\xe6\x01\n" +
+	"\x0econfigurations\x18\x01 \x03(\v2\x1d.drumline.fleet.ConfigurationR\x0econfigurations\"\x8c\x01\n" +
+	"\x14RecoverGroupsRequest\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\x12\x19\n" +
+	"\ball_lost\x18\x02 \x01(\bR\aallLost\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x16\n" +
+	"\x06margin\x18\x04 \x01(\x04R\x06margin\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\tR\x04from\"\xb8\x01\n" +
+	"\bSurvivor\x12\x18\n" +
+	"\areplica\x18\x01 \x01(\x04R\areplica\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x14\n" +
+	"\x05heard\x18\x03 \x01(\bR\x05heard\x12\x18\n" +
+	"\aapplied\x18\x04 \x01(\x04R\aapplied\x12\x1a\n" +
+	"\bcommands\x18\x05 \x01(\x04R\bcommands\x12\x1a\n" +
+	"\bfurthest\x18\x06 \x01(\bR\bfurthest\x12\x16\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\"\xfd\x01\n" +
+	"\bRecovery\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04heir\x18\x03 \x01(\x04R\x04heir\x12(\n" +
+	"\x04code\x18\x04 \x01(\x0e2\x14.drumline.fleet.CodeR\x04code\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x16\n" +
+	"\x06voters\x18\x06 \x01(\rR\x06voters\x128\n" +
+	"\tsurvivors\x18\a \x03(\v2\x1a.drumline.drummer.SurvivorR\tsurvivors\x12%\n" +
+	"\x0eunheard_quorum\x18\b \x01(\bR\runheardQuorum\"I\n" +
+	"\x15RecoverGroupsResponse\x120\n" +
+	"\x05items\x18\x01 \x03(\v2\x1a.drumline.drummer.RecoveryR\x05items\"\xa2\x01\n" +
+	"\x13RestoreGroupRequest\x12(\n" +
+	"\x04spec\x18\x01 \x01(\v2\x14.drumline.fleet.SpecR\x04spec\x12\x16\n" +
+	"\x06staged\x18\x02 \x01(\tR\x06staged\x12\x17\n" +
+	"\ahost_id\x18\x03 \x01(\tR\x06hostId\x12\x18\n" +
+	"\areplace\x18\x04 \x01(\bR\areplace\x12\x16\n" +
+	"\x06margin\x18\x05 \x01(\x04R\x06margin\"S\n" +
+	"\x11CloneGroupRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1a\n" +
+	"\breplicas\x18\x03 \x01(\rR\breplicas\"#\n" +
+	"\x11LoadGroupResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"&\n" +
+	"\x12PurgeGroupsRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x04R\x03ids\"G\n" +
+	"\x13PurgeGroupsResponse\x120\n" +
+	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items*\x81\x02\n" +
 	"\fReplicaState\x12\x1d\n" +
 	"\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REPLICA_STATE_STARTING\x10\x01\x12\x1d\n" +
@@ -4332,7 +5203,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x12REPLICA_STATE_DOWN\x10\x04\x12\x16\n" +
 	"\x12REPLICA_STATE_LOST\x10\x05\x12\x1a\n" +
 	"\x16REPLICA_STATE_REMOVING\x10\x06\x12\x1a\n" +
-	"\x16REPLICA_STATE_UNLOADED\x10\a*x\n" +
+	"\x16REPLICA_STATE_UNLOADED\x10\a\x12\x19\n" +
+	"\x15REPLICA_STATE_RETIRED\x10\x14*x\n" +
 	"\n" +
 	"ChangeKind\x12\x1b\n" +
 	"\x17CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
@@ -4343,7 +5215,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"Supervisor\x12P\n" +
 	"\x06Attend\x12\x1d.drumline.drummer.HostMessage\x1a#.drumline.drummer.SupervisorMessage(\x010\x012R\n" +
 	"\tFormation\x12E\n" +
-	"\x04Form\x12\x1d.drumline.drummer.FormRequest\x1a\x1e.drumline.drummer.FormResponse2\xa2\b\n" +
+	"\x04Form\x12\x1d.drumline.drummer.FormRequest\x1a\x1e.drumline.drummer.FormResponse2\x94\v\n" +
 	"\aDrummer\x12]\n" +
 	"\fCreateGroups\x12%.drumline.drummer.CreateGroupsRequest\x1a&.drumline.drummer.CreateGroupsResponse\x12Z\n" +
 	"\vDeleteGroup\x12$.drumline.drummer.DeleteGroupRequest\x1a%.drumline.drummer.DeleteGroupResponse\x12W\n" +
@@ -4357,7 +5229,12 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x12ApplyConfiguration\x12+.drumline.drummer.ApplyConfigurationRequest\x1a%.drumline.drummer.ConfigurationChange\x12n\n" +
 	"\x15RollbackConfiguration\x12..drumline.drummer.RollbackConfigurationRequest\x1a%.drumline.drummer.ConfigurationChange\x12l\n" +
 	"\x11ShowConfiguration\x12*.drumline.drummer.ShowConfigurationRequest\x1a+.drumline.drummer.ShowConfigurationResponse\x12o\n" +
-	"\x12ListConfigurations\x12+.drumline.drummer.ListConfigurationsRequest\x1a,.drumline.drummer.ListConfigurationsResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
+	"\x12ListConfigurations\x12+.drumline.drummer.ListConfigurationsRequest\x1a,.drumline.drummer.ListConfigurationsResponse\x12`\n" +
+	"\rRecoverGroups\x12&.drumline.drummer.RecoverGroupsRequest\x1a'.drumline.drummer.RecoverGroupsResponse\x12Z\n" +
+	"\fRestoreGroup\x12%.drumline.drummer.RestoreGroupRequest\x1a#.drumline.drummer.LoadGroupResponse\x12V\n" +
+	"\n" +
+	"CloneGroup\x12#.drumline.drummer.CloneGroupRequest\x1a#.drumline.drummer.LoadGroupResponse\x12Z\n" +
+	"\vPurgeGroups\x12$.drumline.drummer.PurgeGroupsRequest\x1a%.drumline.drummer.PurgeGroupsResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
 
 var (
 	file_drummer_drummer_proto_rawDescOnce sync.Once
@@ -4372,7 +5249,7 @@ func file_drummer_drummer_proto_rawDescGZIP() []byte {
 }
 
 var file_drummer_drummer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
 var file_drummer_drummer_proto_goTypes = []any{
 	(ReplicaState)(0),                    // 0: drumline.drummer.ReplicaState
 	(ChangeKind)(0),                      // 1: drumline.drummer.ChangeKind
@@ -4399,57 +5276,69 @@ var file_drummer_drummer_proto_goTypes = []any{
 	(*CatchUp)(nil),                      // 22: drumline.drummer.CatchUp
 	(*Destroy)(nil),                      // 23: drumline.drummer.Destroy
 	(*Transfer)(nil),                     // 24: drumline.drummer.Transfer
-	(*Order)(nil),                        // 25: drumline.drummer.Order
-	(*SupervisorMessage)(nil),            // 26: drumline.drummer.SupervisorMessage
-	(*FormRequest)(nil),                  // 27: drumline.drummer.FormRequest
-	(*FormResponse)(nil),                 // 28: drumline.drummer.FormResponse
-	(*CreateGroupsRequest)(nil),          // 29: drumline.drummer.CreateGroupsRequest
-	(*CreateGroupsResponse)(nil),         // 30: drumline.drummer.CreateGroupsResponse
-	(*DeleteGroupRequest)(nil),           // 31: drumline.drummer.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),          // 32: drumline.drummer.DeleteGroupResponse
-	(*ReplicaInfo)(nil),                  // 33: drumline.drummer.ReplicaInfo
-	(*GroupInfo)(nil),                    // 34: drumline.drummer.GroupInfo
-	(*ListGroupsRequest)(nil),            // 35: drumline.drummer.ListGroupsRequest
-	(*ListGroupsResponse)(nil),           // 36: drumline.drummer.ListGroupsResponse
-	(*ExplainRequest)(nil),               // 37: drumline.drummer.ExplainRequest
-	(*ExplainResponse)(nil),              // 38: drumline.drummer.ExplainResponse
-	(*HostInfo)(nil),                     // 39: drumline.drummer.HostInfo
-	(*ListHostsRequest)(nil),             // 40: drumline.drummer.ListHostsRequest
-	(*ListHostsResponse)(nil),            // 41: drumline.drummer.ListHostsResponse
-	(*StatusRequest)(nil),                // 42: drumline.drummer.StatusRequest
-	(*StatusResponse)(nil),               // 43: drumline.drummer.StatusResponse
-	(*ListEventsRequest)(nil),            // 44: drumline.drummer.ListEventsRequest
-	(*ListEventsResponse)(nil),           // 45: drumline.drummer.ListEventsResponse
-	(*ApplyConfigurationRequest)(nil),    // 46: drumline.drummer.ApplyConfigurationRequest
-	(*RollbackConfigurationRequest)(nil), // 47: drumline.drummer.RollbackConfigurationRequest
-	(*TemplateChange)(nil),               // 48: drumline.drummer.TemplateChange
-	(*GroupChange)(nil),                  // 49: drumline.drummer.GroupChange
-	(*ConfigurationChange)(nil),          // 50: drumline.drummer.ConfigurationChange
-	(*ShowConfigurationRequest)(nil),     // 51: drumline.drummer.ShowConfigurationRequest
-	(*ShowConfigurationResponse)(nil),    // 52: drumline.drummer.ShowConfigurationResponse
-	(*ListConfigurationsRequest)(nil),    // 53: drumline.drummer.ListConfigurationsRequest
-	(*ListConfigurationsResponse)(nil),   // 54: drumline.drummer.ListConfigurationsResponse
-	nil,                                  // 55: drumline.drummer.Membership.VotersEntry
-	nil,                                  // 56: drumline.drummer.Membership.ObserversEntry
-	nil,                                  // 57: drumline.drummer.Start.InitialMembersEntry
-	nil,                                  // 58: drumline.drummer.FormResponse.MembersEntry
-	nil,                                  // 59: drumline.drummer.StatusResponse.GroupsEntry
-	nil,                                  // 60: drumline.drummer.StatusResponse.HostsEntry
-	(*fleet.Host)(nil),                   // 61: drumline.fleet.Host
-	(*fleet.Configuration)(nil),          // 62: drumline.fleet.Configuration
-	(*fleet.Spec)(nil),                   // 63: drumline.fleet.Spec
-	(*fleet.Policy)(nil),                 // 64: drumline.fleet.Policy
-	(*fleet.ItemResult)(nil),             // 65: drumline.fleet.ItemResult
-	(*fleet.RegionCount)(nil),            // 66: drumline.fleet.RegionCount
-	(*fleet.Operation)(nil),              // 67: drumline.fleet.Operation
-	(*fleet.Event)(nil),                  // 68: drumline.fleet.Event
+	(*Retire)(nil),                       // 25: drumline.drummer.Retire
+	(*Load)(nil),                         // 26: drumline.drummer.Load
+	(*Order)(nil),                        // 27: drumline.drummer.Order
+	(*SupervisorMessage)(nil),            // 28: drumline.drummer.SupervisorMessage
+	(*FormRequest)(nil),                  // 29: drumline.drummer.FormRequest
+	(*FormResponse)(nil),                 // 30: drumline.drummer.FormResponse
+	(*CreateGroupsRequest)(nil),          // 31: drumline.drummer.CreateGroupsRequest
+	(*CreateGroupsResponse)(nil),         // 32: drumline.drummer.CreateGroupsResponse
+	(*DeleteGroupRequest)(nil),           // 33: drumline.drummer.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),          // 34: drumline.drummer.DeleteGroupResponse
+	(*ReplicaInfo)(nil),                  // 35: drumline.drummer.ReplicaInfo
+	(*GroupInfo)(nil),                    // 36: drumline.drummer.GroupInfo
+	(*ListGroupsRequest)(nil),            // 37: drumline.drummer.ListGroupsRequest
+	(*ListGroupsResponse)(nil),           // 38: drumline.drummer.ListGroupsResponse
+	(*ExplainRequest)(nil),               // 39: drumline.drummer.ExplainRequest
+	(*ExplainResponse)(nil),              // 40: drumline.drummer.ExplainResponse
+	(*HostInfo)(nil),                     // 41: drumline.drummer.HostInfo
+	(*ListHostsRequest)(nil),             // 42: drumline.drummer.ListHostsRequest
+	(*ListHostsResponse)(nil),            // 43: drumline.drummer.ListHostsResponse
+	(*StatusRequest)(nil),                // 44: drumline.drummer.StatusRequest
+	(*StatusResponse)(nil),               // 45: drumline.drummer.StatusResponse
+	(*ListEventsRequest)(nil),            // 46: drumline.drummer.ListEventsRequest
+	(*ListEventsResponse)(nil),           // 47: drumline.drummer.ListEventsResponse
+	(*ApplyConfigurationRequest)(nil),    // 48: drumline.drummer.ApplyConfigurationRequest
+	(*RollbackConfigurationRequest)(nil), // 49: drumline.drummer.RollbackConfigurationRequest
+	(*TemplateChange)(nil),               // 50: drumline.drummer.TemplateChange
+	(*GroupChange)(nil),                  // 51: drumline.drummer.GroupChange
+	(*ConfigurationChange)(nil),          // 52: drumline.drummer.ConfigurationChange
+	(*ShowConfigurationRequest)(nil),     // 53: drumline.drummer.ShowConfigurationRequest
+	(*ShowConfigurationResponse)(nil),    // 54: drumline.drummer.ShowConfigurationResponse
+	(*ListConfigurationsRequest)(nil),    // 55: drumline.drummer.ListConfigurationsRequest
+	(*ListConfigurationsResponse)(nil),   // 56: drumline.drummer.ListConfigurationsResponse
+	(*RecoverGroupsRequest)(nil),         // 57: drumline.drummer.RecoverGroupsRequest
+	(*Survivor)(nil),                     // 58: drumline.drummer.Survivor
+	(*Recovery)(nil),                     // 59: drumline.drummer.Recovery
+	(*RecoverGroupsResponse)(nil),        // 60: drumline.drummer.RecoverGroupsResponse
+	(*RestoreGroupRequest)(nil),          // 61: drumline.drummer.RestoreGroupRequest
+	(*CloneGroupRequest)(nil),            // 62: drumline.drummer.CloneGroupRequest
+	(*LoadGroupResponse)(nil),            // 63: drumline.drummer.LoadGroupResponse
+	(*PurgeGroupsRequest)(nil),           // 64: drumline.drummer.PurgeGroupsRequest
+	(*PurgeGroupsResponse)(nil),          // 65: drumline.drummer.PurgeGroupsResponse
+	nil,                                  // 66: drumline.drummer.Membership.VotersEntry
+	nil,                                  // 67: drumline.drummer.Membership.ObserversEntry
+	nil,                                  // 68: drumline.drummer.Start.InitialMembersEntry
+	nil,                                  // 69: drumline.drummer.FormResponse.MembersEntry
+	nil,                                  // 70: drumline.drummer.StatusResponse.GroupsEntry
+	nil,                                  // 71: drumline.drummer.StatusResponse.HostsEntry
+	(*fleet.Host)(nil),                   // 72: drumline.fleet.Host
+	(*fleet.Configuration)(nil),          // 73: drumline.fleet.Configuration
+	(*fleet.Spec)(nil),                   // 74: drumline.fleet.Spec
+	(*fleet.Policy)(nil),                 // 75: drumline.fleet.Policy
+	(*fleet.ItemResult)(nil),             // 76: drumline.fleet.ItemResult
+	(*fleet.RegionCount)(nil),            // 77: drumline.fleet.RegionCount
+	(*fleet.Operation)(nil),              // 78: drumline.fleet.Operation
+	(*fleet.Event)(nil),                  // 79: drumline.fleet.Event
+	(fleet.Code)(0),                      // 80: drumline.fleet.Code
 }
 var file_drummer_drummer_proto_depIdxs = []int32{
-	55, // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
-	56, // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
+	66, // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
+	67, // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
 	0,  // 2: drumline.drummer.ReplicaReport.state:type_name -> drumline.drummer.ReplicaState
 	2,  // 3: drumline.drummer.ReplicaReport.membership:type_name -> drumline.drummer.Membership
-	61, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
+	72, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
 	3,  // 5: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
 	7,  // 6: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
 	3,  // 7: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
@@ -4462,8 +5351,8 @@ var file_drummer_drummer_proto_depIdxs = []int32{
 	10, // 14: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
 	9,  // 15: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
 	13, // 16: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
-	62, // 17: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
-	57, // 18: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
+	73, // 17: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
+	68, // 18: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
 	1,  // 19: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
 	17, // 20: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
 	18, // 21: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
@@ -4473,64 +5362,80 @@ var file_drummer_drummer_proto_depIdxs = []int32{
 	23, // 25: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
 	24, // 26: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
 	19, // 27: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
-	12, // 28: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
-	25, // 29: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
-	14, // 30: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
-	16, // 31: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
-	15, // 32: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
-	58, // 33: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
-	63, // 34: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	64, // 35: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
-	65, // 36: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	0,  // 37: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
-	33, // 38: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
-	66, // 39: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
-	34, // 40: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
-	34, // 41: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
-	67, // 42: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
-	61, // 43: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
-	7,  // 44: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
-	39, // 45: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
-	59, // 46: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
-	60, // 47: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
-	64, // 48: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
-	68, // 49: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
-	62, // 50: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
-	48, // 51: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
-	49, // 52: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
-	62, // 53: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
-	62, // 54: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
-	11, // 55: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
-	27, // 56: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
-	29, // 57: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
-	31, // 58: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
-	35, // 59: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
-	37, // 60: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
-	40, // 61: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
-	42, // 62: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
-	44, // 63: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
-	46, // 64: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
-	47, // 65: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
-	51, // 66: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
-	53, // 67: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
-	26, // 68: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
-	28, // 69: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
-	30, // 70: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
-	32, // 71: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
-	36, // 72: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
-	38, // 73: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
-	41, // 74: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
-	43, // 75: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
-	45, // 76: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
-	50, // 77: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	50, // 78: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	52, // 79: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
-	54, // 80: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
-	68, // [68:81] is the sub-list for method output_type
-	55, // [55:68] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	25, // 28: drumline.drummer.Order.retire:type_name -> drumline.drummer.Retire
+	26, // 29: drumline.drummer.Order.load:type_name -> drumline.drummer.Load
+	12, // 30: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
+	27, // 31: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
+	14, // 32: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
+	16, // 33: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
+	15, // 34: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
+	69, // 35: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
+	74, // 36: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	75, // 37: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
+	76, // 38: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	0,  // 39: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
+	35, // 40: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
+	77, // 41: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
+	74, // 42: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
+	36, // 43: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
+	36, // 44: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
+	78, // 45: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
+	72, // 46: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
+	7,  // 47: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
+	41, // 48: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
+	70, // 49: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
+	71, // 50: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
+	75, // 51: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
+	79, // 52: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
+	73, // 53: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
+	50, // 54: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
+	51, // 55: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
+	73, // 56: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
+	73, // 57: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
+	80, // 58: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
+	58, // 59: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
+	59, // 60: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
+	74, // 61: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
+	76, // 62: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	11, // 63: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
+	29, // 64: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
+	31, // 65: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
+	33, // 66: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
+	37, // 67: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
+	39, // 68: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
+	42, // 69: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
+	44, // 70: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
+	46, // 71: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
+	48, // 72: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
+	49, // 73: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
+	53, // 74: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
+	55, // 75: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
+	57, // 76: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
+	61, // 77: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
+	62, // 78: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
+	64, // 79: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
+	28, // 80: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
+	30, // 81: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
+	32, // 82: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
+	34, // 83: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
+	38, // 84: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
+	40, // 85: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
+	43, // 86: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
+	45, // 87: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
+	47, // 88: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
+	52, // 89: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	52, // 90: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	54, // 91: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
+	56, // 92: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
+	60, // 93: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
+	63, // 94: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
+	63, // 95: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
+	65, // 96: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
+	80, // [80:97] is the sub-list for method output_type
+	63, // [63:80] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_drummer_drummer_proto_init() }
@@ -4545,7 +5450,7 @@ func file_drummer_drummer_proto_init() {
 		(*HostMessage_Result)(nil),
 		(*HostMessage_Goodbye)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[23].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[25].OneofWrappers = []any{
 		(*Order_Start)(nil),
 		(*Order_Open)(nil),
 		(*Order_Seal)(nil),
@@ -4554,8 +5459,10 @@ func file_drummer_drummer_proto_init() {
 		(*Order_Destroy)(nil),
 		(*Order_Transfer)(nil),
 		(*Order_Raise)(nil),
+		(*Order_Retire)(nil),
+		(*Order_Load)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[24].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[26].OneofWrappers = []any{
 		(*SupervisorMessage_Welcome)(nil),
 		(*SupervisorMessage_Order)(nil),
 		(*SupervisorMessage_Addresses)(nil),
@@ -4568,7 +5475,7 @@ func file_drummer_drummer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drummer_drummer_proto_rawDesc), len(file_drummer_drummer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   59,
+			NumMessages:   70,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -243,6 +243,10 @@ const (
 	Drummer_RollbackConfiguration_FullMethodName = "/drumline.drummer.Drummer/RollbackConfiguration"
 	Drummer_ShowConfiguration_FullMethodName     = "/drumline.drummer.Drummer/ShowConfiguration"
 	Drummer_ListConfigurations_FullMethodName    = "/drumline.drummer.Drummer/ListConfigurations"
+	Drummer_RecoverGroups_FullMethodName         = "/drumline.drummer.Drummer/RecoverGroups"
+	Drummer_RestoreGroup_FullMethodName          = "/drumline.drummer.Drummer/RestoreGroup"
+	Drummer_CloneGroup_FullMethodName            = "/drumline.drummer.Drummer/CloneGroup"
+	Drummer_PurgeGroups_FullMethodName           = "/drumline.drummer.Drummer/PurgeGroups"
 )
 
 // DrummerClient is the client API for Drummer service.
@@ -274,6 +278,14 @@ type DrummerClient interface {
 	ShowConfiguration(ctx context.Context, in *ShowConfigurationRequest, opts ...grpc.CallOption) (*ShowConfigurationResponse, error)
 	// ListConfigurations lists the revisions that are kept.
 	ListConfigurations(ctx context.Context, in *ListConfigurationsRequest, opts ...grpc.CallOption) (*ListConfigurationsResponse, error)
+	// RecoverGroups brings groups back that have lost their quorum.
+	RecoverGroups(ctx context.Context, in *RecoverGroupsRequest, opts ...grpc.CallOption) (*RecoverGroupsResponse, error)
+	// RestoreGroup makes a group of a staged state.
+	RestoreGroup(ctx context.Context, in *RestoreGroupRequest, opts ...grpc.CallOption) (*LoadGroupResponse, error)
+	// CloneGroup makes a group with the state of another one.
+	CloneGroup(ctx context.Context, in *CloneGroupRequest, opts ...grpc.CallOption) (*LoadGroupResponse, error)
+	// PurgeGroups lets the data of banned groups go.
+	PurgeGroups(ctx context.Context, in *PurgeGroupsRequest, opts ...grpc.CallOption) (*PurgeGroupsResponse, error)
 }
 
 type drummerClient struct {
@@ -394,6 +406,46 @@ func (c *drummerClient) ListConfigurations(ctx context.Context, in *ListConfigur
 	return out, nil
 }
 
+func (c *drummerClient) RecoverGroups(ctx context.Context, in *RecoverGroupsRequest, opts ...grpc.CallOption) (*RecoverGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecoverGroupsResponse)
+	err := c.cc.Invoke(ctx, Drummer_RecoverGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) RestoreGroup(ctx context.Context, in *RestoreGroupRequest, opts ...grpc.CallOption) (*LoadGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadGroupResponse)
+	err := c.cc.Invoke(ctx, Drummer_RestoreGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) CloneGroup(ctx context.Context, in *CloneGroupRequest, opts ...grpc.CallOption) (*LoadGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadGroupResponse)
+	err := c.cc.Invoke(ctx, Drummer_CloneGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) PurgeGroups(ctx context.Context, in *PurgeGroupsRequest, opts ...grpc.CallOption) (*PurgeGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeGroupsResponse)
+	err := c.cc.Invoke(ctx, Drummer_PurgeGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DrummerServer is the server API for Drummer service.
 // All implementations must embed UnimplementedDrummerServer
 // for forward compatibility.
@@ -423,6 +475,14 @@ type DrummerServer interface {
 	ShowConfiguration(context.Context, *ShowConfigurationRequest) (*ShowConfigurationResponse, error)
 	// ListConfigurations lists the revisions that are kept.
 	ListConfigurations(context.Context, *ListConfigurationsRequest) (*ListConfigurationsResponse, error)
+	// RecoverGroups brings groups back that have lost their quorum.
+	RecoverGroups(context.Context, *RecoverGroupsRequest) (*RecoverGroupsResponse, error)
+	// RestoreGroup makes a group of a staged state.
+	RestoreGroup(context.Context, *RestoreGroupRequest) (*LoadGroupResponse, error)
+	// CloneGroup makes a group with the state of another one.
+	CloneGroup(context.Context, *CloneGroupRequest) (*LoadGroupResponse, error)
+	// PurgeGroups lets the data of banned groups go.
+	PurgeGroups(context.Context, *PurgeGroupsRequest) (*PurgeGroupsResponse, error)
 	mustEmbedUnimplementedDrummerServer()
 }
 
@@ -465,6 +525,18 @@ func (UnimplementedDrummerServer) ShowConfiguration(context.Context, *ShowConfig
 }
 func (UnimplementedDrummerServer) ListConfigurations(context.Context, *ListConfigurationsRequest) (*ListConfigurationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListConfigurations not implemented")
+}
+func (UnimplementedDrummerServer) RecoverGroups(context.Context, *RecoverGroupsRequest) (*RecoverGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecoverGroups not implemented")
+}
+func (UnimplementedDrummerServer) RestoreGroup(context.Context, *RestoreGroupRequest) (*LoadGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreGroup not implemented")
+}
+func (UnimplementedDrummerServer) CloneGroup(context.Context, *CloneGroupRequest) (*LoadGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CloneGroup not implemented")
+}
+func (UnimplementedDrummerServer) PurgeGroups(context.Context, *PurgeGroupsRequest) (*PurgeGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeGroups not implemented")
 }
 func (UnimplementedDrummerServer) mustEmbedUnimplementedDrummerServer() {}
 func (UnimplementedDrummerServer) testEmbeddedByValue()                 {}
@@ -685,6 +757,78 @@ func _Drummer_ListConfigurations_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Drummer_RecoverGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecoverGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).RecoverGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_RecoverGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).RecoverGroups(ctx, req.(*RecoverGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_RestoreGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).RestoreGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_RestoreGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).RestoreGroup(ctx, req.(*RestoreGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_CloneGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CloneGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).CloneGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_CloneGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).CloneGroup(ctx, req.(*CloneGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_PurgeGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).PurgeGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_PurgeGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).PurgeGroups(ctx, req.(*PurgeGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Drummer_ServiceDesc is the grpc.ServiceDesc for Drummer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -735,6 +879,22 @@ var Drummer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListConfigurations",
 			Handler:    _Drummer_ListConfigurations_Handler,
+		},
+		{
+			MethodName: "RecoverGroups",
+			Handler:    _Drummer_RecoverGroups_Handler,
+		},
+		{
+			MethodName: "RestoreGroup",
+			Handler:    _Drummer_RestoreGroup_Handler,
+		},
+		{
+			MethodName: "CloneGroup",
+			Handler:    _Drummer_CloneGroup_Handler,
+		},
+		{
+			MethodName: "PurgeGroups",
+			Handler:    _Drummer_PurgeGroups_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

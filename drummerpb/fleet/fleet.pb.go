@@ -41,17 +41,20 @@ const (
 	GroupState_GROUP_STATE_SEALING GroupState = 4
 	// GROUP_STATE_PURGING: a tombstone. Sealed, abandoned or deleted by force; the name is free, replicas are being removed.
 	GroupState_GROUP_STATE_PURGING GroupState = 5
+	// GROUP_STATE_RETIRED: banned for ever: another group has its name and a state of it. Its replicas are stopped where they are, and their data is kept until somebody purges them.
+	GroupState_GROUP_STATE_RETIRED GroupState = 20
 )
 
 // Enum value maps for GroupState.
 var (
 	GroupState_name = map[int32]string{
-		0: "GROUP_STATE_UNSPECIFIED",
-		1: "GROUP_STATE_LAUNCHING",
-		2: "GROUP_STATE_OPENING",
-		3: "GROUP_STATE_OPEN",
-		4: "GROUP_STATE_SEALING",
-		5: "GROUP_STATE_PURGING",
+		0:  "GROUP_STATE_UNSPECIFIED",
+		1:  "GROUP_STATE_LAUNCHING",
+		2:  "GROUP_STATE_OPENING",
+		3:  "GROUP_STATE_OPEN",
+		4:  "GROUP_STATE_SEALING",
+		5:  "GROUP_STATE_PURGING",
+		20: "GROUP_STATE_RETIRED",
 	}
 	GroupState_value = map[string]int32{
 		"GROUP_STATE_UNSPECIFIED": 0,
@@ -60,6 +63,7 @@ var (
 		"GROUP_STATE_OPEN":        3,
 		"GROUP_STATE_SEALING":     4,
 		"GROUP_STATE_PURGING":     5,
+		"GROUP_STATE_RETIRED":     20,
 	}
 )
 
@@ -147,6 +151,63 @@ func (ReplicaPhase) EnumDescriptor() ([]byte, []int) {
 	return file_fleet_fleet_proto_rawDescGZIP(), []int{1}
 }
 
+// OriginKind says what a group's first state is for.
+type OriginKind int32
+
+const (
+	// ORIGIN_KIND_UNSPECIFIED is never stored.
+	OriginKind_ORIGIN_KIND_UNSPECIFIED OriginKind = 0
+	// ORIGIN_KIND_RECOVER: the group lives again after a loss of its quorum.
+	OriginKind_ORIGIN_KIND_RECOVER OriginKind = 1
+	// ORIGIN_KIND_RESTORE: its state is from a file.
+	OriginKind_ORIGIN_KIND_RESTORE OriginKind = 2
+	// ORIGIN_KIND_CLONE: its state is that of another group, which lives on.
+	OriginKind_ORIGIN_KIND_CLONE OriginKind = 3
+)
+
+// Enum value maps for OriginKind.
+var (
+	OriginKind_name = map[int32]string{
+		0: "ORIGIN_KIND_UNSPECIFIED",
+		1: "ORIGIN_KIND_RECOVER",
+		2: "ORIGIN_KIND_RESTORE",
+		3: "ORIGIN_KIND_CLONE",
+	}
+	OriginKind_value = map[string]int32{
+		"ORIGIN_KIND_UNSPECIFIED": 0,
+		"ORIGIN_KIND_RECOVER":     1,
+		"ORIGIN_KIND_RESTORE":     2,
+		"ORIGIN_KIND_CLONE":       3,
+	}
+)
+
+func (x OriginKind) Enum() *OriginKind {
+	p := new(OriginKind)
+	*p = x
+	return p
+}
+
+func (x OriginKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OriginKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_fleet_fleet_proto_enumTypes[2].Descriptor()
+}
+
+func (OriginKind) Type() protoreflect.EnumType {
+	return &file_fleet_fleet_proto_enumTypes[2]
+}
+
+func (x OriginKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OriginKind.Descriptor instead.
+func (OriginKind) EnumDescriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{2}
+}
+
 // Code classes a result of the record.
 type Code int32
 
@@ -200,11 +261,11 @@ func (x Code) String() string {
 }
 
 func (Code) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[2].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[3].Descriptor()
 }
 
 func (Code) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[2]
+	return &file_fleet_fleet_proto_enumTypes[3]
 }
 
 func (x Code) Number() protoreflect.EnumNumber {
@@ -213,7 +274,7 @@ func (x Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Code.Descriptor instead.
 func (Code) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{2}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{3}
 }
 
 // RegionCount is a rule: so many voters in that region.
@@ -736,7 +797,11 @@ type Group struct {
 	// forced tells that the group was deleted without a Seal.
 	Forced bool `protobuf:"varint,7,opt,name=forced,proto3" json:"forced,omitempty"`
 	// operation is the id of the operation under way; 0 for none.
-	Operation     uint64 `protobuf:"varint,8,opt,name=operation,proto3" json:"operation,omitempty"`
+	Operation uint64 `protobuf:"varint,8,opt,name=operation,proto3" json:"operation,omitempty"`
+	// origin is where the group's first state comes from; absent for an empty one.
+	Origin *Origin `protobuf:"bytes,20,opt,name=origin,proto3" json:"origin,omitempty"`
+	// heir is the number of the group that has the name of a retired one.
+	Heir          uint64 `protobuf:"varint,21,opt,name=heir,proto3" json:"heir,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -827,6 +892,166 @@ func (x *Group) GetOperation() uint64 {
 	return 0
 }
 
+func (x *Group) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *Group) GetHeir() uint64 {
+	if x != nil {
+		return x.Heir
+	}
+	return 0
+}
+
+// Source is a replica whose last state may become a group's first.
+type Source struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// replica is its number.
+	Replica uint64 `protobuf:"varint,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	// host_id is where it is.
+	HostId        string `protobuf:"bytes,2,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Source) Reset() {
+	*x = Source{}
+	mi := &file_fleet_fleet_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Source) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Source) ProtoMessage() {}
+
+func (x *Source) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Source.ProtoReflect.Descriptor instead.
+func (*Source) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Source) GetReplica() uint64 {
+	if x != nil {
+		return x.Replica
+	}
+	return 0
+}
+
+func (x *Source) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+// Origin is where a group's first state comes from.
+type Origin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind of origin.
+	Kind OriginKind `protobuf:"varint,1,opt,name=kind,proto3,enum=drumline.fleet.OriginKind" json:"kind,omitempty"`
+	// group is the number of the group that the state is of; 0 when it is from a file.
+	Group uint64 `protobuf:"varint,2,opt,name=group,proto3" json:"group,omitempty"`
+	// sources of a recovery, by replica: all of them are stopped, then the furthest is taken.
+	Sources []*Source `protobuf:"bytes,3,rep,name=sources,proto3" json:"sources,omitempty"`
+	// staged is the id of a state that was staged on a host.
+	Staged string `protobuf:"bytes,4,opt,name=staged,proto3" json:"staged,omitempty"`
+	// host_id is that host.
+	HostId string `protobuf:"bytes,5,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// margin is how many numbers sequences skip that may have been handed out unseen; at least 1.
+	Margin        uint64 `protobuf:"varint,6,opt,name=margin,proto3" json:"margin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_fleet_fleet_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Origin) GetKind() OriginKind {
+	if x != nil {
+		return x.Kind
+	}
+	return OriginKind_ORIGIN_KIND_UNSPECIFIED
+}
+
+func (x *Origin) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *Origin) GetSources() []*Source {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *Origin) GetStaged() string {
+	if x != nil {
+		return x.Staged
+	}
+	return ""
+}
+
+func (x *Origin) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *Origin) GetMargin() uint64 {
+	if x != nil {
+		return x.Margin
+	}
+	return 0
+}
+
 // Operation is one change to one group, for people and for the history.
 type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -852,7 +1077,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_fleet_fleet_proto_msgTypes[7]
+	mi := &file_fleet_fleet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +1089,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[7]
+	mi := &file_fleet_fleet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +1102,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{7}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Operation) GetId() uint64 {
@@ -957,7 +1182,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_fleet_fleet_proto_msgTypes[8]
+	mi := &file_fleet_fleet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1194,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[8]
+	mi := &file_fleet_fleet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1207,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{8}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -1048,7 +1273,7 @@ type Template struct {
 
 func (x *Template) Reset() {
 	*x = Template{}
-	mi := &file_fleet_fleet_proto_msgTypes[9]
+	mi := &file_fleet_fleet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1285,7 @@ func (x *Template) String() string {
 func (*Template) ProtoMessage() {}
 
 func (x *Template) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[9]
+	mi := &file_fleet_fleet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1298,7 @@ func (x *Template) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Template.ProtoReflect.Descriptor instead.
 func (*Template) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{9}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Template) GetMatch() string {
@@ -1136,7 +1361,7 @@ type Configuration struct {
 
 func (x *Configuration) Reset() {
 	*x = Configuration{}
-	mi := &file_fleet_fleet_proto_msgTypes[10]
+	mi := &file_fleet_fleet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1373,7 @@ func (x *Configuration) String() string {
 func (*Configuration) ProtoMessage() {}
 
 func (x *Configuration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[10]
+	mi := &file_fleet_fleet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1386,7 @@ func (x *Configuration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configuration.ProtoReflect.Descriptor instead.
 func (*Configuration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{10}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Configuration) GetApp() string {
@@ -1244,6 +1469,8 @@ type Command struct {
 	//	*Command_ApplyConfiguration
 	//	*Command_RollbackConfiguration
 	//	*Command_FirstUse
+	//	*Command_LoadGroup
+	//	*Command_PurgeRetired
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1251,7 +1478,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_fleet_fleet_proto_msgTypes[11]
+	mi := &file_fleet_fleet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1490,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[11]
+	mi := &file_fleet_fleet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1503,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{11}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Command) GetAtUnixMs() int64 {
@@ -1428,6 +1655,24 @@ func (x *Command) GetFirstUse() *FirstUse {
 	return nil
 }
 
+func (x *Command) GetLoadGroup() *LoadGroup {
+	if x != nil {
+		if x, ok := x.Op.(*Command_LoadGroup); ok {
+			return x.LoadGroup
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPurgeRetired() *PurgeRetired {
+	if x != nil {
+		if x, ok := x.Op.(*Command_PurgeRetired); ok {
+			return x.PurgeRetired
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -1507,6 +1752,16 @@ type Command_FirstUse struct {
 	FirstUse *FirstUse `protobuf:"bytes,16,opt,name=first_use,json=firstUse,proto3,oneof"`
 }
 
+type Command_LoadGroup struct {
+	// load_group defines a group with a first state.
+	LoadGroup *LoadGroup `protobuf:"bytes,40,opt,name=load_group,json=loadGroup,proto3,oneof"`
+}
+
+type Command_PurgeRetired struct {
+	// purge_retired lets a retired group's data go.
+	PurgeRetired *PurgeRetired `protobuf:"bytes,41,opt,name=purge_retired,json=purgeRetired,proto3,oneof"`
+}
+
 func (*Command_SetPolicy) isCommand_Op() {}
 
 func (*Command_CreateGroups) isCommand_Op() {}
@@ -1537,6 +1792,129 @@ func (*Command_RollbackConfiguration) isCommand_Op() {}
 
 func (*Command_FirstUse) isCommand_Op() {}
 
+func (*Command_LoadGroup) isCommand_Op() {}
+
+func (*Command_PurgeRetired) isCommand_Op() {}
+
+// LoadGroup defines a group whose first state comes from somewhere.
+type LoadGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// spec of the group.
+	Spec *Spec `protobuf:"bytes,1,opt,name=spec,proto3" json:"spec,omitempty"`
+	// origin of its state.
+	Origin *Origin `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
+	// replaces is the number of the group that has the name: it is banned. 0: the name must be free.
+	Replaces uint64 `protobuf:"varint,3,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// reason, for the operation and the event.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadGroup) Reset() {
+	*x = LoadGroup{}
+	mi := &file_fleet_fleet_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadGroup) ProtoMessage() {}
+
+func (x *LoadGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadGroup.ProtoReflect.Descriptor instead.
+func (*LoadGroup) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *LoadGroup) GetSpec() *Spec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *LoadGroup) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *LoadGroup) GetReplaces() uint64 {
+	if x != nil {
+		return x.Replaces
+	}
+	return 0
+}
+
+func (x *LoadGroup) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// PurgeRetired lets the data of a retired group go.
+type PurgeRetired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group is the group's number.
+	Group         uint64 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeRetired) Reset() {
+	*x = PurgeRetired{}
+	mi := &file_fleet_fleet_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeRetired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeRetired) ProtoMessage() {}
+
+func (x *PurgeRetired) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeRetired.ProtoReflect.Descriptor instead.
+func (*PurgeRetired) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PurgeRetired) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
 // ApplyConfiguration stores a new revision.
 type ApplyConfiguration struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1550,7 +1928,7 @@ type ApplyConfiguration struct {
 
 func (x *ApplyConfiguration) Reset() {
 	*x = ApplyConfiguration{}
-	mi := &file_fleet_fleet_proto_msgTypes[12]
+	mi := &file_fleet_fleet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1940,7 @@ func (x *ApplyConfiguration) String() string {
 func (*ApplyConfiguration) ProtoMessage() {}
 
 func (x *ApplyConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[12]
+	mi := &file_fleet_fleet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1953,7 @@ func (x *ApplyConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfiguration.ProtoReflect.Descriptor instead.
 func (*ApplyConfiguration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{12}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ApplyConfiguration) GetConfiguration() *Configuration {
@@ -1607,7 +1985,7 @@ type RollbackConfiguration struct {
 
 func (x *RollbackConfiguration) Reset() {
 	*x = RollbackConfiguration{}
-	mi := &file_fleet_fleet_proto_msgTypes[13]
+	mi := &file_fleet_fleet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1997,7 @@ func (x *RollbackConfiguration) String() string {
 func (*RollbackConfiguration) ProtoMessage() {}
 
 func (x *RollbackConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[13]
+	mi := &file_fleet_fleet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +2010,7 @@ func (x *RollbackConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackConfiguration.ProtoReflect.Descriptor instead.
 func (*RollbackConfiguration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{13}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RollbackConfiguration) GetApp() string {
@@ -1667,7 +2045,7 @@ type FirstUse struct {
 
 func (x *FirstUse) Reset() {
 	*x = FirstUse{}
-	mi := &file_fleet_fleet_proto_msgTypes[14]
+	mi := &file_fleet_fleet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +2057,7 @@ func (x *FirstUse) String() string {
 func (*FirstUse) ProtoMessage() {}
 
 func (x *FirstUse) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[14]
+	mi := &file_fleet_fleet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +2070,7 @@ func (x *FirstUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstUse.ProtoReflect.Descriptor instead.
 func (*FirstUse) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{14}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FirstUse) GetNames() []string {
@@ -1713,7 +2091,7 @@ type CreateGroups struct {
 
 func (x *CreateGroups) Reset() {
 	*x = CreateGroups{}
-	mi := &file_fleet_fleet_proto_msgTypes[15]
+	mi := &file_fleet_fleet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +2103,7 @@ func (x *CreateGroups) String() string {
 func (*CreateGroups) ProtoMessage() {}
 
 func (x *CreateGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[15]
+	mi := &file_fleet_fleet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +2116,7 @@ func (x *CreateGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroups.ProtoReflect.Descriptor instead.
 func (*CreateGroups) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{15}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CreateGroups) GetSpecs() []*Spec {
@@ -1762,7 +2140,7 @@ type DeleteGroup struct {
 
 func (x *DeleteGroup) Reset() {
 	*x = DeleteGroup{}
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +2152,7 @@ func (x *DeleteGroup) String() string {
 func (*DeleteGroup) ProtoMessage() {}
 
 func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +2165,7 @@ func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroup.ProtoReflect.Descriptor instead.
 func (*DeleteGroup) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteGroup) GetName() string {
@@ -1817,7 +2195,7 @@ type HostLost struct {
 
 func (x *HostLost) Reset() {
 	*x = HostLost{}
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2207,7 @@ func (x *HostLost) String() string {
 func (*HostLost) ProtoMessage() {}
 
 func (x *HostLost) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2220,7 @@ func (x *HostLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostLost.ProtoReflect.Descriptor instead.
 func (*HostLost) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *HostLost) GetHostId() string {
@@ -1874,7 +2252,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2264,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2277,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Place) GetGroup() uint64 {
@@ -1939,7 +2317,7 @@ type Abandon struct {
 
 func (x *Abandon) Reset() {
 	*x = Abandon{}
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2329,7 @@ func (x *Abandon) String() string {
 func (*Abandon) ProtoMessage() {}
 
 func (x *Abandon) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2342,7 @@ func (x *Abandon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Abandon.ProtoReflect.Descriptor instead.
 func (*Abandon) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Abandon) GetGroup() uint64 {
@@ -2001,7 +2379,7 @@ type ReplicasStarted struct {
 
 func (x *ReplicasStarted) Reset() {
 	*x = ReplicasStarted{}
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2013,7 +2391,7 @@ func (x *ReplicasStarted) String() string {
 func (*ReplicasStarted) ProtoMessage() {}
 
 func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2026,7 +2404,7 @@ func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicasStarted.ProtoReflect.Descriptor instead.
 func (*ReplicasStarted) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReplicasStarted) GetGroup() uint64 {
@@ -2059,7 +2437,7 @@ type Advance struct {
 
 func (x *Advance) Reset() {
 	*x = Advance{}
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2449,7 @@ func (x *Advance) String() string {
 func (*Advance) ProtoMessage() {}
 
 func (x *Advance) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2462,7 @@ func (x *Advance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advance.ProtoReflect.Descriptor instead.
 func (*Advance) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Advance) GetGroup() uint64 {
@@ -2127,7 +2505,7 @@ type AddReplica struct {
 
 func (x *AddReplica) Reset() {
 	*x = AddReplica{}
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2517,7 @@ func (x *AddReplica) String() string {
 func (*AddReplica) ProtoMessage() {}
 
 func (x *AddReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2530,7 @@ func (x *AddReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddReplica.ProtoReflect.Descriptor instead.
 func (*AddReplica) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AddReplica) GetGroup() uint64 {
@@ -2210,7 +2588,7 @@ type MembershipSeen struct {
 
 func (x *MembershipSeen) Reset() {
 	*x = MembershipSeen{}
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2600,7 @@ func (x *MembershipSeen) String() string {
 func (*MembershipSeen) ProtoMessage() {}
 
 func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2613,7 @@ func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembershipSeen.ProtoReflect.Descriptor instead.
 func (*MembershipSeen) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MembershipSeen) GetGroup() uint64 {
@@ -2286,7 +2664,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_fleet_fleet_proto_msgTypes[24]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2676,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[24]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2689,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{24}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Purged) GetGroup() uint64 {
@@ -2345,7 +2723,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fleet_fleet_proto_msgTypes[25]
+	mi := &file_fleet_fleet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2735,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[25]
+	mi := &file_fleet_fleet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2748,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{25}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Result) GetCode() Code {
@@ -2418,7 +2796,7 @@ type ItemResult struct {
 
 func (x *ItemResult) Reset() {
 	*x = ItemResult{}
-	mi := &file_fleet_fleet_proto_msgTypes[26]
+	mi := &file_fleet_fleet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2430,7 +2808,7 @@ func (x *ItemResult) String() string {
 func (*ItemResult) ProtoMessage() {}
 
 func (x *ItemResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[26]
+	mi := &file_fleet_fleet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2443,7 +2821,7 @@ func (x *ItemResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemResult.ProtoReflect.Descriptor instead.
 func (*ItemResult) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{26}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ItemResult) GetName() string {
@@ -2497,7 +2875,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_fleet_fleet_proto_msgTypes[27]
+	mi := &file_fleet_fleet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2509,7 +2887,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[27]
+	mi := &file_fleet_fleet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2522,7 +2900,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{27}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SnapshotHeader) GetIncarnation() uint64 {
@@ -2594,7 +2972,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_fleet_fleet_proto_msgTypes[28]
+	mi := &file_fleet_fleet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2984,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[28]
+	mi := &file_fleet_fleet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2997,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{28}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SnapshotRecord) GetItem() isSnapshotRecord_Item {
@@ -2772,7 +3150,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x05phase\x18\x03 \x01(\x0e2\x1c.drumline.fleet.ReplicaPhaseR\x05phase\x12\x16\n" +
 	"\x06joined\x18\x04 \x01(\bR\x06joined\x12\x14\n" +
 	"\x05voter\x18\x05 \x01(\bR\x05voter\x12\x1a\n" +
-	"\breplaces\x18\x06 \x01(\x04R\breplaces\"\xa3\x02\n" +
+	"\breplaces\x18\x06 \x01(\x04R\breplaces\"\xe7\x02\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.drumline.fleet.SpecR\x04spec\x120\n" +
@@ -2783,7 +3161,19 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\breplicas\x18\x05 \x03(\v2\x17.drumline.fleet.ReplicaR\breplicas\x12#\n" +
 	"\rconfig_change\x18\x06 \x01(\x04R\fconfigChange\x12\x16\n" +
 	"\x06forced\x18\a \x01(\bR\x06forced\x12\x1c\n" +
-	"\toperation\x18\b \x01(\x04R\toperation\"\xe0\x01\n" +
+	"\toperation\x18\b \x01(\x04R\toperation\x12.\n" +
+	"\x06origin\x18\x14 \x01(\v2\x16.drumline.fleet.OriginR\x06origin\x12\x12\n" +
+	"\x04heir\x18\x15 \x01(\x04R\x04heir\";\n" +
+	"\x06Source\x12\x18\n" +
+	"\areplica\x18\x01 \x01(\x04R\areplica\x12\x17\n" +
+	"\ahost_id\x18\x02 \x01(\tR\x06hostId\"\xc9\x01\n" +
+	"\x06Origin\x12.\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1a.drumline.fleet.OriginKindR\x04kind\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\x04R\x05group\x120\n" +
+	"\asources\x18\x03 \x03(\v2\x16.drumline.fleet.SourceR\asources\x12\x16\n" +
+	"\x06staged\x18\x04 \x01(\tR\x06staged\x12\x17\n" +
+	"\ahost_id\x18\x05 \x01(\tR\x06hostId\x12\x16\n" +
+	"\x06margin\x18\x06 \x01(\x04R\x06margin\"\xe0\x01\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -2819,7 +3209,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\ttemplates\x18\x06 \x03(\v2\x18.drumline.fleet.TemplateR\ttemplates\x12\x1d\n" +
 	"\n" +
 	"max_groups\x18\a \x01(\rR\tmaxGroups\x12\x1a\n" +
-	"\brestores\x18\b \x01(\x04R\brestores\"\xed\a\n" +
+	"\brestores\x18\b \x01(\x04R\brestores\"\xee\b\n" +
 	"\aCommand\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\x01 \x01(\x03R\batUnixMs\x127\n" +
@@ -2842,8 +3232,18 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x06purged\x18\r \x01(\v2\x16.drumline.fleet.PurgedH\x00R\x06purged\x12U\n" +
 	"\x13apply_configuration\x18\x0e \x01(\v2\".drumline.fleet.ApplyConfigurationH\x00R\x12applyConfiguration\x12^\n" +
 	"\x16rollback_configuration\x18\x0f \x01(\v2%.drumline.fleet.RollbackConfigurationH\x00R\x15rollbackConfiguration\x127\n" +
-	"\tfirst_use\x18\x10 \x01(\v2\x18.drumline.fleet.FirstUseH\x00R\bfirstUseB\x04\n" +
-	"\x02op\"m\n" +
+	"\tfirst_use\x18\x10 \x01(\v2\x18.drumline.fleet.FirstUseH\x00R\bfirstUse\x12:\n" +
+	"\n" +
+	"load_group\x18( \x01(\v2\x19.drumline.fleet.LoadGroupH\x00R\tloadGroup\x12C\n" +
+	"\rpurge_retired\x18) \x01(\v2\x1c.drumline.fleet.PurgeRetiredH\x00R\fpurgeRetiredB\x04\n" +
+	"\x02op\"\x99\x01\n" +
+	"\tLoadGroup\x12(\n" +
+	"\x04spec\x18\x01 \x01(\v2\x14.drumline.fleet.SpecR\x04spec\x12.\n" +
+	"\x06origin\x18\x02 \x01(\v2\x16.drumline.fleet.OriginR\x06origin\x12\x1a\n" +
+	"\breplaces\x18\x03 \x01(\x04R\breplaces\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"$\n" +
+	"\fPurgeRetired\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\x04R\x05group\"m\n" +
 	"\x12ApplyConfiguration\x12C\n" +
 	"\rconfiguration\x18\x01 \x01(\v2\x1d.drumline.fleet.ConfigurationR\rconfiguration\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x04R\x04base\"]\n" +
@@ -2928,7 +3328,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\toperation\x18\x04 \x01(\v2\x19.drumline.fleet.OperationH\x00R\toperation\x12-\n" +
 	"\x05event\x18\x05 \x01(\v2\x15.drumline.fleet.EventH\x00R\x05event\x12E\n" +
 	"\rconfiguration\x18\x06 \x01(\v2\x1d.drumline.fleet.ConfigurationH\x00R\rconfigurationB\x06\n" +
-	"\x04item*\xa5\x01\n" +
+	"\x04item*\xbe\x01\n" +
 	"\n" +
 	"GroupState\x12\x1b\n" +
 	"\x17GROUP_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -2936,12 +3336,19 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x13GROUP_STATE_OPENING\x10\x02\x12\x14\n" +
 	"\x10GROUP_STATE_OPEN\x10\x03\x12\x17\n" +
 	"\x13GROUP_STATE_SEALING\x10\x04\x12\x17\n" +
-	"\x13GROUP_STATE_PURGING\x10\x05*~\n" +
+	"\x13GROUP_STATE_PURGING\x10\x05\x12\x17\n" +
+	"\x13GROUP_STATE_RETIRED\x10\x14*~\n" +
 	"\fReplicaPhase\x12\x1d\n" +
 	"\x19REPLICA_PHASE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15REPLICA_PHASE_PLANNED\x10\x01\x12\x19\n" +
 	"\x15REPLICA_PHASE_STARTED\x10\x02\x12\x19\n" +
-	"\x15REPLICA_PHASE_REMOVED\x10\x03*\x83\x01\n" +
+	"\x15REPLICA_PHASE_REMOVED\x10\x03*r\n" +
+	"\n" +
+	"OriginKind\x12\x1b\n" +
+	"\x17ORIGIN_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13ORIGIN_KIND_RECOVER\x10\x01\x12\x17\n" +
+	"\x13ORIGIN_KIND_RESTORE\x10\x02\x12\x15\n" +
+	"\x11ORIGIN_KIND_CLONE\x10\x03*\x83\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCODE_OK\x10\x01\x12\x10\n" +
@@ -2964,84 +3371,96 @@ func file_fleet_fleet_proto_rawDescGZIP() []byte {
 	return file_fleet_fleet_proto_rawDescData
 }
 
-var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_fleet_fleet_proto_goTypes = []any{
 	(GroupState)(0),               // 0: drumline.fleet.GroupState
 	(ReplicaPhase)(0),             // 1: drumline.fleet.ReplicaPhase
-	(Code)(0),                     // 2: drumline.fleet.Code
-	(*RegionCount)(nil),           // 3: drumline.fleet.RegionCount
-	(*Spec)(nil),                  // 4: drumline.fleet.Spec
-	(*Policy)(nil),                // 5: drumline.fleet.Policy
-	(*Host)(nil),                  // 6: drumline.fleet.Host
-	(*App)(nil),                   // 7: drumline.fleet.App
-	(*Replica)(nil),               // 8: drumline.fleet.Replica
-	(*Group)(nil),                 // 9: drumline.fleet.Group
-	(*Operation)(nil),             // 10: drumline.fleet.Operation
-	(*Event)(nil),                 // 11: drumline.fleet.Event
-	(*Template)(nil),              // 12: drumline.fleet.Template
-	(*Configuration)(nil),         // 13: drumline.fleet.Configuration
-	(*Command)(nil),               // 14: drumline.fleet.Command
-	(*ApplyConfiguration)(nil),    // 15: drumline.fleet.ApplyConfiguration
-	(*RollbackConfiguration)(nil), // 16: drumline.fleet.RollbackConfiguration
-	(*FirstUse)(nil),              // 17: drumline.fleet.FirstUse
-	(*CreateGroups)(nil),          // 18: drumline.fleet.CreateGroups
-	(*DeleteGroup)(nil),           // 19: drumline.fleet.DeleteGroup
-	(*HostLost)(nil),              // 20: drumline.fleet.HostLost
-	(*Place)(nil),                 // 21: drumline.fleet.Place
-	(*Abandon)(nil),               // 22: drumline.fleet.Abandon
-	(*ReplicasStarted)(nil),       // 23: drumline.fleet.ReplicasStarted
-	(*Advance)(nil),               // 24: drumline.fleet.Advance
-	(*AddReplica)(nil),            // 25: drumline.fleet.AddReplica
-	(*MembershipSeen)(nil),        // 26: drumline.fleet.MembershipSeen
-	(*Purged)(nil),                // 27: drumline.fleet.Purged
-	(*Result)(nil),                // 28: drumline.fleet.Result
-	(*ItemResult)(nil),            // 29: drumline.fleet.ItemResult
-	(*SnapshotHeader)(nil),        // 30: drumline.fleet.SnapshotHeader
-	(*SnapshotRecord)(nil),        // 31: drumline.fleet.SnapshotRecord
+	(OriginKind)(0),               // 2: drumline.fleet.OriginKind
+	(Code)(0),                     // 3: drumline.fleet.Code
+	(*RegionCount)(nil),           // 4: drumline.fleet.RegionCount
+	(*Spec)(nil),                  // 5: drumline.fleet.Spec
+	(*Policy)(nil),                // 6: drumline.fleet.Policy
+	(*Host)(nil),                  // 7: drumline.fleet.Host
+	(*App)(nil),                   // 8: drumline.fleet.App
+	(*Replica)(nil),               // 9: drumline.fleet.Replica
+	(*Group)(nil),                 // 10: drumline.fleet.Group
+	(*Source)(nil),                // 11: drumline.fleet.Source
+	(*Origin)(nil),                // 12: drumline.fleet.Origin
+	(*Operation)(nil),             // 13: drumline.fleet.Operation
+	(*Event)(nil),                 // 14: drumline.fleet.Event
+	(*Template)(nil),              // 15: drumline.fleet.Template
+	(*Configuration)(nil),         // 16: drumline.fleet.Configuration
+	(*Command)(nil),               // 17: drumline.fleet.Command
+	(*LoadGroup)(nil),             // 18: drumline.fleet.LoadGroup
+	(*PurgeRetired)(nil),          // 19: drumline.fleet.PurgeRetired
+	(*ApplyConfiguration)(nil),    // 20: drumline.fleet.ApplyConfiguration
+	(*RollbackConfiguration)(nil), // 21: drumline.fleet.RollbackConfiguration
+	(*FirstUse)(nil),              // 22: drumline.fleet.FirstUse
+	(*CreateGroups)(nil),          // 23: drumline.fleet.CreateGroups
+	(*DeleteGroup)(nil),           // 24: drumline.fleet.DeleteGroup
+	(*HostLost)(nil),              // 25: drumline.fleet.HostLost
+	(*Place)(nil),                 // 26: drumline.fleet.Place
+	(*Abandon)(nil),               // 27: drumline.fleet.Abandon
+	(*ReplicasStarted)(nil),       // 28: drumline.fleet.ReplicasStarted
+	(*Advance)(nil),               // 29: drumline.fleet.Advance
+	(*AddReplica)(nil),            // 30: drumline.fleet.AddReplica
+	(*MembershipSeen)(nil),        // 31: drumline.fleet.MembershipSeen
+	(*Purged)(nil),                // 32: drumline.fleet.Purged
+	(*Result)(nil),                // 33: drumline.fleet.Result
+	(*ItemResult)(nil),            // 34: drumline.fleet.ItemResult
+	(*SnapshotHeader)(nil),        // 35: drumline.fleet.SnapshotHeader
+	(*SnapshotRecord)(nil),        // 36: drumline.fleet.SnapshotRecord
 }
 var file_fleet_fleet_proto_depIdxs = []int32{
-	3,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
-	7,  // 1: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
+	4,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
+	8,  // 1: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
 	1,  // 2: drumline.fleet.Replica.phase:type_name -> drumline.fleet.ReplicaPhase
-	4,  // 3: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
+	5,  // 3: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
 	0,  // 4: drumline.fleet.Group.state:type_name -> drumline.fleet.GroupState
-	8,  // 5: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
-	3,  // 6: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
-	12, // 7: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
-	5,  // 8: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
-	18, // 9: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
-	19, // 10: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
-	6,  // 11: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
-	20, // 12: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
-	21, // 13: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
-	22, // 14: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
-	23, // 15: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
-	24, // 16: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
-	25, // 17: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
-	26, // 18: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
-	27, // 19: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
-	15, // 20: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
-	16, // 21: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
-	17, // 22: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
-	13, // 23: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
-	4,  // 24: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
-	0,  // 25: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
-	2,  // 26: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
-	29, // 27: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
-	2,  // 28: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
-	5,  // 29: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
-	30, // 30: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
-	6,  // 31: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
-	9,  // 32: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
-	10, // 33: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
-	11, // 34: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
-	13, // 35: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	9,  // 5: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
+	12, // 6: drumline.fleet.Group.origin:type_name -> drumline.fleet.Origin
+	2,  // 7: drumline.fleet.Origin.kind:type_name -> drumline.fleet.OriginKind
+	11, // 8: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
+	4,  // 9: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
+	15, // 10: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
+	6,  // 11: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
+	23, // 12: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
+	24, // 13: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
+	7,  // 14: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
+	25, // 15: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
+	26, // 16: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
+	27, // 17: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
+	28, // 18: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
+	29, // 19: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
+	30, // 20: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
+	31, // 21: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
+	32, // 22: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
+	20, // 23: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
+	21, // 24: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
+	22, // 25: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
+	18, // 26: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
+	19, // 27: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
+	5,  // 28: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
+	12, // 29: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
+	16, // 30: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
+	5,  // 31: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
+	0,  // 32: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
+	3,  // 33: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
+	34, // 34: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
+	3,  // 35: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
+	6,  // 36: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
+	35, // 37: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
+	7,  // 38: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
+	10, // 39: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
+	13, // 40: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
+	14, // 41: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
+	16, // 42: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_fleet_fleet_proto_init() }
@@ -3049,7 +3468,7 @@ func file_fleet_fleet_proto_init() {
 	if File_fleet_fleet_proto != nil {
 		return
 	}
-	file_fleet_fleet_proto_msgTypes[11].OneofWrappers = []any{
+	file_fleet_fleet_proto_msgTypes[13].OneofWrappers = []any{
 		(*Command_SetPolicy)(nil),
 		(*Command_CreateGroups)(nil),
 		(*Command_DeleteGroup)(nil),
@@ -3065,8 +3484,10 @@ func file_fleet_fleet_proto_init() {
 		(*Command_ApplyConfiguration)(nil),
 		(*Command_RollbackConfiguration)(nil),
 		(*Command_FirstUse)(nil),
+		(*Command_LoadGroup)(nil),
+		(*Command_PurgeRetired)(nil),
 	}
-	file_fleet_fleet_proto_msgTypes[28].OneofWrappers = []any{
+	file_fleet_fleet_proto_msgTypes[32].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
 		(*SnapshotRecord_Host)(nil),
 		(*SnapshotRecord_Group)(nil),
@@ -3079,8 +3500,8 @@ func file_fleet_fleet_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_fleet_proto_rawDesc), len(file_fleet_fleet_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   29,
+			NumEnums:      4,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -33,10 +33,11 @@ import (
 )
 
 const (
-	lockFile   = "LOCK"
-	dbFile     = "host.db"
-	newDBFile  = "host.db.new" // until the first transaction is on disk
-	raftSubdir = "raft"
+	lockFile     = "LOCK"
+	dbFile       = "host.db"
+	newDBFile    = "host.db.new" // until the first transaction is on disk
+	raftSubdir   = "raft"
+	statesSubdir = "states"
 
 	dirMode  os.FileMode = 0o700
 	fileMode os.FileMode = 0o600
@@ -126,6 +127,10 @@ func (d *Dir) Path() string { return d.path }
 
 // RaftDir is where dragonboat keeps its data.
 func (d *Dir) RaftDir() string { return filepath.Join(d.path, raftSubdir) }
+
+// StatesDir is where states of groups are kept that no replica runs with; made by whoever
+// keeps the first one.
+func (d *Dir) StatesDir() string { return filepath.Join(d.path, statesSubdir) }
 
 // DB is the open host.db; rooms keep to buckets of their own. Close closes it.
 func (d *Dir) DB() *bbolt.DB { return d.db }

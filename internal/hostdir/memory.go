@@ -52,7 +52,7 @@ func (d *Dir) settleStorage() error {
 			return fmt.Errorf("mark data directory: %w", err)
 		}
 	}
-	for _, old := range []string{dbFile, newDBFile, raftSubdir} {
+	for _, old := range []string{dbFile, newDBFile, raftSubdir, statesSubdir} {
 		if err := os.RemoveAll(filepath.Join(d.path, old)); err != nil {
 			return fmt.Errorf("forget the run before: %w", err)
 		}

@@ -183,6 +183,9 @@ func (d *directory) learnt() []string {
 	return slices.Clone(d.drummers)
 }
 
+// Fleet is the fleet that this host attends; empty before its first welcome.
+func (a *Agent) Fleet() string { return a.dir.attended() }
+
 // API returns the gRPC address of a host, as a drummer last told it.
 func (a *Agent) API(h ids.Host) (string, bool) {
 	a.dir.mu.RLock()

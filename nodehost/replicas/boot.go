@@ -46,6 +46,9 @@ func (c *Core) beginBoot() {
 			// an order of before the boot has started it
 		case r.Life == Destroying:
 			c.beginDestroy(r)
+		case r.Life == Retired:
+		case r.Life == Retiring && r.Crashes >= maxCrashes:
+			c.retired(r, 0)
 		case r.Crashes >= maxCrashes:
 			r.detail = fmt.Sprintf("kept down: the process died %d times while this replica alone was starting; it must be replaced", r.Crashes)
 			c.do(Changed{Key: k})
@@ -110,7 +113,7 @@ func (c *Core) nextBatch() []Key {
 	for len(b.queue) > 0 && len(b.window)+len(batch) < c.self.Batch {
 		k := b.queue[0]
 		r := c.replicas[k]
-		if r == nil || r.Life == Destroying || r.busy || r.started {
+		if r == nil || r.Life == Destroying || r.Life == Retired || r.busy || r.started {
 			b.queue = b.queue[1:] // an order was faster
 			continue
 		}
@@ -137,7 +140,7 @@ func (c *Core) parks(r *replica) bool { return c.self.Unloads && r.Unloaded && !
 // failed in order, or is not to run at all.
 func (c *Core) through(k Key) bool {
 	r := c.replicas[k]
-	return r == nil || r.up || r.fell || r.Life == Destroying || r.retryAt != 0
+	return r == nil || r.up || r.fell || r.Life == Destroying || r.Life == Retired || r.retryAt != 0
 }
 
 // mark saves the marker when it differs from what is saved. What is not loaded can't

@@ -84,7 +84,7 @@ type replica struct {
 	// retryAt is when the effect that failed is tried again; pause is what doubles.
 	retryAt, pause time.Duration
 	// starters and destroyers wait for the end of the effect.
-	starters, destroyers []waiter
+	starters, destroyers, retirers []waiter
 }
 
 // waiter is an order that is answered later.
@@ -134,6 +134,8 @@ func (c *Core) Step(e Event, now time.Duration) []Effect {
 		c.slept(e.Key, e.Unloaded)
 	case Destroyed:
 		c.destroyEnded(e, now)
+	case RetireEnded:
+		c.retireEnded(e, now)
 	case Executed:
 		delete(c.executing, ids.Group(e.Order.GetGroup()))
 		c.answer(e.Token, e.Result)
@@ -203,6 +205,7 @@ func (c *Core) startEnded(e Started, now time.Duration) {
 	switch {
 	case r.Life == Destroying:
 		c.beginDestroy(r)
+	case r.Life == Retired:
 	case e.Err == "":
 		r.started, r.pause = true, 0
 	default:
@@ -229,10 +232,15 @@ func (c *Core) retryAt(r *replica, at time.Duration) {
 
 func (c *Core) cameUp(k Key) {
 	r := c.replicas[k]
-	if r == nil || r.Life == Destroying || r.up {
+	if r == nil || r.Life == Destroying || r.Life == Retired || r.up {
 		return
 	}
 	r.up, r.fell = true, false
+	if r.Life == Retiring {
+		c.beginRetire(r)
+		c.do(Changed{Key: k})
+		return
+	}
 	if r.Life != Running || r.Suspect || r.Crashes != 0 {
 		r.Life, r.Suspect, r.Crashes = Running, false, 0
 		c.save(r)
@@ -256,7 +264,7 @@ func (c *Core) slept(k Key, unloaded bool) {
 // only campaign in vain until the order to destroy it comes.
 func (c *Core) fell(k Key) {
 	r := c.replicas[k]
-	if r == nil || r.Life == Destroying || r.busy || !r.started {
+	if r == nil || r.Life == Destroying || r.Life == Retired || r.busy || !r.started {
 		return
 	}
 	r.up, r.started, r.fell = false, false, true
@@ -317,9 +325,13 @@ func (c *Core) retryDue(now time.Duration) {
 	}
 	SortKeys(due)
 	for _, k := range due {
-		if r := c.replicas[k]; r.Life == Destroying {
+		switch r := c.replicas[k]; {
+		case r.Life == Destroying:
 			c.beginDestroy(r)
-		} else {
+		case r.Life == Retiring && r.up:
+			c.retryAt(r, 0)
+			c.beginRetire(r)
+		default:
 			if c.suspect(r); mutant.Is("restart-from-zero") {
 				r.Life = Starting
 			}
@@ -357,13 +369,15 @@ type Local struct {
 }
 
 func (r *replica) keptDown() bool {
-	return r.Crashes >= maxCrashes && !r.started && !r.busy && r.Life != Destroying
+	return r.Crashes >= maxCrashes && !r.started && !r.busy && r.Life != Destroying && r.Life != Retired
 }
 
 func (r *replica) state() drummerpb.ReplicaState {
 	switch {
 	case r.Life == Destroying:
 		return drummerpb.ReplicaState_REPLICA_STATE_REMOVING
+	case r.Life == Retired:
+		return drummerpb.ReplicaState_REPLICA_STATE_RETIRED
 	case r.up:
 		return drummerpb.ReplicaState_REPLICA_STATE_OK
 	case r.fell || r.retryAt != 0 || r.keptDown():

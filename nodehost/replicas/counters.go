@@ -67,6 +67,10 @@ func kindOf(o *drummerpb.Order) string {
 		return "catch-up"
 	case *drummerpb.Order_Transfer:
 		return "transfer"
+	case *drummerpb.Order_Retire:
+		return "retire"
+	case *drummerpb.Order_Load:
+		return "load"
 	}
 	return "none"
 }

@@ -16,7 +16,7 @@ func (k *Keeper) start(ctx context.Context, r Record) {
 	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
 	defer cancel()
 	replica := raft.Replica{
-		Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == Running, Unloaded: r.Unloaded,
+		Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == Running || r.Life == Retiring, Unloaded: r.Unloaded,
 	}
 	if r.Life == Starting && !r.Join {
 		replica.Members = r.Members
@@ -38,6 +38,9 @@ func (k *Keeper) destroy(ctx context.Context, key Key) {
 	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
 	defer cancel()
 	err := k.o.Raft.Destroy(ctx, key.Group, key.Replica)
+	if err == nil {
+		err = k.o.States.Forget(key.Group)
+	}
 	if err != nil {
 		k.o.Log.Warn("replica is not destroyed", "replica", key, "err", err)
 	} else {
@@ -55,7 +58,11 @@ func textOf(err error) string {
 
 // execute has raft carry an order out and turns the end into a result.
 func (k *Keeper) execute(ctx context.Context, e Execute) {
-	ctx, cancel := context.WithTimeout(ctx, k.o.OrderTimeout)
+	patience := k.o.OrderTimeout
+	if e.Order.GetLoad() != nil {
+		patience = k.o.LoadTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	m, err := k.carryOut(ctx, e.Order)
 	result := &drummerpb.OrderResult{Order: e.Order.GetId(), Ok: err == nil, Detail: textOf(err), Membership: m}
@@ -80,6 +87,8 @@ func (k *Keeper) carryOut(ctx context.Context, o *drummerpb.Order) (*drummerpb.M
 		return nil, k.o.Raft.Transfer(ctx, g, ids.Replica(body.Transfer.GetTo()))
 	case *drummerpb.Order_Change:
 		return k.change(ctx, g, body.Change)
+	case *drummerpb.Order_Load:
+		return nil, k.o.States.Load(ctx, g, body.Load)
 	}
 	return nil, fault.New(fault.Invalid, "the order says nothing that this program understands")
 }

@@ -37,7 +37,9 @@ type Options struct {
 	// DB is the host's database; the Keeper uses one bucket of it.
 	DB   *bbolt.DB
 	Raft Raft
-	Apps *statemachines.Registry
+	// States keeps what retired replicas leave, and loads groups.
+	States States
+	Apps   *statemachines.Registry
 	// Changed is called when the report of a replica may have changed; gone when it
 	// is no longer here. It must not block. May be nil.
 	Changed func(k Key, gone bool)
@@ -46,6 +48,8 @@ type Options struct {
 	// OrderTimeout bounds an order that raft carries out, StartTimeout a start or a
 	// destruction.
 	OrderTimeout, StartTimeout time.Duration
+	// LoadTimeout bounds the loading of a state into a group.
+	LoadTimeout time.Duration
 	// Tick is the grain of the Core's time.
 	Tick time.Duration
 	// HintEvery is how long a change of the manifest that may be lost waits for others.
@@ -70,6 +74,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.StartTimeout <= 0 {
 		o.StartTimeout = time.Minute
+	}
+	if o.LoadTimeout <= 0 {
+		o.LoadTimeout = 10 * time.Minute
 	}
 	if o.Tick <= 0 {
 		o.Tick = 200 * time.Millisecond
@@ -283,6 +290,8 @@ func (k *Keeper) perform(ctx context.Context, f Effect) {
 		k.starts.run(func() { k.start(ctx, f.Record) })
 	case Destroy:
 		k.destroys.run(func() { k.destroy(ctx, f.Key) })
+	case Retire:
+		k.destroys.run(func() { k.retire(ctx, f.Key) })
 	case Execute:
 		k.executes.run(func() { k.execute(ctx, f) })
 	case Answer:

@@ -38,6 +38,17 @@ type fakeRaft struct {
 	most     int
 }
 
+// Retire, Forget and Load make it a States too.
+func (f *fakeRaft) Retire(_ context.Context, g ids.Group, _ ids.Replica) (uint64, error) {
+	return 77, f.call("retire", g)
+}
+
+func (f *fakeRaft) Forget(g ids.Group) error { return f.call("forget", g) }
+
+func (f *fakeRaft) Load(_ context.Context, g ids.Group, _ *drummerpb.Load) error {
+	return f.call("load", g)
+}
+
 func newFakeRaft() *fakeRaft {
 	return &fakeRaft{
 		running: map[ids.Group]raft.Replica{}, data: map[Key]bool{}, status: map[ids.Group]raft.Status{}, fail: map[string]error{},
@@ -176,7 +187,7 @@ func (o *office) open() {
 	apps, err := statemachines.NewRegistry(statemachines.App{Name: "kv", Version: 1, New: func(statemachines.Group) statemachines.Machine { return nil }})
 	require.NoError(o.t, err)
 	k, err := Open(Options{
-		Self: Self{Host: me, BootEpoch: 3, RetryAfter: time.Millisecond, RetryMost: 10 * time.Millisecond, Unloads: o.unloads}, DB: db, Raft: o.raft, Apps: apps,
+		Self: Self{Host: me, BootEpoch: 3, RetryAfter: time.Millisecond, RetryMost: 10 * time.Millisecond, Unloads: o.unloads}, DB: db, Raft: o.raft, States: o.raft, Apps: apps,
 		Tick: 5 * time.Millisecond, OrderTimeout: 200 * time.Millisecond, Pending: 200, Executes: 4,
 		Changed: func(k Key, gone bool) {
 			o.mu.Lock()

@@ -26,6 +26,8 @@ func (c *Core) order(token uint64, o *drummerpb.Order) {
 		c.orderStart(token, o, body.Start)
 	case *drummerpb.Order_Destroy:
 		c.orderDestroy(token, o)
+	case *drummerpb.Order_Retire:
+		c.orderRetire(token, o)
 	default:
 		c.orderRaft(token, o)
 	}
@@ -111,6 +113,10 @@ func (c *Core) orderStart(token uint64, o *drummerpb.Order, s *drummerpb.Start) 
 func (c *Core) startAgain(token uint64, o *drummerpb.Order, r *replica) {
 	if r.Life == Destroying {
 		c.refuse(token, o, fmt.Sprintf("replica %s is being destroyed; its id never returns", r.Key()))
+		return
+	}
+	if r.Life == Retiring || r.Life == Retired {
+		c.refuse(token, o, fmt.Sprintf("replica %s is retired; it never runs again", r.Key()))
 		return
 	}
 	c.raiseGeneration(r, o.GetGeneration())
@@ -210,8 +216,8 @@ func (c *Core) orderRaft(token uint64, o *drummerpb.Order) {
 		c.notYet(token, o, fmt.Sprintf("replica %s is not here", k))
 		return
 	}
-	if r.Life == Destroying {
-		c.refuse(token, o, fmt.Sprintf("replica %s is being destroyed", k))
+	if r.Life == Destroying || r.Life == Retired {
+		c.refuse(token, o, fmt.Sprintf("replica %s is being destroyed, or retired", k))
 		return
 	}
 	if now := c.executing[k.Group]; now != nil {

@@ -82,6 +82,9 @@ func (m *machine) perform(f Effect) {
 		require.Equal(m.t, Destroying, m.disk.Records[f.Key].Life)
 		require.NotContains(m.t, m.work, f, "two destructions at once")
 		m.work = append(m.work, f)
+	case Retire:
+		require.Equal(m.t, Retiring, m.disk.Records[f.Key].Life)
+		m.work = append(m.work, f)
 	case Execute:
 		m.obey(f.Order)
 		require.False(m.t, slices.ContainsFunc(m.executing, func(x Execute) bool { return x.Order.GetGroup() == f.Order.GetGroup() }))
@@ -106,6 +109,7 @@ func (m *machine) checkStart(k Key) {
 	r, ok := m.disk.Records[k]
 	require.True(m.t, ok, "started without a record: %s", k)
 	require.NotEqual(m.t, Destroying, r.Life)
+	require.NotEqual(m.t, Retired, r.Life, "a retired replica is started")
 	require.False(m.t, m.burnt[k], "a destroyed replica is started: %s", k)
 	for other := range m.data {
 		require.False(m.t, other.Group == k.Group && other != k, "%s starts beside the data of %s", k, other)
@@ -136,7 +140,7 @@ func (m *machine) noteObeyed() {
 func (m *machine) order(t *rapid.T) {
 	m.next++
 	k := key(1000+rapid.IntRange(0, 2).Draw(t, "group"), rapid.IntRange(1, 4).Draw(t, "replica"))
-	body := rapid.SampledFrom([]orderOpt{launch, join, destroy, destroy, seal}).Draw(t, "body")
+	body := rapid.SampledFrom([]orderOpt{launch, join, destroy, destroy, seal, retire}).Draw(t, "body")
 	// mostly the newest, or hardly any order would be obeyed
 	f := rapid.SampledFrom([]Fence{{1, 1}, {1, 2}, {2, 1}, {2, 4}, {2, 4}, {2, 4}, {2, 4}}).Draw(t, "fence")
 	g := rapid.SampledFrom([]uint64{1, 2, 5, 5, 5, 5}).Draw(t, "generation")
@@ -164,6 +168,14 @@ func (m *machine) finish(t *rapid.T) {
 		}
 		m.running[k] = true
 		m.step(Started{Key: k})
+	case Retire:
+		if fails {
+			m.step(RetireEnded{Key: f.Key, Err: "failed"})
+			return
+		}
+		require.True(m.t, m.running[f.Key], "what is retired runs")
+		delete(m.running, f.Key)
+		m.step(RetireEnded{Key: f.Key, Applied: 3})
 	case Destroy:
 		if fails {
 			m.step(Destroyed{f.Key, "failed"})

@@ -39,6 +39,10 @@ const (
 	Running Life = "running"
 	// Destroying: an order said that it is no member any more; its data is going.
 	Destroying Life = "destroying"
+	// Retiring: its group is banned; it is being stopped, and its last state kept.
+	Retiring Life = "retiring"
+	// Retired: it is stopped for ever, and its data kept until an order to destroy it.
+	Retired Life = "retired"
 )
 
 // Record is one replica of the manifest. Its JSON form is on disk.
@@ -62,6 +66,8 @@ type Record struct {
 	// Unloaded tells that it was out of memory, waiting to be used, when this was
 	// written. A hint: it saves the start at the next boot, and nothing rests on it.
 	Unloaded bool `json:"unloaded,omitempty"`
+	// Applied is how far the state is that was kept when it was retired.
+	Applied uint64 `json:"applied,omitempty"`
 }
 
 // Key of the record.

@@ -118,6 +118,10 @@ func (k *Keeper) Report(key Key) (*drummerpb.ReplicaReport, bool) {
 	r := &drummerpb.ReplicaReport{
 		Group: uint64(key.Group), Replica: uint64(key.Replica), Name: l.Record.Name, State: l.State, Detail: l.Detail,
 		Observer: l.Record.Join, // until raft knows better
+		Applied:  l.Record.Applied,
+	}
+	if l.Record.Life == Retired {
+		return r, true
 	}
 	s, ok := k.o.Raft.Status(key.Group)
 	if !ok || s.Replica != key.Replica {

@@ -57,3 +57,10 @@ func revisionIn(answer []byte) (uint64, error) {
 	}
 	return a.GetGroup().GetRevision(), nil
 }
+
+// resumption makes the command that opens a group after a recovery: each of its sequences,
+// and those to come, skip what may have been handed out unseen.
+func resumption(margin uint64) ([]byte, error) {
+	r := &sequencepb.Resume{Margin: min(max(margin, 1), MaxCount)}
+	return proto.Marshal(&sequencepb.Command{Op: &sequencepb.Command_Resume{Resume: r}})
+}

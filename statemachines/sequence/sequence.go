@@ -82,6 +82,7 @@ func App() statemachines.App {
 		New:     func(g statemachines.Group) statemachines.Machine { return New(g) },
 		Follow:  follow(),
 		Owns:    func(cmd []byte) bool { return statemachines.HasField(cmd, configureField, advanceField) },
+		Resume:  resumption,
 	}
 }
 

@@ -29,7 +29,8 @@ func (t *tool) app() *cli.App {
 func (t *tool) commands() []*cli.Command {
 	return []*cli.Command{
 		t.command(t.launchVerb()),
-		t.noun("groups", "list, show, create and delete groups", t.groupsList(), t.groupsShow(), t.groupsCreate(), t.groupsDelete()),
+		t.noun("groups", "list, show, create, delete, save and recover groups",
+			append([]verb{t.groupsList(), t.groupsShow(), t.groupsCreate(), t.groupsDelete()}, t.groupVerbs()...)...),
 		t.noun("hosts", "list and show the hosts that run replicas", t.hostsList(), t.hostsShow()),
 		t.noun("servers", "list drummers and nodehosts", t.serversList()),
 		t.command(t.statusVerb()),

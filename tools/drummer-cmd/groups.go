@@ -19,7 +19,7 @@ func (t *tool) groupsList() verb {
 	return verb{
 		name: "list", usage: "list groups", args: "[PREFIX]", max: 1, watchable: true,
 		about: "Lists every group, or those whose names begin with PREFIX. A star marks the leader.",
-		flags: []cli.Flag{&cli.StringFlag{Name: "state", Usage: "only groups in this `STATE`: launching, ok, degraded, unavailable or deleting"}},
+		flags: []cli.Flag{&cli.StringFlag{Name: "state", Usage: "only groups in this `STATE`: launching, ok, degraded, unavailable, deleting or retired"}},
 		run: func(ctx context.Context, c *cli.Context) error {
 			state := c.String("state")
 			if err := checkState(state); err != nil {
@@ -45,7 +45,7 @@ func (t *tool) groupsList() verb {
 }
 
 func checkState(state string) error {
-	known := []string{"launching", "ok", "degraded", "unavailable", "deleting"}
+	known := []string{"launching", "ok", "degraded", "unavailable", "deleting", "retired"}
 	if state != "" && !slices.Contains(known, state) {
 		return usage("--state=%s is not known: use %s", state, strings.Join(known, ", "))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/keys"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/rescue"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/sequences"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/simulator"
 )
@@ -16,6 +17,9 @@ import (
 func (t *tool) console() noun.Console {
 	return noun.Console{
 		Client: t.client, Groups: t.groups, Bounded: t.bounded, Write: t.write, Say: t.say, Confirm: t.confirm,
+		Await: func(ctx context.Context, g noun.Goal) error {
+			return t.await(ctx, goal{what: g.What, still: g.Still, total: g.Total, look: g.Look})
+		},
 		Plain: func() bool { return t.opts.output == "table" },
 		Print: func(data any, table [][]string) error {
 			return t.print(data, func() *grid { return &grid{header: table[0], rows: table[1:]} })
@@ -34,10 +38,15 @@ func (t *tool) sequenceVerbs() []verb {
 
 func (t *tool) simulateVerb() verb { return roomVerbs([]noun.Verb{simulator.Verb(t.console())})[0] }
 
+// groupVerbs are what a person has against the loss of groups.
+func (t *tool) groupVerbs() []verb {
+	return roomVerbs((&rescue.Noun{Console: t.console()}).GroupVerbs())
+}
+
 func roomVerbs(verbs []noun.Verb) (all []verb) {
 	for _, v := range verbs {
 		all = append(all, verb{
-			name: v.Name, usage: v.Usage, about: v.About, args: v.Args, min: v.Min, max: v.Max, flags: v.Flags, watchable: v.Watchable,
+			name: v.Name, usage: v.Usage, about: v.About, args: v.Args, min: v.Min, max: v.Max, flags: v.Flags, watchable: v.Watchable, waits: v.Waits,
 			run: func(ctx context.Context, c *cli.Context) error { return roomError(v.Run(ctx, c)) },
 		})
 	}

@@ -93,6 +93,7 @@ type Adapter struct {
 	life    life
 	loading []byte // what Load entries have brought so far
 	closed  bool
+	kept    bool // the state outlives Close
 
 	// index and flags publish life.applied and its booleans to Status without the lock.
 	index   atomic.Uint64
@@ -463,8 +464,10 @@ var ErrNoView = errors.New("the app's machine gives no view")
 func (m *Adapter) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed = true
-	m.state, m.loading = nil, nil
+	m.closed, m.loading = true, nil
+	if !m.kept {
+		m.state = nil
+	}
 	return nil
 }
 

@@ -25,8 +25,19 @@ type Console struct {
 	Plain func() bool
 	Write func(text []byte) error
 	// Say talks to the person, Confirm asks for the name of what will be changed.
-	Say     func(format string, args ...any)
+	Say func(format string, args ...any)
+	// Await waits for a goal, and shows how far it is.
+	Await   func(ctx context.Context, g Goal) error
 	Confirm func(name, question string) error
+}
+
+// Goal is something to wait for.
+type Goal struct {
+	// What is counted, like "groups ok"; Still is what goes on when the watching ends.
+	What, Still string
+	Total       int
+	// Look says how much is reached, and what is not, in words.
+	Look func(ctx context.Context) (done int, missing []string, err error)
 }
 
 // Verb is one command.
@@ -36,7 +47,9 @@ type Verb struct {
 	Min, Max  int
 	Flags     []cli.Flag
 	Watchable bool
-	Run       func(ctx context.Context, c *cli.Context) error
+	// Waits: it has --wait, and with it a longer time limit.
+	Waits bool
+	Run   func(ctx context.Context, c *cli.Context) error
 }
 
 // Exit codes of the program that errors here have.
