@@ -2,25 +2,19 @@ package sequence
 
 import (
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/sequence/answer"
+	"github.com/drumline/drumline/statemachines/wire"
 )
 
-// refusal is an error whose text becomes part of a replicated result, so it must
-// not come from a library: protobuf's texts differ from build to build.
-type refusal string
-
-// Error is the sentence.
-func (r refusal) Error() string { return string(r) }
+// refusal is an error whose text becomes part of a replicated result.
+type refusal = wire.Refusal
 
 // apply executes one command.
 func (m *Machine) apply(data []byte) statemachines.Result {
@@ -73,7 +67,7 @@ func checkFields(data []byte) (mark uint64, err error) {
 			stamps++
 		default:
 			ops++
-			mark = hash(data[:n])
+			mark = wire.Hash(data[:n])
 		}
 		data = data[n:]
 	}
@@ -81,14 +75,6 @@ func checkFields(data []byte) (mark uint64, err error) {
 		return 0, refusal(fmt.Sprintf("the command names %d operations, %d callers and %d times, want exactly one and at most one of each", ops, callers, stamps))
 	}
 	return mark, nil
-}
-
-func hash(p []byte) uint64 {
-	h := uint64(14695981039346656037)
-	for _, b := range p {
-		h = (h ^ uint64(b)) * 1099511628211
-	}
-	return h
 }
 
 // unknown tells whether m, or what it holds, carries fields of a newer version: to
@@ -99,18 +85,7 @@ func unknown(m *sequencepb.Command) bool {
 		return len(m.ProtoReflect().GetUnknown())+len(n.ProtoReflect().GetUnknown())+
 			len(m.GetCaller().ProtoReflect().GetUnknown())+len(m.GetCaller().GetClient().ProtoReflect().GetUnknown()) > 0
 	}
-	return unknownIn(m.ProtoReflect())
-}
-
-func unknownIn(m protoreflect.Message) bool {
-	found := len(m.GetUnknown()) > 0
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if f.Message() != nil {
-			found = found || unknownIn(v.Message())
-		}
-		return !found
-	})
-	return found
+	return wire.Unknown(m.ProtoReflect())
 }
 
 // CheckCommand says what is wrong with a command, or nil. The Machine checks the
@@ -190,14 +165,5 @@ func checkResume(r *sequencepb.Resume) error {
 }
 
 // CheckKey says what is wrong with a key, or nil. The empty key is that of a group that
-// is one sequence. It asks no table of what is printable: those grow, and replicas of
-// different programs would disagree.
-func CheckKey(key string) error {
-	if len(key) > MaxKey {
-		return refusal(fmt.Sprintf("the key has %d bytes, at most %d are allowed", len(key), MaxKey))
-	}
-	if !utf8.ValidString(key) || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-		return refusal("the key is no text: want UTF-8 without control characters")
-	}
-	return nil
-}
+// is one sequence.
+func CheckKey(key string) error { return wire.CheckKey(key) }

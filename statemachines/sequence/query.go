@@ -9,6 +9,7 @@ import (
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/wire"
 )
 
 // CheckQuery says what is wrong with a query, or nil.
@@ -40,7 +41,7 @@ func decodeQuery(data []byte) (*sequencepb.Query, error) {
 	if proto.Unmarshal(data, q) != nil {
 		return nil, refusal("the query cannot be read: want a drumline.sequence.Query")
 	}
-	if unknownIn(q.ProtoReflect()) {
+	if wire.Unknown(q.ProtoReflect()) {
 		return nil, refusal("the query has a field that this version does not know")
 	}
 	return q, CheckQuery(q)

@@ -35,6 +35,7 @@ import (
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/wire"
 )
 
 // Name is the app's name: its groups are called sequence/something.
@@ -47,7 +48,7 @@ const Version = 1
 // would apply one command differently.
 const (
 	// MaxKey is the longest key of a family, in bytes.
-	MaxKey = 256
+	MaxKey = wire.MaxKey
 	// MaxOwner is the longest owner, in bytes.
 	MaxOwner = 256
 	// MaxCount is the most numbers that one command can ask for.

@@ -1,0 +1,201 @@
+package counter
+
+import (
+	"container/list"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/wire"
+)
+
+// CheckQuery says what is wrong with a query, or nil.
+func CheckQuery(q *counterpb.Query) error {
+	switch op := q.GetOp().(type) {
+	case *counterpb.Query_Get:
+		return wire.CheckKey(op.Get.GetKey())
+	case *counterpb.Query_List:
+		if op.List.GetLimit() > MaxPage {
+			return wire.Refuse("the limit is %d, at most %d is allowed", op.List.GetLimit(), MaxPage)
+		}
+		if err := wire.CheckKey(op.List.GetPrefix()); err != nil {
+			return err
+		}
+		return wire.CheckKey(op.List.GetAfter())
+	case *counterpb.Query_Windows:
+		if r := op.Windows.GetResolution(); r < 0 || r > resolutions {
+			return wire.Refuse("there is no resolution %d", r)
+		}
+		return wire.CheckKey(op.Windows.GetKey())
+	case *counterpb.Query_Export:
+		if op.Export.GetLimit() > MaxEntries || len(op.Export.GetSkip()) > MaxOrigins {
+			return wire.Refuse("the export is to have %d counters and to skip %d origins, at most %d and %d are allowed", op.Export.GetLimit(), len(op.Export.GetSkip()), MaxEntries, MaxOrigins)
+		}
+		return wire.CheckKey(op.Export.GetAfterKey())
+	case *counterpb.Query_Status:
+		return nil
+	}
+	return wire.Refusal("the query names no operation: set get, list, windows, export or status")
+}
+
+func decodeQuery(data []byte) (*counterpb.Query, error) {
+	if _, _, n := protowire.ConsumeField(data); n != len(data) || n == 0 {
+		return nil, wire.Refusal("the query cannot be read, or names more than one operation: want a drumline.counter.Query")
+	}
+	q := &counterpb.Query{}
+	if proto.Unmarshal(data, q) != nil {
+		return nil, wire.Refusal("the query cannot be read: want a drumline.counter.Query")
+	}
+	if wire.Unknown(q.ProtoReflect()) {
+		return nil, wire.Refusal("the query has a field that this version does not know")
+	}
+	return q, CheckQuery(q)
+}
+
+// Query implements statemachines.Machine.
+func (m *Machine) Query(data []byte) ([]byte, error) {
+	q, err := decodeQuery(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", statemachines.ErrInvalidQuery, err)
+	}
+	return proto.Marshal(m.answer(q))
+}
+
+func (m *Machine) answer(q *counterpb.Query) *counterpb.Answer {
+	switch op := q.GetOp().(type) {
+	case *counterpb.Query_Get:
+		a := &counterpb.Answer{Group: m.groupInfo()}
+		if c := m.index[op.Get.GetKey()]; c != nil && !c.deleted {
+			a.Found, a.Counters = true, []*counterpb.Info{m.info(c)}
+		}
+		return a
+	case *counterpb.Query_List:
+		return m.list(op.List)
+	case *counterpb.Query_Windows:
+		a := &counterpb.Answer{Group: m.groupInfo()}
+		if c := m.index[op.Windows.GetKey()]; c != nil && !c.deleted {
+			a.Found, a.Windows = true, m.windows(c, op.Windows)
+		}
+		return a
+	case *counterpb.Query_Export:
+		return m.export(op.Export)
+	}
+	return &counterpb.Answer{Group: m.groupInfo()}
+}
+
+// list collects a page.
+func (m *Machine) list(l *counterpb.List) *counterpb.Answer {
+	limit := int(or(uint64(l.GetLimit()), DefaultPage))
+	a := &counterpb.Answer{}
+	m.order.AscendGreaterOrEqual(&counter{key: max(l.GetPrefix(), l.GetAfter())}, func(c *counter) bool {
+		if c.deleted || l.After != nil && c.key <= l.GetAfter() {
+			return true
+		}
+		if !strings.HasPrefix(c.key, l.GetPrefix()) {
+			return false
+		}
+		if len(a.GetCounters()) == limit {
+			a.More = true
+			return false
+		}
+		a.Counters = append(a.Counters, m.info(c))
+		return true
+	})
+	return a
+}
+
+func (m *Machine) groupInfo() *counterpb.GroupInfo {
+	g := &counterpb.GroupInfo{
+		Group: m.group, Origin: m.self.message(), Version: m.version, WallMs: m.wall, Keys: uint64(len(m.index)), Remembered: uint64(m.keys.Len()),
+		Revision: m.revision, Settings: m.settings, Unsealed: m.unsealed(), Forged: m.forged,
+		Regions: []*counterpb.Region{{Origin: m.self.message(), Own: true, Version: m.version, WallMs: m.wall}},
+	}
+	for _, p := range m.peers {
+		g.Regions = append(g.Regions, &counterpb.Region{Origin: p.origin.message(), Retired: p.retired, Past: p.past, Version: p.version, WallMs: p.wall})
+	}
+	return g
+}
+
+// export collects what another group is to merge.
+func (m *Machine) export(x *counterpb.Export) *counterpb.Answer {
+	g := &counterpb.Merge{From: m.self.message(), Upto: m.version, Relayed: x.GetRelayed()}
+	for _, p := range m.peers {
+		if p.retired {
+			g.Retired = append(g.Retired, p.origin.message())
+		}
+	}
+	a := &counterpb.Answer{Export: g}
+	if limit := int(or(uint64(x.GetLimit()), MaxEntries)); x.GetRelayed() {
+		m.exportAll(a, x, limit)
+	} else {
+		m.exportOurs(a, x, limit)
+	}
+	return a
+}
+
+// exportOurs walks what the group changed itself after a version, oldest first, so a page
+// is complete up to the last of it.
+func (m *Machine) exportOurs(a *counterpb.Answer, x *counterpb.Export, limit int) {
+	var from *list.Element
+	for e := m.changed.Back(); e != nil && counterAt(e).ours > x.GetAfter(); e = e.Prev() {
+		from = e
+	}
+	for ; from != nil; from = from.Next() {
+		if len(a.GetExport().GetEntries()) == limit {
+			a.More = true
+			return
+		}
+		c := counterAt(from)
+		a.Export.Upto = c.ours
+		if e := m.entry(c, x, func(s *slot) bool { return s.ours > x.GetAfter() }); e != nil {
+			a.Export.Entries = append(a.Export.Entries, e)
+		}
+	}
+	a.Export.Upto, a.Export.WallMs = m.version, m.wall
+}
+
+// exportAll walks all counters by key, and tells what others counted.
+func (m *Machine) exportAll(a *counterpb.Answer, x *counterpb.Export, limit int) {
+	skip := map[origin]bool{{}: true} // the group's own slot has no origin
+	for _, o := range x.GetSkip() {
+		skip[originOf(o)] = true
+	}
+	wanted := func(s *slot) bool { return s.version > x.GetAfter() && !skip[s.origin] }
+	m.order.AscendGreaterOrEqual(&counter{key: x.GetAfterKey()}, func(c *counter) bool {
+		switch {
+		case x.AfterKey != nil && c.key == x.GetAfterKey() || c.version <= x.GetAfter():
+			return true
+		case len(a.GetExport().GetEntries()) == limit:
+			a.More = true
+			return false
+		}
+		a.AfterKey = c.key
+		if e := m.entry(c, x, wanted); e != nil {
+			a.Export.Entries = append(a.Export.Entries, e)
+		}
+		return true
+	})
+}
+
+func counterAt(e *list.Element) *counter {
+	c, _ := e.Value.(*counter)
+	return c
+}
+
+// entry is what is wanted of a counter, or nil.
+func (m *Machine) entry(c *counter, x *counterpb.Export, wanted func(*slot) bool) *counterpb.Entry {
+	e := &counterpb.Entry{Key: c.key, Generation: c.generation, Deleted: c.deleted}
+	c.all(func(s *slot) {
+		if wanted(s) {
+			e.Slots = append(e.Slots, m.message(s, func(r int, b bucket) bool { return (b.number+1)*length(r) > x.GetWallMs() }))
+		}
+	})
+	if len(e.GetSlots()) == 0 && !c.deleted && c.generation == 0 {
+		return nil
+	}
+	return e
+}
