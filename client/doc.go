@@ -39,6 +39,11 @@
 // GapFree, TimeIDs and Timestamps are for sequences of those modes. Tests of programs that
 // use this package start a cluster with package client/clienttest.
 //
+// Counter counts on a group of app counter, see package client/counter:
+//
+//	hits := c.Counter("counter/hits")
+//	value, err := hits.Add(ctx, 1) // exactly once
+//
 // # Deadlines and retries
 //
 // A call ends with its context, after ten seconds if the context has no deadline.

@@ -33,6 +33,7 @@ import (
 	"github.com/drumline/drumline/nodehost/agent"
 	"github.com/drumline/drumline/nodehost/api"
 	"github.com/drumline/drumline/nodehost/capacity"
+	"github.com/drumline/drumline/nodehost/counters"
 	"github.com/drumline/drumline/nodehost/duty"
 	"github.com/drumline/drumline/nodehost/follow"
 	"github.com/drumline/drumline/nodehost/replicas"
@@ -114,6 +115,7 @@ type host struct {
 	router    *route.Router
 	leases    *capacity.Service
 	states    *states.States
+	counters  *counters.Service
 
 	stopping   atomic.Bool
 	endStreams context.CancelFunc
@@ -225,6 +227,8 @@ func (h *host) openRooms() (err error) {
 	h.stop.Push("streams", func() error { end(); return nil })
 	api.Register(h.server.GRPC(), api.Options{Router: h.router, Stopping: streams.Done(), Log: h.log})
 	sequences.Register(h.server.GRPC(), sequences.Options{Router: h.router, Stopping: streams.Done()})
+	h.counters = counters.New(counters.Options{Router: h.router, Members: h.members, Stopping: streams.Done()})
+	h.counters.Register(h.server.GRPC())
 	h.leases.Register(h.server.GRPC())
 	h.states.Register(h.server.GRPC())
 	if err := h.openPages(); err != nil {

@@ -266,8 +266,11 @@ func TestSettings(t *testing.T) {
 	w.configure(&counterpb.Settings{MaxKeys: 1})
 	require.Equal(t, counterpb.Outcome_OUTCOME_FULL, w.do(add("a", 1)).GetOutcome())
 	for _, bad := range []*counterpb.Settings{
-		{Bounded: true, OnlyUp: true}, {Remember: 1 << 40}, {RememberMs: 1 << 40},
-		{Keep: []*counterpb.Keep{{Resolution: 6}}}, {Keep: []*counterpb.Keep{{Windows: 10_001}}},
+		{Bounded: true, OnlyUp: true},
+		{Remember: 1 << 40},
+		{RememberMs: 1 << 40},
+		{Keep: []*counterpb.Keep{{Resolution: 6}}},
+		{Keep: []*counterpb.Keep{{Windows: 10_001}}},
 		{Keep: []*counterpb.Keep{{Resolution: 0}, {Resolution: 1}}},
 	} {
 		require.Error(t, counter.CheckSettings(bad))

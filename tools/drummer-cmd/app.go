@@ -43,6 +43,7 @@ func (t *tool) commands() []*cli.Command {
 			t.configNoun("capacity", apps.Capacity)),
 		under(t.noun("sequence", "take numbers of sequences, describe and change them", t.sequenceVerbs()...), t.configNoun("sequence", sequenceSettings())),
 		t.command(t.simulateVerb()),
+		under(t.noun("counter", "count, and show values, windows and rates", t.counterVerbs()...), t.configNoun("counter", counterSettings())),
 		t.command(t.completionVerb()),
 		t.command(t.versionVerb()),
 		t.command(t.completeVerb()),

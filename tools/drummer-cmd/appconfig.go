@@ -9,8 +9,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/config/apps"
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines/counter"
 	"github.com/drumline/drumline/statemachines/sequence"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/appconfig"
 )
@@ -53,6 +55,14 @@ func sequenceSettings() apps.Reader {
 	return apps.Of(sequence.Name, func() proto.Message { return &sequencepb.Settings{} }, func(m proto.Message) error {
 		s, _ := m.(*sequencepb.Settings) // it is what was made
 		return sequence.CheckSettings(s)
+	})
+}
+
+// counterSettings reads the configuration of app counter: the options are its Settings.
+func counterSettings() apps.Reader {
+	return apps.Of(counter.Name, func() proto.Message { return &counterpb.Settings{} }, func(m proto.Message) error {
+		s, _ := m.(*counterpb.Settings) // it is what was made
+		return counter.CheckSettings(s)
 	})
 }
 

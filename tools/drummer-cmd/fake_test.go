@@ -22,10 +22,12 @@ import (
 	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/nodehost/counters"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/nodehost/sequences"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/capacity"
+	"github.com/drumline/drumline/statemachines/counter"
 	"github.com/drumline/drumline/statemachines/example"
 	"github.com/drumline/drumline/statemachines/kv"
 	"github.com/drumline/drumline/statemachines/sequence"
@@ -80,6 +82,7 @@ func newFake(t require.TestingT) *fake {
 	multiraftpb.RegisterNodehostAPIServer(f.server, &rawFake{f: f})
 	capacitypb.RegisterCapacityServer(f.server, &leaseFake{f: f})
 	sequences.Register(f.server, sequences.Options{Router: sequenceFake{f}})
+	counters.New(counters.Options{Router: sequenceFake{f}}).Register(f.server)
 	f.served.Go(func() { _ = f.server.Serve(ln) })
 	return f
 }
@@ -165,6 +168,8 @@ func (f *fake) add(name, state string) *drummerpb.GroupInfo {
 		app = capacity.App()
 	case "sequence":
 		app = sequence.App()
+	case "counter":
+		app = counter.App()
 	}
 	f.machines[g.GetId()] = app.New(statemachines.Group{ID: g.GetId(), Name: name})
 	f.groups = append(f.groups, g)
@@ -363,7 +368,7 @@ func (r *rawFake) Read(_ context.Context, req *multiraftpb.RaftReadIndex) (*mult
 	return &multiraftpb.RaftResponse{Result: proto.Uint64(0), Data: data}, err
 }
 
-// sequenceFake lets the hosts' sequence services work on the fake's groups. The
+// sequenceFake lets the hosts' services of apps work on the fake's groups. The
 // interceptor has its lock.
 type sequenceFake struct{ f *fake }
 

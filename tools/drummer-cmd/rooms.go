@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/counters"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/keys"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/rescue"
@@ -41,6 +42,10 @@ func (t *tool) simulateVerb() verb { return roomVerbs([]noun.Verb{simulator.Verb
 // groupVerbs are what a person has against the loss of groups.
 func (t *tool) groupVerbs() []verb {
 	return roomVerbs((&rescue.Noun{Console: t.console()}).GroupVerbs())
+}
+
+func (t *tool) counterVerbs() []verb {
+	return roomVerbs((&counters.Noun{Console: t.console()}).Verbs())
 }
 
 func roomVerbs(verbs []noun.Verb) (all []verb) {

@@ -8,8 +8,9 @@ import (
 
 	"github.com/drumline/drumline/nodehost"
 	"github.com/drumline/drumline/statemachines/capacity"
+	"github.com/drumline/drumline/statemachines/counter"
 	"github.com/drumline/drumline/statemachines/kv"
 	"github.com/drumline/drumline/statemachines/sequence"
 )
 
-func main() { os.Exit(nodehost.Main(kv.App(), capacity.App(), sequence.App())) }
+func main() { os.Exit(nodehost.Main(kv.App(), capacity.App(), sequence.App(), counter.App())) }

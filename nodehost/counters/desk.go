@@ -1,0 +1,202 @@
+package counters
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/counter"
+)
+
+// desk packs commands and queries, and unpacks what groups answer.
+type desk struct {
+	router Router
+	now    func() time.Time
+}
+
+// change proposes a command and unpacks the machine's answer. Only what the machine
+// calls invalid is an error; all other outcomes are answers.
+func (d *desk) change(ctx context.Context, group string, cmd *counterpb.Command) (*counterpb.Result, error) {
+	data, err := d.pack(group, cmd)
+	if err != nil {
+		return nil, err
+	}
+	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{data}, Repeatable: cmd.GetAdd().GetOnce() != nil}
+	out, _ := d.router.ProposeMany(ctx, m)
+	if out[0].Err != nil {
+		return nil, out[0].Err
+	}
+	r, err := unpack(group, out[0].Result.Data)
+	if err == nil && r.GetOutcome() == counterpb.Outcome_OUTCOME_INVALID {
+		err = fault.New(fault.Invalid, "group %s: %s", group, r.GetDetail()).InGroup(group)
+	}
+	return r, err
+}
+
+// addMany proposes many additions. Each has a result of its own, one that breaks a rule
+// too; an error says that nothing is known of any of them.
+func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add) ([]*counterpb.Result, error) {
+	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Repeatable: true}
+	results, places := make([]*counterpb.Result, len(adds)), make([]int, 0, len(adds))
+	if err := checkGroup(group); err != nil {
+		return nil, err
+	}
+	for i, a := range adds {
+		data, err := d.pack(group, &counterpb.Command{Op: &counterpb.Command_Add{Add: a}})
+		if err != nil {
+			results[i] = &counterpb.Result{Outcome: counterpb.Outcome_OUTCOME_INVALID, Detail: err.Error()}
+			continue
+		}
+		m.Items, places = append(m.Items, data), append(places, i)
+		m.Repeatable = m.Repeatable && a.GetOnce() != nil
+	}
+	if len(m.Items) == 0 {
+		return results, nil
+	}
+	out, _ := d.router.ProposeMany(ctx, m)
+	for k, i := range places {
+		if out[k].Err != nil {
+			return nil, out[k].Err
+		}
+		r, err := unpack(group, out[k].Result.Data)
+		if err != nil {
+			return nil, err
+		}
+		results[i] = r
+	}
+	return results, nil
+}
+
+// pack checks a command and puts it into bytes, with the time.
+func (d *desk) pack(group string, cmd *counterpb.Command) ([]byte, error) {
+	if err := checkGroup(group); err != nil {
+		return nil, err
+	}
+	cmd.NowMs = uint64(d.now().UnixMilli())
+	if err := counter.CheckCommand(cmd); err != nil {
+		return nil, fault.New(fault.Invalid, "%s", err).InGroup(group)
+	}
+	data, err := proto.Marshal(cmd)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "pack the command").InGroup(group)
+	}
+	return data, nil
+}
+
+// unpack reads the machine's answer.
+func unpack(group string, data []byte) (*counterpb.Result, error) {
+	r := &counterpb.Result{}
+	if err := proto.Unmarshal(data, r); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app counter", group).InGroup(group)
+	}
+	return r, nil
+}
+
+// query reads and unpacks the machine's answer.
+func (d *desk) query(ctx context.Context, group string, q *counterpb.Query) (*counterpb.Answer, error) {
+	if err := checkGroup(group); err != nil {
+		return nil, err
+	}
+	if err := counter.CheckQuery(q); err != nil {
+		return nil, fault.New(fault.Invalid, "%s", err).InGroup(group)
+	}
+	data, err := proto.Marshal(q)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "pack the query").InGroup(group)
+	}
+	resp, err := d.router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: data})
+	if err != nil {
+		return nil, err
+	}
+	a := &counterpb.Answer{}
+	if err := proto.Unmarshal(resp.GetData(), a); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app counter", group).InGroup(group)
+	}
+	return a, nil
+}
+
+// get reads a counter.
+func (d *desk) get(ctx context.Context, req *counterpb.GetRequest) (*counterpb.GetResponse, error) {
+	group := req.GetGroup()
+	a, err := d.query(ctx, group, &counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: req.GetKey()}}})
+	if err != nil {
+		return nil, err
+	}
+	g := a.GetGroup()
+	token := &counterpb.Token{Incarnation: g.GetOrigin().GetIncarnation(), Version: g.GetVersion()}
+	if t := req.GetToken(); t.GetIncarnation() == token.GetIncarnation() && t.GetVersion() > token.GetVersion() {
+		return nil, fault.New(fault.Unavailable, "group %s is at version %d and the token at %d: what it was given for is lost, or not here yet", group, token.GetVersion(), t.GetVersion()).InGroup(group)
+	}
+	r := &counterpb.GetResponse{Found: a.GetFound(), Regions: g.GetRegions(), Token: token, WallMs: g.GetWallMs()}
+	if r.GetFound() {
+		r.Info = a.GetCounters()[0]
+	}
+	return r, nil
+}
+
+// windows reads windows of a counter.
+func (d *desk) windows(ctx context.Context, group string, w *counterpb.Windows) (*counterpb.WindowsResponse, error) {
+	a, err := d.query(ctx, group, &counterpb.Query{Op: &counterpb.Query_Windows{Windows: w}})
+	if err != nil {
+		return nil, err
+	}
+	return &counterpb.WindowsResponse{Found: a.GetFound(), Windows: a.GetWindows(), WallMs: a.GetGroup().GetWallMs()}, nil
+}
+
+// usualRate is the time that a rate looks back, unless the caller says otherwise.
+const usualRate = uint64(60_000)
+
+// rate adds up the full windows of the time before now, of the finest resolution that
+// has a window for all of it unless the group keeps fewer than usual.
+func (d *desk) rate(ctx context.Context, req *counterpb.RateRequest) (*counterpb.RateResponse, error) {
+	over := req.GetOverMs()
+	if over == 0 {
+		over = usualRate
+	}
+	resolution := fineness(over)
+	length := counter.Length(resolution)
+	last := uint64(d.now().UnixMilli()) / length // the window that has not ended
+	count := min(max(over/length, 1), last)
+	w, err := d.windows(ctx, req.GetGroup(), &counterpb.Windows{Key: req.GetKey(), Resolution: resolution, First: last - count})
+	if err != nil {
+		return nil, err
+	}
+	r := &counterpb.RateResponse{Found: w.GetFound(), FromMs: (last - count) * length, ToMs: last * length, Resolution: resolution}
+	for _, x := range w.GetWindows() {
+		if x.GetStartMs() < r.GetToMs() {
+			r.Added += x.GetAdded()
+			r.Subtracted += x.GetSubtracted()
+		}
+	}
+	r.PerSecond = (float64(r.GetAdded()) - float64(r.GetSubtracted())) / (float64(count*length) / 1000)
+	return r, nil
+}
+
+// fineness is the finest resolution of which a group usually keeps windows for that long.
+func fineness(ms uint64) counterpb.Resolution {
+	for r, kept := range []uint64{119, 89, 119, 71} {
+		resolution := counterpb.Resolution(r + 1)
+		if ms <= kept*counter.Length(resolution) {
+			return resolution
+		}
+	}
+	return counterpb.Resolution_RESOLUTION_DAY
+}
+
+// checkGroup refuses groups that are none of app counter.
+func checkGroup(group string) error {
+	app, err := statemachines.AppOf(group)
+	if err != nil {
+		return fault.New(fault.Invalid, "%s", err)
+	}
+	if app != counter.Name {
+		return fault.New(fault.Invalid, "group %s is of app %s, and this service is for groups of app %s", group, app, counter.Name).InGroup(group)
+	}
+	return nil
+}

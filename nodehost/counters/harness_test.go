@@ -1,0 +1,164 @@
+package counters_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/nodehost/counters"
+	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/counter"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cluster is groups without Raft: real machines behind a Router that can fail.
+type cluster struct {
+	mu      sync.Mutex
+	groups  map[string]*counter.Machine // guarded by mu
+	lost    bool                        // guarded by mu: the next answer is lost
+	down    error                       // guarded by mu: what every call fails with
+	seconds int64                       // guarded by mu: of the clock
+}
+
+func newCluster(groups ...string) *cluster {
+	c := &cluster{groups: map[string]*counter.Machine{}}
+	for i, name := range groups {
+		c.groups[name] = counter.New(statemachines.Group{ID: uint64(1000 + i), Name: name})
+	}
+	return c
+}
+
+// clock is the time of the hosts under test.
+func (c *cluster) clock() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.UnixMilli(1_700_000_000_000 + c.seconds*1000)
+}
+
+// change changes what the cluster does.
+func (c *cluster) change(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
+}
+
+func (c *cluster) machine(group string) (*counter.Machine, error) {
+	if c.down != nil {
+		return nil, c.down
+	}
+	m := c.groups[group]
+	if m == nil {
+		return nil, fault.New(fault.GroupNotFound, "there is no group %s", group)
+	}
+	return m, nil
+}
+
+func (c *cluster) apply(group string, data []byte) (statemachines.Result, error) {
+	m, err := c.machine(group)
+	if err != nil {
+		return statemachines.Result{}, err
+	}
+	out := make([]statemachines.Result, 1)
+	m.Apply([]statemachines.Command{{Version: 1, Data: data}}, out)
+	if c.lost {
+		c.lost = false
+		return statemachines.Result{}, fault.New(fault.UnknownOutcome, "the leader went away")
+	}
+	return out[0], nil
+}
+
+func (c *cluster) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome, *hostpb.Location) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]route.Outcome, len(m.Items))
+	for i, item := range m.Items {
+		r, err := c.apply(m.Group.GetName(), item)
+		for m.Repeatable && fault.Is(err, fault.UnknownOutcome) { // as the Router does
+			r, err = c.apply(m.Group.GetName(), item)
+		}
+		out[i].Result.Value, out[i].Result.Data, out[i].Err = r.Value, r.Data, err
+	}
+	return out, nil
+}
+
+func (c *cluster) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m, err := c.machine(req.GetGroup().GetName())
+	if err != nil {
+		return nil, err
+	}
+	data, err := m.Query(req.GetQuery())
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "query")
+	}
+	return &hostpb.ReadResponse{Data: data}, nil
+}
+
+func (c *cluster) service(stopping <-chan struct{}) *counters.Service {
+	members := func() []counters.Member {
+		return []counters.Member{{Name: "nh1", ID: "a", Region: "ord", API: "127.0.0.1:1", Self: true}}
+	}
+	return counters.New(counters.Options{Router: c, Members: members, Stopping: stopping, Now: c.clock})
+}
+
+// dial serves the native service and returns a client of it. Panics are not recovered:
+// they end the test.
+func (c *cluster) dial(t testing.TB, stopping <-chan struct{}) counterpb.CounterClient {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		resp, err := next(ctx, req)
+		return resp, serve.Status(err).Err()
+	}), grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		return serve.Status(next(srv, stream)).Err()
+	}))
+	c.service(stopping).Register(server)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(ln)
+	}()
+	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = conn.Close()
+		server.Stop()
+		<-done
+	})
+	return counterpb.NewCounterClient(conn)
+}
+
+// web serves HTTP.
+func (c *cluster) web(t testing.TB) *httptest.Server {
+	t.Helper()
+	mux := http.NewServeMux()
+	c.service(nil).Handle(mux.Handle)
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// within gives a test a deadline.
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}

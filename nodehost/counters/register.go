@@ -1,0 +1,85 @@
+// Package counters is a host's services for groups of app counter: the native service
+// Counter, and HTTP: /v1/counters and the paths of the talk "Clustering in Go" (/, /inc,
+// /verbose and /cluster), which are about one counter, counter/default.
+//
+// Every host answers for every counter: a request becomes a command of the group, and the
+// Router brings it to where the group is led. What breaks a limit is refused here and
+// never travels; the machine checks again. Many requests at a time share entries of the
+// group's log, so a request costs little more than its way.
+//
+// A command with an idempotency key is applied once, whoever sends it how often. So when
+// the outcome of a try is not known, because the group's leader went away, the host tries
+// again as long as the caller waits. Commands without a key are never repeated.
+package counters
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/nodehost/route"
+)
+
+// Router answers for every group; *route.Router does.
+type Router interface {
+	Read(ctx context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error)
+	ProposeMany(ctx context.Context, m route.Many) ([]route.Outcome, *hostpb.Location)
+}
+
+var _ Router = (*route.Router)(nil)
+
+// Member is a host of the cluster, for /cluster.
+type Member struct {
+	Name   string `json:"name"`
+	ID     string `json:"id"`
+	Region string `json:"region,omitempty"`
+	API    string `json:"api"`
+	Self   bool   `json:"self"`
+}
+
+// Options of a Service.
+type Options struct {
+	// Router answers for every group.
+	Router Router
+	// Members are the hosts that this one knows, itself among them.
+	Members func() []Member
+	// Stopping is closed when the host stops: watches then end. May be nil.
+	Stopping <-chan struct{}
+	// Now is the host's clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Service serves counters. Its methods may be called from any goroutine.
+type Service struct {
+	desk     *desk
+	members  func() []Member
+	stopping <-chan struct{}
+}
+
+// New makes a Service.
+func New(o Options) *Service {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Members == nil {
+		o.Members = func() []Member { return nil }
+	}
+	return &Service{desk: &desk{router: o.Router, now: o.Now}, members: o.Members, stopping: o.Stopping}
+}
+
+// Register registers the native service.
+func (s *Service) Register(registrar grpc.ServiceRegistrar) {
+	counterpb.RegisterCounterServer(registrar, &native{desk: s.desk, stopping: s.stopping})
+}
+
+// Handle hands every HTTP path to handle, which takes patterns as http.ServeMux does.
+func (s *Service) Handle(handle func(pattern string, h http.Handler)) {
+	w := &web{desk: s.desk, members: s.members}
+	for pattern, f := range w.paths() {
+		handle(pattern, f)
+	}
+}

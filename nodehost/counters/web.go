@@ -1,0 +1,305 @@
+package counters
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/statemachines/counter"
+)
+
+const (
+	// defaultGroup is what the paths of the talk are about.
+	defaultGroup = counter.Name + "/default"
+	// patience bounds one request.
+	patience = 10 * time.Second
+	// maxBody bounds what is read of a request.
+	maxBody = 64 << 10
+	// keyHeader makes a request that is sent twice count once.
+	keyHeader = "Idempotency-Key"
+)
+
+// web serves counters over HTTP.
+type web struct {
+	desk    *desk
+	members func() []Member
+}
+
+// page answers one request. An error becomes its status code.
+type page func(ctx context.Context, w http.ResponseWriter, r *http.Request) error
+
+// ServeHTTP bounds the request and turns an error into a status code and a line.
+func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if err := p(ctx, w, r); err != nil {
+		text(w, codeOf(err), err.Error())
+	}
+}
+
+// paths are all of them, with their handlers.
+func (w *web) paths() map[string]page {
+	return map[string]page{
+		"GET /{$}":                        w.value,
+		"GET /inc":                        w.inc,
+		"POST /inc":                       w.inc,
+		"GET /verbose":                    w.verbose,
+		"GET /cluster":                    w.cluster,
+		"GET /v1/counters/{name}":         w.get,
+		"POST /v1/counters/{name}":        w.add,
+		"DELETE /v1/counters/{name}":      w.remove,
+		"POST /v1/counters/{name}/reset":  w.reset,
+		"GET /v1/counters/{name}/windows": w.windows,
+		"GET /v1/counters/{name}/rate":    w.rate,
+		"GET /v1/counters/{name}/list":    w.list,
+	}
+}
+
+// refused is an outcome that is not OK, with its status code.
+type refused struct {
+	code int
+	text string
+}
+
+func (e *refused) Error() string { return e.text }
+
+// refusal is the error of an outcome; nil for OK.
+func refusal(r *counterpb.Result) error {
+	code := http.StatusConflict
+	switch r.GetOutcome() { //nolint:exhaustive // the others are conflicts with what is there
+	case counterpb.Outcome_OUTCOME_OK:
+		return nil
+	case counterpb.Outcome_OUTCOME_NOT_FOUND:
+		code = http.StatusNotFound
+	case counterpb.Outcome_OUTCOME_ONLY_UP, counterpb.Outcome_OUTCOME_OVERFLOW:
+		code = http.StatusUnprocessableEntity
+	case counterpb.Outcome_OUTCOME_FULL:
+		code = http.StatusInsufficientStorage
+	}
+	return &refused{code, r.GetDetail()}
+}
+
+func codeOf(err error) int {
+	if r, ok := err.(*refused); ok { //nolint:errorlint // it is never wrapped
+		return r.code
+	}
+	switch fault.ReasonOf(err) { //nolint:exhaustive // the others pass
+	case fault.Invalid, fault.TooLarge:
+		return http.StatusBadRequest
+	case fault.GroupNotFound:
+		return http.StatusNotFound
+	case fault.Internal:
+		return http.StatusInternalServerError
+	case fault.UnknownOutcome, fault.Deadline:
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusServiceUnavailable
+}
+
+func text(w http.ResponseWriter, code int, line string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, line+"\n") // the client may have left
+}
+
+func number(w http.ResponseWriter, n int64) { text(w, http.StatusOK, strconv.FormatInt(n, 10)) }
+
+// message answers with JSON, the names of whose fields are the proto file's.
+func message(w http.ResponseWriter, m proto.Message) error {
+	data, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "write the answer")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(data, '\n')) //nolint:gosec // it is JSON and says so; the client may have left
+	return nil
+}
+
+// value is the talk's /: the value of counter/default.
+func (w *web) value(ctx context.Context, out http.ResponseWriter, _ *http.Request) error {
+	r, err := w.desk.get(ctx, &counterpb.GetRequest{Group: defaultGroup})
+	if err != nil {
+		return err
+	}
+	number(out, r.GetInfo().GetValue())
+	return nil
+}
+
+// inc is the talk's /inc?amount=N: it answers the value after.
+func (w *web) inc(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	amount, err := amountOf(r)
+	if err != nil {
+		return err
+	}
+	result, err := w.change(ctx, defaultGroup, r, &counterpb.Add{Amount: amount})
+	if err != nil {
+		return err
+	}
+	number(out, result.GetValue())
+	return nil
+}
+
+// amountOf is the amount of a request, in its query or its form.
+func amountOf(r *http.Request) (int64, error) {
+	said := r.FormValue("amount")
+	if said == "" {
+		return 0, fault.New(fault.Invalid, "amount is missing: ask for /inc?amount=1")
+	}
+	n, err := strconv.ParseInt(said, 10, 64)
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "amount %.40q is no whole number between -2^63 and 2^63-1", said)
+	}
+	return n, nil
+}
+
+// change adds, once if the request says so.
+func (w *web) change(ctx context.Context, group string, r *http.Request, a *counterpb.Add) (*counterpb.Result, error) {
+	if said := r.Header.Get(keyHeader); said != "" {
+		a.Once = keyOf(said)
+	}
+	result, err := w.desk.change(ctx, group, &counterpb.Command{Op: &counterpb.Command_Add{Add: a}})
+	if err == nil {
+		err = refusal(result)
+	}
+	return result, err
+}
+
+// keyOf is an idempotency key of any text. One that begins with Unix milliseconds and a
+// hyphen says when it was made.
+func keyOf(said string) *counterpb.Key {
+	sum := sha256.Sum256([]byte(said))
+	k := &counterpb.Key{High: binary.BigEndian.Uint64(sum[:8]), Low: binary.BigEndian.Uint64(sum[8:16])}
+	if made, _, dated := strings.Cut(said, "-"); dated && len(made) == len("1700000000000") {
+		k.MadeMs, _ = strconv.ParseUint(made, 10, 64) // 0 when it is no number
+	}
+	return k
+}
+
+// verbose is the talk's /verbose: what every region counted.
+func (w *web) verbose(ctx context.Context, out http.ResponseWriter, _ *http.Request) error {
+	r, err := w.desk.get(ctx, &counterpb.GetRequest{Group: defaultGroup})
+	if err != nil {
+		return err
+	}
+	return message(out, r)
+}
+
+// cluster is the talk's /cluster: the hosts.
+func (w *web) cluster(_ context.Context, out http.ResponseWriter, _ *http.Request) error {
+	out.Header().Set("Content-Type", "application/json")
+	members := w.members()
+	if members == nil {
+		members = []Member{}
+	}
+	_ = json.NewEncoder(out).Encode(members) // the client may have left
+	return nil
+}
+
+func groupOf(r *http.Request) string { return counter.Name + "/" + r.PathValue("name") }
+
+func (w *web) get(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	got, err := w.desk.get(ctx, &counterpb.GetRequest{Group: groupOf(r), Key: r.FormValue("key")})
+	if err != nil {
+		return err
+	}
+	if !got.GetFound() {
+		return &refused{http.StatusNotFound, "nothing was counted under that name"}
+	}
+	return message(out, got)
+}
+
+func (w *web) add(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	amount, err := amountOf(r)
+	if err != nil {
+		return err
+	}
+	result, err := w.change(ctx, groupOf(r), r, &counterpb.Add{Key: r.FormValue("key"), Amount: amount})
+	if err != nil {
+		return err
+	}
+	return message(out, result)
+}
+
+// simple is a change that answers its result.
+func (w *web) simple(ctx context.Context, out http.ResponseWriter, r *http.Request, cmd *counterpb.Command) error {
+	result, err := w.desk.change(ctx, groupOf(r), cmd)
+	if err == nil {
+		err = refusal(result)
+	}
+	if err != nil {
+		return err
+	}
+	return message(out, result)
+}
+
+func (w *web) remove(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	return w.simple(ctx, out, r, &counterpb.Command{Op: &counterpb.Command_Delete{Delete: &counterpb.Delete{Key: r.FormValue("key")}}})
+}
+
+func (w *web) reset(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	return w.simple(ctx, out, r, &counterpb.Command{Op: &counterpb.Command_Reset_{Reset_: &counterpb.Reset{Key: r.FormValue("key")}}})
+}
+
+func (w *web) windows(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	resolution, err := resolutionOf(r.FormValue("resolution"))
+	if err != nil {
+		return err
+	}
+	got, err := w.desk.windows(ctx, groupOf(r), &counterpb.Windows{Key: r.FormValue("key"), Resolution: resolution})
+	if err != nil {
+		return err
+	}
+	return message(out, got)
+}
+
+// resolutionOf reads a word like minute; none means seconds.
+func resolutionOf(word string) (counterpb.Resolution, error) {
+	if word == "" {
+		return counterpb.Resolution_RESOLUTION_SECOND, nil
+	}
+	r, known := counterpb.Resolution_value["RESOLUTION_"+strings.ToUpper(strings.ReplaceAll(word, "-", "_"))]
+	if !known || r == 0 {
+		return 0, fault.New(fault.Invalid, "resolution %.40q is not known: use second, ten-seconds, minute, hour or day", word)
+	}
+	return counterpb.Resolution(r), nil
+}
+
+func (w *web) rate(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	req := &counterpb.RateRequest{Group: groupOf(r), Key: r.FormValue("key")}
+	if said := r.FormValue("over"); said != "" {
+		over, err := time.ParseDuration(said)
+		if err != nil || over < time.Second {
+			return fault.New(fault.Invalid, "over %.40q is no duration of a second or more, like 1m", said)
+		}
+		req.OverMs = uint64(over.Milliseconds())
+	}
+	got, err := w.desk.rate(ctx, req)
+	if err != nil {
+		return err
+	}
+	return message(out, got)
+}
+
+func (w *web) list(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	list := &counterpb.List{Prefix: r.FormValue("prefix")}
+	if after := r.FormValue("after"); after != "" {
+		list.After = &after
+	}
+	a, err := w.desk.query(ctx, groupOf(r), &counterpb.Query{Op: &counterpb.Query_List{List: list}})
+	if err != nil {
+		return err
+	}
+	return message(out, &counterpb.ListResponse{Counters: a.GetCounters(), More: a.GetMore()})
+}

@@ -1,0 +1,129 @@
+package counters
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
+)
+
+// newKey draws an idempotency key.
+func newKey() *counterpb.Key {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return &counterpb.Key{High: binary.BigEndian.Uint64(b[:8]), Low: binary.BigEndian.Uint64(b[8:]) | 1, MadeMs: uint64(time.Now().UnixMilli())}
+}
+
+func (n *Noun) add() noun.Verb {
+	return noun.Verb{
+		Name: "add", Usage: "count", Args: "NAME [AMOUNT]", Min: 1, Max: 2,
+		About: aboutName + "Adds AMOUNT, 1 unless told, and prints the value after. It is counted once, whatever happens to answers on the " +
+			"way. To subtract, put the amount behind two hyphens: counter add -- NAME -5.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			amount := int64(1)
+			if said := c.Args().Get(1); said != "" {
+				var err error
+				if amount, err = strconv.ParseInt(said, 10, 64); err != nil {
+					return noun.Fault(noun.Usage, "%q is no whole number between -2^63 and 2^63-1", said)
+				}
+			}
+			group, key, full := nameOf(c.Args().First())
+			once := newKey()
+			return n.changed(ctx, "add to", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Add(ctx, &counterpb.AddRequest{Group: group, Add: &counterpb.Add{Key: key, Amount: amount, Once: once}})
+			})
+		},
+	}
+}
+
+func (n *Noun) create() noun.Verb {
+	return noun.Verb{
+		Name: "create", Usage: "make a counter at 0", Args: "NAME", Min: 1, Max: 1,
+		About: aboutName + "Only needed where a first use makes none.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := nameOf(c.Args().First())
+			return n.changed(ctx, "create", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Create(ctx, &counterpb.CreateRequest{Group: group, Create: &counterpb.Create{Key: key}})
+			})
+		},
+	}
+}
+
+func (n *Noun) reset() noun.Verb {
+	return noun.Verb{
+		Name: "reset", Usage: "take off what was counted", Args: "NAME", Min: 1, Max: 1,
+		About: aboutName + "Takes off what this region knows now. What other regions count meanwhile stays, and so do the windows.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := nameOf(c.Args().First())
+			if err := n.Confirm(full, "what was counted is taken off"); err != nil {
+				return err
+			}
+			return n.changed(ctx, "reset", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Reset(ctx, &counterpb.ResetRequest{Group: group, Reset_: &counterpb.Reset{Key: key}})
+			})
+		},
+	}
+}
+
+func (n *Noun) remove() noun.Verb {
+	return noun.Verb{
+		Name: "delete", Usage: "remove a counter", Args: "NAME", Min: 1, Max: 1,
+		About: aboutName + "What other regions count before they hear of it goes, too. Counting begins again at 0.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := nameOf(c.Args().First())
+			if err := n.Confirm(full, "the counter and its windows are removed, in all regions"); err != nil {
+				return err
+			}
+			return n.changed(ctx, "delete", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Delete(ctx, &counterpb.DeleteRequest{Group: group, Delete: &counterpb.Delete{Key: key}})
+			})
+		},
+	}
+}
+
+func (n *Noun) transfer() noun.Verb {
+	return noun.Verb{
+		Name: "transfer", Usage: "give another region rights to subtract", Args: "NAME REGION AMOUNT", Min: 3, Max: 3,
+		About: aboutName + "A region subtracts from a bounded counter only what it added or was given.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			amount, err := strconv.ParseUint(c.Args().Get(2), 10, 63)
+			if err != nil || amount == 0 {
+				return noun.Fault(noun.Usage, "%q is no amount: transfer 1 or more", c.Args().Get(2))
+			}
+			group, key, full := nameOf(c.Args().First())
+			return n.changed(ctx, "transfer rights of", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Transfer(ctx, &counterpb.TransferRequest{Group: group, Transfer: &counterpb.Transfer{Key: key, To: c.Args().Get(1), Amount: amount}})
+			})
+		},
+	}
+}
+
+func (n *Noun) retire() noun.Verb {
+	return noun.Verb{
+		Name: "retire-region", Usage: "end a region that will not come back", Args: "GROUP REGION", Min: 2, Max: 2,
+		About: "What the region counted stays. What it says from now on is refused, and windows no longer wait for it. If it is alive after " +
+			"all, it counts on as a new incarnation.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, _, _ := nameOf(c.Args().First())
+			region := c.Args().Get(1)
+			if err := n.Confirm(region, "what the region says from now on is refused"); err != nil {
+				return err
+			}
+			_, err := n.change(ctx, "retire region "+region+" of", group, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Retire(ctx, &counterpb.RetireRequest{Group: group, Retire: &counterpb.Retire{Region: region}})
+			})
+			if err != nil {
+				return err
+			}
+			n.Say("region %s of %s is retired", region, group)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,315 @@
+package counters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"google.golang.org/protobuf/proto"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
+)
+
+// page is how many counters one call asks for.
+const page = 1000
+
+// value is a counter's value after a change.
+type value struct {
+	Name     string `json:"name" yaml:"name"`
+	Value    int64  `json:"value" yaml:"value"`
+	Repeated bool   `json:"repeated" yaml:"repeated"`
+}
+
+// slot is what one region counted.
+type slot struct {
+	Region      string `json:"region" yaml:"region"`
+	Incarnation string `json:"incarnation" yaml:"incarnation"`
+	Added       uint64 `json:"added" yaml:"added"`
+	Subtracted  uint64 `json:"subtracted" yaml:"subtracted"`
+	State       string `json:"state" yaml:"state"`
+	AsOf        string `json:"as_of" yaml:"as_of"`
+}
+
+// info is a counter.
+type info struct {
+	Name       string `json:"name" yaml:"name"`
+	Value      int64  `json:"value" yaml:"value"`
+	Overflow   bool   `json:"overflow" yaml:"overflow"`
+	Generation uint64 `json:"generation" yaml:"generation"`
+	Slots      []slot `json:"slots" yaml:"slots"`
+}
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+
+// moment is a time in UTC; a hyphen for none.
+func moment(ms uint64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(int64(ms)).UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// infoOf joins a counter with what is known of its origins.
+func infoOf(group string, i *counterpb.Info, regions []*counterpb.Region) info {
+	out := info{Name: group, Value: i.GetValue(), Overflow: i.GetOverflow(), Generation: i.GetGeneration(), Slots: []slot{}}
+	if i.GetKey() != "" {
+		out.Name += "#" + i.GetKey()
+	}
+	for _, s := range i.GetSlots() {
+		next := slot{
+			Region: s.GetOrigin().GetRegion(), Incarnation: fmt.Sprintf("%016x", s.GetOrigin().GetIncarnation()),
+			Added: s.GetAdded() - s.GetBaseAdded(), Subtracted: s.GetSubtracted() - s.GetBaseSubtracted(), State: "relayed", AsOf: "-",
+		}
+		for _, r := range regions {
+			if proto.Equal(r.GetOrigin(), s.GetOrigin()) {
+				next.State, next.AsOf = stateOf(r), moment(r.GetWallMs())
+			}
+		}
+		out.Slots = append(out.Slots, next)
+	}
+	return out
+}
+
+func stateOf(r *counterpb.Region) string {
+	switch {
+	case r.GetOwn():
+		return "own"
+	case r.GetRetired():
+		return "retired"
+	case r.GetPast():
+		return "past"
+	}
+	return "live"
+}
+
+func (n *Noun) list() noun.Verb {
+	return noun.Verb{
+		Name: "list", Usage: "list counters", Args: "[GROUP [PREFIX]]", Max: 2, Watchable: true,
+		About: "Lists the counters of all groups, or those of GROUP whose keys begin with PREFIX, page by page.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			groups, err := n.groupsOf(ctx, c.Args().First())
+			if err != nil {
+				return err
+			}
+			all := []info{}
+			err = n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
+				for _, g := range groups {
+					more, err := listCounters(ctx, s, g, c.Args().Get(1))
+					if err != nil {
+						return noun.Doing("list "+g, err)
+					}
+					all = append(all, more...)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			table := [][]string{{"NAME", "VALUE", "SLOTS"}}
+			for _, i := range all {
+				table = append(table, []string{i.Name, decimal(i.Value), strconv.Itoa(len(i.Slots))})
+			}
+			return n.Print(all, table)
+		},
+	}
+}
+
+// groupsOf is the group that was named, or all there are.
+func (n *Noun) groupsOf(ctx context.Context, name string) ([]string, error) {
+	if name != "" {
+		group, key, _ := nameOf(name)
+		if key != "" {
+			return nil, noun.Fault(noun.Usage, "%s has a key: write counter list %s %s", name, group, key)
+		}
+		return []string{group}, nil
+	}
+	ctx, cancel := n.Bounded(ctx)
+	defer cancel()
+	infos, err := n.Groups(ctx, counterApp)
+	if err != nil {
+		return nil, noun.Doing("list groups", err)
+	}
+	var names []string
+	for _, g := range infos {
+		if g.GetState() != "deleting" {
+			names = append(names, g.GetName())
+		}
+	}
+	return names, nil
+}
+
+// listCounters fetches every page of a group.
+func listCounters(ctx context.Context, s counterpb.CounterClient, group, prefix string) ([]info, error) {
+	var all []info
+	req := &counterpb.ListRequest{Group: group, List: &counterpb.List{Prefix: prefix, Limit: page}}
+	for {
+		got, err := s.List(ctx, req)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // the caller says what for
+		}
+		for _, i := range got.GetCounters() {
+			all = append(all, infoOf(group, i, nil))
+			req.List.After = proto.String(i.GetKey())
+		}
+		if !got.GetMore() || len(got.GetCounters()) == 0 {
+			return all, nil
+		}
+	}
+}
+
+func (n *Noun) get() noun.Verb {
+	return noun.Verb{
+		Name: "get", Usage: "show a counter", Args: "NAME", Min: 1, Max: 1, Watchable: true,
+		About: aboutName + "Shows the value, and what each region counted up to when.",
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := nameOf(c.Args().First())
+			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
+				r, err := s.Get(ctx, &counterpb.GetRequest{Group: group, Key: key})
+				switch {
+				case err != nil:
+					return noun.Doing("get "+full, err)
+				case !r.GetFound():
+					return noun.Fault(noun.NotFound, "%s was not counted on yet: it is at 0", full)
+				}
+				i := infoOf(group, r.GetInfo(), r.GetRegions())
+				table := [][]string{{"NAME", i.Name}, {"value", decimal(i.Value)}}
+				for _, s := range i.Slots {
+					table = append(table, []string{
+						"region " + or(s.Region, "-"),
+						fmt.Sprintf("%d added, %d subtracted, %s as of %s, incarnation %s", s.Added, s.Subtracted, s.State, s.AsOf, s.Incarnation),
+					})
+				}
+				return n.Print(i, table)
+			})
+		},
+	}
+}
+
+func or(s, instead string) string {
+	if s == "" {
+		return instead
+	}
+	return s
+}
+
+// window is a window of a counter.
+type window struct {
+	Start      string  `json:"start" yaml:"start"`
+	Seconds    float64 `json:"seconds" yaml:"seconds"`
+	Added      uint64  `json:"added" yaml:"added"`
+	Subtracted uint64  `json:"subtracted" yaml:"subtracted"`
+	Sealed     bool    `json:"sealed" yaml:"sealed"`
+}
+
+func (n *Noun) windows() noun.Verb {
+	return noun.Verb{
+		Name: "windows", Usage: "show what was counted when", Args: "NAME", Min: 1, Max: 1, Watchable: true,
+		About: aboutName + "Windows in which nothing was counted are left out. A sealed one never changes again.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "resolution", Aliases: []string{"r"}, Value: "minute", Usage: "`LENGTH` of the windows: second, ten-seconds, minute, hour or day"},
+			&cli.UintFlag{Name: "last", Aliases: []string{"n"}, Value: 20, Usage: "the newest `N` windows; 0 for all that are kept"},
+		},
+		Run: func(ctx context.Context, c *cli.Context) error {
+			word := c.String("resolution")
+			r, known := counterpb.Resolution_value["RESOLUTION_"+strings.ToUpper(strings.ReplaceAll(word, "-", "_"))]
+			if !known || r == 0 {
+				return noun.Fault(noun.Usage, "--resolution=%s is not known: use second, ten-seconds, minute, hour or day", word)
+			}
+			group, key, full := nameOf(c.Args().First())
+			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
+				got, err := s.Windows(ctx, &counterpb.WindowsRequest{Group: group, Windows: &counterpb.Windows{
+					Key: key, Resolution: counterpb.Resolution(r), Limit: uint32(min(c.Uint("last"), 100_000)),
+				}})
+				if err != nil {
+					return noun.Doing("windows of "+full, err)
+				}
+				all, table := []window{}, [][]string{{"START", "ADDED", "SUBTRACTED", "SEALED"}}
+				for _, x := range got.GetWindows() {
+					all = append(all, window{moment(x.GetStartMs()), float64(x.GetLengthMs()) / 1000, x.GetAdded(), x.GetSubtracted(), x.GetSealed()})
+					table = append(table, []string{moment(x.GetStartMs()), fmt.Sprint(x.GetAdded()), fmt.Sprint(x.GetSubtracted()), yes(x.GetSealed())})
+				}
+				return n.Print(all, table)
+			})
+		},
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// rated is how fast a counter grows.
+type rated struct {
+	Name       string  `json:"name" yaml:"name"`
+	PerSecond  float64 `json:"per_second" yaml:"per_second"`
+	Added      uint64  `json:"added" yaml:"added"`
+	Subtracted uint64  `json:"subtracted" yaml:"subtracted"`
+	From       string  `json:"from" yaml:"from"`
+	To         string  `json:"to" yaml:"to"`
+}
+
+func (n *Noun) rate() noun.Verb {
+	return noun.Verb{
+		Name: "rate", Usage: "show how fast a counter grows", Args: "NAME", Min: 1, Max: 1, Watchable: true,
+		About: aboutName + "Adds up the full windows of the time before now.",
+		Flags: []cli.Flag{&cli.DurationFlag{Name: "over", Value: time.Minute, Usage: "look back for `DURATION`"}},
+		Run: func(ctx context.Context, c *cli.Context) error {
+			if c.Duration("over") < time.Second {
+				return noun.Fault(noun.Usage, "--over=%v: look back for a second or more", c.Duration("over"))
+			}
+			group, key, full := nameOf(c.Args().First())
+			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
+				r, err := s.Rate(ctx, &counterpb.RateRequest{Group: group, Key: key, OverMs: uint64(c.Duration("over").Milliseconds())})
+				if err != nil {
+					return noun.Doing("rate of "+full, err)
+				}
+				out := rated{full, r.GetPerSecond(), r.GetAdded(), r.GetSubtracted(), moment(r.GetFromMs()), moment(r.GetToMs())}
+				return n.Print(out, [][]string{
+					{"NAME", "PER SECOND", "ADDED", "SUBTRACTED", "FROM", "TO"},
+					{full, fmt.Sprintf("%.2f", out.PerSecond), fmt.Sprint(out.Added), fmt.Sprint(out.Subtracted), out.From, out.To},
+				})
+			})
+		},
+	}
+}
+
+func (n *Noun) watch() noun.Verb {
+	return noun.Verb{
+		Name: "watch", Usage: "print the value whenever it changes", Args: "NAME", Min: 1, Max: 1,
+		About: aboutName + "Prints one value a line until the time is over, or until --times values were printed.",
+		Flags: []cli.Flag{
+			&cli.DurationFlag{Name: "every", Value: time.Second, Usage: "look every `DURATION`, 100ms at least"},
+			&cli.UintFlag{Name: "times", Aliases: []string{"n"}, DefaultText: "no end", Usage: "end after `N` values"},
+		},
+		Run: func(ctx context.Context, c *cli.Context) error {
+			group, key, full := nameOf(c.Args().First())
+			conn, err := n.Client(ctx)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			stream, err := counterpb.NewCounterClient(conn.Hosts()).Watch(ctx, &counterpb.WatchRequest{Group: group, Key: key, EveryMs: uint64(max(c.Duration("every").Milliseconds(), 0))})
+			for seen := uint(0); err == nil && (c.Uint("times") == 0 || seen < c.Uint("times")); seen++ {
+				var r *counterpb.GetResponse
+				if r, err = stream.Recv(); err == nil {
+					err = n.Write([]byte(decimal(r.GetInfo().GetValue()) + "\n"))
+				}
+			}
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return noun.Doing("watch "+full, err)
+		},
+	}
+}
