@@ -64,7 +64,10 @@ func writes(full string) bool {
 	case drummerpb.Drummer_CreateGroups_FullMethodName, drummerpb.Drummer_DeleteGroup_FullMethodName,
 		drummerpb.Drummer_ApplyConfiguration_FullMethodName, drummerpb.Drummer_RollbackConfiguration_FullMethodName,
 		drummerpb.Drummer_RecoverGroups_FullMethodName, drummerpb.Drummer_RestoreGroup_FullMethodName,
-		drummerpb.Drummer_CloneGroup_FullMethodName, drummerpb.Drummer_PurgeGroups_FullMethodName:
+		drummerpb.Drummer_CloneGroup_FullMethodName, drummerpb.Drummer_PurgeGroups_FullMethodName,
+		drummerpb.Drummer_ChangeHost_FullMethodName, drummerpb.Drummer_ShapeGroups_FullMethodName, drummerpb.Drummer_MoveReplica_FullMethodName,
+		drummerpb.Drummer_TransferLeader_FullMethodName, drummerpb.Drummer_CancelOperation_FullMethodName,
+		drummerpb.Drummer_PauseOperations_FullMethodName, drummerpb.Drummer_ReleaseBrake_FullMethodName:
 		return true
 	}
 	return false

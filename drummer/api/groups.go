@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/planner"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
@@ -50,7 +51,11 @@ func (s *Service) CreateGroups(ctx context.Context, r *drummerpb.CreateGroupsReq
 // define proposes the good specs in chunks and puts the answers into their places.
 func define(ctx context.Context, c *Cluster, specs []*fleetpb.Spec) (*drummerpb.CreateGroupsResponse, error) {
 	resp := &drummerpb.CreateGroupsResponse{Items: make([]*fleetpb.ItemResult, len(specs))}
-	good, places := sift(specs, resp.Items)
+	v, err := c.Record.View(ctx)
+	if err != nil {
+		return nil, asRead(err)
+	}
+	good, places := sift(v, specs, resp.Items)
 	for len(good) > 0 {
 		n := chunk(good)
 		cmd := &fleetpb.Command{Op: &fleetpb.Command_CreateGroups{CreateGroups: &fleetpb.CreateGroups{Specs: good[:n]}}}
@@ -69,10 +74,22 @@ func define(ctx context.Context, c *Cluster, specs []*fleetpb.Spec) (*drummerpb.
 	return resp, nil
 }
 
-// sift answers the specs that are wrong in themselves, without the record.
-func sift(specs []*fleetpb.Spec, items []*fleetpb.ItemResult) (good []*fleetpb.Spec, places []int) {
+// checkPossible says what is wrong with a spec in itself, or with its rules on the hosts
+// that there are.
+func checkPossible(v *fleet.View, spec *fleetpb.Spec) error {
+	if err := fleet.CheckSpec(spec); err != nil {
+		return err
+	}
+	if g := v.ByName(spec.GetName()); g != nil && proto.Equal(g.GetSpec(), spec) {
+		return nil // it is so already
+	}
+	return planner.Possible(v, spec)
+}
+
+// sift answers the specs that are wrong in themselves or impossible, without the record.
+func sift(v *fleet.View, specs []*fleetpb.Spec, items []*fleetpb.ItemResult) (good []*fleetpb.Spec, places []int) {
 	for i, spec := range specs {
-		if err := fleet.CheckSpec(spec); err != nil {
+		if err := checkPossible(v, spec); err != nil {
 			items[i] = invalidItem(spec, err)
 			continue
 		}
@@ -111,6 +128,9 @@ func (s *Service) dryRun(ctx context.Context, specs []*fleetpb.Spec) (*drummerpb
 	first := map[string]*fleetpb.Spec{}
 	for _, spec := range specs {
 		item := fleet.CheckCreate(v, spec)
+		if err := checkPossible(v, spec); err != nil {
+			item.Code, item.Detail = fleetpb.Code_CODE_INVALID, err.Error()
+		}
 		if item.GetCode() == fleetpb.Code_CODE_INVALID {
 			resp.Items = append(resp.Items, invalidItem(spec, errText(item.GetDetail())))
 			continue
@@ -161,7 +181,12 @@ func checkCreate(r *drummerpb.CreateGroupsRequest) error {
 func normalized(specs []*fleetpb.Spec) []*fleetpb.Spec {
 	out := make([]*fleetpb.Spec, len(specs))
 	for i, spec := range specs {
-		n := &fleetpb.Spec{Name: spec.GetName(), App: spec.GetApp(), Replicas: spec.GetReplicas(), Regions: slices.Clone(spec.GetRegions())}
+		n := proto.CloneOf(spec)
+		if n == nil {
+			n = &fleetpb.Spec{}
+		}
+		slices.Sort(n.GetRequire())
+		slices.Sort(n.GetForbid())
 		if n.App == "" {
 			n.App, _, _ = strings.Cut(n.GetName(), "/")
 		}

@@ -119,8 +119,33 @@ func before(prefix string) string {
 	return prefix[:len(prefix)-1]
 }
 
-// Explain tells why a group is as it is.
+// explainOther tells why a host or an operation is as it is.
+func (s *Service) explainOther(ctx context.Context, r *drummerpb.ExplainRequest) (*drummerpb.ExplainResponse, error) {
+	if r.GetName() != "" || r.GetHost() != "" && r.GetOperation() != 0 {
+		return nil, fault.New(fault.Invalid, "say which group, which host or which operation: one of them")
+	}
+	v, o, err := s.lookSettled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.GetHost() == "" {
+		if resp := status.ExplainOperation(v, o, r.GetOperation()); resp != nil {
+			return resp, nil
+		}
+		return nil, fault.New(fault.GroupNotFound, "no operation has the id %d, or its history is forgotten", r.GetOperation())
+	}
+	h := status.FindHost(v, r.GetHost())
+	if h == nil {
+		return nil, fault.New(fault.GroupNotFound, "no host has the name or id %q", r.GetHost())
+	}
+	return status.ExplainHost(v, o, ids.Host(h.GetId())), nil
+}
+
+// Explain tells why a group, a host or an operation is as it is.
 func (s *Service) Explain(ctx context.Context, r *drummerpb.ExplainRequest) (*drummerpb.ExplainResponse, error) {
+	if r.GetHost() != "" || r.GetOperation() != 0 {
+		return s.explainOther(ctx, r)
+	}
 	if err := checkName(r.GetName()); err != nil {
 		return nil, err
 	}

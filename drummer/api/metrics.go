@@ -17,7 +17,7 @@ const scrapeTimeout = time.Second
 type fleetMetrics struct {
 	s                         *Service
 	hosts, groups, operations *prometheus.Desc
-	revisions                 *prometheus.Desc
+	revisions, brake          *prometheus.Desc
 }
 
 // Collector exports hosts and groups by state, and operations under way.
@@ -27,6 +27,7 @@ func (s *Service) Collector() prometheus.Collector {
 		hosts:      prometheus.NewDesc("drummer_hosts", "Hosts by state; only on the drummer that leads.", []string{"state"}, nil),
 		groups:     prometheus.NewDesc("drummer_groups", "Groups by state; only on the drummer that leads.", []string{"state"}, nil),
 		revisions:  prometheus.NewDesc("drummer_configuration_revision", "Revision in force of an app's configuration; only on the drummer that leads.", []string{"app"}, nil),
+		brake:      prometheus.NewDesc("drummer_brake_engaged", "Whether the brake keeps everything where it is; only on the drummer that leads.", nil, nil),
 		operations: prometheus.NewDesc("drummer_operations", "Operations under way; only on the drummer that leads.", nil, nil),
 	}
 }
@@ -37,6 +38,7 @@ func (m *fleetMetrics) Describe(to chan<- *prometheus.Desc) {
 	to <- m.groups
 	to <- m.operations
 	to <- m.revisions
+	to <- m.brake
 }
 
 // Collect is part of prometheus.Collector.
@@ -68,5 +70,10 @@ func (m *fleetMetrics) Collect(to chan<- prometheus.Metric) {
 	for conf := range v.Configurations() {
 		to <- prometheus.MustNewConstMetric(m.revisions, prometheus.GaugeValue, float64(conf.GetRevision()), conf.GetApp())
 	}
+	engaged := 0.0
+	if v.Brake().GetEngaged() {
+		engaged = 1
+	}
+	to <- prometheus.MustNewConstMetric(m.brake, prometheus.GaugeValue, engaged)
 	to <- prometheus.MustNewConstMetric(m.operations, prometheus.GaugeValue, float64(sum.GetOperations()))
 }

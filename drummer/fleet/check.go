@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -33,6 +34,12 @@ func DefaultPolicy() *fleetpb.Policy {
 		DownAfterMs:       (30 * time.Second).Milliseconds(),
 		OperationsPerHost: 8,
 		OperationsTotal:   64,
+
+		OperationsPerRegion: 64,
+		BalanceMoves:        8,
+		BrakePercent:        40,
+		BrakeWindowMs:       time.Minute.Milliseconds(),
+		OperationDeadlineMs: (30 * time.Minute).Milliseconds(),
 	}
 }
 
@@ -47,12 +54,13 @@ func FillPolicy(p *fleetpb.Policy) *fleetpb.Policy {
 	if p.GetSuspectAfterMs() != 0 {
 		d.SuspectAfterMs = p.GetSuspectAfterMs()
 	}
-	if p.GetOperationsPerHost() != 0 {
-		d.OperationsPerHost = p.GetOperationsPerHost()
-	}
-	if p.GetOperationsTotal() != 0 {
-		d.OperationsTotal = p.GetOperationsTotal()
-	}
+	d.OperationsPerHost = cmp.Or(p.GetOperationsPerHost(), d.GetOperationsPerHost())
+	d.OperationsTotal = cmp.Or(p.GetOperationsTotal(), d.GetOperationsTotal())
+	d.OperationsPerRegion = cmp.Or(p.GetOperationsPerRegion(), d.GetOperationsPerRegion())
+	d.BalanceMoves = cmp.Or(p.GetBalanceMoves(), d.GetBalanceMoves())
+	d.BrakePercent = cmp.Or(p.GetBrakePercent(), d.GetBrakePercent())
+	d.BrakeWindowMs = cmp.Or(p.GetBrakeWindowMs(), d.GetBrakeWindowMs())
+	d.OperationDeadlineMs = cmp.Or(p.GetOperationDeadlineMs(), d.GetOperationDeadlineMs())
 	return d
 }
 
@@ -69,6 +77,14 @@ func CheckPolicy(p *fleetpb.Policy) error {
 		return fmt.Errorf("operations_per_host of %d: want 1 to 10,000", p.GetOperationsPerHost())
 	case p.GetOperationsTotal() > 100_000:
 		return fmt.Errorf("operations_total of %d: want 1 to 100,000", p.GetOperationsTotal())
+	case p.GetOperationsPerRegion() > 100_000 || p.GetBalanceMoves() > 100_000:
+		return fmt.Errorf("operations_per_region of %d and balance_moves of %d: want 1 to 100,000", p.GetOperationsPerRegion(), p.GetBalanceMoves())
+	case p.GetBrakePercent() > 100:
+		return fmt.Errorf("brake_percent of %d: want 1 to 100", p.GetBrakePercent())
+	case p.GetBrakeWindowMs() < least.Milliseconds() || p.GetBrakeWindowMs() > most.Milliseconds():
+		return fmt.Errorf("brake_window of %d ms: want %s to %s", p.GetBrakeWindowMs(), least, most)
+	case p.GetOperationDeadlineMs() < time.Second.Milliseconds() || p.GetOperationDeadlineMs() > most.Milliseconds():
+		return fmt.Errorf("operation_deadline of %d ms: want 1s to %s", p.GetOperationDeadlineMs(), most)
 	}
 	return nil
 }
@@ -88,7 +104,10 @@ func CheckSpec(s *fleetpb.Spec) error {
 	default:
 		return fmt.Errorf("%d replicas: want 1, 3, 5 or 7", s.GetReplicas())
 	}
-	return checkRegions(s)
+	if err := checkRegions(s); err != nil {
+		return err
+	}
+	return checkRules(s)
 }
 
 func checkRegions(s *fleetpb.Spec) error {
@@ -130,8 +149,8 @@ func CheckHost(h *fleetpb.Host) error {
 	if h.GetBootEpoch() == 0 || h.GetBootEpoch() > math.MaxInt64 {
 		return fmt.Errorf("boot epoch %d: a host counts its starts from 1", h.GetBootEpoch())
 	}
-	if h.GetLost() {
-		return errors.New("a host does not say of itself that it is lost")
+	if h.GetLost() || h.GetRemoved() || h.GetWanted() != nil {
+		return errors.New("a host does not say of itself that it is lost, removed, or what is wanted of it")
 	}
 	if err := checkLabels(h.GetLabels()); err != nil {
 		return err

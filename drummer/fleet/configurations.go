@@ -120,7 +120,7 @@ func (s *state) store(c *fleetpb.Configuration) {
 // reissue gives what is in force new revisions after a recovery: hosts and groups may
 // have followed later ones, which the record has lost, and must follow it again.
 func (s *state) reissue() {
-	for c := range (&View{s.clone()}).Configurations() {
+	for c := range (&View{s: s.clone()}).Configurations() {
 		next := content(c)
 		next.AtUnixMs, next.Restores, next.Author = c.GetAtUnixMs(), c.GetRevision(), recoveredAuthor
 		s.store(next)
@@ -150,7 +150,7 @@ func (t *turn) applyConfiguration(c *fleetpb.ApplyConfiguration) *fleetpb.Result
 
 // configured counts the apps that have a configuration.
 func (s *state) configured() (n int) {
-	for range (&View{s}).Configurations() {
+	for range (&View{s: s}).Configurations() {
 		n++
 	}
 	return n
@@ -235,7 +235,7 @@ func (t *turn) firstUse(c *fleetpb.FirstUse) *fleetpb.Result {
 	}
 	result := done("")
 	for _, name := range c.GetNames() {
-		item, spec := CheckFirstUse(&View{t.state}, name)
+		item, spec := CheckFirstUse(&View{s: t.state}, name)
 		if spec != nil {
 			in := t.configuration(spec.GetApp())
 			by := fmt.Sprintf("first use, by template %s", quote(template.Of(in, name).GetMatch()))

@@ -84,6 +84,20 @@ func (m *Machine) apply(data []byte) *fleetpb.Result {
 	return t.execute(&c)
 }
 
+// Fork makes a record of its own that begins as the view is: what happens to it concerns
+// nobody else.
+func Fork(v *View) *Machine {
+	v.forking.Lock()
+	defer v.forking.Unlock()
+	return &Machine{s: v.s.clone()}
+}
+
+// Execute is Apply for one command that need not be encoded; for forks, which no log keeps.
+func (m *Machine) Execute(c *fleetpb.Command) *fleetpb.Result {
+	defer m.thaw()
+	return (&turn{state: m.s, at: c.GetAtUnixMs()}).execute(c)
+}
+
 // Query answers nothing but the empty query: the record is read through View.
 func (m *Machine) Query(query []byte) ([]byte, error) {
 	if len(query) > 0 {

@@ -169,8 +169,11 @@ func randomConfiguration(r *rand.Rand) *fleetpb.Command {
 // reached.
 func directed(r *rand.Rand, v *fleet.View) *fleetpb.Command {
 	groups := slices.Collect(v.Groups())
-	if len(groups) == 0 || r.IntN(3) == 0 {
+	switch n := r.IntN(6); {
+	case len(groups) == 0 || n < 2:
 		return randomCommand(r)
+	case n == 2:
+		return randomWish(r, v)
 	}
 	g := groups[r.IntN(len(groups))]
 	var all, some []uint64

@@ -26,7 +26,7 @@ func (t *turn) createGroups(c *fleetpb.CreateGroups) *fleetpb.Result {
 }
 
 func (t *turn) createGroup(spec *fleetpb.Spec) *fleetpb.ItemResult {
-	item := CheckCreate(&View{t.state}, spec)
+	item := CheckCreate(&View{s: t.state}, spec)
 	if item.GetCode() != fleetpb.Code_CODE_OK || item.GetId() != 0 {
 		return item
 	}
@@ -64,7 +64,7 @@ func CheckCreate(v *View, spec *fleetpb.Spec) *fleetpb.ItemResult {
 func (t *turn) define(spec *fleetpb.Spec, origin *fleetpb.Origin, reason, note string) *fleetpb.Group {
 	g := withOrigin(&fleetpb.Group{Id: t.nextGroup, Spec: clone(spec), State: fleetpb.GroupState_GROUP_STATE_LAUNCHING}, origin)
 	t.nextGroup++
-	t.begin(g, launchKind(origin), reason)
+	t.begin(g, launchKind(origin), reason, "")
 	t.put(g)
 	t.take(g)
 	t.event("group-created", spec.GetName(), "", "group %d with %d replicas%s", g.GetId(), spec.GetReplicas(), note)
@@ -87,7 +87,7 @@ func (t *turn) deleteGroup(c *fleetpb.DeleteGroup) *fleetpb.Result {
 	}
 	g = clone(g)
 	if !sealing {
-		t.begin(g, "delete", deletion(c.GetForce()))
+		t.begin(g, KindDelete, deletion(c.GetForce()), "")
 	}
 	if g.GetState() == fleetpb.GroupState_GROUP_STATE_LAUNCHING {
 		t.bury(g)
@@ -222,6 +222,8 @@ func (t *turn) checkTarget(spec *fleetpb.Spec, id string) error {
 		return fmt.Errorf("no host has the id %s", quote(id))
 	case h.GetLost():
 		return fmt.Errorf("host %q is lost", h.GetName())
+	case h.GetWanted().GetDuty() != fleetpb.HostDuty_HOST_DUTY_UNSPECIFIED:
+		return fmt.Errorf("host %q is %s", h.GetName(), DutyWord(h.GetWanted().GetDuty()))
 	case !knows(h, spec.GetApp()):
 		return fmt.Errorf("host %q does not know the app %q", h.GetName(), spec.GetApp())
 	}

@@ -14,6 +14,10 @@ func (t *turn) registerHost(h *fleetpb.Host) *fleetpb.Result {
 		return refuse(fleetpb.Code_CODE_INVALID, "host %s: %v", quote(h.GetName()), err)
 	}
 	old := t.host(h.GetId())
+	if old.GetWanted() != nil { // it is the record's to say
+		h = clone(h)
+		h.Wanted = old.GetWanted()
+	}
 	switch {
 	case old.GetLost():
 		return refuse(fleetpb.Code_CODE_CONFLICT, "host %q: its id %s was declared lost and never comes back; give it an empty data directory", h.GetName(), h.GetId())
@@ -23,7 +27,7 @@ func (t *turn) registerHost(h *fleetpb.Host) *fleetpb.Result {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "host %q: start %d was seen, and this is start %d: an old copy of its data directory", h.GetName(), old.GetBootEpoch(), h.GetBootEpoch())
 	case old != nil && proto.Equal(old, h):
 		return done("known already")
-	case old == nil && t.hosts.Len() >= MaxHosts:
+	case old == nil && (t.hosts.Len() >= maxIdentities || t.hosts.Len() >= MaxHosts && t.present() >= MaxHosts):
 		return refuse(fleetpb.Code_CODE_INVALID, "the record holds %d hosts already", MaxHosts)
 	}
 	previous := t.holder(h)

@@ -65,11 +65,18 @@ func (l *loader) header(h *fleetpb.SnapshotHeader) error {
 		h.GetNextReplica() == 0 || h.GetNextOperation() == 0 || h.GetNextEvent() == 0 {
 		return errors.New("a header whose counters have not begun")
 	}
-	if err := CheckPolicy(h.GetPolicy()); err != nil {
+	if err := CheckPolicy(FillPolicy(h.GetPolicy())); err != nil {
 		return err
 	}
 	l.replica = map[uint64]bool{}
-	l.s.incarnation, l.s.revision, l.s.policy = h.GetIncarnation(), h.GetRevision(), h.GetPolicy()
+	if err := checkPaused(h.GetPaused()); err != nil {
+		return err
+	}
+	l.s.incarnation, l.s.revision, l.s.policy = h.GetIncarnation(), h.GetRevision(), FillPolicy(h.GetPolicy())
+	l.s.paused = h.GetPaused()
+	if h.GetBrake() != nil {
+		l.s.brake = h.GetBrake()
+	}
 	l.s.nextGroup, l.s.nextReplica = h.GetNextGroup(), h.GetNextReplica()
 	l.s.nextOperation, l.s.nextEvent = h.GetNextOperation(), h.GetNextEvent()
 	return nil
@@ -80,7 +87,10 @@ func (l *loader) host(h *fleetpb.Host) error {
 		return err
 	}
 	bare := clone(h)
-	bare.Lost = false
+	bare.Lost, bare.Removed, bare.Wanted = false, false, nil
+	if err := checkWanted(h.GetWanted()); err != nil {
+		return fmt.Errorf("host %s: %w", quote(h.GetId()), err)
+	}
 	if err := CheckHost(bare); err != nil {
 		return fmt.Errorf("host %s: %w", quote(h.GetId()), err)
 	}

@@ -151,7 +151,7 @@ func (t *turn) purgeRetired(c *fleetpb.PurgeRetired) *fleetpb.Result {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is being loaded from it; purge it when that one serves", user.GetId())
 	}
 	g = clone(g)
-	t.begin(g, "purge", "asked for")
+	t.begin(g, "purge", "asked for", "")
 	g.State = fleetpb.GroupState_GROUP_STATE_PURGING
 	for _, r := range g.GetReplicas() {
 		r.Phase, r.Voter = fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED, false

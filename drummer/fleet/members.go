@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -30,6 +32,7 @@ func (t *turn) replicasStarted(c *fleetpb.ReplicasStarted) *fleetpb.Result {
 	g = clone(g)
 	for _, id := range started {
 		replica(g, id).Phase = fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED
+		t.step(g, "replica %d runs", id)
 	}
 	t.put(g)
 	return done("")
@@ -50,8 +53,9 @@ func (t *turn) replicasOf(id uint64, replicas []uint64) (*fleetpb.Group, *fleetp
 // addReplica plans an observer. A group has one at a time, and a host one replica
 // of a group, even while the data of an earlier one is still there.
 func (t *turn) addReplica(c *fleetpb.AddReplica) *fleetpb.Result {
-	if len(c.GetReason()) > MaxReason {
-		return refuse(fleetpb.Code_CODE_INVALID, "the reason has %d bytes, at most %d are kept", len(c.GetReason()), MaxReason)
+	kind := cmp.Or(c.GetKind(), KindReplace)
+	if err := checkAdd(c, kind); err != nil {
+		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	g, refusal := t.find(c.GetGroup(), c.GetGeneration(), fleetpb.GroupState_GROUP_STATE_OPENING, fleetpb.GroupState_GROUP_STATE_OPEN)
 	if refusal != nil {
@@ -81,15 +85,31 @@ func (t *turn) addReplica(c *fleetpb.AddReplica) *fleetpb.Result {
 		Phase:    fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED,
 		Joined:   true,
 		Replaces: c.GetReplaces(),
+		Move:     c.GetMove(),
 	})
 	if mutant.Is("reused-id") && c.GetReplaces() != 0 {
 		g.Replicas[len(g.GetReplicas())-1].Id = c.GetReplaces()
 	}
 	t.nextReplica++
-	t.begin(g, "replace", c.GetReason())
+	if kind != KindResize || t.operation(g.GetOperation()).GetKind() != KindResize {
+		t.begin(g, kind, c.GetReason(), c.GetAuthor())
+	}
+	t.step(g, "replica %d is planned on host %s", t.nextReplica-1, t.host(c.GetHostId()).GetName())
 	t.event("replica-planned", g.GetSpec().GetName(), t.host(c.GetHostId()).GetName(), "replica %d: %s", t.nextReplica-1, c.GetReason())
 	t.put(g)
 	return done("")
+}
+
+func checkAdd(c *fleetpb.AddReplica, kind string) error {
+	switch {
+	case len(c.GetReason()) > MaxReason:
+		return fmt.Errorf("the reason has %d bytes, at most %d are kept", len(c.GetReason()), MaxReason)
+	case !slices.Contains(buildKinds(), kind):
+		return fmt.Errorf("an operation of kind %s builds no replica", quote(kind))
+	case c.GetMove() && c.GetReplaces() == 0:
+		return errors.New("a move says which replica it replaces")
+	}
+	return checkOptional("author", c.GetAuthor())
 }
 
 // membershipSeen records what a linearizable read of the membership showed.
@@ -115,8 +135,29 @@ func (t *turn) membershipSeen(c *fleetpb.MembershipSeen) *fleetpb.Result {
 	if !changed {
 		return done("known already")
 	}
+	t.shaped(next)
 	t.put(next)
 	return done("")
+}
+
+// shaped ends what was under way about the group's members once it has those that it
+// wants and none is being built.
+func (t *turn) shaped(g *fleetpb.Group) {
+	voters := 0
+	for _, r := range g.GetReplicas() {
+		if r.GetVoter() {
+			voters++
+		}
+	}
+	if voters != int(g.GetSpec().GetReplicas()) || t.observes(g) {
+		return
+	}
+	for _, r := range g.GetReplicas() {
+		r.Move = false
+	}
+	if t.builds(g) {
+		t.end(g, "done")
+	}
 }
 
 // seen brings one replica up to the membership and tells whether it changed.
@@ -130,21 +171,39 @@ func (t *turn) seen(g *fleetpb.Group, r *fleetpb.Replica, c *fleetpb.MembershipS
 	case slices.Contains(c.GetRemoved(), r.GetId()):
 		r.Phase = fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED
 		t.event("replica-removed", name, host, "replica %d is no member of group %d any more", r.GetId(), g.GetId())
-		if !r.GetVoter() {
-			t.endReplace(g, fmt.Sprintf("cancelled: replica %d was removed before it had a vote", r.GetId()))
+		t.step(g, "replica %d on host %s is removed", r.GetId(), host)
+		if !r.GetVoter() && t.builds(g) && t.operation(g.GetOperation()).GetKind() != KindResize {
+			t.end(g, fmt.Sprintf("cancelled: replica %d was removed before it had a vote", r.GetId()))
 		}
 		r.Voter = false
+		t.departed(g, r)
 		return true
 	case voter && !r.GetVoter():
-		r.Voter = true
+		r.Voter, r.Cancelled = true, false
 		t.event("replica-promoted", name, host, "replica %d has a vote in group %d", r.GetId(), g.GetId())
-		t.endReplace(g, "done")
+		t.step(g, "replica %d on host %s has a vote", r.GetId(), host)
+		if !r.GetMove() && t.operation(g.GetOperation()).GetKind() == KindReplace {
+			t.end(g, "done")
+		}
 		return true
 	case !voter && r.GetVoter():
 		r.Voter = false
 		return true
 	}
 	return false
+}
+
+// departed ends the moves that were to replace a member that is gone.
+func (t *turn) departed(g *fleetpb.Group, gone *fleetpb.Replica) {
+	for _, r := range g.GetReplicas() {
+		if !r.GetMove() || r.GetReplaces() != gone.GetId() {
+			continue
+		}
+		r.Move = false
+		if r.GetVoter() && t.builds(g) && t.operation(g.GetOperation()).GetKind() != KindResize {
+			t.end(g, "done")
+		}
+	}
 }
 
 func checkMembership(c *fleetpb.MembershipSeen) error {

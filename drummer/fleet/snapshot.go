@@ -81,6 +81,8 @@ func (s *state) header() *fleetpb.SnapshotHeader {
 		NextEvent:     s.nextEvent,
 		Policy:        s.policy,
 		Revision:      s.revision,
+		Brake:         s.brake,
+		Paused:        s.paused,
 	}
 }
 

@@ -38,6 +38,8 @@ type state struct {
 	incarnation, nextGroup, nextReplica, nextOperation, nextEvent, revision uint64
 
 	policy     *fleetpb.Policy
+	brake      *fleetpb.Brake
+	paused     []string // kinds of operation, sorted; never changed in place
 	hosts      *btree.BTreeG[*fleetpb.Host]
 	groups     *btree.BTreeG[*fleetpb.Group]
 	names      *btree.BTreeG[taken] // groups that are no tombstones
@@ -57,6 +59,7 @@ func newState() *state {
 		nextOperation: 1,
 		nextEvent:     1,
 		policy:        DefaultPolicy(),
+		brake:         &fleetpb.Brake{},
 		hosts:         btree.NewG(degree, func(a, b *fleetpb.Host) bool { return a.GetId() < b.GetId() }),
 		groups:        btree.NewG(degree, func(a, b *fleetpb.Group) bool { return a.GetId() < b.GetId() }),
 		names:         btree.NewG(degree, func(a, b taken) bool { return a.name < b.name }),

@@ -61,6 +61,32 @@ func (t *turn) execute(c *fleetpb.Command) *fleetpb.Result {
 	case *fleetpb.Command_PurgeRetired:
 		return t.purgeRetired(op.PurgeRetired)
 	default:
+		return t.executeWish(c)
+	}
+}
+
+// executeWish is execute of what people wish for hosts, groups and operations.
+func (t *turn) executeWish(c *fleetpb.Command) *fleetpb.Result {
+	switch op := c.GetOp().(type) {
+	case *fleetpb.Command_SetHost:
+		return t.setHost(op.SetHost)
+	case *fleetpb.Command_HostEmptied:
+		return t.hostEmptied(op.HostEmptied)
+	case *fleetpb.Command_RemoveHost:
+		return t.removeHost(op.RemoveHost)
+	case *fleetpb.Command_ShapeGroups:
+		return t.shapeGroups(op.ShapeGroups)
+	case *fleetpb.Command_PreferLeader:
+		return t.preferLeader(op.PreferLeader)
+	case *fleetpb.Command_LeaderSeen:
+		return t.leaderSeen(op.LeaderSeen)
+	case *fleetpb.Command_CancelOperation:
+		return t.cancelOperation(op.CancelOperation)
+	case *fleetpb.Command_Pause:
+		return t.pause(op.Pause)
+	case *fleetpb.Command_SetBrake:
+		return t.setBrake(op.SetBrake)
+	default:
 		return refuse(fleetpb.Code_CODE_INVALID, "the command says nothing that this version of the record knows")
 	}
 }
@@ -97,51 +123,6 @@ func (t *turn) event(kind, group, host, format string, args ...any) {
 	}
 }
 
-// begin starts an operation of the group, which the caller is about to store; one
-// that still runs is superseded.
-func (t *turn) begin(g *fleetpb.Group, kind, reason string) {
-	t.end(g, "superseded: "+kind)
-	o := &fleetpb.Operation{
-		Id:            t.nextOperation,
-		Kind:          kind,
-		Group:         g.GetId(),
-		GroupName:     g.GetSpec().GetName(),
-		Reason:        reason,
-		StartedUnixMs: t.at,
-	}
-	t.nextOperation++
-	t.operations.ReplaceOrInsert(o)
-	g.Operation = o.GetId()
-}
-
-// end ends the group's operation, if one runs.
-func (t *turn) end(g *fleetpb.Group, result string) {
-	o := t.operation(g.GetOperation())
-	g.Operation = 0
-	if o == nil {
-		return
-	}
-	o = clone(o)
-	o.EndedUnixMs, o.Result = t.at, result
-	if o.GetEndedUnixMs() == 0 {
-		o.EndedUnixMs = 1 // zero means that it runs
-	}
-	t.operations.ReplaceOrInsert(o)
-	t.ended.ReplaceOrInsert(o.GetId())
-	if t.ended.Len() > keptOperations {
-		oldest, _ := t.ended.DeleteMin()
-		t.operations.Delete(&fleetpb.Operation{Id: oldest})
-	}
-}
-
-// endReplace ends the group's operation if it is a replacement: a launch or a
-// deletion goes on while its members change.
-func (t *turn) endReplace(g *fleetpb.Group, result string) {
-	if t.operation(g.GetOperation()).GetKind() == "replace" {
-		t.end(g, result)
-	}
-}
-
 // put stores a changed clone of a group under the next generation, without the
 // replicas that nobody will ever report again. A tombstone without replicas
 // disappears; its number stays used.
@@ -154,6 +135,9 @@ func (t *turn) put(g *fleetpb.Group) {
 	}
 	clear(g.GetReplicas()[len(kept):])
 	g.Replicas = kept
+	if g.GetLead() != 0 && !replica(g, g.GetLead()).GetVoter() {
+		g.Lead = 0
+	}
 	g.Generation++
 	t.revision++
 	if g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING && len(kept) == 0 {

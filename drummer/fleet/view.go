@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"iter"
+	"sync"
 
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -9,7 +10,11 @@ import (
 
 // View is the record at one moment. It is immutable, safe for any number of
 // readers, and stays valid; the messages it gives are shared and must not be changed.
-type View struct{ s *state }
+type View struct {
+	s *state
+	// forking guards the trees' marks that Fork sets; reading needs no lock.
+	forking sync.Mutex
+}
 
 // EmptyView is the view of a record in which nothing has happened.
 func EmptyView() *View { return New().Freeze() }
@@ -96,15 +101,24 @@ func (v *View) ConfigurationAt(app string, revision uint64) *fleetpb.Configurati
 	return c
 }
 
-// Host returns the host of that id, or nil.
+// Brake as it is.
+func (v *View) Brake() *fleetpb.Brake { return v.s.brake }
+
+// Paused are the kinds of operation of which no new ones begin, sorted.
+func (v *View) Paused() []string { return v.s.paused }
+
+// Host returns the host of that id, or nil. One that was taken out is lost, and still
+// known by its id.
 func (v *View) Host(id ids.Host) *fleetpb.Host { return v.s.host(string(id)) }
 
-// Hosts gives every host by id, lost ones included.
+// Hosts gives every host by id, lost ones included, but none that was taken out.
 func (v *View) Hosts() iter.Seq[*fleetpb.Host] {
-	return func(yield func(*fleetpb.Host) bool) { v.s.hosts.Ascend(yield) }
+	return func(yield func(*fleetpb.Host) bool) {
+		v.s.hosts.Ascend(func(h *fleetpb.Host) bool { return h.GetRemoved() || yield(h) })
+	}
 }
 
-// HostCount counts all hosts, lost ones included.
+// HostCount counts all hosts, those that are lost or were taken out included.
 func (v *View) HostCount() int { return v.s.hosts.Len() }
 
 // Gave tells whether the record, in this incarnation, has given that number to a

@@ -49,6 +49,9 @@ type leadership struct {
 	settling bool
 	steady   time.Duration // memberships are not changed before
 	reasons  map[ids.Group][]string
+	wall     int64 // of the last pass, in milliseconds
+
+	hostReasons map[ids.Host][]string
 }
 
 // New makes a Core that does not lead.
@@ -96,6 +99,7 @@ func (c *Core) observe(e Event) {
 	case Proposed:
 		c.proposed(e)
 	case Pass:
+		c.wall = e.UnixMs
 		c.pass(e.View)
 	}
 }
@@ -148,7 +152,7 @@ func (c *Core) pass(v *fleet.View) {
 		return
 	}
 	plan := planner.Plan(planner.View{Fleet: v, Observed: observed, Pending: c.pending()})
-	c.settling, c.reasons = observed.Settling, plan.Reasons
+	c.settling, c.reasons, c.hostReasons = observed.Settling, plan.Reasons, plan.HostReasons
 	c.still = stillness{}
 	if len(plan.Actions)+len(plan.Reasons)+len(c.proposals) == 0 {
 		c.still = stillnessOf(observed)
@@ -156,7 +160,7 @@ func (c *Core) pass(v *fleet.View) {
 	for i := range plan.Actions {
 		a := &plan.Actions[i]
 		if a.Command != nil {
-			c.propose(groupKey(a.Group), a.Command)
+			c.propose(keyOf(a), a.Command)
 		} else {
 			c.order(a.Order)
 		}

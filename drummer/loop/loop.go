@@ -60,8 +60,11 @@ type (
 	}
 	// Pass makes the loop plan: sent after each change (coalesced) and at least
 	// every PassPeriod, with the newest view of the record: at least as new as every
-	// result fed before it.
-	Pass struct{ View *fleet.View }
+	// result fed before it. UnixMs is the wall clock, by which maintenance ends.
+	Pass struct {
+		View   *fleet.View
+		UnixMs int64
+	}
 	// Proposed is the fate of a proposal: a result, or why there is none.
 	Proposed struct {
 		Token  uint64
@@ -156,8 +159,11 @@ type Observed struct {
 	Leading bool
 	// Term of the leadership.
 	Term uint64
-	// Reasons of the last pass, by group.
-	Reasons map[ids.Group][]string
+	// Reasons of the last pass, by group and by host.
+	Reasons     map[ids.Group][]string
+	HostReasons map[ids.Host][]string
+	// UnixMs is the wall clock of the last pass.
+	UnixMs int64
 	// Orders on their way.
 	Orders int
 }

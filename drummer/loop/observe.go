@@ -49,15 +49,17 @@ func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
 		h.Version = known.session.hello.GetVersion()
 		h.Replicas = known.session.replicas
 		h.Boot = known.session.boot
+		h.Flapping = known.flapping(c.now)
 	} else if mutant.Is("no-settling") {
 		since = -never / 2
 	}
+	h.Maintained = rec.GetWanted().GetMaintenanceUntilUnixMs() > c.wall
 	h.Silent = max(0, c.clock.read(c.now)-since)
 	policy := c.view.Policy()
 	switch {
 	case rec.GetLost():
 		h.State = planner.Lost
-	case h.Silent > time.Duration(policy.GetDownAfterMs())*time.Millisecond:
+	case h.Silent > time.Duration(policy.GetDownAfterMs())*time.Millisecond && !h.Maintained:
 		h.State = planner.Down
 	case h.Silent > time.Duration(policy.GetSuspectAfterMs())*time.Millisecond:
 		h.State = planner.Suspect
@@ -70,7 +72,7 @@ func (c *Core) Observed(now time.Duration) *Observed {
 	if !c.leading {
 		return &Observed{}
 	}
-	o := &Observed{Leading: true, Term: c.term, Reasons: c.reasons, Orders: len(c.orders)}
+	o := &Observed{Leading: true, Term: c.term, Reasons: c.reasons, HostReasons: c.hostReasons, UnixMs: c.wall, Orders: len(c.orders)}
 	if c.view == nil {
 		o.Settling = true
 		return o

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/drumline/drumline/drummer/planner"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 )
@@ -22,6 +23,19 @@ type proposal struct {
 }
 
 func groupKey(id ids.Group) string { return "group " + strconv.FormatUint(uint64(id), 10) }
+
+// keyOf tells commands apart of which one at a time is proposed.
+func keyOf(a *planner.Action) string {
+	switch op := a.Command.GetOp().(type) {
+	case *fleetpb.Command_HostEmptied:
+		return "wanted " + op.HostEmptied.GetHostId()
+	case *fleetpb.Command_RemoveHost:
+		return "wanted " + op.RemoveHost.GetHostId()
+	case *fleetpb.Command_SetBrake:
+		return "brake"
+	}
+	return groupKey(a.Group)
+}
 
 // propose proposes a command unless one of the same key is on its way or failed a
 // moment ago.

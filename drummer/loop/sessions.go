@@ -44,6 +44,23 @@ type host struct {
 	session *session // the last one
 	live    bool     // the session has not ended
 	alive   time.Duration
+	returns []time.Duration // when it came back lately, oldest first
+}
+
+// A host that came back so often within such a time flaps.
+const (
+	flapReturns = 3
+	flapWithin  = 10 * time.Minute
+)
+
+// flapping tells whether a host came and went several times lately.
+func (h *host) flapping(now time.Duration) bool {
+	return len(h.returns) >= flapReturns && now-h.returns[len(h.returns)-flapReturns] <= flapWithin
+}
+
+// returned notes that a host has come back, and keeps what flapping looks at.
+func (h *host) returned(earlier []time.Duration, now time.Duration) {
+	h.returns = append(slices.Clone(earlier[max(0, len(earlier)-flapReturns+1):]), now)
 }
 
 // connected takes a new stream in; who it is is judged as soon as there is a view.
@@ -86,7 +103,11 @@ func (c *Core) admit(s *session) {
 		c.drop(old.session, "the host has connected anew", Over)
 	}
 	s.admitted = true
-	c.hosts[s.host()] = &host{session: s, live: true, alive: c.clock.read(s.heard)}
+	h := &host{session: s, live: true, alive: c.clock.read(s.heard)}
+	if old != nil {
+		h.returned(old.returns, c.now)
+	}
+	c.hosts[s.host()] = h
 	c.emit(Send{s.id, &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Welcome{Welcome: &drummerpb.Welcome{
 		Incarnation: c.view.Incarnation(), Term: c.term, HeartbeatMs: c.o.Heartbeat.Milliseconds(), Fleet: c.o.Fleet,
 	}}}})
@@ -319,6 +340,10 @@ func (c *Core) registered(s *session) bool {
 	known, said := c.view.Host(s.host()), s.hello.GetHost()
 	if known != nil && known == s.known { // a record's messages never change
 		return true
+	}
+	if known.GetWanted() != nil { // what people want of a host is the record's, not the host's
+		said = proto.CloneOf(said)
+		said.Wanted = known.GetWanted()
 	}
 	same := proto.Equal(known, said)
 	if !same && known.GetAge() != 0 && known.GetAge() != said.GetAge() {

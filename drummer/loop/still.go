@@ -18,14 +18,18 @@ type stillness struct {
 
 // seenHost is what a plan may depend on of a host without a word of it.
 type seenHost struct {
-	state     planner.Liveness
-	connected bool
+	state                           planner.Liveness
+	connected, maintained, flapping bool
+}
+
+func seenOf(h *planner.Host) seenHost {
+	return seenHost{h.State, h.Connected, h.Maintained, h.Flapping}
 }
 
 func stillnessOf(o *planner.Observed) stillness {
 	s := stillness{on: true, settling: o.Settling, unsteady: o.Unsteady, refusers: len(o.Refusers), hosts: make(map[ids.Host]seenHost, len(o.Hosts))}
 	for id, h := range o.Hosts {
-		s.hosts[id] = seenHost{h.State, h.Connected}
+		s.hosts[id] = seenOf(h)
 	}
 	return s
 }
@@ -40,7 +44,7 @@ func (s *stillness) holds(o *planner.Observed) bool {
 		return false
 	}
 	for id, h := range o.Hosts {
-		if s.hosts[id] != (seenHost{h.State, h.Connected}) {
+		if s.hosts[id] != seenOf(h) {
 			return false
 		}
 	}

@@ -33,7 +33,7 @@ func whole(t testing.TB, groups int) *script {
 		for n := range 3 {
 			r := &drummerpb.ReplicaReport{
 				Group: g, Replica: at + uint64(n) + 1, State: drummerpb.ReplicaState_REPLICA_STATE_OK,
-				LeaderReplica: at + 1, Term: 1, Serving: n == 0, Opened: true, Version: 1,
+				LeaderReplica: at + uint64(i%3) + 1, Term: 1, Serving: n == i%3, Opened: true, Version: 1,
 			}
 			s.step(loop.Reported{Session: uint64(n + 1), Report: &drummerpb.Report{Changed: []*drummerpb.ReplicaReport{r}}})
 		}
@@ -78,7 +78,7 @@ func TestAStillLoopMissesNothing(t *testing.T) {
 	require.Empty(t, s.c.Observed(s.now).Reasons)
 
 	s.out.Reset()
-	s.do("record", `delete_group { name: "kv/1" }`, nil)
+	s.do("record", `delete_group { name: "kv/0" }`, nil)
 	s.do("pass", "", nil)
 	require.Contains(t, s.out.String(), "seal", "the record")
 }

@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -44,15 +45,27 @@ func candidate(g *fleetpb.Group) *fleetpb.Replica {
 
 // report returns what the replica's host says of it; nil when it says nothing.
 func (p *pass) report(g *fleetpb.Group, r *fleetpb.Replica) *drummerpb.ReplicaReport {
-	return p.host(r.GetHostId()).Replicas[Ref{ids.Group(g.GetId()), ids.Replica(r.GetId())}]
+	return p.post(r.GetHostId()).report(g, r)
 }
 
 // condition judges a replica.
 func (p *pass) condition(g *fleetpb.Group, r *fleetpb.Replica) condition {
-	h := p.host(r.GetHostId())
-	rep := p.report(g, r)
+	at := p.post(r.GetHostId())
+	return p.judge(g, r, at, at.report(g, r))
+}
+
+// gaveUp tells whether a host is silent for longer than the group waits for it.
+func gaveUp(g *fleetpb.Group, h *Host) bool {
+	own := time.Duration(g.GetSpec().GetDownAfterMs()) * time.Millisecond
+	return h.State == Lost || own == 0 && h.State == Down ||
+		own > 0 && h.Silent > own && h.State != Up && !h.Maintained
+}
+
+// judge is condition, for who knows the replica's host and report.
+func (p *pass) judge(g *fleetpb.Group, r *fleetpb.Replica, at *post, rep *drummerpb.ReplicaReport) condition {
+	h := at.seen
 	switch {
-	case h.State >= Down, h.State == Suspect && mutant.Is("no-hysteresis"):
+	case gaveUp(g, h), h.State == Suspect && mutant.Is("no-hysteresis"):
 		return dead
 	case !h.Connected || h.State != Up:
 		return silent
@@ -80,13 +93,15 @@ func (p *pass) condition(g *fleetpb.Group, r *fleetpb.Replica) condition {
 func (p *pass) why(g *fleetpb.Group, r *fleetpb.Replica) string {
 	h, rep := p.host(r.GetHostId()), p.report(g, r)
 	name := p.name(r.GetHostId())
-	down := time.Duration(p.policy.GetDownAfterMs()) * time.Millisecond
+	down := time.Duration(cmp.Or(g.GetSpec().GetDownAfterMs(), p.policy.GetDownAfterMs())) * time.Millisecond
 	var text string
 	switch {
 	case h.State == Lost:
 		text = "is lost"
-	case h.State == Down:
+	case gaveUp(g, h):
 		text = fmt.Sprintf("is down, silent for %s", round(h.Silent))
+	case h.Maintained && (!h.Connected || h.State != Up):
+		text = fmt.Sprintf("is silent for %s, in maintenance", round(h.Silent))
 	case !h.Connected || h.State != Up:
 		text = fmt.Sprintf("is silent for %s, and is down after %s", round(h.Silent), down)
 	case rep == nil && r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED:
@@ -135,3 +150,5 @@ func (p *pass) leaderless(g *fleetpb.Group, reason string) {
 }
 
 func quorum(voters int) int { return voters/2 + 1 }
+
+func groupID(g *fleetpb.Group) ids.Group { return ids.Group(g.GetId()) }

@@ -51,7 +51,7 @@ func (p *pass) firstLoad(g *fleetpb.Group) (l *drummerpb.Load, why string) {
 	if h := p.host(l.GetHostId()); !h.Connected || h.State != Up {
 		return nil, fmt.Sprintf("host %s, which has its state, is silent", p.name(l.GetHostId()))
 	}
-	l.Api = p.known[l.GetHostId()].GetApi()
+	l.Api = p.post(l.GetHostId()).rec.GetApi()
 	return l, ""
 }
 
@@ -105,7 +105,7 @@ func (p *pass) begin(g *fleetpb.Group) (o *drummerpb.Order, why string) {
 
 // fewer is how many of the chosen hosts a group with a state begins on when there are not
 // enough: it is to live again at once, and gets its other voters as hosts come.
-func (r *request) fewer(chosen []*fleetpb.Host) []*fleetpb.Host {
+func (r *request) fewer(chosen []*post) []*post {
 	if r.repair != nil || r.group.GetOrigin() == nil || len(chosen) == 0 {
 		return nil
 	}

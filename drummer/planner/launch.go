@@ -179,7 +179,7 @@ func (p *pass) version(g *fleetpb.Group) uint32 {
 		if !active(r) {
 			continue
 		}
-		v := fleet.VersionOf(p.known[r.GetHostId()], g.GetSpec().GetApp())
+		v := fleet.VersionOf(p.post(r.GetHostId()).rec, g.GetSpec().GetApp())
 		if version == 0 || v < version {
 			version = v
 		}

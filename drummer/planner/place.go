@@ -13,13 +13,17 @@ import (
 )
 
 // request is a group's wish for hosts: for all replicas of a launch, or for one
-// replica of a repair. Wishes are granted after all groups were looked at.
+// replica. Wishes are granted after all groups were looked at.
 type request struct {
 	group *fleetpb.Group
 	// anew ignores the replicas that a launch has: it is to be given up.
 	anew bool
-	// repair is the survey of a group that needs another voter; nil for a launch.
+	// repair is the survey of a group that needs a replica somewhere; nil for a launch.
 	repair *survey
+	// victim is the live voter that is to be moved, kind and why are the operation's; for
+	// a replacement they are not set.
+	victim    *fleetpb.Replica
+	kind, why string
 }
 
 func replacement(s *survey) request { return request{group: s.group, repair: s} }
@@ -27,23 +31,51 @@ func replacement(s *survey) request { return request{group: s.group, repair: s} 
 // spare is how many more voters the group can lose.
 func (r *request) spare() int { return r.repair.alive - quorum(len(r.repair.voters)) }
 
+// rank orders wishes: what brings redundancy back, then launches, then what only moves.
+func (r *request) rank() int {
+	switch {
+	case r.repair == nil:
+		return 1
+	case r.victim == nil:
+		return 0
+	case r.kind == fleet.KindDrain:
+		return 2
+	default:
+		return 3
+	}
+}
+
+// operation is the kind of operation that the wish begins.
+func (r *request) operation() string {
+	switch {
+	case r.repair == nil:
+		return fleet.KindLaunch
+	case r.victim != nil:
+		return r.kind
+	case len(r.repair.dead) > 0:
+		return fleet.KindReplace
+	default:
+		return fleet.KindResize
+	}
+}
+
 // grant chooses hosts: repairs first, those in the greatest danger before others,
-// then launches, by number.
+// then launches, by number, then moves.
 func (p *pass) grant() {
-	braked := p.braked()
 	slices.SortStableFunc(p.requests, func(a, b request) int {
-		if (a.repair == nil) != (b.repair == nil) {
-			return cmp.Compare(boolInt(a.repair == nil), boolInt(b.repair == nil))
-		}
-		if a.repair == nil {
-			return 0
+		if d := cmp.Compare(a.rank(), b.rank()); d != 0 || a.rank() != 0 {
+			return d
 		}
 		return cmp.Compare(a.spare(), b.spare())
 	})
 	for i := range p.requests {
 		r := &p.requests[i]
-		if r.repair != nil && braked {
-			p.reason(r.group, "more than half of all hosts are down at once: nothing is replaced until some return")
+		switch {
+		case r.repair != nil && p.braked:
+			p.reason(r.group, "%s", brakeReason)
+			continue
+		case slices.Contains(p.Fleet.Paused(), r.operation()):
+			p.reason(r.group, "operations of kind %s are paused", r.operation())
 			continue
 		}
 		hosts, err := p.choose(r)
@@ -62,66 +94,62 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// braked tells whether so many hosts vanished at once that the supervisor itself is
-// the likelier cause.
-func (p *pass) braked() bool {
-	down := 0
-	for _, h := range p.hosts {
-		if p.host(h.GetId()).State == Down {
-			down++
-		}
-	}
-	return 2*down > len(p.hosts)
-}
-
 // settle plans the command for the hosts chosen.
-func (p *pass) settle(r *request, hosts []*fleetpb.Host) {
+func (p *pass) settle(r *request, hosts []*post) {
 	g := r.group
 	for _, h := range hosts {
-		p.load[h.GetId()]++
+		h.load++
 	}
 	if r.repair == nil {
 		place := &fleetpb.Place{Group: g.GetId(), Generation: g.GetGeneration()}
 		for _, h := range hosts {
-			place.HostIds = append(place.HostIds, h.GetId())
+			place.HostIds = append(place.HostIds, h.rec.GetId())
 		}
 		p.reason(g, "it is being placed")
 		p.propose(launching, g, &fleetpb.Command{Op: &fleetpb.Command_Place{Place: place}}, "the group is new")
 		return
 	}
-	target := hosts[0]
-	p.building[target.GetId()]++
-	p.total++
+	target := hosts[0].rec
+	kind := r.operation()
+	p.builds(target.GetId(), kind)
 	add := &fleetpb.AddReplica{Group: g.GetId(), Generation: g.GetGeneration(), HostId: target.GetId()}
-	why := fmt.Sprintf("the group has %d of %d voters", len(r.repair.voters), r.repair.want)
-	if len(r.repair.dead) > 0 {
+	at, why := repairing, fmt.Sprintf("the group has %d of %d voters", len(r.repair.voters), r.repair.want)
+	switch {
+	case r.victim != nil:
+		add.Replaces, add.Move, add.Kind, at, why = r.victim.GetId(), true, kind, tidying, r.why
+		p.leaves(r.victim)
+	case len(r.repair.dead) > 0:
 		add.Replaces = r.repair.dead[0].GetId()
 		why = p.why(g, r.repair.dead[0])
+	default:
+		add.Kind = kind
 	}
 	add.Reason = bounded(why)
-	p.reason(g, "host %s is chosen for a new replica", target.GetName())
-	p.propose(repairing, g, &fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: add}}, why)
+	if kind != fleet.KindBalance { // a balanced group is as it is wanted
+		p.reason(g, "host %s is chosen for a new replica", target.GetName())
+	}
+	p.propose(at, g, &fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: add}}, why)
 }
 
 // choose returns a host for each replica wished for, or why it cannot.
-func (p *pass) choose(r *request) ([]*fleetpb.Host, error) {
+func (p *pass) choose(r *request) ([]*post, error) {
 	if p.Observed.Settling {
 		return nil, errors.New("the supervisor has just taken the lead; hosts are given time to connect")
 	}
 	if r.repair != nil && p.total >= int(p.policy.GetOperationsTotal()) {
 		return nil, fmt.Errorf("%d replicas are being built, which is the limit; this one waits its turn", p.total)
 	}
-	c := p.candidates(r)
-	var chosen []*fleetpb.Host
-	for len(chosen) < c.wanted {
-		h := c.best(p.load)
+	f := p.candidates(r)
+	var chosen []*post
+	for len(chosen) < f.wanted {
+		h := f.best()
 		if h == nil {
 			if few := r.fewer(chosen); few != nil {
 				return few, nil
 			}
-			return nil, c.lack(len(chosen))
+			return nil, f.lack(len(chosen))
 		}
-		c.take(h)
+		f.take(h)
 		chosen = append(chosen, h)
 	}
 	return chosen, nil
@@ -129,11 +157,13 @@ func (p *pass) choose(r *request) ([]*fleetpb.Host, error) {
 
 // field is the hosts that a request may choose from, and what was chosen so far.
 type field struct {
+	spec       *fleetpb.Spec
 	wanted     int
-	hosts      []*fleetpb.Host
+	hosts      []*post
 	rules      map[string]int // region to what its rule still allows; nil without a rule
 	regions    map[string]int // members of the group by region
 	zones      map[[2]string]int
+	cells      map[[2]string]bool // that no other may share
 	obstacles  []obstacle
 	known, ups int
 }
@@ -146,24 +176,18 @@ type obstacle struct {
 
 // candidates sorts hosts into those that can be chosen and those that cannot.
 func (p *pass) candidates(r *request) *field {
-	g := r.group
-	f := &field{wanted: int(g.GetSpec().GetReplicas()), regions: map[string]int{}, zones: map[[2]string]int{}, known: len(p.hosts)}
-	if rules := g.GetSpec().GetRegions(); len(rules) > 0 {
-		f.rules = map[string]int{}
-		for _, rule := range rules {
-			f.rules[rule.GetRegion()] = int(rule.GetCount())
-		}
-	}
+	f := newField(r.group.GetSpec())
+	f.known = len(p.hosts)
 	if r.repair != nil {
 		f.wanted = 1
 		for i, v := range r.repair.voters {
-			if r.repair.conds[i] != dead {
-				f.occupy(p.known[v.GetHostId()])
+			if r.repair.conds[i] != dead && v != r.victim {
+				f.occupy(p.post(v.GetHostId()))
 			}
 		}
 	}
 	for _, h := range p.hosts {
-		if o := p.host(h.GetId()); o.State != Up || !o.Connected {
+		if !h.up() {
 			continue
 		}
 		f.ups++
@@ -176,32 +200,57 @@ func (p *pass) candidates(r *request) *field {
 	return f
 }
 
+func newField(spec *fleetpb.Spec) *field {
+	f := &field{spec: spec, wanted: int(spec.GetReplicas()), regions: map[string]int{}, zones: map[[2]string]int{}, cells: map[[2]string]bool{}}
+	if rules := spec.GetRegions(); len(rules) > 0 {
+		f.rules = map[string]int{}
+		for _, rule := range rules {
+			f.rules[rule.GetRegion()] = int(rule.GetCount())
+		}
+	}
+	return f
+}
+
 // obstacle says why a host that is up cannot be chosen; empty when it can.
-func (p *pass) obstacle(r *request, h *fleetpb.Host) string {
+func (p *pass) obstacle(r *request, h *post) string {
 	g := r.group
-	version := fleet.VersionOf(h, g.GetSpec().GetApp())
+	version := fleet.VersionOf(h.rec, g.GetSpec().GetApp())
 	if version == 0 {
 		return fmt.Sprintf("do not know the app %s", g.GetSpec().GetApp())
 	}
-	if p.host(h.GetId()).Boot != nil {
+	if text := h.closed(); text != "" {
+		return text
+	}
+	if text := unfit(g.GetSpec(), h.rec); text != "" {
+		return strings.Replace(strings.Replace(text, "lacks", "lack", 1), "has", "have", 1)
+	}
+	if h.seen.Boot != nil {
 		return "are starting the replicas that they have"
 	}
-	if p.Observed.Refusers[g.GetSpec().GetName()][ids.Host(h.GetId())] {
+	if p.Observed.Refusers[g.GetSpec().GetName()][ids.Host(h.rec.GetId())] {
 		return "refused to start it a moment ago"
 	}
 	if r.anew || r.repair == nil {
 		return ""
 	}
-	for _, m := range g.GetReplicas() {
-		if m.GetHostId() == h.GetId() {
+	return p.full(r, h, version)
+}
+
+// full says why a host cannot have one replica more; empty when it can.
+func (p *pass) full(r *request, h *post, version uint32) string {
+	for _, m := range r.group.GetReplicas() {
+		if m.GetHostId() == h.rec.GetId() {
 			return "have a replica of it, or the data of an earlier one"
 		}
 	}
-	if _, rep := p.leader(g); version < rep.GetVersion() {
+	if _, rep := p.leader(r.group); version < rep.GetVersion() {
 		return fmt.Sprintf("have a program older than version %d of the app", rep.GetVersion())
 	}
-	if p.building[h.GetId()] >= int(p.policy.GetOperationsPerHost()) {
+	if h.building >= int(p.policy.GetOperationsPerHost()) {
 		return fmt.Sprintf("build %d replicas, which is the limit", p.policy.GetOperationsPerHost())
+	}
+	if n := p.policy.GetOperationsPerRegion(); p.regions[h.rec.GetRegion()] >= int(n) {
+		return fmt.Sprintf("are in a region that builds %d replicas, which is the limit", n)
 	}
 	return ""
 }
@@ -217,45 +266,53 @@ func (f *field) note(text string) {
 }
 
 // occupy counts a host that holds a member.
-func (f *field) occupy(h *fleetpb.Host) {
-	f.regions[h.GetRegion()]++
-	f.zones[[2]string{h.GetRegion(), h.GetZone()}]++
+func (f *field) occupy(h *post) {
+	region := h.rec.GetRegion()
+	f.regions[region]++
+	f.zones[[2]string{region, h.rec.GetZone()}]++
 	if f.rules != nil {
-		f.rules[h.GetRegion()]--
+		f.rules[region]--
+	}
+	if cell := cellOf(f.spec, h.rec); cell != [2]string{} {
+		f.cells[cell] = true
 	}
 }
 
 // take chooses a host.
-func (f *field) take(h *fleetpb.Host) {
+func (f *field) take(h *post) {
 	f.occupy(h)
-	f.hosts = slices.DeleteFunc(f.hosts, func(o *fleetpb.Host) bool { return o == h })
+	f.hosts = slices.DeleteFunc(f.hosts, func(o *post) bool { return o == h })
+}
+
+// allowed tells whether the group's rules take a host beside those that it has.
+func (f *field) allowed(h *post) bool {
+	return (f.rules == nil || f.rules[h.rec.GetRegion()] > 0) && !f.cells[cellOf(f.spec, h.rec)]
 }
 
 // best returns the host that spreads the group over regions, then zones, then takes
-// the one with the fewest replicas; nil when none is allowed.
-func (f *field) best(load map[string]int) *fleetpb.Host {
-	var best *fleetpb.Host
+// the one with the fewest replicas for its weight; nil when none is allowed.
+func (f *field) best() *post {
+	var best *post
 	for _, h := range f.hosts {
-		if f.rules != nil && f.rules[h.GetRegion()] <= 0 {
-			continue
-		}
-		if best == nil || f.order(h, best, load) < 0 {
+		if f.allowed(h) && (best == nil || f.order(h, best) < 0) {
 			best = h
 		}
 	}
 	return best
 }
 
-func (f *field) order(a, b *fleetpb.Host, load map[string]int) int {
-	region := func(h *fleetpb.Host) int { return f.regions[h.GetRegion()] }
+func (f *field) order(a, b *post) int {
+	region := func(h *post) int { return f.regions[h.rec.GetRegion()] }
 	if f.rules != nil {
-		region = func(*fleetpb.Host) int { return 0 } // the rule says it all
+		region = func(*post) int { return 0 } // the rule says it all
 	}
+	zone := func(h *post) int { return f.zones[[2]string{h.rec.GetRegion(), h.rec.GetZone()}] }
 	return cmp.Or(
+		cmp.Compare(boolInt(a.seen.Flapping), boolInt(b.seen.Flapping)),
 		cmp.Compare(region(a), region(b)),
-		cmp.Compare(f.zones[[2]string{a.GetRegion(), a.GetZone()}], f.zones[[2]string{b.GetRegion(), b.GetZone()}]),
-		cmp.Compare(load[a.GetId()], load[b.GetId()]),
-		cmp.Compare(a.GetId(), b.GetId()),
+		cmp.Compare(zone(a), zone(b)),
+		lighter(a, b),
+		cmp.Compare(a.rec.GetId(), b.rec.GetId()),
 	)
 }
 
@@ -266,6 +323,15 @@ func (f *field) lack(chosen int) error {
 	for _, o := range f.obstacles {
 		fmt.Fprintf(&b, ", %d of them %s", o.count, o.text)
 	}
+	b.WriteString(f.rest())
+	missing := f.wanted - chosen
+	fmt.Fprintf(&b, ": it needs %d more host%s", missing, plural(missing))
+	return errors.New(b.String())
+}
+
+// rest says what the rules want still.
+func (f *field) rest() string {
+	var b strings.Builder
 	if f.rules != nil {
 		var open []string
 		for region, n := range f.rules {
@@ -276,9 +342,12 @@ func (f *field) lack(chosen int) error {
 		slices.Sort(open)
 		fmt.Fprintf(&b, "; the rule wants %s", strings.Join(open, " and "))
 	}
-	missing := f.wanted - chosen
-	fmt.Fprintf(&b, ": it needs %d more host%s", missing, plural(missing))
-	return errors.New(b.String())
+	if f.spec.GetIsolation() == fleetpb.Isolation_ISOLATION_REGION {
+		b.WriteString("; no two replicas may be in one region")
+	} else if f.spec.GetIsolation() == fleetpb.Isolation_ISOLATION_ZONE {
+		b.WriteString("; no two replicas may be in one zone")
+	}
+	return b.String()
 }
 
 func plural(n int) string {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/fleet"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -37,43 +38,60 @@ type ranked struct {
 type pass struct {
 	View
 	policy *fleetpb.Policy
-	hosts  []*fleetpb.Host // that are not lost, by id
-	known  map[string]*fleetpb.Host
+	posts  map[string]*post
+	hosts  []*post // that are not lost, by id
 
-	busy     map[ids.Group]bool // a command of theirs is proposed
-	load     map[string]int     // replicas by host, those planned in this pass included
-	building map[string]int     // replicas being built by host
-	total    int                // replicas being built in all
+	busy    map[ids.Group]bool // a command of theirs is proposed
+	regions map[string]int     // replicas being built by region
+	total   int                // replicas being built in all
+	moves   int                // of them, those that only balance
+	braked  bool               // nothing is moved
+	led     bool               // posts' leads are counted
 
-	actions  []ranked
-	reasons  map[ids.Group][]string
-	leftover map[ids.Group][]string // reasons that come after all others
-	requests []request
-	nothing  Group // known of a group that was never heard of
+	actions     []ranked
+	reasons     map[ids.Group][]string
+	leftover    map[ids.Group][]string // reasons that come after all others
+	hostReasons map[ids.Host][]string
+	requests    []request
+	nothing     Group // known of a group that was never heard of
+	nowhere     post  // for a host that the record does not have
 }
 
 // Plan returns the next safe steps.
 func Plan(v View) Result {
-	p := &pass{
-		View:     v,
-		policy:   v.Fleet.Policy(),
-		known:    map[string]*fleetpb.Host{},
-		busy:     map[ids.Group]bool{},
-		load:     map[string]int{},
-		building: map[string]int{},
-		reasons:  map[ids.Group][]string{},
-		leftover: map[ids.Group][]string{},
-	}
-	p.count()
+	p := newPass(v)
+	p.brake()
 	for g := range v.Fleet.Groups() {
 		p.step(g)
 	}
 	p.grant()
+	p.balance()
+	p.tidyHosts()
+	return p.result()
+}
+
+func newPass(v View) *pass {
+	p := &pass{
+		View:        v,
+		policy:      v.Fleet.Policy(),
+		posts:       map[string]*post{},
+		busy:        map[ids.Group]bool{},
+		regions:     map[string]int{},
+		reasons:     map[ids.Group][]string{},
+		leftover:    map[ids.Group][]string{},
+		hostReasons: map[ids.Host][]string{},
+		nowhere:     post{rec: &fleetpb.Host{}, seen: &Host{State: Suspect}},
+	}
+	p.count()
+	return p
+}
+
+func (p *pass) result() Result {
 	for id, reasons := range p.leftover {
 		p.reasons[id] = append(p.reasons[id], reasons...)
 	}
 	slices.SortStableFunc(p.actions, func(a, b ranked) int { return cmp.Compare(a.priority, b.priority) })
-	r := Result{Reasons: p.reasons, Actions: make([]Action, 0, len(p.actions))}
+	r := Result{Reasons: p.reasons, HostReasons: p.hostReasons, Actions: make([]Action, 0, len(p.actions))}
 	for _, a := range p.actions {
 		r.Actions = append(r.Actions, a.Action)
 	}
@@ -83,24 +101,58 @@ func Plan(v View) Result {
 // count takes stock of hosts, of what is on them, and of what is on its way.
 func (p *pass) count() {
 	for h := range p.Fleet.Hosts() {
-		p.known[h.GetId()] = h
+		at := &post{rec: h, seen: p.Observed.Host(ids.Host(h.GetId()))}
+		p.posts[h.GetId()] = at
 		if !h.GetLost() {
-			p.hosts = append(p.hosts, h)
+			p.hosts = append(p.hosts, at)
 		}
 	}
 	for g := range p.Fleet.Groups() {
+		onTheWay := false
 		for _, r := range g.GetReplicas() {
+			at := p.post(r.GetHostId())
+			at.entries++
 			if active(r) && g.GetState() != fleetpb.GroupState_GROUP_STATE_RETIRED {
-				p.load[r.GetHostId()]++
+				at.load++
+				onTheWay = onTheWay || !r.GetVoter() || r.GetMove()
 			}
 		}
-		if c := candidate(g); c != nil && p.moving(g, c) {
-			p.building[c.GetHostId()]++
-			p.total++
+		if onTheWay {
+			p.countBuilding(g)
 		}
 	}
 	for _, c := range p.Pending {
 		p.pending(c)
+	}
+}
+
+// countBuilding counts what is being built of a group, and what that is to replace.
+func (p *pass) countBuilding(g *fleetpb.Group) {
+	for _, r := range g.GetReplicas() {
+		if r.GetMove() && active(r) {
+			p.leaves(recorded(g, r.GetReplaces()))
+		}
+	}
+	if c := candidate(g); c != nil && p.moving(g, c) {
+		p.builds(c.GetHostId(), p.Fleet.Operation(g.GetOperation()).GetKind())
+	}
+}
+
+// leaves takes a replica that is moved away out of its host's load.
+func (p *pass) leaves(r *fleetpb.Replica) {
+	if r != nil && active(r) {
+		p.post(r.GetHostId()).load--
+	}
+}
+
+// builds counts a replica that is being built.
+func (p *pass) builds(host, kind string) {
+	at := p.post(host)
+	at.building++
+	p.regions[at.rec.GetRegion()]++
+	p.total++
+	if kind == fleet.KindBalance {
+		p.moves++
 	}
 }
 
@@ -110,13 +162,16 @@ func (p *pass) pending(c *fleetpb.Command) {
 	case *fleetpb.Command_Place:
 		p.busy[ids.Group(op.Place.GetGroup())] = true
 		for _, h := range op.Place.GetHostIds() {
-			p.load[h]++
+			p.post(h).load++
 		}
 	case *fleetpb.Command_AddReplica:
-		p.busy[ids.Group(op.AddReplica.GetGroup())] = true
-		p.load[op.AddReplica.GetHostId()]++
-		p.building[op.AddReplica.GetHostId()]++
-		p.total++
+		add := op.AddReplica
+		p.busy[ids.Group(add.GetGroup())] = true
+		p.post(add.GetHostId()).load++
+		p.builds(add.GetHostId(), add.GetKind())
+		if g := p.Fleet.Group(ids.Group(add.GetGroup())); add.GetMove() && g != nil {
+			p.leaves(recorded(g, add.GetReplaces()))
+		}
 	default:
 		if id := GroupOf(c); id != 0 {
 			p.busy[id] = true
@@ -143,6 +198,8 @@ func GroupOf(c *fleetpb.Command) ids.Group {
 		op = o.Membership
 	case *fleetpb.Command_Purged:
 		op = o.Purged
+	case *fleetpb.Command_LeaderSeen:
+		op = o.LeaderSeen
 	default:
 		return 0
 	}
@@ -183,25 +240,34 @@ func (p *pass) step(g *fleetpb.Group) {
 func (p *pass) untroubled(g *fleetpb.Group) bool {
 	o := p.observed(g)
 	if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || len(g.GetReplicas()) != int(g.GetSpec().GetReplicas()) ||
-		o.Membership.GetConfigChange() > g.GetConfigChange() || len(o.Membership.GetObservers()) > 0 {
+		o.Membership.GetConfigChange() > g.GetConfigChange() || len(o.Membership.GetObservers()) > 0 || g.GetLead() != 0 || ruled(g.GetSpec()) {
 		return false
 	}
+	version := uint32(0)
 	for _, r := range g.GetReplicas() {
-		_, member := o.Membership.GetVoters()[r.GetId()]
-		if r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED || !r.GetVoter() || p.condition(g, r) != live ||
-			o.Membership != nil && !member {
+		if r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED || !r.GetVoter() {
 			return false
 		}
-		if rep := p.report(g, r); rep.GetServing() && rep.GetOpened() && rep.GetVersion() < p.version(g) {
+		if o.Membership != nil {
+			if _, member := o.Membership.GetVoters()[r.GetId()]; !member {
+				return false
+			}
+		}
+		at := p.post(r.GetHostId())
+		rep := at.report(g, r)
+		if at.empties() || at.seen.Maintained || p.judge(g, r, at, rep) != live {
 			return false
+		}
+		if rep.GetServing() && rep.GetOpened() {
+			version = rep.GetVersion()
 		}
 	}
-	return true
+	return version == 0 || version >= p.version(g)
 }
 
-// maintain keeps a group whole.
+// maintain keeps a group whole, then where it is wanted.
 func (p *pass) maintain(g *fleetpb.Group) {
-	for _, check := range []func(*fleetpb.Group){p.recordStarted, p.repair, p.purge, p.raise} {
+	for _, check := range []func(*fleetpb.Group){p.recordStarted, p.repair, p.relocate, p.lead, p.purge, p.raise} {
 		if p.busy[ids.Group(g.GetId())] {
 			return
 		}
@@ -218,7 +284,7 @@ func (p *pass) propose(at priority, g *fleetpb.Group, c *fleetpb.Command, why st
 // order plans an order for a replica's host.
 func (p *pass) order(at priority, g *fleetpb.Group, r *fleetpb.Replica, o *drummerpb.Order, why string) {
 	o.HostId = r.GetHostId()
-	o.BootEpoch = p.known[r.GetHostId()].GetBootEpoch()
+	o.BootEpoch = p.post(r.GetHostId()).rec.GetBootEpoch()
 	o.Group, o.Replica, o.Generation = g.GetId(), r.GetId(), g.GetGeneration()
 	p.actions = append(p.actions, ranked{Action{Group: ids.Group(g.GetId()), Order: o, Why: why}, at})
 }
@@ -237,21 +303,10 @@ func (p *pass) observed(g *fleetpb.Group) *Group {
 	return &p.nothing
 }
 
-// host returns what is known of a host; one never heard counts as suspect.
-func (p *pass) host(id string) *Host { return p.Observed.Host(ids.Host(id)) }
-
 // Host returns what is known of a host; never nil. One never heard is suspect.
 func (o *Observed) Host(id ids.Host) *Host {
 	if h := o.Hosts[id]; h != nil {
 		return h
 	}
 	return &Host{State: Suspect}
-}
-
-// name is a host's name for people.
-func (p *pass) name(id string) string {
-	if h := p.known[id]; h != nil {
-		return h.GetName()
-	}
-	return id
 }

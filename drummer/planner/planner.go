@@ -73,6 +73,11 @@ type Host struct {
 	// Boot is how far it is when it starts its replicas; nil when it does not. It is
 	// given no more of them meanwhile.
 	Boot *drummerpb.Boot
+	// Maintained tells that it is in maintenance: it gets nothing new, leads nothing, and
+	// is no more than suspect however long it is silent.
+	Maintained bool
+	// Flapping tells that it came and went several times lately: others are chosen first.
+	Flapping bool
 	// Replicas it reported: all of its manifest while connected, else the last known.
 	Replicas map[Ref]*drummerpb.ReplicaReport
 }
@@ -129,7 +134,7 @@ type View struct {
 
 // Action is one step: an order for a host, or a command for the record.
 type Action struct {
-	// Group concerned.
+	// Group concerned; 0 for none.
 	Group ids.Group
 	// Order to send; the sender sets its id, incarnation and term. Nil for a command.
 	Order *drummerpb.Order
@@ -145,4 +150,6 @@ type Result struct {
 	Actions []Action
 	// Reasons why a group is not as it is wanted, most important first.
 	Reasons map[ids.Group][]string
+	// HostReasons why a host is not as it is wanted.
+	HostReasons map[ids.Host][]string
 }

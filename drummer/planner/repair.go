@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -21,6 +22,9 @@ type survey struct {
 	dead   []*fleetpb.Replica
 	// candidate is the observer being built; nil for none.
 	candidate *fleetpb.Replica
+	// victim is the live voter that a move takes away: the candidate, or a voter that was
+	// it, is there in its place. Nil for none.
+	victim *fleetpb.Replica
 
 	// leader and members are set once the membership is known to be current.
 	leader  *fleetpb.Replica
@@ -42,7 +46,17 @@ func (p *pass) survey(g *fleetpb.Group) *survey {
 			s.dead = append(s.dead, r)
 		}
 	}
+	for _, r := range g.GetReplicas() {
+		if old := recorded(g, r.GetReplaces()); r.GetMove() && active(r) && old != nil && active(old) && old.GetVoter() {
+			s.victim = old
+		}
+	}
 	return s
+}
+
+// moves tells whether the candidate is to take a live voter's place.
+func (s *survey) moves() bool {
+	return s.victim != nil && s.candidate != nil && s.candidate.GetMove() && s.candidate.GetReplaces() == s.victim.GetId()
 }
 
 // whole tells whether nothing is to be done.
@@ -89,6 +103,9 @@ func (p *pass) repair(g *fleetpb.Group) {
 		return
 	case p.Observed.Unsteady:
 		p.reason(g, "the supervisor was suspended a moment ago; it listens before it changes anything")
+		return
+	case p.braked:
+		p.reason(g, "%s", brakeReason)
 		return
 	}
 	switch {
@@ -237,7 +254,7 @@ func (p *pass) build(s *survey) {
 		p.proven(s, nil) // asked now, the voters answer in the same time
 		return
 	}
-	if len(s.voters) >= s.want {
+	if len(s.voters) >= s.want && len(s.dead) > 0 {
 		p.removeDead(s)
 		return
 	}
@@ -295,9 +312,15 @@ func (p *pass) takeBack(s *survey) bool {
 	refusal, refused := p.observed(g).Refused[ids.Replica(c.GetId())]
 	var why string
 	switch {
-	case !s.short() && s.alive == len(s.voters):
+	case c.GetCancelled():
+		why = "the operation was cancelled"
+	case len(s.voters) > s.want && len(s.dead) == 0:
+		why = "the group has voters enough"
+	case p.post(c.GetHostId()).empties():
+		why = fmt.Sprintf("host %s is being emptied", p.name(c.GetHostId()))
+	case !s.short() && !s.moves() && s.alive == len(s.voters):
 		why = "every voter is up again"
-	case !s.short():
+	case !s.short() && !s.moves():
 		p.reason(g, "replica %d is kept until every voter is up again", c.GetId())
 		return true
 	case refused && p.report(g, c) == nil:
@@ -326,7 +349,8 @@ func (p *pass) fits(s *survey) bool {
 	}
 	have := 0
 	for i, r := range s.voters {
-		if s.conds[i] != dead && p.region(r) == p.region(s.candidate) {
+		goes := s.moves() && r == s.victim && len(s.dead) == 0
+		if s.conds[i] != dead && !goes && p.region(r) == p.region(s.candidate) {
 			have++
 		}
 	}
@@ -358,25 +382,20 @@ func (p *pass) remove(s *survey, victim *fleetpb.Replica, why string) {
 	p.change(s, drummerpb.ChangeKind_CHANGE_KIND_REMOVE, victim, why)
 }
 
-// shrink removes a voter too many: a dead one first, else one whose region has more
-// than its rule says, never the leader while another can go.
+// shrink removes a voter too many: a dead one first, then the one that a move took the
+// place of, else the one that is missed least; never the leader while another can go.
 func (p *pass) shrink(s *survey) {
 	if len(s.dead) > 0 {
 		p.remove(s, s.dead[0], "the group has a voter too many")
 		return
 	}
-	counts := map[string]int{}
-	for _, r := range s.voters {
-		counts[p.region(r)]++
+	victim, why := s.victim, "it was moved"
+	if victim != nil && !p.applied(s, victim) {
+		p.reason(s.group, "replica %d is removed once the one in its place has applied its promotion", victim.GetId())
+		return
 	}
-	var victim *fleetpb.Replica
-	for i, r := range s.voters {
-		if s.conds[i] != live || !p.surplus(s.group, r, counts) {
-			continue
-		}
-		if victim == nil || victim == s.leader {
-			victim = r
-		}
+	if victim == nil {
+		victim, why = p.dispensable(s), "the group has a voter too many"
 	}
 	switch {
 	case victim == nil:
@@ -384,12 +403,56 @@ func (p *pass) shrink(s *survey) {
 	case victim == s.leader:
 		p.transfer(s)
 	default:
-		p.remove(s, victim, "the group has a voter too many")
+		p.remove(s, victim, why)
 	}
 }
 
+// applied tells whether the voter that took the victim's place says of itself that it is
+// one.
+func (p *pass) applied(s *survey, victim *fleetpb.Replica) bool {
+	for i, r := range s.voters {
+		if r.GetMove() && r.GetReplaces() == victim.GetId() && s.conds[i] == live {
+			return true
+		}
+	}
+	return false
+}
+
+// dispensable chooses the voter that a group with too many can do without: one on a host
+// that is emptied, else one that its rules want away, else the one whose going keeps the
+// group spread best, on the fullest host.
+func (p *pass) dispensable(s *survey) *fleetpb.Replica {
+	counts := map[string]int{}
+	for _, r := range s.voters {
+		counts[p.region(r)]++
+	}
+	var best *fleetpb.Replica
+	for i, r := range s.voters {
+		if s.conds[i] != live || !p.surplus(s.group, r, counts) {
+			continue
+		}
+		if best == nil || p.goesBefore(s, r, best) {
+			best = r
+		}
+	}
+	return best
+}
+
+// goesBefore tells whether a is missed less than b.
+func (p *pass) goesBefore(s *survey, a, b *fleetpb.Replica) bool {
+	x, y := p.post(a.GetHostId()), p.post(b.GetHostId())
+	spec := s.group.GetSpec()
+	return cmp.Or(
+		cmp.Compare(boolInt(a == s.leader), boolInt(b == s.leader)),
+		cmp.Compare(boolInt(y.empties()), boolInt(x.empties())),
+		cmp.Compare(boolInt(unfit(spec, y.rec) != ""), boolInt(unfit(spec, x.rec) != "")),
+		cmp.Compare(p.crowding(s.voters, a, nil), p.crowding(s.voters, b, nil)),
+		lighter(y, x),
+	) < 0
+}
+
 func (p *pass) region(r *fleetpb.Replica) string {
-	return p.known[r.GetHostId()].GetRegion()
+	return p.post(r.GetHostId()).rec.GetRegion()
 }
 
 // surplus tells whether the group's rule allows the voter to go.
@@ -397,23 +460,55 @@ func (p *pass) surplus(g *fleetpb.Group, r *fleetpb.Replica, counts map[string]i
 	if len(g.GetSpec().GetRegions()) == 0 {
 		return true
 	}
-	for _, rule := range g.GetSpec().GetRegions() {
-		if rule.GetRegion() == p.region(r) {
-			return counts[rule.GetRegion()] > int(rule.GetCount())
+	return counts[p.region(r)] > ruleOf(g.GetSpec(), p.region(r))
+}
+
+// ruleOf is how many replicas a spec with a rule wants in a region.
+func ruleOf(s *fleetpb.Spec, region string) int {
+	for _, rule := range s.GetRegions() {
+		if rule.GetRegion() == region {
+			return int(rule.GetCount())
 		}
 	}
-	return true
+	return 0
 }
 
 // transfer hands the leadership to another voter, so that the leader can go.
 func (p *pass) transfer(s *survey) {
+	to := p.successor(s, func(at *post) bool { return at.leadable() })
+	if to == nil {
+		to = p.successor(s, func(*post) bool { return true })
+	}
+	if to == nil {
+		p.reason(s.group, "its leader is a voter too many, and no other voter is up")
+		return
+	}
+	p.reason(s.group, "its leader is a voter too many; replica %d is asked to lead", to.GetId())
+	p.handOver(repairing, s.group, s.leader, to, "the leader is to be removed")
+}
+
+// successor is the live voter beside the leader, on a host that is fit, that leads the
+// fewest groups; nil for none.
+func (p *pass) successor(s *survey, fit func(*post) bool) *fleetpb.Replica {
+	p.countLeads()
+	var best *fleetpb.Replica
 	for i, r := range s.voters {
-		if r != s.leader && s.conds[i] == live {
-			p.reason(s.group, "its leader is a voter too many; replica %d is asked to lead", r.GetId())
-			p.order(repairing, s.group, s.leader, &drummerpb.Order{Body: &drummerpb.Order_Transfer{Transfer: &drummerpb.Transfer{To: r.GetId()}}}, "the leader is to be removed")
-			return
+		at := p.post(r.GetHostId())
+		if r == s.leader || r == s.victim || s.conds[i] != live || !fit(at) {
+			continue
+		}
+		if best == nil || at.leads < p.post(best.GetHostId()).leads {
+			best = r
 		}
 	}
+	return best
+}
+
+// handOver orders a leader to hand the lead over.
+func (p *pass) handOver(at priority, g *fleetpb.Group, leader, to *fleetpb.Replica, why string) {
+	p.post(leader.GetHostId()).leads--
+	p.post(to.GetHostId()).leads++
+	p.order(at, g, leader, &drummerpb.Order{Body: &drummerpb.Order_Transfer{Transfer: &drummerpb.Transfer{To: to.GetId()}}}, why)
 }
 
 // change orders a membership change at the leader's host.

@@ -24,10 +24,10 @@ import (
 
 // TestScripts runs testdata/*.txt: transcripts of what is known and what is planned.
 //
-//	hosts       one on each line: NAME REGION [zone=Z] [kv=VERSION]; all are up
+//	hosts       one on each line: NAME REGION [zone=Z] [label=L] [kv=VERSION]; all are up
 //	apply       commands for the record as prototext, one on each line
 //	open        groups that serve: NAME HOSTS, replicas in that order, all reported, the first leads
-//	host        NAME [up|suspect|down|lost] [silent=D] [age=D] [connected=no] [booting=N]
+//	host        NAME [up|suspect|down|lost] [silent=D] [age=D] [connected=no] [booting=N] [maintained] [flapping]
 //	report      REPLICA [starting|ok|down|none|retired] [applied=N] [serving] [term=N] [cc=N] [observer] [unloaded] [opened] [sealed] [version=N]
 //	members     GROUP cc=N voters=1,2 [observers=3] [removed=4]: a linearizable read
 //	caught-up   REPLICA...
@@ -143,8 +143,12 @@ func (s *stage) line(verb, l string) string {
 
 func (s *stage) host(name, region string, o map[string]string) {
 	version := uint32(max(1, number(o["kv"]))) //nolint:gosec // small
+	var labels []string
+	if o["label"] != "" {
+		labels = append(labels, o["label"])
+	}
 	require.Equal(s.t, fleetpb.Code_CODE_OK, s.apply(&fleetpb.Command{Op: &fleetpb.Command_RegisterHost{RegisterHost: &fleetpb.Host{
-		Id: name, Name: name, Region: region, Zone: o["zone"], Api: "x:1", Raft: "x:2", BootEpoch: 1,
+		Id: name, Name: name, Region: region, Zone: o["zone"], Labels: labels, Api: "x:1", Raft: "x:2", BootEpoch: 1,
 		Apps: []*fleetpb.App{{Name: "kv", Version: version}},
 	}}}).GetCode())
 	s.o.Hosts[ids.Host(name)] = &planner.Host{Connected: true, Replicas: map[planner.Ref]*drummerpb.ReplicaReport{}}
@@ -159,6 +163,8 @@ func (s *stage) judge(h *planner.Host, words []string) {
 		}
 	}
 	h.Silent, h.Age = duration(o["silent"]), duration(o["age"])
+	_, h.Maintained = o["maintained"]
+	_, h.Flapping = o["flapping"]
 	if n := number(o["booting"]); n > 0 {
 		h.Boot = &drummerpb.Boot{Total: uint32(n)} //nolint:gosec // small
 	} else {
@@ -324,6 +330,11 @@ func text(r planner.Result) string {
 	for _, id := range slices.Sorted(maps.Keys(r.Reasons)) {
 		for _, reason := range r.Reasons[id] {
 			fmt.Fprintf(&b, "g%d: %s\n", id, reason)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.HostReasons)) {
+		for _, reason := range r.HostReasons[id] {
+			fmt.Fprintf(&b, "%s: %s\n", id, reason)
 		}
 	}
 	if b.Len() == 0 {

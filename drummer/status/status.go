@@ -48,6 +48,7 @@ func GroupInfo(v *fleet.View, o *loop.Observed, id ids.Group) *drummerpb.GroupIn
 		Regions:    g.GetSpec().GetRegions(),
 		Generation: g.GetGeneration(),
 		Spec:       g.GetSpec(),
+		Lead:       g.GetLead(),
 	}
 	for _, r := range g.GetReplicas() {
 		info.Replicas = append(info.Replicas, replicaInfo(v, o, g, r, leader))
@@ -162,6 +163,7 @@ func HostInfos(v *fleet.View, o *loop.Observed) []*drummerpb.HostInfo {
 		known := o.Host(ids.Host(h.GetId()))
 		info := &drummerpb.HostInfo{
 			Host: h, State: known.State.String(), SilentMs: known.Silent.Milliseconds(), Version: known.Version,
+			Duty: duty(h, known), Flapping: known.Flapping,
 		}
 		if known.Connected {
 			info.Boot = known.Boot
@@ -220,6 +222,8 @@ func Summary(v *fleet.View, o *loop.Observed) *drummerpb.StatusResponse {
 		Policy:      v.Policy(),
 		Incarnation: v.Incarnation(),
 		Revision:    v.Revision(),
+		Brake:       v.Brake(),
+		Paused:      v.Paused(),
 	}
 	for g := range v.Groups() {
 		s.Groups[groupState(o, g, leaderOf(o, g))]++

@@ -127,7 +127,7 @@ func (s *Supervisor) maybePass(due *time.Timer) {
 func (s *Supervisor) pass(view *fleet.View) {
 	s.dirty = false
 	begin := time.Now()
-	s.step(loop.Pass{View: view})
+	s.step(loop.Pass{View: view, UnixMs: begin.UnixMilli()})
 	took := time.Since(begin)
 	s.passed = time.Now()
 	s.rest = min(max(passGap, took*(passShare-1)), loop.PassPeriod)

@@ -2840,8 +2840,10 @@ type GroupInfo struct {
 	Regions []*fleet.RegionCount `protobuf:"bytes,7,rep,name=regions,proto3" json:"regions,omitempty"`
 	// generation of the group.
 	Generation uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
-	// spec is all that is wanted of the group.
-	Spec          *fleet.Spec `protobuf:"bytes,30,opt,name=spec,proto3" json:"spec,omitempty"`
+	// spec is all that is wanted of it.
+	Spec *fleet.Spec `protobuf:"bytes,9,opt,name=spec,proto3" json:"spec,omitempty"`
+	// lead is the replica that shall lead, by somebody's wish; 0 for any.
+	Lead          uint64 `protobuf:"varint,10,opt,name=lead,proto3" json:"lead,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2937,6 +2939,13 @@ func (x *GroupInfo) GetSpec() *fleet.Spec {
 		return x.Spec
 	}
 	return nil
+}
+
+func (x *GroupInfo) GetLead() uint64 {
+	if x != nil {
+		return x.Lead
+	}
+	return 0
 }
 
 // ListGroupsRequest lists groups by name, in pages.
@@ -3067,11 +3076,15 @@ func (x *ListGroupsResponse) GetMore() bool {
 	return false
 }
 
-// ExplainRequest asks why a group is as it is.
+// ExplainRequest asks why a group, a host or an operation is as it is; one of them is given.
 type ExplainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// name of the group.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// host is the name or id of a host.
+	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// operation is the id of an operation.
+	Operation     uint64 `protobuf:"varint,3,opt,name=operation,proto3" json:"operation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3113,15 +3126,31 @@ func (x *ExplainRequest) GetName() string {
 	return ""
 }
 
+func (x *ExplainRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetOperation() uint64 {
+	if x != nil {
+		return x.Operation
+	}
+	return 0
+}
+
 // ExplainResponse tells it.
 type ExplainResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// group as it is.
+	// group as it is; the group of an operation; absent for a host.
 	Group *GroupInfo `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// reasons of the planner's last pass, most important first.
 	Reasons []string `protobuf:"bytes,2,rep,name=reasons,proto3" json:"reasons,omitempty"`
-	// operations of this group, newest first.
-	Operations    []*fleet.Operation `protobuf:"bytes,3,rep,name=operations,proto3" json:"operations,omitempty"`
+	// operations of this group or host, newest first.
+	Operations []*fleet.Operation `protobuf:"bytes,3,rep,name=operations,proto3" json:"operations,omitempty"`
+	// host as it is; the host of an operation; absent for a group.
+	Host          *HostInfo `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3177,6 +3206,13 @@ func (x *ExplainResponse) GetOperations() []*fleet.Operation {
 	return nil
 }
 
+func (x *ExplainResponse) GetHost() *HostInfo {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
 // HostInfo is one host, for people.
 type HostInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3195,7 +3231,11 @@ type HostInfo struct {
 	// boot is set while the host starts its replicas.
 	Boot *Boot `protobuf:"bytes,7,opt,name=boot,proto3" json:"boot,omitempty"`
 	// unloaded is how many replicas of it are out of memory until they are used again.
-	Unloaded      uint32 `protobuf:"varint,8,opt,name=unloaded,proto3" json:"unloaded,omitempty"`
+	Unloaded uint32 `protobuf:"varint,8,opt,name=unloaded,proto3" json:"unloaded,omitempty"`
+	// duty is serving, cordoned, maintenance, draining, drained, leaving, left or lost: what is wanted of it, and whether that is reached.
+	Duty string `protobuf:"bytes,9,opt,name=duty,proto3" json:"duty,omitempty"`
+	// flapping tells that it came and went several times lately: other hosts are chosen first.
+	Flapping      bool `protobuf:"varint,10,opt,name=flapping,proto3" json:"flapping,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3284,6 +3324,20 @@ func (x *HostInfo) GetUnloaded() uint32 {
 		return x.Unloaded
 	}
 	return 0
+}
+
+func (x *HostInfo) GetDuty() string {
+	if x != nil {
+		return x.Duty
+	}
+	return ""
+}
+
+func (x *HostInfo) GetFlapping() bool {
+	if x != nil {
+		return x.Flapping
+	}
+	return false
 }
 
 // ListHostsRequest lists hosts.
@@ -3426,7 +3480,11 @@ type StatusResponse struct {
 	// incarnation of the record.
 	Incarnation uint64 `protobuf:"varint,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// revision of the record.
-	Revision      uint64 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,9,opt,name=revision,proto3" json:"revision,omitempty"`
+	// brake as it is.
+	Brake *fleet.Brake `protobuf:"bytes,10,opt,name=brake,proto3" json:"brake,omitempty"`
+	// paused kinds of operation.
+	Paused        []string `protobuf:"bytes,11,rep,name=paused,proto3" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3522,6 +3580,20 @@ func (x *StatusResponse) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetBrake() *fleet.Brake {
+	if x != nil {
+		return x.Brake
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetPaused() []string {
+	if x != nil {
+		return x.Paused
+	}
+	return nil
 }
 
 // ListEventsRequest lists events.
@@ -3634,6 +3706,1332 @@ func (x *ListEventsResponse) GetMore() bool {
 	return false
 }
 
+// ChangeHostRequest says what is wanted of a host.
+type ChangeHostRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host is its name or id.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// verb is cordon, uncordon, drain, maintenance, decommission, remove or weight.
+	Verb string `protobuf:"bytes,2,opt,name=verb,proto3" json:"verb,omitempty"`
+	// for_ms is how long a maintenance lasts.
+	ForMs int64 `protobuf:"varint,3,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	// weight in percent of an ordinary host's, for verb weight.
+	Weight uint32 `protobuf:"varint,4,opt,name=weight,proto3" json:"weight,omitempty"`
+	// reason, for people.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// author is who asks.
+	Author string `protobuf:"bytes,6,opt,name=author,proto3" json:"author,omitempty"`
+	// force goes on in spite of what blocks a drain or a decommission; with remove it declares a host lost that has not left.
+	Force bool `protobuf:"varint,7,opt,name=force,proto3" json:"force,omitempty"`
+	// dry_run checks and changes nothing.
+	DryRun        bool `protobuf:"varint,8,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeHostRequest) Reset() {
+	*x = ChangeHostRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeHostRequest) ProtoMessage() {}
+
+func (x *ChangeHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeHostRequest.ProtoReflect.Descriptor instead.
+func (*ChangeHostRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ChangeHostRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ChangeHostRequest) GetVerb() string {
+	if x != nil {
+		return x.Verb
+	}
+	return ""
+}
+
+func (x *ChangeHostRequest) GetForMs() int64 {
+	if x != nil {
+		return x.ForMs
+	}
+	return 0
+}
+
+func (x *ChangeHostRequest) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *ChangeHostRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ChangeHostRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *ChangeHostRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *ChangeHostRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// ChangeHostResponse tells what came of it.
+type ChangeHostResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host as it was when the change was made; absent once it is removed.
+	Host *HostInfo `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// blockers say what keeps a drain or a decommission from its end, at most 100.
+	Blockers []string `protobuf:"bytes,2,rep,name=blockers,proto3" json:"blockers,omitempty"`
+	// blockers_total counts all of them.
+	BlockersTotal uint32 `protobuf:"varint,3,opt,name=blockers_total,json=blockersTotal,proto3" json:"blockers_total,omitempty"`
+	// operation that runs for it; 0 for none.
+	Operation     uint64 `protobuf:"varint,4,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeHostResponse) Reset() {
+	*x = ChangeHostResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeHostResponse) ProtoMessage() {}
+
+func (x *ChangeHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeHostResponse.ProtoReflect.Descriptor instead.
+func (*ChangeHostResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ChangeHostResponse) GetHost() *HostInfo {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+func (x *ChangeHostResponse) GetBlockers() []string {
+	if x != nil {
+		return x.Blockers
+	}
+	return nil
+}
+
+func (x *ChangeHostResponse) GetBlockersTotal() uint32 {
+	if x != nil {
+		return x.BlockersTotal
+	}
+	return 0
+}
+
+func (x *ChangeHostResponse) GetOperation() uint64 {
+	if x != nil {
+		return x.Operation
+	}
+	return 0
+}
+
+// ShapeGroupsRequest changes what is wanted of groups that exist.
+type ShapeGroupsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// specs wanted; each replaces that of the group of its name.
+	Specs []*fleet.Spec `protobuf:"bytes,1,rep,name=specs,proto3" json:"specs,omitempty"`
+	// author is who asks.
+	Author string `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	// dry_run checks and changes nothing.
+	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShapeGroupsRequest) Reset() {
+	*x = ShapeGroupsRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShapeGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShapeGroupsRequest) ProtoMessage() {}
+
+func (x *ShapeGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShapeGroupsRequest.ProtoReflect.Descriptor instead.
+func (*ShapeGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ShapeGroupsRequest) GetSpecs() []*fleet.Spec {
+	if x != nil {
+		return x.Specs
+	}
+	return nil
+}
+
+func (x *ShapeGroupsRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *ShapeGroupsRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// ShapeGroupsResponse answers each spec.
+type ShapeGroupsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// items in the order of the specs.
+	Items         []*fleet.ItemResult `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShapeGroupsResponse) Reset() {
+	*x = ShapeGroupsResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShapeGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShapeGroupsResponse) ProtoMessage() {}
+
+func (x *ShapeGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShapeGroupsResponse.ProtoReflect.Descriptor instead.
+func (*ShapeGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ShapeGroupsResponse) GetItems() []*fleet.ItemResult {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// MoveReplicaRequest moves one replica of a group to another host.
+type MoveReplicaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the group.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// from is the name or id of the host that has the replica.
+	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// to is the name or id of the host that shall have one.
+	To string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// author is who asks.
+	Author string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	// dry_run checks and changes nothing.
+	DryRun        bool `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveReplicaRequest) Reset() {
+	*x = MoveReplicaRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveReplicaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveReplicaRequest) ProtoMessage() {}
+
+func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveReplicaRequest.ProtoReflect.Descriptor instead.
+func (*MoveReplicaRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *MoveReplicaRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MoveReplicaRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *MoveReplicaRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *MoveReplicaRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *MoveReplicaRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// MoveReplicaResponse says that it has begun.
+type MoveReplicaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// operation that moves it; 0 after a dry run.
+	Operation     uint64 `protobuf:"varint,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveReplicaResponse) Reset() {
+	*x = MoveReplicaResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveReplicaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveReplicaResponse) ProtoMessage() {}
+
+func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveReplicaResponse.ProtoReflect.Descriptor instead.
+func (*MoveReplicaResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *MoveReplicaResponse) GetOperation() uint64 {
+	if x != nil {
+		return x.Operation
+	}
+	return 0
+}
+
+// TransferLeaderRequest says where a group's leader shall be.
+type TransferLeaderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the group.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// to is the name or id of the host whose replica shall lead from now on; empty for any.
+	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// author is who asks.
+	Author        string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeaderRequest) Reset() {
+	*x = TransferLeaderRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeaderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeaderRequest) ProtoMessage() {}
+
+func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeaderRequest.ProtoReflect.Descriptor instead.
+func (*TransferLeaderRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *TransferLeaderRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TransferLeaderRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *TransferLeaderRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// TransferLeaderResponse says that it is wanted.
+type TransferLeaderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// operation that hands it over; 0 for none.
+	Operation     uint64 `protobuf:"varint,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeaderResponse) Reset() {
+	*x = TransferLeaderResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeaderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeaderResponse) ProtoMessage() {}
+
+func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeaderResponse.ProtoReflect.Descriptor instead.
+func (*TransferLeaderResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *TransferLeaderResponse) GetOperation() uint64 {
+	if x != nil {
+		return x.Operation
+	}
+	return 0
+}
+
+// ListOperationsRequest lists operations.
+type ListOperationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind of them; empty for all.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// running leaves those out that have ended.
+	Running bool `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"`
+	// id of one operation; 0 for all.
+	Id uint64 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
+	// limit of the list; 0 means 1,000, which is also the most.
+	Limit         uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOperationsRequest) Reset() {
+	*x = ListOperationsRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOperationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOperationsRequest) ProtoMessage() {}
+
+func (x *ListOperationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOperationsRequest.ProtoReflect.Descriptor instead.
+func (*ListOperationsRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ListOperationsRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ListOperationsRequest) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *ListOperationsRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ListOperationsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// ListOperationsResponse lists them.
+type ListOperationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// operations, newest first.
+	Operations []*fleet.Operation `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
+	// more tells that older ones are left out.
+	More bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	// paused kinds.
+	Paused        []string `protobuf:"bytes,3,rep,name=paused,proto3" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOperationsResponse) Reset() {
+	*x = ListOperationsResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOperationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOperationsResponse) ProtoMessage() {}
+
+func (x *ListOperationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOperationsResponse.ProtoReflect.Descriptor instead.
+func (*ListOperationsResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *ListOperationsResponse) GetOperations() []*fleet.Operation {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+func (x *ListOperationsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *ListOperationsResponse) GetPaused() []string {
+	if x != nil {
+		return x.Paused
+	}
+	return nil
+}
+
+// CancelOperationRequest gives an operation up.
+type CancelOperationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the operation.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// author is who asks.
+	Author        string `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelOperationRequest) Reset() {
+	*x = CancelOperationRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelOperationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelOperationRequest) ProtoMessage() {}
+
+func (x *CancelOperationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelOperationRequest.ProtoReflect.Descriptor instead.
+func (*CancelOperationRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *CancelOperationRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *CancelOperationRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// CancelOperationResponse says that it is given up.
+type CancelOperationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// operation as it is then.
+	Operation     *fleet.Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelOperationResponse) Reset() {
+	*x = CancelOperationResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelOperationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelOperationResponse) ProtoMessage() {}
+
+func (x *CancelOperationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelOperationResponse.ProtoReflect.Descriptor instead.
+func (*CancelOperationResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *CancelOperationResponse) GetOperation() *fleet.Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// PauseOperationsRequest stops or resumes new operations of a kind.
+type PauseOperationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind of operation: replace, resize, drain, move, place, balance or transfer.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// resume begins them again.
+	Resume bool `protobuf:"varint,2,opt,name=resume,proto3" json:"resume,omitempty"`
+	// author is who asks.
+	Author        string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseOperationsRequest) Reset() {
+	*x = PauseOperationsRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseOperationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseOperationsRequest) ProtoMessage() {}
+
+func (x *PauseOperationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseOperationsRequest.ProtoReflect.Descriptor instead.
+func (*PauseOperationsRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *PauseOperationsRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *PauseOperationsRequest) GetResume() bool {
+	if x != nil {
+		return x.Resume
+	}
+	return false
+}
+
+func (x *PauseOperationsRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// PauseOperationsResponse tells what is paused.
+type PauseOperationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// paused kinds.
+	Paused        []string `protobuf:"bytes,1,rep,name=paused,proto3" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseOperationsResponse) Reset() {
+	*x = PauseOperationsResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseOperationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseOperationsResponse) ProtoMessage() {}
+
+func (x *PauseOperationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseOperationsResponse.ProtoReflect.Descriptor instead.
+func (*PauseOperationsResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *PauseOperationsResponse) GetPaused() []string {
+	if x != nil {
+		return x.Paused
+	}
+	return nil
+}
+
+// ReleaseBrakeRequest lets the supervisor go on.
+type ReleaseBrakeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// author is who asks.
+	Author        string `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseBrakeRequest) Reset() {
+	*x = ReleaseBrakeRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseBrakeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseBrakeRequest) ProtoMessage() {}
+
+func (x *ReleaseBrakeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseBrakeRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseBrakeRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ReleaseBrakeRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// ReleaseBrakeResponse tells how the brake is.
+type ReleaseBrakeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// brake as it is then.
+	Brake         *fleet.Brake `protobuf:"bytes,1,opt,name=brake,proto3" json:"brake,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseBrakeResponse) Reset() {
+	*x = ReleaseBrakeResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseBrakeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseBrakeResponse) ProtoMessage() {}
+
+func (x *ReleaseBrakeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseBrakeResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseBrakeResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *ReleaseBrakeResponse) GetBrake() *fleet.Brake {
+	if x != nil {
+		return x.Brake
+	}
+	return nil
+}
+
+// PlanRequest asks what the supervisor would do.
+type PlanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// without are names or ids of hosts that are taken for lost.
+	Without []string `protobuf:"bytes,1,rep,name=without,proto3" json:"without,omitempty"`
+	// drain are names or ids of hosts that are taken for drained.
+	Drain []string `protobuf:"bytes,2,rep,name=drain,proto3" json:"drain,omitempty"`
+	// specs that groups would be launched or changed with.
+	Specs []*fleet.Spec `protobuf:"bytes,3,rep,name=specs,proto3" json:"specs,omitempty"`
+	// policy that would be in force; absent leaves it.
+	Policy        *fleet.Policy `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRequest) Reset() {
+	*x = PlanRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRequest) ProtoMessage() {}
+
+func (x *PlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
+func (*PlanRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *PlanRequest) GetWithout() []string {
+	if x != nil {
+		return x.Without
+	}
+	return nil
+}
+
+func (x *PlanRequest) GetDrain() []string {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+func (x *PlanRequest) GetSpecs() []*fleet.Spec {
+	if x != nil {
+		return x.Specs
+	}
+	return nil
+}
+
+func (x *PlanRequest) GetPolicy() *fleet.Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// PlanStep is one thing that would be done.
+type PlanStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind is launch, add, promote, remove, transfer, delete or other.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// group concerned.
+	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	// host concerned.
+	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	// why, for people.
+	Why           string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanStep) Reset() {
+	*x = PlanStep{}
+	mi := &file_drummer_drummer_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanStep) ProtoMessage() {}
+
+func (x *PlanStep) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
+func (*PlanStep) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *PlanStep) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *PlanStep) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *PlanStep) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *PlanStep) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// PlanResponse is the plan to its end.
+type PlanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// steps in order, at most 10,000.
+	Steps []*PlanStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	// steps_total counts all of them.
+	StepsTotal uint64 `protobuf:"varint,2,opt,name=steps_total,json=stepsTotal,proto3" json:"steps_total,omitempty"`
+	// moves counts replicas that would be built.
+	Moves uint64 `protobuf:"varint,3,opt,name=moves,proto3" json:"moves,omitempty"`
+	// open are groups that would not be as they are wanted at the end, with the first reason; at most 1,000.
+	Open []*PlanOpen `protobuf:"bytes,4,rep,name=open,proto3" json:"open,omitempty"`
+	// unfinished tells that the plan is longer than was looked at.
+	Unfinished bool `protobuf:"varint,5,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
+	// hosts as they would be at the end.
+	Hosts         []*PlanHost `protobuf:"bytes,6,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanResponse) Reset() {
+	*x = PlanResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanResponse) ProtoMessage() {}
+
+func (x *PlanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
+func (*PlanResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *PlanResponse) GetSteps() []*PlanStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetStepsTotal() uint64 {
+	if x != nil {
+		return x.StepsTotal
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetMoves() uint64 {
+	if x != nil {
+		return x.Moves
+	}
+	return 0
+}
+
+func (x *PlanResponse) GetOpen() []*PlanOpen {
+	if x != nil {
+		return x.Open
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetUnfinished() bool {
+	if x != nil {
+		return x.Unfinished
+	}
+	return false
+}
+
+func (x *PlanResponse) GetHosts() []*PlanHost {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+// PlanOpen is a group that would not be as it is wanted.
+type PlanOpen struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group's name.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// reason why.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanOpen) Reset() {
+	*x = PlanOpen{}
+	mi := &file_drummer_drummer_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanOpen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanOpen) ProtoMessage() {}
+
+func (x *PlanOpen) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanOpen.ProtoReflect.Descriptor instead.
+func (*PlanOpen) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *PlanOpen) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *PlanOpen) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// PlanHost is how many replicas a host would have.
+type PlanHost struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host's name.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// before is how many it has.
+	Before uint32 `protobuf:"varint,2,opt,name=before,proto3" json:"before,omitempty"`
+	// after is how many it would have.
+	After         uint32 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanHost) Reset() {
+	*x = PlanHost{}
+	mi := &file_drummer_drummer_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanHost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanHost) ProtoMessage() {}
+
+func (x *PlanHost) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanHost.ProtoReflect.Descriptor instead.
+func (*PlanHost) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *PlanHost) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *PlanHost) GetBefore() uint32 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *PlanHost) GetAfter() uint32 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
 // ApplyConfigurationRequest stores a new revision of an app's configuration.
 type ApplyConfigurationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3649,7 +5047,7 @@ type ApplyConfigurationRequest struct {
 
 func (x *ApplyConfigurationRequest) Reset() {
 	*x = ApplyConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3661,7 +5059,7 @@ func (x *ApplyConfigurationRequest) String() string {
 func (*ApplyConfigurationRequest) ProtoMessage() {}
 
 func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3674,7 +5072,7 @@ func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ApplyConfigurationRequest) GetConfiguration() *fleet.Configuration {
@@ -3715,7 +5113,7 @@ type RollbackConfigurationRequest struct {
 
 func (x *RollbackConfigurationRequest) Reset() {
 	*x = RollbackConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3727,7 +5125,7 @@ func (x *RollbackConfigurationRequest) String() string {
 func (*RollbackConfigurationRequest) ProtoMessage() {}
 
 func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3740,7 +5138,7 @@ func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*RollbackConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *RollbackConfigurationRequest) GetApp() string {
@@ -3786,7 +5184,7 @@ type TemplateChange struct {
 
 func (x *TemplateChange) Reset() {
 	*x = TemplateChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3798,7 +5196,7 @@ func (x *TemplateChange) String() string {
 func (*TemplateChange) ProtoMessage() {}
 
 func (x *TemplateChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3811,7 +5209,7 @@ func (x *TemplateChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateChange.ProtoReflect.Descriptor instead.
 func (*TemplateChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *TemplateChange) GetMatch() string {
@@ -3850,7 +5248,7 @@ type GroupChange struct {
 
 func (x *GroupChange) Reset() {
 	*x = GroupChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3862,7 +5260,7 @@ func (x *GroupChange) String() string {
 func (*GroupChange) ProtoMessage() {}
 
 func (x *GroupChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3875,7 +5273,7 @@ func (x *GroupChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
 func (*GroupChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *GroupChange) GetName() string {
@@ -3926,7 +5324,7 @@ type ConfigurationChange struct {
 
 func (x *ConfigurationChange) Reset() {
 	*x = ConfigurationChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3938,7 +5336,7 @@ func (x *ConfigurationChange) String() string {
 func (*ConfigurationChange) ProtoMessage() {}
 
 func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3951,7 +5349,7 @@ func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigurationChange.ProtoReflect.Descriptor instead.
 func (*ConfigurationChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ConfigurationChange) GetApp() string {
@@ -4030,7 +5428,7 @@ type ShowConfigurationRequest struct {
 
 func (x *ShowConfigurationRequest) Reset() {
 	*x = ShowConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4042,7 +5440,7 @@ func (x *ShowConfigurationRequest) String() string {
 func (*ShowConfigurationRequest) ProtoMessage() {}
 
 func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4055,7 +5453,7 @@ func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ShowConfigurationRequest) GetApp() string {
@@ -4085,7 +5483,7 @@ type ShowConfigurationResponse struct {
 
 func (x *ShowConfigurationResponse) Reset() {
 	*x = ShowConfigurationResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4097,7 +5495,7 @@ func (x *ShowConfigurationResponse) String() string {
 func (*ShowConfigurationResponse) ProtoMessage() {}
 
 func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4110,7 +5508,7 @@ func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ShowConfigurationResponse) GetConfiguration() *fleet.Configuration {
@@ -4138,7 +5536,7 @@ type ListConfigurationsRequest struct {
 
 func (x *ListConfigurationsRequest) Reset() {
 	*x = ListConfigurationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[53]
+	mi := &file_drummer_drummer_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4150,7 +5548,7 @@ func (x *ListConfigurationsRequest) String() string {
 func (*ListConfigurationsRequest) ProtoMessage() {}
 
 func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[53]
+	mi := &file_drummer_drummer_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4163,7 +5561,7 @@ func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsRequest.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{53}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListConfigurationsRequest) GetApp() string {
@@ -4184,7 +5582,7 @@ type ListConfigurationsResponse struct {
 
 func (x *ListConfigurationsResponse) Reset() {
 	*x = ListConfigurationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[54]
+	mi := &file_drummer_drummer_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4196,7 +5594,7 @@ func (x *ListConfigurationsResponse) String() string {
 func (*ListConfigurationsResponse) ProtoMessage() {}
 
 func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[54]
+	mi := &file_drummer_drummer_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4209,7 +5607,7 @@ func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsResponse.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{54}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ListConfigurationsResponse) GetConfigurations() []*fleet.Configuration {
@@ -4238,7 +5636,7 @@ type RecoverGroupsRequest struct {
 
 func (x *RecoverGroupsRequest) Reset() {
 	*x = RecoverGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[55]
+	mi := &file_drummer_drummer_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4250,7 +5648,7 @@ func (x *RecoverGroupsRequest) String() string {
 func (*RecoverGroupsRequest) ProtoMessage() {}
 
 func (x *RecoverGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[55]
+	mi := &file_drummer_drummer_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4263,7 +5661,7 @@ func (x *RecoverGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverGroupsRequest.ProtoReflect.Descriptor instead.
 func (*RecoverGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{55}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RecoverGroupsRequest) GetNames() []string {
@@ -4324,7 +5722,7 @@ type Survivor struct {
 
 func (x *Survivor) Reset() {
 	*x = Survivor{}
-	mi := &file_drummer_drummer_proto_msgTypes[56]
+	mi := &file_drummer_drummer_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4336,7 +5734,7 @@ func (x *Survivor) String() string {
 func (*Survivor) ProtoMessage() {}
 
 func (x *Survivor) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[56]
+	mi := &file_drummer_drummer_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4349,7 +5747,7 @@ func (x *Survivor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Survivor.ProtoReflect.Descriptor instead.
 func (*Survivor) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{56}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Survivor) GetReplica() uint64 {
@@ -4427,7 +5825,7 @@ type Recovery struct {
 
 func (x *Recovery) Reset() {
 	*x = Recovery{}
-	mi := &file_drummer_drummer_proto_msgTypes[57]
+	mi := &file_drummer_drummer_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4439,7 +5837,7 @@ func (x *Recovery) String() string {
 func (*Recovery) ProtoMessage() {}
 
 func (x *Recovery) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[57]
+	mi := &file_drummer_drummer_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4452,7 +5850,7 @@ func (x *Recovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
 func (*Recovery) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{57}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Recovery) GetName() string {
@@ -4522,7 +5920,7 @@ type RecoverGroupsResponse struct {
 
 func (x *RecoverGroupsResponse) Reset() {
 	*x = RecoverGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[58]
+	mi := &file_drummer_drummer_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4534,7 +5932,7 @@ func (x *RecoverGroupsResponse) String() string {
 func (*RecoverGroupsResponse) ProtoMessage() {}
 
 func (x *RecoverGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[58]
+	mi := &file_drummer_drummer_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4547,7 +5945,7 @@ func (x *RecoverGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverGroupsResponse.ProtoReflect.Descriptor instead.
 func (*RecoverGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{58}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RecoverGroupsResponse) GetItems() []*Recovery {
@@ -4576,7 +5974,7 @@ type RestoreGroupRequest struct {
 
 func (x *RestoreGroupRequest) Reset() {
 	*x = RestoreGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[59]
+	mi := &file_drummer_drummer_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +5986,7 @@ func (x *RestoreGroupRequest) String() string {
 func (*RestoreGroupRequest) ProtoMessage() {}
 
 func (x *RestoreGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[59]
+	mi := &file_drummer_drummer_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +5999,7 @@ func (x *RestoreGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreGroupRequest.ProtoReflect.Descriptor instead.
 func (*RestoreGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{59}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *RestoreGroupRequest) GetSpec() *fleet.Spec {
@@ -4654,7 +6052,7 @@ type CloneGroupRequest struct {
 
 func (x *CloneGroupRequest) Reset() {
 	*x = CloneGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[60]
+	mi := &file_drummer_drummer_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4666,7 +6064,7 @@ func (x *CloneGroupRequest) String() string {
 func (*CloneGroupRequest) ProtoMessage() {}
 
 func (x *CloneGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[60]
+	mi := &file_drummer_drummer_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4679,7 +6077,7 @@ func (x *CloneGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneGroupRequest.ProtoReflect.Descriptor instead.
 func (*CloneGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{60}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *CloneGroupRequest) GetName() string {
@@ -4714,7 +6112,7 @@ type LoadGroupResponse struct {
 
 func (x *LoadGroupResponse) Reset() {
 	*x = LoadGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[61]
+	mi := &file_drummer_drummer_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4726,7 +6124,7 @@ func (x *LoadGroupResponse) String() string {
 func (*LoadGroupResponse) ProtoMessage() {}
 
 func (x *LoadGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[61]
+	mi := &file_drummer_drummer_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4739,7 +6137,7 @@ func (x *LoadGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadGroupResponse.ProtoReflect.Descriptor instead.
 func (*LoadGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{61}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *LoadGroupResponse) GetId() uint64 {
@@ -4760,7 +6158,7 @@ type PurgeGroupsRequest struct {
 
 func (x *PurgeGroupsRequest) Reset() {
 	*x = PurgeGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[62]
+	mi := &file_drummer_drummer_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4772,7 +6170,7 @@ func (x *PurgeGroupsRequest) String() string {
 func (*PurgeGroupsRequest) ProtoMessage() {}
 
 func (x *PurgeGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[62]
+	mi := &file_drummer_drummer_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4785,7 +6183,7 @@ func (x *PurgeGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeGroupsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{62}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *PurgeGroupsRequest) GetIds() []uint64 {
@@ -4806,7 +6204,7 @@ type PurgeGroupsResponse struct {
 
 func (x *PurgeGroupsResponse) Reset() {
 	*x = PurgeGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[63]
+	mi := &file_drummer_drummer_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4818,7 +6216,7 @@ func (x *PurgeGroupsResponse) String() string {
 func (*PurgeGroupsResponse) ProtoMessage() {}
 
 func (x *PurgeGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[63]
+	mi := &file_drummer_drummer_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4831,7 +6229,7 @@ func (x *PurgeGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeGroupsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{63}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *PurgeGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -5046,7 +6444,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x06leader\x18\x05 \x01(\bR\x06leader\x124\n" +
 	"\x05state\x18\x06 \x01(\x0e2\x1e.drumline.drummer.ReplicaStateR\x05state\x12\x18\n" +
 	"\aapplied\x18\a \x01(\x04R\aapplied\x12\x16\n" +
-	"\x06detail\x18\b \x01(\tR\x06detail\"\xa7\x02\n" +
+	"\x06detail\x18\b \x01(\tR\x06detail\"\xbb\x02\n" +
 	"\tGroupInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x10\n" +
@@ -5058,7 +6456,9 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\b \x01(\x04R\n" +
 	"generation\x12(\n" +
-	"\x04spec\x18\x1e \x01(\v2\x14.drumline.fleet.SpecR\x04spec\"r\n" +
+	"\x04spec\x18\t \x01(\v2\x14.drumline.fleet.SpecR\x04spec\x12\x12\n" +
+	"\x04lead\x18\n" +
+	" \x01(\x04R\x04lead\"r\n" +
 	"\x11ListGroupsRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\tR\x05after\x12\x19\n" +
@@ -5066,15 +6466,18 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\"]\n" +
 	"\x12ListGroupsResponse\x123\n" +
 	"\x06groups\x18\x01 \x03(\v2\x1b.drumline.drummer.GroupInfoR\x06groups\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"$\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"V\n" +
 	"\x0eExplainRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x99\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x1c\n" +
+	"\toperation\x18\x03 \x01(\x04R\toperation\"\xc9\x01\n" +
 	"\x0fExplainResponse\x121\n" +
 	"\x05group\x18\x01 \x01(\v2\x1b.drumline.drummer.GroupInfoR\x05group\x12\x18\n" +
 	"\areasons\x18\x02 \x03(\tR\areasons\x129\n" +
 	"\n" +
 	"operations\x18\x03 \x03(\v2\x19.drumline.fleet.OperationR\n" +
-	"operations\"\xff\x01\n" +
+	"operations\x12.\n" +
+	"\x04host\x18\x04 \x01(\v2\x1a.drumline.drummer.HostInfoR\x04host\"\xaf\x02\n" +
 	"\bHostInfo\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.drumline.fleet.HostR\x04host\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x1b\n" +
@@ -5083,11 +6486,14 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\aleaders\x18\x05 \x01(\rR\aleaders\x12\x18\n" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12*\n" +
 	"\x04boot\x18\a \x01(\v2\x16.drumline.drummer.BootR\x04boot\x12\x1a\n" +
-	"\bunloaded\x18\b \x01(\rR\bunloaded\"\x12\n" +
+	"\bunloaded\x18\b \x01(\rR\bunloaded\x12\x12\n" +
+	"\x04duty\x18\t \x01(\tR\x04duty\x12\x1a\n" +
+	"\bflapping\x18\n" +
+	" \x01(\bR\bflapping\"\x12\n" +
 	"\x10ListHostsRequest\"E\n" +
 	"\x11ListHostsResponse\x120\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x1a.drumline.drummer.HostInfoR\x05hosts\"\x0f\n" +
-	"\rStatusRequest\"\xe8\x03\n" +
+	"\rStatusRequest\"\xad\x04\n" +
 	"\x0eStatusResponse\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -5101,7 +6507,10 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"operations\x12.\n" +
 	"\x06policy\x18\a \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\x12 \n" +
 	"\vincarnation\x18\b \x01(\x04R\vincarnation\x12\x1a\n" +
-	"\brevision\x18\t \x01(\x04R\brevision\x1a9\n" +
+	"\brevision\x18\t \x01(\x04R\brevision\x12+\n" +
+	"\x05brake\x18\n" +
+	" \x01(\v2\x15.drumline.fleet.BrakeR\x05brake\x12\x16\n" +
+	"\x06paused\x18\v \x03(\tR\x06paused\x1a9\n" +
 	"\vGroupsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a8\n" +
@@ -5114,7 +6523,94 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"W\n" +
 	"\x12ListEventsResponse\x12-\n" +
 	"\x06events\x18\x01 \x03(\v2\x15.drumline.fleet.EventR\x06events\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\x8d\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xc9\x01\n" +
+	"\x11ChangeHostRequest\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
+	"\x04verb\x18\x02 \x01(\tR\x04verb\x12\x15\n" +
+	"\x06for_ms\x18\x03 \x01(\x03R\x05forMs\x12\x16\n" +
+	"\x06weight\x18\x04 \x01(\rR\x06weight\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06author\x18\x06 \x01(\tR\x06author\x12\x14\n" +
+	"\x05force\x18\a \x01(\bR\x05force\x12\x17\n" +
+	"\adry_run\x18\b \x01(\bR\x06dryRun\"\xa5\x01\n" +
+	"\x12ChangeHostResponse\x12.\n" +
+	"\x04host\x18\x01 \x01(\v2\x1a.drumline.drummer.HostInfoR\x04host\x12\x1a\n" +
+	"\bblockers\x18\x02 \x03(\tR\bblockers\x12%\n" +
+	"\x0eblockers_total\x18\x03 \x01(\rR\rblockersTotal\x12\x1c\n" +
+	"\toperation\x18\x04 \x01(\x04R\toperation\"q\n" +
+	"\x12ShapeGroupsRequest\x12*\n" +
+	"\x05specs\x18\x01 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"G\n" +
+	"\x13ShapeGroupsResponse\x120\n" +
+	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\"}\n" +
+	"\x12MoveReplicaRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\x12\x17\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"3\n" +
+	"\x13MoveReplicaResponse\x12\x1c\n" +
+	"\toperation\x18\x01 \x01(\x04R\toperation\"S\n" +
+	"\x15TransferLeaderRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\"6\n" +
+	"\x16TransferLeaderResponse\x12\x1c\n" +
+	"\toperation\x18\x01 \x01(\x04R\toperation\"k\n" +
+	"\x15ListOperationsRequest\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
+	"\arunning\x18\x02 \x01(\bR\arunning\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\"\x7f\n" +
+	"\x16ListOperationsResponse\x129\n" +
+	"\n" +
+	"operations\x18\x01 \x03(\v2\x19.drumline.fleet.OperationR\n" +
+	"operations\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12\x16\n" +
+	"\x06paused\x18\x03 \x03(\tR\x06paused\"@\n" +
+	"\x16CancelOperationRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\"R\n" +
+	"\x17CancelOperationResponse\x127\n" +
+	"\toperation\x18\x01 \x01(\v2\x19.drumline.fleet.OperationR\toperation\"\\\n" +
+	"\x16PauseOperationsRequest\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06resume\x18\x02 \x01(\bR\x06resume\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\"1\n" +
+	"\x17PauseOperationsResponse\x12\x16\n" +
+	"\x06paused\x18\x01 \x03(\tR\x06paused\"-\n" +
+	"\x13ReleaseBrakeRequest\x12\x16\n" +
+	"\x06author\x18\x01 \x01(\tR\x06author\"C\n" +
+	"\x14ReleaseBrakeResponse\x12+\n" +
+	"\x05brake\x18\x01 \x01(\v2\x15.drumline.fleet.BrakeR\x05brake\"\x99\x01\n" +
+	"\vPlanRequest\x12\x18\n" +
+	"\awithout\x18\x01 \x03(\tR\awithout\x12\x14\n" +
+	"\x05drain\x18\x02 \x03(\tR\x05drain\x12*\n" +
+	"\x05specs\x18\x03 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\x12.\n" +
+	"\x06policy\x18\x04 \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\"Z\n" +
+	"\bPlanStep\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"\xf9\x01\n" +
+	"\fPlanResponse\x120\n" +
+	"\x05steps\x18\x01 \x03(\v2\x1a.drumline.drummer.PlanStepR\x05steps\x12\x1f\n" +
+	"\vsteps_total\x18\x02 \x01(\x04R\n" +
+	"stepsTotal\x12\x14\n" +
+	"\x05moves\x18\x03 \x01(\x04R\x05moves\x12.\n" +
+	"\x04open\x18\x04 \x03(\v2\x1a.drumline.drummer.PlanOpenR\x04open\x12\x1e\n" +
+	"\n" +
+	"unfinished\x18\x05 \x01(\bR\n" +
+	"unfinished\x120\n" +
+	"\x05hosts\x18\x06 \x03(\v2\x1a.drumline.drummer.PlanHostR\x05hosts\"8\n" +
+	"\bPlanOpen\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"L\n" +
+	"\bPlanHost\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\rR\x06before\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\rR\x05after\"\x8d\x01\n" +
 	"\x19ApplyConfigurationRequest\x12C\n" +
 	"\rconfiguration\x18\x01 \x01(\v2\x1d.drumline.fleet.ConfigurationR\rconfiguration\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x04R\x04base\x12\x17\n" +
@@ -5215,7 +6711,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"Supervisor\x12P\n" +
 	"\x06Attend\x12\x1d.drumline.drummer.HostMessage\x1a#.drumline.drummer.SupervisorMessage(\x010\x012R\n" +
 	"\tFormation\x12E\n" +
-	"\x04Form\x12\x1d.drumline.drummer.FormRequest\x1a\x1e.drumline.drummer.FormResponse2\x94\v\n" +
+	"\x04Form\x12\x1d.drumline.drummer.FormRequest\x1a\x1e.drumline.drummer.FormResponse2\xe5\x11\n" +
 	"\aDrummer\x12]\n" +
 	"\fCreateGroups\x12%.drumline.drummer.CreateGroupsRequest\x1a&.drumline.drummer.CreateGroupsResponse\x12Z\n" +
 	"\vDeleteGroup\x12$.drumline.drummer.DeleteGroupRequest\x1a%.drumline.drummer.DeleteGroupResponse\x12W\n" +
@@ -5234,7 +6730,17 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\fRestoreGroup\x12%.drumline.drummer.RestoreGroupRequest\x1a#.drumline.drummer.LoadGroupResponse\x12V\n" +
 	"\n" +
 	"CloneGroup\x12#.drumline.drummer.CloneGroupRequest\x1a#.drumline.drummer.LoadGroupResponse\x12Z\n" +
-	"\vPurgeGroups\x12$.drumline.drummer.PurgeGroupsRequest\x1a%.drumline.drummer.PurgeGroupsResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
+	"\vPurgeGroups\x12$.drumline.drummer.PurgeGroupsRequest\x1a%.drumline.drummer.PurgeGroupsResponse\x12W\n" +
+	"\n" +
+	"ChangeHost\x12#.drumline.drummer.ChangeHostRequest\x1a$.drumline.drummer.ChangeHostResponse\x12Z\n" +
+	"\vShapeGroups\x12$.drumline.drummer.ShapeGroupsRequest\x1a%.drumline.drummer.ShapeGroupsResponse\x12Z\n" +
+	"\vMoveReplica\x12$.drumline.drummer.MoveReplicaRequest\x1a%.drumline.drummer.MoveReplicaResponse\x12c\n" +
+	"\x0eTransferLeader\x12'.drumline.drummer.TransferLeaderRequest\x1a(.drumline.drummer.TransferLeaderResponse\x12c\n" +
+	"\x0eListOperations\x12'.drumline.drummer.ListOperationsRequest\x1a(.drumline.drummer.ListOperationsResponse\x12f\n" +
+	"\x0fCancelOperation\x12(.drumline.drummer.CancelOperationRequest\x1a).drumline.drummer.CancelOperationResponse\x12f\n" +
+	"\x0fPauseOperations\x12(.drumline.drummer.PauseOperationsRequest\x1a).drumline.drummer.PauseOperationsResponse\x12]\n" +
+	"\fReleaseBrake\x12%.drumline.drummer.ReleaseBrakeRequest\x1a&.drumline.drummer.ReleaseBrakeResponse\x12E\n" +
+	"\x04Plan\x12\x1d.drumline.drummer.PlanRequest\x1a\x1e.drumline.drummer.PlanResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
 
 var (
 	file_drummer_drummer_proto_rawDescOnce sync.Once
@@ -5249,7 +6755,7 @@ func file_drummer_drummer_proto_rawDescGZIP() []byte {
 }
 
 var file_drummer_drummer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
+var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
 var file_drummer_drummer_proto_goTypes = []any{
 	(ReplicaState)(0),                    // 0: drumline.drummer.ReplicaState
 	(ChangeKind)(0),                      // 1: drumline.drummer.ChangeKind
@@ -5299,143 +6805,196 @@ var file_drummer_drummer_proto_goTypes = []any{
 	(*StatusResponse)(nil),               // 45: drumline.drummer.StatusResponse
 	(*ListEventsRequest)(nil),            // 46: drumline.drummer.ListEventsRequest
 	(*ListEventsResponse)(nil),           // 47: drumline.drummer.ListEventsResponse
-	(*ApplyConfigurationRequest)(nil),    // 48: drumline.drummer.ApplyConfigurationRequest
-	(*RollbackConfigurationRequest)(nil), // 49: drumline.drummer.RollbackConfigurationRequest
-	(*TemplateChange)(nil),               // 50: drumline.drummer.TemplateChange
-	(*GroupChange)(nil),                  // 51: drumline.drummer.GroupChange
-	(*ConfigurationChange)(nil),          // 52: drumline.drummer.ConfigurationChange
-	(*ShowConfigurationRequest)(nil),     // 53: drumline.drummer.ShowConfigurationRequest
-	(*ShowConfigurationResponse)(nil),    // 54: drumline.drummer.ShowConfigurationResponse
-	(*ListConfigurationsRequest)(nil),    // 55: drumline.drummer.ListConfigurationsRequest
-	(*ListConfigurationsResponse)(nil),   // 56: drumline.drummer.ListConfigurationsResponse
-	(*RecoverGroupsRequest)(nil),         // 57: drumline.drummer.RecoverGroupsRequest
-	(*Survivor)(nil),                     // 58: drumline.drummer.Survivor
-	(*Recovery)(nil),                     // 59: drumline.drummer.Recovery
-	(*RecoverGroupsResponse)(nil),        // 60: drumline.drummer.RecoverGroupsResponse
-	(*RestoreGroupRequest)(nil),          // 61: drumline.drummer.RestoreGroupRequest
-	(*CloneGroupRequest)(nil),            // 62: drumline.drummer.CloneGroupRequest
-	(*LoadGroupResponse)(nil),            // 63: drumline.drummer.LoadGroupResponse
-	(*PurgeGroupsRequest)(nil),           // 64: drumline.drummer.PurgeGroupsRequest
-	(*PurgeGroupsResponse)(nil),          // 65: drumline.drummer.PurgeGroupsResponse
-	nil,                                  // 66: drumline.drummer.Membership.VotersEntry
-	nil,                                  // 67: drumline.drummer.Membership.ObserversEntry
-	nil,                                  // 68: drumline.drummer.Start.InitialMembersEntry
-	nil,                                  // 69: drumline.drummer.FormResponse.MembersEntry
-	nil,                                  // 70: drumline.drummer.StatusResponse.GroupsEntry
-	nil,                                  // 71: drumline.drummer.StatusResponse.HostsEntry
-	(*fleet.Host)(nil),                   // 72: drumline.fleet.Host
-	(*fleet.Configuration)(nil),          // 73: drumline.fleet.Configuration
-	(*fleet.Spec)(nil),                   // 74: drumline.fleet.Spec
-	(*fleet.Policy)(nil),                 // 75: drumline.fleet.Policy
-	(*fleet.ItemResult)(nil),             // 76: drumline.fleet.ItemResult
-	(*fleet.RegionCount)(nil),            // 77: drumline.fleet.RegionCount
-	(*fleet.Operation)(nil),              // 78: drumline.fleet.Operation
-	(*fleet.Event)(nil),                  // 79: drumline.fleet.Event
-	(fleet.Code)(0),                      // 80: drumline.fleet.Code
+	(*ChangeHostRequest)(nil),            // 48: drumline.drummer.ChangeHostRequest
+	(*ChangeHostResponse)(nil),           // 49: drumline.drummer.ChangeHostResponse
+	(*ShapeGroupsRequest)(nil),           // 50: drumline.drummer.ShapeGroupsRequest
+	(*ShapeGroupsResponse)(nil),          // 51: drumline.drummer.ShapeGroupsResponse
+	(*MoveReplicaRequest)(nil),           // 52: drumline.drummer.MoveReplicaRequest
+	(*MoveReplicaResponse)(nil),          // 53: drumline.drummer.MoveReplicaResponse
+	(*TransferLeaderRequest)(nil),        // 54: drumline.drummer.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),       // 55: drumline.drummer.TransferLeaderResponse
+	(*ListOperationsRequest)(nil),        // 56: drumline.drummer.ListOperationsRequest
+	(*ListOperationsResponse)(nil),       // 57: drumline.drummer.ListOperationsResponse
+	(*CancelOperationRequest)(nil),       // 58: drumline.drummer.CancelOperationRequest
+	(*CancelOperationResponse)(nil),      // 59: drumline.drummer.CancelOperationResponse
+	(*PauseOperationsRequest)(nil),       // 60: drumline.drummer.PauseOperationsRequest
+	(*PauseOperationsResponse)(nil),      // 61: drumline.drummer.PauseOperationsResponse
+	(*ReleaseBrakeRequest)(nil),          // 62: drumline.drummer.ReleaseBrakeRequest
+	(*ReleaseBrakeResponse)(nil),         // 63: drumline.drummer.ReleaseBrakeResponse
+	(*PlanRequest)(nil),                  // 64: drumline.drummer.PlanRequest
+	(*PlanStep)(nil),                     // 65: drumline.drummer.PlanStep
+	(*PlanResponse)(nil),                 // 66: drumline.drummer.PlanResponse
+	(*PlanOpen)(nil),                     // 67: drumline.drummer.PlanOpen
+	(*PlanHost)(nil),                     // 68: drumline.drummer.PlanHost
+	(*ApplyConfigurationRequest)(nil),    // 69: drumline.drummer.ApplyConfigurationRequest
+	(*RollbackConfigurationRequest)(nil), // 70: drumline.drummer.RollbackConfigurationRequest
+	(*TemplateChange)(nil),               // 71: drumline.drummer.TemplateChange
+	(*GroupChange)(nil),                  // 72: drumline.drummer.GroupChange
+	(*ConfigurationChange)(nil),          // 73: drumline.drummer.ConfigurationChange
+	(*ShowConfigurationRequest)(nil),     // 74: drumline.drummer.ShowConfigurationRequest
+	(*ShowConfigurationResponse)(nil),    // 75: drumline.drummer.ShowConfigurationResponse
+	(*ListConfigurationsRequest)(nil),    // 76: drumline.drummer.ListConfigurationsRequest
+	(*ListConfigurationsResponse)(nil),   // 77: drumline.drummer.ListConfigurationsResponse
+	(*RecoverGroupsRequest)(nil),         // 78: drumline.drummer.RecoverGroupsRequest
+	(*Survivor)(nil),                     // 79: drumline.drummer.Survivor
+	(*Recovery)(nil),                     // 80: drumline.drummer.Recovery
+	(*RecoverGroupsResponse)(nil),        // 81: drumline.drummer.RecoverGroupsResponse
+	(*RestoreGroupRequest)(nil),          // 82: drumline.drummer.RestoreGroupRequest
+	(*CloneGroupRequest)(nil),            // 83: drumline.drummer.CloneGroupRequest
+	(*LoadGroupResponse)(nil),            // 84: drumline.drummer.LoadGroupResponse
+	(*PurgeGroupsRequest)(nil),           // 85: drumline.drummer.PurgeGroupsRequest
+	(*PurgeGroupsResponse)(nil),          // 86: drumline.drummer.PurgeGroupsResponse
+	nil,                                  // 87: drumline.drummer.Membership.VotersEntry
+	nil,                                  // 88: drumline.drummer.Membership.ObserversEntry
+	nil,                                  // 89: drumline.drummer.Start.InitialMembersEntry
+	nil,                                  // 90: drumline.drummer.FormResponse.MembersEntry
+	nil,                                  // 91: drumline.drummer.StatusResponse.GroupsEntry
+	nil,                                  // 92: drumline.drummer.StatusResponse.HostsEntry
+	(*fleet.Host)(nil),                   // 93: drumline.fleet.Host
+	(*fleet.Configuration)(nil),          // 94: drumline.fleet.Configuration
+	(*fleet.Spec)(nil),                   // 95: drumline.fleet.Spec
+	(*fleet.Policy)(nil),                 // 96: drumline.fleet.Policy
+	(*fleet.ItemResult)(nil),             // 97: drumline.fleet.ItemResult
+	(*fleet.RegionCount)(nil),            // 98: drumline.fleet.RegionCount
+	(*fleet.Operation)(nil),              // 99: drumline.fleet.Operation
+	(*fleet.Brake)(nil),                  // 100: drumline.fleet.Brake
+	(*fleet.Event)(nil),                  // 101: drumline.fleet.Event
+	(fleet.Code)(0),                      // 102: drumline.fleet.Code
 }
 var file_drummer_drummer_proto_depIdxs = []int32{
-	66, // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
-	67, // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
-	0,  // 2: drumline.drummer.ReplicaReport.state:type_name -> drumline.drummer.ReplicaState
-	2,  // 3: drumline.drummer.ReplicaReport.membership:type_name -> drumline.drummer.Membership
-	72, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
-	3,  // 5: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
-	7,  // 6: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
-	3,  // 7: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
-	4,  // 8: drumline.drummer.Report.gone:type_name -> drumline.drummer.ReplicaRef
-	7,  // 9: drumline.drummer.Heartbeat.boot:type_name -> drumline.drummer.Boot
-	2,  // 10: drumline.drummer.OrderResult.membership:type_name -> drumline.drummer.Membership
-	5,  // 11: drumline.drummer.HostMessage.hello:type_name -> drumline.drummer.Hello
-	6,  // 12: drumline.drummer.HostMessage.report:type_name -> drumline.drummer.Report
-	8,  // 13: drumline.drummer.HostMessage.heartbeat:type_name -> drumline.drummer.Heartbeat
-	10, // 14: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
-	9,  // 15: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
-	13, // 16: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
-	73, // 17: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
-	68, // 18: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
-	1,  // 19: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
-	17, // 20: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
-	18, // 21: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
-	20, // 22: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
-	21, // 23: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
-	22, // 24: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
-	23, // 25: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
-	24, // 26: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
-	19, // 27: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
-	25, // 28: drumline.drummer.Order.retire:type_name -> drumline.drummer.Retire
-	26, // 29: drumline.drummer.Order.load:type_name -> drumline.drummer.Load
-	12, // 30: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
-	27, // 31: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
-	14, // 32: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
-	16, // 33: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
-	15, // 34: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
-	69, // 35: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
-	74, // 36: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	75, // 37: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
-	76, // 38: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	0,  // 39: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
-	35, // 40: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
-	77, // 41: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
-	74, // 42: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
-	36, // 43: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
-	36, // 44: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
-	78, // 45: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
-	72, // 46: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
-	7,  // 47: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
-	41, // 48: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
-	70, // 49: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
-	71, // 50: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
-	75, // 51: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
-	79, // 52: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
-	73, // 53: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
-	50, // 54: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
-	51, // 55: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
-	73, // 56: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
-	73, // 57: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
-	80, // 58: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
-	58, // 59: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
-	59, // 60: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
-	74, // 61: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
-	76, // 62: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	11, // 63: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
-	29, // 64: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
-	31, // 65: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
-	33, // 66: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
-	37, // 67: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
-	39, // 68: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
-	42, // 69: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
-	44, // 70: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
-	46, // 71: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
-	48, // 72: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
-	49, // 73: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
-	53, // 74: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
-	55, // 75: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
-	57, // 76: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
-	61, // 77: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
-	62, // 78: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
-	64, // 79: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
-	28, // 80: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
-	30, // 81: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
-	32, // 82: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
-	34, // 83: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
-	38, // 84: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
-	40, // 85: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
-	43, // 86: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
-	45, // 87: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
-	47, // 88: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
-	52, // 89: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	52, // 90: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	54, // 91: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
-	56, // 92: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
-	60, // 93: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
-	63, // 94: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
-	63, // 95: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
-	65, // 96: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
-	80, // [80:97] is the sub-list for method output_type
-	63, // [63:80] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	87,  // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
+	88,  // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
+	0,   // 2: drumline.drummer.ReplicaReport.state:type_name -> drumline.drummer.ReplicaState
+	2,   // 3: drumline.drummer.ReplicaReport.membership:type_name -> drumline.drummer.Membership
+	93,  // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
+	3,   // 5: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
+	7,   // 6: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
+	3,   // 7: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
+	4,   // 8: drumline.drummer.Report.gone:type_name -> drumline.drummer.ReplicaRef
+	7,   // 9: drumline.drummer.Heartbeat.boot:type_name -> drumline.drummer.Boot
+	2,   // 10: drumline.drummer.OrderResult.membership:type_name -> drumline.drummer.Membership
+	5,   // 11: drumline.drummer.HostMessage.hello:type_name -> drumline.drummer.Hello
+	6,   // 12: drumline.drummer.HostMessage.report:type_name -> drumline.drummer.Report
+	8,   // 13: drumline.drummer.HostMessage.heartbeat:type_name -> drumline.drummer.Heartbeat
+	10,  // 14: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
+	9,   // 15: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
+	13,  // 16: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
+	94,  // 17: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
+	89,  // 18: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
+	1,   // 19: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
+	17,  // 20: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
+	18,  // 21: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
+	20,  // 22: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
+	21,  // 23: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
+	22,  // 24: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
+	23,  // 25: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
+	24,  // 26: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
+	19,  // 27: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
+	25,  // 28: drumline.drummer.Order.retire:type_name -> drumline.drummer.Retire
+	26,  // 29: drumline.drummer.Order.load:type_name -> drumline.drummer.Load
+	12,  // 30: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
+	27,  // 31: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
+	14,  // 32: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
+	16,  // 33: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
+	15,  // 34: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
+	90,  // 35: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
+	95,  // 36: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	96,  // 37: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
+	97,  // 38: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	0,   // 39: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
+	35,  // 40: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
+	98,  // 41: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
+	95,  // 42: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
+	36,  // 43: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
+	36,  // 44: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
+	99,  // 45: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
+	41,  // 46: drumline.drummer.ExplainResponse.host:type_name -> drumline.drummer.HostInfo
+	93,  // 47: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
+	7,   // 48: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
+	41,  // 49: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
+	91,  // 50: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
+	92,  // 51: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
+	96,  // 52: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
+	100, // 53: drumline.drummer.StatusResponse.brake:type_name -> drumline.fleet.Brake
+	101, // 54: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
+	41,  // 55: drumline.drummer.ChangeHostResponse.host:type_name -> drumline.drummer.HostInfo
+	95,  // 56: drumline.drummer.ShapeGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	97,  // 57: drumline.drummer.ShapeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	99,  // 58: drumline.drummer.ListOperationsResponse.operations:type_name -> drumline.fleet.Operation
+	99,  // 59: drumline.drummer.CancelOperationResponse.operation:type_name -> drumline.fleet.Operation
+	100, // 60: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
+	95,  // 61: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
+	96,  // 62: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
+	65,  // 63: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
+	67,  // 64: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
+	68,  // 65: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
+	94,  // 66: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
+	71,  // 67: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
+	72,  // 68: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
+	94,  // 69: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
+	94,  // 70: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
+	102, // 71: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
+	79,  // 72: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
+	80,  // 73: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
+	95,  // 74: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
+	97,  // 75: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	11,  // 76: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
+	29,  // 77: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
+	31,  // 78: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
+	33,  // 79: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
+	37,  // 80: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
+	39,  // 81: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
+	42,  // 82: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
+	44,  // 83: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
+	46,  // 84: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
+	69,  // 85: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
+	70,  // 86: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
+	74,  // 87: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
+	76,  // 88: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
+	78,  // 89: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
+	82,  // 90: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
+	83,  // 91: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
+	85,  // 92: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
+	48,  // 93: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
+	50,  // 94: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
+	52,  // 95: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
+	54,  // 96: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
+	56,  // 97: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
+	58,  // 98: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
+	60,  // 99: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
+	62,  // 100: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
+	64,  // 101: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
+	28,  // 102: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
+	30,  // 103: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
+	32,  // 104: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
+	34,  // 105: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
+	38,  // 106: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
+	40,  // 107: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
+	43,  // 108: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
+	45,  // 109: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
+	47,  // 110: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
+	73,  // 111: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	73,  // 112: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	75,  // 113: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
+	77,  // 114: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
+	81,  // 115: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
+	84,  // 116: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
+	84,  // 117: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
+	86,  // 118: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
+	49,  // 119: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
+	51,  // 120: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
+	53,  // 121: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
+	55,  // 122: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
+	57,  // 123: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
+	59,  // 124: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
+	61,  // 125: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
+	63,  // 126: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
+	66,  // 127: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
+	102, // [102:128] is the sub-list for method output_type
+	76,  // [76:102] is the sub-list for method input_type
+	76,  // [76:76] is the sub-list for extension type_name
+	76,  // [76:76] is the sub-list for extension extendee
+	0,   // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_drummer_drummer_proto_init() }
@@ -5475,7 +7034,7 @@ func file_drummer_drummer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drummer_drummer_proto_rawDesc), len(file_drummer_drummer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   70,
+			NumMessages:   91,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -247,6 +247,15 @@ const (
 	Drummer_RestoreGroup_FullMethodName          = "/drumline.drummer.Drummer/RestoreGroup"
 	Drummer_CloneGroup_FullMethodName            = "/drumline.drummer.Drummer/CloneGroup"
 	Drummer_PurgeGroups_FullMethodName           = "/drumline.drummer.Drummer/PurgeGroups"
+	Drummer_ChangeHost_FullMethodName            = "/drumline.drummer.Drummer/ChangeHost"
+	Drummer_ShapeGroups_FullMethodName           = "/drumline.drummer.Drummer/ShapeGroups"
+	Drummer_MoveReplica_FullMethodName           = "/drumline.drummer.Drummer/MoveReplica"
+	Drummer_TransferLeader_FullMethodName        = "/drumline.drummer.Drummer/TransferLeader"
+	Drummer_ListOperations_FullMethodName        = "/drumline.drummer.Drummer/ListOperations"
+	Drummer_CancelOperation_FullMethodName       = "/drumline.drummer.Drummer/CancelOperation"
+	Drummer_PauseOperations_FullMethodName       = "/drumline.drummer.Drummer/PauseOperations"
+	Drummer_ReleaseBrake_FullMethodName          = "/drumline.drummer.Drummer/ReleaseBrake"
+	Drummer_Plan_FullMethodName                  = "/drumline.drummer.Drummer/Plan"
 )
 
 // DrummerClient is the client API for Drummer service.
@@ -286,6 +295,24 @@ type DrummerClient interface {
 	CloneGroup(ctx context.Context, in *CloneGroupRequest, opts ...grpc.CallOption) (*LoadGroupResponse, error)
 	// PurgeGroups lets the data of banned groups go.
 	PurgeGroups(ctx context.Context, in *PurgeGroupsRequest, opts ...grpc.CallOption) (*PurgeGroupsResponse, error)
+	// ChangeHost says what is wanted of a host.
+	ChangeHost(ctx context.Context, in *ChangeHostRequest, opts ...grpc.CallOption) (*ChangeHostResponse, error)
+	// ShapeGroups changes what is wanted of groups.
+	ShapeGroups(ctx context.Context, in *ShapeGroupsRequest, opts ...grpc.CallOption) (*ShapeGroupsResponse, error)
+	// MoveReplica moves one replica.
+	MoveReplica(ctx context.Context, in *MoveReplicaRequest, opts ...grpc.CallOption) (*MoveReplicaResponse, error)
+	// TransferLeader says where a group's leader shall be.
+	TransferLeader(ctx context.Context, in *TransferLeaderRequest, opts ...grpc.CallOption) (*TransferLeaderResponse, error)
+	// ListOperations lists operations.
+	ListOperations(ctx context.Context, in *ListOperationsRequest, opts ...grpc.CallOption) (*ListOperationsResponse, error)
+	// CancelOperation gives an operation up.
+	CancelOperation(ctx context.Context, in *CancelOperationRequest, opts ...grpc.CallOption) (*CancelOperationResponse, error)
+	// PauseOperations stops or resumes new operations of a kind.
+	PauseOperations(ctx context.Context, in *PauseOperationsRequest, opts ...grpc.CallOption) (*PauseOperationsResponse, error)
+	// ReleaseBrake lets the supervisor go on after many hosts vanished.
+	ReleaseBrake(ctx context.Context, in *ReleaseBrakeRequest, opts ...grpc.CallOption) (*ReleaseBrakeResponse, error)
+	// Plan tells what the supervisor would do, and changes nothing.
+	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
 }
 
 type drummerClient struct {
@@ -446,6 +473,96 @@ func (c *drummerClient) PurgeGroups(ctx context.Context, in *PurgeGroupsRequest,
 	return out, nil
 }
 
+func (c *drummerClient) ChangeHost(ctx context.Context, in *ChangeHostRequest, opts ...grpc.CallOption) (*ChangeHostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ChangeHostResponse)
+	err := c.cc.Invoke(ctx, Drummer_ChangeHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) ShapeGroups(ctx context.Context, in *ShapeGroupsRequest, opts ...grpc.CallOption) (*ShapeGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShapeGroupsResponse)
+	err := c.cc.Invoke(ctx, Drummer_ShapeGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) MoveReplica(ctx context.Context, in *MoveReplicaRequest, opts ...grpc.CallOption) (*MoveReplicaResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MoveReplicaResponse)
+	err := c.cc.Invoke(ctx, Drummer_MoveReplica_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) TransferLeader(ctx context.Context, in *TransferLeaderRequest, opts ...grpc.CallOption) (*TransferLeaderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferLeaderResponse)
+	err := c.cc.Invoke(ctx, Drummer_TransferLeader_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) ListOperations(ctx context.Context, in *ListOperationsRequest, opts ...grpc.CallOption) (*ListOperationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOperationsResponse)
+	err := c.cc.Invoke(ctx, Drummer_ListOperations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) CancelOperation(ctx context.Context, in *CancelOperationRequest, opts ...grpc.CallOption) (*CancelOperationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelOperationResponse)
+	err := c.cc.Invoke(ctx, Drummer_CancelOperation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) PauseOperations(ctx context.Context, in *PauseOperationsRequest, opts ...grpc.CallOption) (*PauseOperationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseOperationsResponse)
+	err := c.cc.Invoke(ctx, Drummer_PauseOperations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) ReleaseBrake(ctx context.Context, in *ReleaseBrakeRequest, opts ...grpc.CallOption) (*ReleaseBrakeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseBrakeResponse)
+	err := c.cc.Invoke(ctx, Drummer_ReleaseBrake_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanResponse)
+	err := c.cc.Invoke(ctx, Drummer_Plan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DrummerServer is the server API for Drummer service.
 // All implementations must embed UnimplementedDrummerServer
 // for forward compatibility.
@@ -483,6 +600,24 @@ type DrummerServer interface {
 	CloneGroup(context.Context, *CloneGroupRequest) (*LoadGroupResponse, error)
 	// PurgeGroups lets the data of banned groups go.
 	PurgeGroups(context.Context, *PurgeGroupsRequest) (*PurgeGroupsResponse, error)
+	// ChangeHost says what is wanted of a host.
+	ChangeHost(context.Context, *ChangeHostRequest) (*ChangeHostResponse, error)
+	// ShapeGroups changes what is wanted of groups.
+	ShapeGroups(context.Context, *ShapeGroupsRequest) (*ShapeGroupsResponse, error)
+	// MoveReplica moves one replica.
+	MoveReplica(context.Context, *MoveReplicaRequest) (*MoveReplicaResponse, error)
+	// TransferLeader says where a group's leader shall be.
+	TransferLeader(context.Context, *TransferLeaderRequest) (*TransferLeaderResponse, error)
+	// ListOperations lists operations.
+	ListOperations(context.Context, *ListOperationsRequest) (*ListOperationsResponse, error)
+	// CancelOperation gives an operation up.
+	CancelOperation(context.Context, *CancelOperationRequest) (*CancelOperationResponse, error)
+	// PauseOperations stops or resumes new operations of a kind.
+	PauseOperations(context.Context, *PauseOperationsRequest) (*PauseOperationsResponse, error)
+	// ReleaseBrake lets the supervisor go on after many hosts vanished.
+	ReleaseBrake(context.Context, *ReleaseBrakeRequest) (*ReleaseBrakeResponse, error)
+	// Plan tells what the supervisor would do, and changes nothing.
+	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
 	mustEmbedUnimplementedDrummerServer()
 }
 
@@ -537,6 +672,33 @@ func (UnimplementedDrummerServer) CloneGroup(context.Context, *CloneGroupRequest
 }
 func (UnimplementedDrummerServer) PurgeGroups(context.Context, *PurgeGroupsRequest) (*PurgeGroupsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PurgeGroups not implemented")
+}
+func (UnimplementedDrummerServer) ChangeHost(context.Context, *ChangeHostRequest) (*ChangeHostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangeHost not implemented")
+}
+func (UnimplementedDrummerServer) ShapeGroups(context.Context, *ShapeGroupsRequest) (*ShapeGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShapeGroups not implemented")
+}
+func (UnimplementedDrummerServer) MoveReplica(context.Context, *MoveReplicaRequest) (*MoveReplicaResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveReplica not implemented")
+}
+func (UnimplementedDrummerServer) TransferLeader(context.Context, *TransferLeaderRequest) (*TransferLeaderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TransferLeader not implemented")
+}
+func (UnimplementedDrummerServer) ListOperations(context.Context, *ListOperationsRequest) (*ListOperationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOperations not implemented")
+}
+func (UnimplementedDrummerServer) CancelOperation(context.Context, *CancelOperationRequest) (*CancelOperationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelOperation not implemented")
+}
+func (UnimplementedDrummerServer) PauseOperations(context.Context, *PauseOperationsRequest) (*PauseOperationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseOperations not implemented")
+}
+func (UnimplementedDrummerServer) ReleaseBrake(context.Context, *ReleaseBrakeRequest) (*ReleaseBrakeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseBrake not implemented")
+}
+func (UnimplementedDrummerServer) Plan(context.Context, *PlanRequest) (*PlanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Plan not implemented")
 }
 func (UnimplementedDrummerServer) mustEmbedUnimplementedDrummerServer() {}
 func (UnimplementedDrummerServer) testEmbeddedByValue()                 {}
@@ -829,6 +991,168 @@ func _Drummer_PurgeGroups_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Drummer_ChangeHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangeHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).ChangeHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_ChangeHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).ChangeHost(ctx, req.(*ChangeHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_ShapeGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShapeGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).ShapeGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_ShapeGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).ShapeGroups(ctx, req.(*ShapeGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_MoveReplica_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveReplicaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).MoveReplica(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_MoveReplica_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).MoveReplica(ctx, req.(*MoveReplicaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_TransferLeader_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferLeaderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).TransferLeader(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_TransferLeader_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).TransferLeader(ctx, req.(*TransferLeaderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_ListOperations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOperationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).ListOperations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_ListOperations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).ListOperations(ctx, req.(*ListOperationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_CancelOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelOperationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).CancelOperation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_CancelOperation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).CancelOperation(ctx, req.(*CancelOperationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_PauseOperations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseOperationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).PauseOperations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_PauseOperations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).PauseOperations(ctx, req.(*PauseOperationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_ReleaseBrake_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseBrakeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).ReleaseBrake(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_ReleaseBrake_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).ReleaseBrake(ctx, req.(*ReleaseBrakeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_Plan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).Plan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_Plan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).Plan(ctx, req.(*PlanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Drummer_ServiceDesc is the grpc.ServiceDesc for Drummer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -895,6 +1219,42 @@ var Drummer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PurgeGroups",
 			Handler:    _Drummer_PurgeGroups_Handler,
+		},
+		{
+			MethodName: "ChangeHost",
+			Handler:    _Drummer_ChangeHost_Handler,
+		},
+		{
+			MethodName: "ShapeGroups",
+			Handler:    _Drummer_ShapeGroups_Handler,
+		},
+		{
+			MethodName: "MoveReplica",
+			Handler:    _Drummer_MoveReplica_Handler,
+		},
+		{
+			MethodName: "TransferLeader",
+			Handler:    _Drummer_TransferLeader_Handler,
+		},
+		{
+			MethodName: "ListOperations",
+			Handler:    _Drummer_ListOperations_Handler,
+		},
+		{
+			MethodName: "CancelOperation",
+			Handler:    _Drummer_CancelOperation_Handler,
+		},
+		{
+			MethodName: "PauseOperations",
+			Handler:    _Drummer_PauseOperations_Handler,
+		},
+		{
+			MethodName: "ReleaseBrake",
+			Handler:    _Drummer_ReleaseBrake_Handler,
+		},
+		{
+			MethodName: "Plan",
+			Handler:    _Drummer_Plan_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

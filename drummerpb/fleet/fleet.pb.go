@@ -25,6 +25,116 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Isolation is what no two replicas of a group may share.
+type Isolation int32
+
+const (
+	// ISOLATION_UNSPECIFIED: only the host. Replicas are spread over regions and zones where that is possible.
+	Isolation_ISOLATION_UNSPECIFIED Isolation = 0
+	// ISOLATION_ZONE: no two in one zone of a region.
+	Isolation_ISOLATION_ZONE Isolation = 1
+	// ISOLATION_REGION: no two in one region.
+	Isolation_ISOLATION_REGION Isolation = 2
+)
+
+// Enum value maps for Isolation.
+var (
+	Isolation_name = map[int32]string{
+		0: "ISOLATION_UNSPECIFIED",
+		1: "ISOLATION_ZONE",
+		2: "ISOLATION_REGION",
+	}
+	Isolation_value = map[string]int32{
+		"ISOLATION_UNSPECIFIED": 0,
+		"ISOLATION_ZONE":        1,
+		"ISOLATION_REGION":      2,
+	}
+)
+
+func (x Isolation) Enum() *Isolation {
+	p := new(Isolation)
+	*p = x
+	return p
+}
+
+func (x Isolation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Isolation) Descriptor() protoreflect.EnumDescriptor {
+	return file_fleet_fleet_proto_enumTypes[0].Descriptor()
+}
+
+func (Isolation) Type() protoreflect.EnumType {
+	return &file_fleet_fleet_proto_enumTypes[0]
+}
+
+func (x Isolation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Isolation.Descriptor instead.
+func (Isolation) EnumDescriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{0}
+}
+
+// HostDuty is what somebody wants of a host.
+type HostDuty int32
+
+const (
+	// HOST_DUTY_UNSPECIFIED: it serves.
+	HostDuty_HOST_DUTY_UNSPECIFIED HostDuty = 0
+	// HOST_DUTY_CORDONED: it gets no new replicas and no leaders.
+	HostDuty_HOST_DUTY_CORDONED HostDuty = 1
+	// HOST_DUTY_DRAINING: its leaders and then its replicas go elsewhere; it may serve again.
+	HostDuty_HOST_DUTY_DRAINING HostDuty = 2
+	// HOST_DUTY_LEAVING: as draining, and once empty it may be removed for good.
+	HostDuty_HOST_DUTY_LEAVING HostDuty = 3
+)
+
+// Enum value maps for HostDuty.
+var (
+	HostDuty_name = map[int32]string{
+		0: "HOST_DUTY_UNSPECIFIED",
+		1: "HOST_DUTY_CORDONED",
+		2: "HOST_DUTY_DRAINING",
+		3: "HOST_DUTY_LEAVING",
+	}
+	HostDuty_value = map[string]int32{
+		"HOST_DUTY_UNSPECIFIED": 0,
+		"HOST_DUTY_CORDONED":    1,
+		"HOST_DUTY_DRAINING":    2,
+		"HOST_DUTY_LEAVING":     3,
+	}
+)
+
+func (x HostDuty) Enum() *HostDuty {
+	p := new(HostDuty)
+	*p = x
+	return p
+}
+
+func (x HostDuty) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HostDuty) Descriptor() protoreflect.EnumDescriptor {
+	return file_fleet_fleet_proto_enumTypes[1].Descriptor()
+}
+
+func (HostDuty) Type() protoreflect.EnumType {
+	return &file_fleet_fleet_proto_enumTypes[1]
+}
+
+func (x HostDuty) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HostDuty.Descriptor instead.
+func (HostDuty) EnumDescriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{1}
+}
+
 // GroupState is where a group is in its life.
 type GroupState int32
 
@@ -78,11 +188,11 @@ func (x GroupState) String() string {
 }
 
 func (GroupState) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[0].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[2].Descriptor()
 }
 
 func (GroupState) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[0]
+	return &file_fleet_fleet_proto_enumTypes[2]
 }
 
 func (x GroupState) Number() protoreflect.EnumNumber {
@@ -91,7 +201,7 @@ func (x GroupState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GroupState.Descriptor instead.
 func (GroupState) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{0}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{2}
 }
 
 // ReplicaPhase is where a replica is in its life.
@@ -135,11 +245,11 @@ func (x ReplicaPhase) String() string {
 }
 
 func (ReplicaPhase) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[1].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[3].Descriptor()
 }
 
 func (ReplicaPhase) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[1]
+	return &file_fleet_fleet_proto_enumTypes[3]
 }
 
 func (x ReplicaPhase) Number() protoreflect.EnumNumber {
@@ -148,7 +258,7 @@ func (x ReplicaPhase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReplicaPhase.Descriptor instead.
 func (ReplicaPhase) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{1}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{3}
 }
 
 // OriginKind says what a group's first state is for.
@@ -192,11 +302,11 @@ func (x OriginKind) String() string {
 }
 
 func (OriginKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[2].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[4].Descriptor()
 }
 
 func (OriginKind) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[2]
+	return &file_fleet_fleet_proto_enumTypes[4]
 }
 
 func (x OriginKind) Number() protoreflect.EnumNumber {
@@ -205,7 +315,7 @@ func (x OriginKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OriginKind.Descriptor instead.
 func (OriginKind) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{2}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{4}
 }
 
 // Code classes a result of the record.
@@ -261,11 +371,11 @@ func (x Code) String() string {
 }
 
 func (Code) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[3].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[5].Descriptor()
 }
 
 func (Code) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[3]
+	return &file_fleet_fleet_proto_enumTypes[5]
 }
 
 func (x Code) Number() protoreflect.EnumNumber {
@@ -274,7 +384,7 @@ func (x Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Code.Descriptor instead.
 func (Code) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{3}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{5}
 }
 
 // RegionCount is a rule: so many voters in that region.
@@ -342,7 +452,17 @@ type Spec struct {
 	// replicas is the number of voters wanted: 1, 3, 5 or 7.
 	Replicas uint32 `protobuf:"varint,3,opt,name=replicas,proto3" json:"replicas,omitempty"`
 	// regions is a placement rule, sorted by region; empty means anywhere, spread.
-	Regions       []*RegionCount `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
+	Regions []*RegionCount `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
+	// require lists labels, like disk=ssd, that a host of a replica must have; sorted.
+	Require []string `protobuf:"bytes,5,rep,name=require,proto3" json:"require,omitempty"`
+	// forbid lists labels that no host of a replica may have; sorted.
+	Forbid []string `protobuf:"bytes,6,rep,name=forbid,proto3" json:"forbid,omitempty"`
+	// isolation is what no two replicas may share, beside the host.
+	Isolation Isolation `protobuf:"varint,7,opt,name=isolation,proto3,enum=drumline.fleet.Isolation" json:"isolation,omitempty"`
+	// leaders are the regions whose replicas shall lead, best first; empty means any.
+	Leaders []string `protobuf:"bytes,8,rep,name=leaders,proto3" json:"leaders,omitempty"`
+	// down_after_ms is the group's own down_after; 0 means the policy's.
+	DownAfterMs   int64 `protobuf:"varint,9,opt,name=down_after_ms,json=downAfterMs,proto3" json:"down_after_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -405,6 +525,41 @@ func (x *Spec) GetRegions() []*RegionCount {
 	return nil
 }
 
+func (x *Spec) GetRequire() []string {
+	if x != nil {
+		return x.Require
+	}
+	return nil
+}
+
+func (x *Spec) GetForbid() []string {
+	if x != nil {
+		return x.Forbid
+	}
+	return nil
+}
+
+func (x *Spec) GetIsolation() Isolation {
+	if x != nil {
+		return x.Isolation
+	}
+	return Isolation_ISOLATION_UNSPECIFIED
+}
+
+func (x *Spec) GetLeaders() []string {
+	if x != nil {
+		return x.Leaders
+	}
+	return nil
+}
+
+func (x *Spec) GetDownAfterMs() int64 {
+	if x != nil {
+		return x.DownAfterMs
+	}
+	return 0
+}
+
 // Policy holds the cluster's thresholds.
 type Policy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -416,8 +571,18 @@ type Policy struct {
 	OperationsPerHost uint32 `protobuf:"varint,3,opt,name=operations_per_host,json=operationsPerHost,proto3" json:"operations_per_host,omitempty"`
 	// operations_total bounds replacements under way in the cluster.
 	OperationsTotal uint32 `protobuf:"varint,4,opt,name=operations_total,json=operationsTotal,proto3" json:"operations_total,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// operations_per_region bounds replicas being built in one region at a time.
+	OperationsPerRegion uint32 `protobuf:"varint,5,opt,name=operations_per_region,json=operationsPerRegion,proto3" json:"operations_per_region,omitempty"`
+	// balance_moves bounds moves under way that only balance the hosts.
+	BalanceMoves uint32 `protobuf:"varint,6,opt,name=balance_moves,json=balanceMoves,proto3" json:"balance_moves,omitempty"`
+	// brake_percent: when more than this share of all hosts, and at least two, vanish within brake_window_ms, nothing is moved.
+	BrakePercent uint32 `protobuf:"varint,7,opt,name=brake_percent,json=brakePercent,proto3" json:"brake_percent,omitempty"`
+	// brake_window_ms is the time within which hosts vanish at once.
+	BrakeWindowMs int64 `protobuf:"varint,8,opt,name=brake_window_ms,json=brakeWindowMs,proto3" json:"brake_window_ms,omitempty"`
+	// operation_deadline_ms is after how long an operation is late, which is shown.
+	OperationDeadlineMs int64 `protobuf:"varint,9,opt,name=operation_deadline_ms,json=operationDeadlineMs,proto3" json:"operation_deadline_ms,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
@@ -478,6 +643,214 @@ func (x *Policy) GetOperationsTotal() uint32 {
 	return 0
 }
 
+func (x *Policy) GetOperationsPerRegion() uint32 {
+	if x != nil {
+		return x.OperationsPerRegion
+	}
+	return 0
+}
+
+func (x *Policy) GetBalanceMoves() uint32 {
+	if x != nil {
+		return x.BalanceMoves
+	}
+	return 0
+}
+
+func (x *Policy) GetBrakePercent() uint32 {
+	if x != nil {
+		return x.BrakePercent
+	}
+	return 0
+}
+
+func (x *Policy) GetBrakeWindowMs() int64 {
+	if x != nil {
+		return x.BrakeWindowMs
+	}
+	return 0
+}
+
+func (x *Policy) GetOperationDeadlineMs() int64 {
+	if x != nil {
+		return x.OperationDeadlineMs
+	}
+	return 0
+}
+
+// HostWanted is what somebody wants of a host; the record alone has it.
+type HostWanted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// duty of the host.
+	Duty HostDuty `protobuf:"varint,1,opt,name=duty,proto3,enum=drumline.fleet.HostDuty" json:"duty,omitempty"`
+	// maintenance_until_unix_ms: until then it gets nothing new, leads nothing and is not replaced while it is silent; 0 for never.
+	MaintenanceUntilUnixMs int64 `protobuf:"varint,2,opt,name=maintenance_until_unix_ms,json=maintenanceUntilUnixMs,proto3" json:"maintenance_until_unix_ms,omitempty"`
+	// weight is its share of replicas and leaders in percent of an ordinary host's; 0 means 100.
+	Weight uint32 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	// reason somebody gave.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// author is who asked, as they said.
+	Author string `protobuf:"bytes,5,opt,name=author,proto3" json:"author,omitempty"`
+	// operation is the drain or decommission that runs; 0 for none.
+	Operation uint64 `protobuf:"varint,6,opt,name=operation,proto3" json:"operation,omitempty"`
+	// empty tells that a host that drains or leaves has nothing left on it.
+	Empty         bool `protobuf:"varint,7,opt,name=empty,proto3" json:"empty,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostWanted) Reset() {
+	*x = HostWanted{}
+	mi := &file_fleet_fleet_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostWanted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostWanted) ProtoMessage() {}
+
+func (x *HostWanted) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostWanted.ProtoReflect.Descriptor instead.
+func (*HostWanted) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HostWanted) GetDuty() HostDuty {
+	if x != nil {
+		return x.Duty
+	}
+	return HostDuty_HOST_DUTY_UNSPECIFIED
+}
+
+func (x *HostWanted) GetMaintenanceUntilUnixMs() int64 {
+	if x != nil {
+		return x.MaintenanceUntilUnixMs
+	}
+	return 0
+}
+
+func (x *HostWanted) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *HostWanted) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *HostWanted) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *HostWanted) GetOperation() uint64 {
+	if x != nil {
+		return x.Operation
+	}
+	return 0
+}
+
+func (x *HostWanted) GetEmpty() bool {
+	if x != nil {
+		return x.Empty
+	}
+	return false
+}
+
+// Brake keeps everything where it is.
+type Brake struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// engaged tells that nothing is moved.
+	Engaged bool `protobuf:"varint,1,opt,name=engaged,proto3" json:"engaged,omitempty"`
+	// reason it was engaged.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// since_unix_ms is when that was.
+	SinceUnixMs int64 `protobuf:"varint,3,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
+	// accepted are the ids of hosts that were gone when somebody released it: they do not engage it again until they return.
+	Accepted      []string `protobuf:"bytes,4,rep,name=accepted,proto3" json:"accepted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Brake) Reset() {
+	*x = Brake{}
+	mi := &file_fleet_fleet_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Brake) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Brake) ProtoMessage() {}
+
+func (x *Brake) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Brake.ProtoReflect.Descriptor instead.
+func (*Brake) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Brake) GetEngaged() bool {
+	if x != nil {
+		return x.Engaged
+	}
+	return false
+}
+
+func (x *Brake) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Brake) GetSinceUnixMs() int64 {
+	if x != nil {
+		return x.SinceUnixMs
+	}
+	return 0
+}
+
+func (x *Brake) GetAccepted() []string {
+	if x != nil {
+		return x.Accepted
+	}
+	return nil
+}
+
 // Host is what the record knows of a nodehost. Whether it lives is not in the
 // record: heartbeats stay in the leader's memory.
 type Host struct {
@@ -507,14 +880,18 @@ type Host struct {
 	// age of its data directory when it was last registered: it grows with every start and with time. A lower one is an old copy.
 	Age uint64 `protobuf:"varint,12,opt,name=age,proto3" json:"age,omitempty"`
 	// in_memory is true when its replicas' data ends with its process.
-	InMemory      bool `protobuf:"varint,13,opt,name=in_memory,json=inMemory,proto3" json:"in_memory,omitempty"`
+	InMemory bool `protobuf:"varint,13,opt,name=in_memory,json=inMemory,proto3" json:"in_memory,omitempty"`
+	// wanted of the host; a host does not say that of itself.
+	Wanted *HostWanted `protobuf:"bytes,14,opt,name=wanted,proto3" json:"wanted,omitempty"`
+	// removed tells that it was decommissioned and taken out: it is in no list, and its id never comes back.
+	Removed       bool `protobuf:"varint,15,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_fleet_fleet_proto_msgTypes[3]
+	mi := &file_fleet_fleet_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +903,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[3]
+	mi := &file_fleet_fleet_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +916,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{3}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Host) GetId() string {
@@ -633,6 +1010,20 @@ func (x *Host) GetInMemory() bool {
 	return false
 }
 
+func (x *Host) GetWanted() *HostWanted {
+	if x != nil {
+		return x.Wanted
+	}
+	return nil
+}
+
+func (x *Host) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
 // App is a kind of state machine that a host's program knows.
 type App struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -646,7 +1037,7 @@ type App struct {
 
 func (x *App) Reset() {
 	*x = App{}
-	mi := &file_fleet_fleet_proto_msgTypes[4]
+	mi := &file_fleet_fleet_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +1049,7 @@ func (x *App) String() string {
 func (*App) ProtoMessage() {}
 
 func (x *App) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[4]
+	mi := &file_fleet_fleet_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +1062,7 @@ func (x *App) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use App.ProtoReflect.Descriptor instead.
 func (*App) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{4}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *App) GetName() string {
@@ -702,14 +1093,18 @@ type Replica struct {
 	// voter tells that it has a vote, as the last membership read showed.
 	Voter bool `protobuf:"varint,5,opt,name=voter,proto3" json:"voter,omitempty"`
 	// replaces is the replica that it shall replace; 0 for none.
-	Replaces      uint64 `protobuf:"varint,6,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	Replaces uint64 `protobuf:"varint,6,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// move tells that the replaced one is alive, and is removed once this one has its vote.
+	Move bool `protobuf:"varint,7,opt,name=move,proto3" json:"move,omitempty"`
+	// cancelled tells that somebody wants this observer taken back.
+	Cancelled     bool `protobuf:"varint,8,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_fleet_fleet_proto_msgTypes[5]
+	mi := &file_fleet_fleet_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +1116,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[5]
+	mi := &file_fleet_fleet_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +1129,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{5}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Replica) GetId() uint64 {
@@ -779,6 +1174,20 @@ func (x *Replica) GetReplaces() uint64 {
 	return 0
 }
 
+func (x *Replica) GetMove() bool {
+	if x != nil {
+		return x.Move
+	}
+	return false
+}
+
+func (x *Replica) GetCancelled() bool {
+	if x != nil {
+		return x.Cancelled
+	}
+	return false
+}
+
 // Group is one Raft group.
 type Group struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -801,14 +1210,16 @@ type Group struct {
 	// origin is where the group's first state comes from; absent for an empty one.
 	Origin *Origin `protobuf:"bytes,20,opt,name=origin,proto3" json:"origin,omitempty"`
 	// heir is the number of the group that has the name of a retired one.
-	Heir          uint64 `protobuf:"varint,21,opt,name=heir,proto3" json:"heir,omitempty"`
+	Heir uint64 `protobuf:"varint,21,opt,name=heir,proto3" json:"heir,omitempty"`
+	// lead is the replica that shall lead, by somebody's wish; 0 for any.
+	Lead          uint64 `protobuf:"varint,9,opt,name=lead,proto3" json:"lead,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_fleet_fleet_proto_msgTypes[6]
+	mi := &file_fleet_fleet_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +1231,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[6]
+	mi := &file_fleet_fleet_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +1244,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{6}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Group) GetId() uint64 {
@@ -906,6 +1317,13 @@ func (x *Group) GetHeir() uint64 {
 	return 0
 }
 
+func (x *Group) GetLead() uint64 {
+	if x != nil {
+		return x.Lead
+	}
+	return 0
+}
+
 // Source is a replica whose last state may become a group's first.
 type Source struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -919,7 +1337,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_fleet_fleet_proto_msgTypes[7]
+	mi := &file_fleet_fleet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1349,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[7]
+	mi := &file_fleet_fleet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1362,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{7}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Source) GetReplica() uint64 {
@@ -982,7 +1400,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_fleet_fleet_proto_msgTypes[8]
+	mi := &file_fleet_fleet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1412,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[8]
+	mi := &file_fleet_fleet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1425,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{8}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Origin) GetKind() OriginKind {
@@ -1052,12 +1470,12 @@ func (x *Origin) GetMargin() uint64 {
 	return 0
 }
 
-// Operation is one change to one group, for people and for the history.
+// Operation is one change to one group or host, for people and for the history.
 type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id of the operation.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// kind is launch, replace, remove or delete.
+	// kind is launch, delete, replace, resize, drain, move, place, balance or transfer; of a host it is drain or decommission.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// group is the group's number.
 	Group uint64 `protobuf:"varint,3,opt,name=group,proto3" json:"group,omitempty"`
@@ -1070,14 +1488,24 @@ type Operation struct {
 	// ended_unix_ms is the wall clock when it ended; 0 while it runs.
 	EndedUnixMs int64 `protobuf:"varint,7,opt,name=ended_unix_ms,json=endedUnixMs,proto3" json:"ended_unix_ms,omitempty"`
 	// result is empty while it runs, then done, cancelled or superseded with a sentence.
-	Result        string `protobuf:"bytes,8,opt,name=result,proto3" json:"result,omitempty"`
+	Result string `protobuf:"bytes,8,opt,name=result,proto3" json:"result,omitempty"`
+	// host is the id of the host that a drain or decommission is about.
+	Host string `protobuf:"bytes,9,opt,name=host,proto3" json:"host,omitempty"`
+	// host_name is its name.
+	HostName string `protobuf:"bytes,10,opt,name=host_name,json=hostName,proto3" json:"host_name,omitempty"`
+	// author is who asked for it; empty for the supervisor itself.
+	Author string `protobuf:"bytes,11,opt,name=author,proto3" json:"author,omitempty"`
+	// deadline_unix_ms is when it is late.
+	DeadlineUnixMs int64 `protobuf:"varint,12,opt,name=deadline_unix_ms,json=deadlineUnixMs,proto3" json:"deadline_unix_ms,omitempty"`
+	// steps are what was reached so far, as sentences, oldest first.
+	Steps         []string `protobuf:"bytes,13,rep,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_fleet_fleet_proto_msgTypes[9]
+	mi := &file_fleet_fleet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1517,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[9]
+	mi := &file_fleet_fleet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1530,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{9}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Operation) GetId() uint64 {
@@ -1161,6 +1589,41 @@ func (x *Operation) GetResult() string {
 	return ""
 }
 
+func (x *Operation) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Operation) GetHostName() string {
+	if x != nil {
+		return x.HostName
+	}
+	return ""
+}
+
+func (x *Operation) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Operation) GetDeadlineUnixMs() int64 {
+	if x != nil {
+		return x.DeadlineUnixMs
+	}
+	return 0
+}
+
+func (x *Operation) GetSteps() []string {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
 // Event is one line of the cluster's history.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1182,7 +1645,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_fleet_fleet_proto_msgTypes[10]
+	mi := &file_fleet_fleet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1657,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[10]
+	mi := &file_fleet_fleet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1670,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{10}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -1273,7 +1736,7 @@ type Template struct {
 
 func (x *Template) Reset() {
 	*x = Template{}
-	mi := &file_fleet_fleet_proto_msgTypes[11]
+	mi := &file_fleet_fleet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1748,7 @@ func (x *Template) String() string {
 func (*Template) ProtoMessage() {}
 
 func (x *Template) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[11]
+	mi := &file_fleet_fleet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1761,7 @@ func (x *Template) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Template.ProtoReflect.Descriptor instead.
 func (*Template) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{11}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Template) GetMatch() string {
@@ -1361,7 +1824,7 @@ type Configuration struct {
 
 func (x *Configuration) Reset() {
 	*x = Configuration{}
-	mi := &file_fleet_fleet_proto_msgTypes[12]
+	mi := &file_fleet_fleet_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1836,7 @@ func (x *Configuration) String() string {
 func (*Configuration) ProtoMessage() {}
 
 func (x *Configuration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[12]
+	mi := &file_fleet_fleet_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1849,7 @@ func (x *Configuration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configuration.ProtoReflect.Descriptor instead.
 func (*Configuration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{12}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Configuration) GetApp() string {
@@ -1471,6 +1934,15 @@ type Command struct {
 	//	*Command_FirstUse
 	//	*Command_LoadGroup
 	//	*Command_PurgeRetired
+	//	*Command_SetHost
+	//	*Command_HostEmptied
+	//	*Command_RemoveHost
+	//	*Command_ShapeGroups
+	//	*Command_PreferLeader
+	//	*Command_LeaderSeen
+	//	*Command_CancelOperation
+	//	*Command_Pause
+	//	*Command_SetBrake
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1478,7 +1950,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_fleet_fleet_proto_msgTypes[13]
+	mi := &file_fleet_fleet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1962,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[13]
+	mi := &file_fleet_fleet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +1975,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{13}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Command) GetAtUnixMs() int64 {
@@ -1673,6 +2145,87 @@ func (x *Command) GetPurgeRetired() *PurgeRetired {
 	return nil
 }
 
+func (x *Command) GetSetHost() *SetHost {
+	if x != nil {
+		if x, ok := x.Op.(*Command_SetHost); ok {
+			return x.SetHost
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetHostEmptied() *HostEmptied {
+	if x != nil {
+		if x, ok := x.Op.(*Command_HostEmptied); ok {
+			return x.HostEmptied
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRemoveHost() *RemoveHost {
+	if x != nil {
+		if x, ok := x.Op.(*Command_RemoveHost); ok {
+			return x.RemoveHost
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetShapeGroups() *ShapeGroups {
+	if x != nil {
+		if x, ok := x.Op.(*Command_ShapeGroups); ok {
+			return x.ShapeGroups
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPreferLeader() *PreferLeader {
+	if x != nil {
+		if x, ok := x.Op.(*Command_PreferLeader); ok {
+			return x.PreferLeader
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetLeaderSeen() *LeaderSeen {
+	if x != nil {
+		if x, ok := x.Op.(*Command_LeaderSeen); ok {
+			return x.LeaderSeen
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetCancelOperation() *CancelOperation {
+	if x != nil {
+		if x, ok := x.Op.(*Command_CancelOperation); ok {
+			return x.CancelOperation
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPause() *Pause {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Pause); ok {
+			return x.Pause
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetBrake() *SetBrake {
+	if x != nil {
+		if x, ok := x.Op.(*Command_SetBrake); ok {
+			return x.SetBrake
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -1762,6 +2315,51 @@ type Command_PurgeRetired struct {
 	PurgeRetired *PurgeRetired `protobuf:"bytes,41,opt,name=purge_retired,json=purgeRetired,proto3,oneof"`
 }
 
+type Command_SetHost struct {
+	// set_host says what is wanted of a host.
+	SetHost *SetHost `protobuf:"bytes,17,opt,name=set_host,json=setHost,proto3,oneof"`
+}
+
+type Command_HostEmptied struct {
+	// host_emptied notes that nothing is left on a host that drains or leaves.
+	HostEmptied *HostEmptied `protobuf:"bytes,18,opt,name=host_emptied,json=hostEmptied,proto3,oneof"`
+}
+
+type Command_RemoveHost struct {
+	// remove_host takes a host out for good.
+	RemoveHost *RemoveHost `protobuf:"bytes,19,opt,name=remove_host,json=removeHost,proto3,oneof"`
+}
+
+type Command_ShapeGroups struct {
+	// shape_groups changes what is wanted of groups.
+	ShapeGroups *ShapeGroups `protobuf:"bytes,20,opt,name=shape_groups,json=shapeGroups,proto3,oneof"`
+}
+
+type Command_PreferLeader struct {
+	// prefer_leader says which replica shall lead.
+	PreferLeader *PreferLeader `protobuf:"bytes,21,opt,name=prefer_leader,json=preferLeader,proto3,oneof"`
+}
+
+type Command_LeaderSeen struct {
+	// leader_seen ends a transfer.
+	LeaderSeen *LeaderSeen `protobuf:"bytes,22,opt,name=leader_seen,json=leaderSeen,proto3,oneof"`
+}
+
+type Command_CancelOperation struct {
+	// cancel_operation gives an operation up.
+	CancelOperation *CancelOperation `protobuf:"bytes,23,opt,name=cancel_operation,json=cancelOperation,proto3,oneof"`
+}
+
+type Command_Pause struct {
+	// pause stops or resumes new operations of a kind.
+	Pause *Pause `protobuf:"bytes,24,opt,name=pause,proto3,oneof"`
+}
+
+type Command_SetBrake struct {
+	// set_brake engages or releases the brake.
+	SetBrake *SetBrake `protobuf:"bytes,25,opt,name=set_brake,json=setBrake,proto3,oneof"`
+}
+
 func (*Command_SetPolicy) isCommand_Op() {}
 
 func (*Command_CreateGroups) isCommand_Op() {}
@@ -1796,6 +2394,24 @@ func (*Command_LoadGroup) isCommand_Op() {}
 
 func (*Command_PurgeRetired) isCommand_Op() {}
 
+func (*Command_SetHost) isCommand_Op() {}
+
+func (*Command_HostEmptied) isCommand_Op() {}
+
+func (*Command_RemoveHost) isCommand_Op() {}
+
+func (*Command_ShapeGroups) isCommand_Op() {}
+
+func (*Command_PreferLeader) isCommand_Op() {}
+
+func (*Command_LeaderSeen) isCommand_Op() {}
+
+func (*Command_CancelOperation) isCommand_Op() {}
+
+func (*Command_Pause) isCommand_Op() {}
+
+func (*Command_SetBrake) isCommand_Op() {}
+
 // LoadGroup defines a group whose first state comes from somewhere.
 type LoadGroup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1813,7 +2429,7 @@ type LoadGroup struct {
 
 func (x *LoadGroup) Reset() {
 	*x = LoadGroup{}
-	mi := &file_fleet_fleet_proto_msgTypes[14]
+	mi := &file_fleet_fleet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +2441,7 @@ func (x *LoadGroup) String() string {
 func (*LoadGroup) ProtoMessage() {}
 
 func (x *LoadGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[14]
+	mi := &file_fleet_fleet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +2454,7 @@ func (x *LoadGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadGroup.ProtoReflect.Descriptor instead.
 func (*LoadGroup) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{14}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LoadGroup) GetSpec() *Spec {
@@ -1880,7 +2496,7 @@ type PurgeRetired struct {
 
 func (x *PurgeRetired) Reset() {
 	*x = PurgeRetired{}
-	mi := &file_fleet_fleet_proto_msgTypes[15]
+	mi := &file_fleet_fleet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2508,7 @@ func (x *PurgeRetired) String() string {
 func (*PurgeRetired) ProtoMessage() {}
 
 func (x *PurgeRetired) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[15]
+	mi := &file_fleet_fleet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2521,7 @@ func (x *PurgeRetired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeRetired.ProtoReflect.Descriptor instead.
 func (*PurgeRetired) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{15}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PurgeRetired) GetGroup() uint64 {
@@ -1913,6 +2529,537 @@ func (x *PurgeRetired) GetGroup() uint64 {
 		return x.Group
 	}
 	return 0
+}
+
+// SetHost says what is wanted of a host.
+type SetHost struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host_id of the host.
+	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// wanted of it; operation and empty are the record's own.
+	Wanted        *HostWanted `protobuf:"bytes,2,opt,name=wanted,proto3" json:"wanted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetHost) Reset() {
+	*x = SetHost{}
+	mi := &file_fleet_fleet_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetHost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetHost) ProtoMessage() {}
+
+func (x *SetHost) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetHost.ProtoReflect.Descriptor instead.
+func (*SetHost) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SetHost) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *SetHost) GetWanted() *HostWanted {
+	if x != nil {
+		return x.Wanted
+	}
+	return nil
+}
+
+// HostEmptied notes that nothing is left on a host.
+type HostEmptied struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host_id of the host.
+	HostId        string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostEmptied) Reset() {
+	*x = HostEmptied{}
+	mi := &file_fleet_fleet_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostEmptied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostEmptied) ProtoMessage() {}
+
+func (x *HostEmptied) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostEmptied.ProtoReflect.Descriptor instead.
+func (*HostEmptied) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *HostEmptied) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+// RemoveHost takes a host out: one that has left, or that is lost, when nothing of any group is on it.
+type RemoveHost struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host_id of the host.
+	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// force declares a host lost that has not left; it is taken out once its replicas are replaced.
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// author is who asked.
+	Author        string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveHost) Reset() {
+	*x = RemoveHost{}
+	mi := &file_fleet_fleet_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveHost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveHost) ProtoMessage() {}
+
+func (x *RemoveHost) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveHost.ProtoReflect.Descriptor instead.
+func (*RemoveHost) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RemoveHost) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *RemoveHost) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *RemoveHost) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// ShapeGroups changes the specs of groups; each is checked on its own.
+type ShapeGroups struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// specs wanted, by name.
+	Specs []*Spec `protobuf:"bytes,1,rep,name=specs,proto3" json:"specs,omitempty"`
+	// author is who asked.
+	Author        string `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShapeGroups) Reset() {
+	*x = ShapeGroups{}
+	mi := &file_fleet_fleet_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShapeGroups) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShapeGroups) ProtoMessage() {}
+
+func (x *ShapeGroups) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShapeGroups.ProtoReflect.Descriptor instead.
+func (*ShapeGroups) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ShapeGroups) GetSpecs() []*Spec {
+	if x != nil {
+		return x.Specs
+	}
+	return nil
+}
+
+func (x *ShapeGroups) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// PreferLeader says which replica of a group shall lead.
+type PreferLeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the group.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// replica that shall lead; 0 for any.
+	Replica uint64 `protobuf:"varint,2,opt,name=replica,proto3" json:"replica,omitempty"`
+	// author is who asked.
+	Author        string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreferLeader) Reset() {
+	*x = PreferLeader{}
+	mi := &file_fleet_fleet_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreferLeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreferLeader) ProtoMessage() {}
+
+func (x *PreferLeader) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreferLeader.ProtoReflect.Descriptor instead.
+func (*PreferLeader) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PreferLeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PreferLeader) GetReplica() uint64 {
+	if x != nil {
+		return x.Replica
+	}
+	return 0
+}
+
+func (x *PreferLeader) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// LeaderSeen ends a transfer: the replica leads.
+type LeaderSeen struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group is the group's number.
+	Group uint64 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	// generation that the planner saw.
+	Generation    uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaderSeen) Reset() {
+	*x = LeaderSeen{}
+	mi := &file_fleet_fleet_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaderSeen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaderSeen) ProtoMessage() {}
+
+func (x *LeaderSeen) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaderSeen.ProtoReflect.Descriptor instead.
+func (*LeaderSeen) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LeaderSeen) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *LeaderSeen) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// CancelOperation gives an operation up.
+type CancelOperation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the operation.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// author is who asked.
+	Author        string `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelOperation) Reset() {
+	*x = CancelOperation{}
+	mi := &file_fleet_fleet_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelOperation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelOperation) ProtoMessage() {}
+
+func (x *CancelOperation) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelOperation.ProtoReflect.Descriptor instead.
+func (*CancelOperation) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CancelOperation) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *CancelOperation) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// Pause stops or resumes new operations of a kind.
+type Pause struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind of operation.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// resume begins them again.
+	Resume bool `protobuf:"varint,2,opt,name=resume,proto3" json:"resume,omitempty"`
+	// author is who asked.
+	Author        string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pause) Reset() {
+	*x = Pause{}
+	mi := &file_fleet_fleet_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pause) ProtoMessage() {}
+
+func (x *Pause) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pause.ProtoReflect.Descriptor instead.
+func (*Pause) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Pause) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Pause) GetResume() bool {
+	if x != nil {
+		return x.Resume
+	}
+	return false
+}
+
+func (x *Pause) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// SetBrake engages or releases the brake.
+type SetBrake struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// engaged is what is wanted.
+	Engaged bool `protobuf:"varint,1,opt,name=engaged,proto3" json:"engaged,omitempty"`
+	// reason, for the event.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// accepted are hosts that are gone and do not engage it again.
+	Accepted []string `protobuf:"bytes,3,rep,name=accepted,proto3" json:"accepted,omitempty"`
+	// author is who asked; empty for the supervisor itself.
+	Author        string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBrake) Reset() {
+	*x = SetBrake{}
+	mi := &file_fleet_fleet_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBrake) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBrake) ProtoMessage() {}
+
+func (x *SetBrake) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBrake.ProtoReflect.Descriptor instead.
+func (*SetBrake) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SetBrake) GetEngaged() bool {
+	if x != nil {
+		return x.Engaged
+	}
+	return false
+}
+
+func (x *SetBrake) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SetBrake) GetAccepted() []string {
+	if x != nil {
+		return x.Accepted
+	}
+	return nil
+}
+
+func (x *SetBrake) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
 }
 
 // ApplyConfiguration stores a new revision.
@@ -1928,7 +3075,7 @@ type ApplyConfiguration struct {
 
 func (x *ApplyConfiguration) Reset() {
 	*x = ApplyConfiguration{}
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +3087,7 @@ func (x *ApplyConfiguration) String() string {
 func (*ApplyConfiguration) ProtoMessage() {}
 
 func (x *ApplyConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +3100,7 @@ func (x *ApplyConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfiguration.ProtoReflect.Descriptor instead.
 func (*ApplyConfiguration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ApplyConfiguration) GetConfiguration() *Configuration {
@@ -1985,7 +3132,7 @@ type RollbackConfiguration struct {
 
 func (x *RollbackConfiguration) Reset() {
 	*x = RollbackConfiguration{}
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1997,7 +3144,7 @@ func (x *RollbackConfiguration) String() string {
 func (*RollbackConfiguration) ProtoMessage() {}
 
 func (x *RollbackConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,7 +3157,7 @@ func (x *RollbackConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackConfiguration.ProtoReflect.Descriptor instead.
 func (*RollbackConfiguration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RollbackConfiguration) GetApp() string {
@@ -2045,7 +3192,7 @@ type FirstUse struct {
 
 func (x *FirstUse) Reset() {
 	*x = FirstUse{}
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +3204,7 @@ func (x *FirstUse) String() string {
 func (*FirstUse) ProtoMessage() {}
 
 func (x *FirstUse) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +3217,7 @@ func (x *FirstUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstUse.ProtoReflect.Descriptor instead.
 func (*FirstUse) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FirstUse) GetNames() []string {
@@ -2091,7 +3238,7 @@ type CreateGroups struct {
 
 func (x *CreateGroups) Reset() {
 	*x = CreateGroups{}
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +3250,7 @@ func (x *CreateGroups) String() string {
 func (*CreateGroups) ProtoMessage() {}
 
 func (x *CreateGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +3263,7 @@ func (x *CreateGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroups.ProtoReflect.Descriptor instead.
 func (*CreateGroups) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateGroups) GetSpecs() []*Spec {
@@ -2140,7 +3287,7 @@ type DeleteGroup struct {
 
 func (x *DeleteGroup) Reset() {
 	*x = DeleteGroup{}
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +3299,7 @@ func (x *DeleteGroup) String() string {
 func (*DeleteGroup) ProtoMessage() {}
 
 func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +3312,7 @@ func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroup.ProtoReflect.Descriptor instead.
 func (*DeleteGroup) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DeleteGroup) GetName() string {
@@ -2195,7 +3342,7 @@ type HostLost struct {
 
 func (x *HostLost) Reset() {
 	*x = HostLost{}
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +3354,7 @@ func (x *HostLost) String() string {
 func (*HostLost) ProtoMessage() {}
 
 func (x *HostLost) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +3367,7 @@ func (x *HostLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostLost.ProtoReflect.Descriptor instead.
 func (*HostLost) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *HostLost) GetHostId() string {
@@ -2252,7 +3399,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +3411,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +3424,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Place) GetGroup() uint64 {
@@ -2317,7 +3464,7 @@ type Abandon struct {
 
 func (x *Abandon) Reset() {
 	*x = Abandon{}
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +3476,7 @@ func (x *Abandon) String() string {
 func (*Abandon) ProtoMessage() {}
 
 func (x *Abandon) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +3489,7 @@ func (x *Abandon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Abandon.ProtoReflect.Descriptor instead.
 func (*Abandon) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Abandon) GetGroup() uint64 {
@@ -2379,7 +3526,7 @@ type ReplicasStarted struct {
 
 func (x *ReplicasStarted) Reset() {
 	*x = ReplicasStarted{}
-	mi := &file_fleet_fleet_proto_msgTypes[24]
+	mi := &file_fleet_fleet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +3538,7 @@ func (x *ReplicasStarted) String() string {
 func (*ReplicasStarted) ProtoMessage() {}
 
 func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[24]
+	mi := &file_fleet_fleet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +3551,7 @@ func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicasStarted.ProtoReflect.Descriptor instead.
 func (*ReplicasStarted) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{24}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReplicasStarted) GetGroup() uint64 {
@@ -2437,7 +3584,7 @@ type Advance struct {
 
 func (x *Advance) Reset() {
 	*x = Advance{}
-	mi := &file_fleet_fleet_proto_msgTypes[25]
+	mi := &file_fleet_fleet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +3596,7 @@ func (x *Advance) String() string {
 func (*Advance) ProtoMessage() {}
 
 func (x *Advance) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[25]
+	mi := &file_fleet_fleet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +3609,7 @@ func (x *Advance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advance.ProtoReflect.Descriptor instead.
 func (*Advance) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{25}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Advance) GetGroup() uint64 {
@@ -2498,14 +3645,20 @@ type AddReplica struct {
 	// replaces is the dead replica; 0 for none.
 	Replaces uint64 `protobuf:"varint,4,opt,name=replaces,proto3" json:"replaces,omitempty"`
 	// reason, for the operation and the event.
-	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// kind of the operation; empty means replace.
+	Kind string `protobuf:"bytes,6,opt,name=kind,proto3" json:"kind,omitempty"`
+	// move tells that the replaced one is alive, and goes once the new one has its vote.
+	Move bool `protobuf:"varint,7,opt,name=move,proto3" json:"move,omitempty"`
+	// author is who asked; empty for the supervisor itself.
+	Author        string `protobuf:"bytes,8,opt,name=author,proto3" json:"author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AddReplica) Reset() {
 	*x = AddReplica{}
-	mi := &file_fleet_fleet_proto_msgTypes[26]
+	mi := &file_fleet_fleet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2517,7 +3670,7 @@ func (x *AddReplica) String() string {
 func (*AddReplica) ProtoMessage() {}
 
 func (x *AddReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[26]
+	mi := &file_fleet_fleet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2530,7 +3683,7 @@ func (x *AddReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddReplica.ProtoReflect.Descriptor instead.
 func (*AddReplica) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{26}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AddReplica) GetGroup() uint64 {
@@ -2568,6 +3721,27 @@ func (x *AddReplica) GetReason() string {
 	return ""
 }
 
+func (x *AddReplica) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *AddReplica) GetMove() bool {
+	if x != nil {
+		return x.Move
+	}
+	return false
+}
+
+func (x *AddReplica) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
 // MembershipSeen records what a linearizable membership read showed. An older
 // config_change than the stored one changes nothing.
 type MembershipSeen struct {
@@ -2588,7 +3762,7 @@ type MembershipSeen struct {
 
 func (x *MembershipSeen) Reset() {
 	*x = MembershipSeen{}
-	mi := &file_fleet_fleet_proto_msgTypes[27]
+	mi := &file_fleet_fleet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +3774,7 @@ func (x *MembershipSeen) String() string {
 func (*MembershipSeen) ProtoMessage() {}
 
 func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[27]
+	mi := &file_fleet_fleet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +3787,7 @@ func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembershipSeen.ProtoReflect.Descriptor instead.
 func (*MembershipSeen) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{27}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MembershipSeen) GetGroup() uint64 {
@@ -2664,7 +3838,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_fleet_fleet_proto_msgTypes[28]
+	mi := &file_fleet_fleet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +3850,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[28]
+	mi := &file_fleet_fleet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +3863,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{28}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Purged) GetGroup() uint64 {
@@ -2723,7 +3897,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fleet_fleet_proto_msgTypes[29]
+	mi := &file_fleet_fleet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +3909,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[29]
+	mi := &file_fleet_fleet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +3922,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{29}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Result) GetCode() Code {
@@ -2796,7 +3970,7 @@ type ItemResult struct {
 
 func (x *ItemResult) Reset() {
 	*x = ItemResult{}
-	mi := &file_fleet_fleet_proto_msgTypes[30]
+	mi := &file_fleet_fleet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2808,7 +3982,7 @@ func (x *ItemResult) String() string {
 func (*ItemResult) ProtoMessage() {}
 
 func (x *ItemResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[30]
+	mi := &file_fleet_fleet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2821,7 +3995,7 @@ func (x *ItemResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemResult.ProtoReflect.Descriptor instead.
 func (*ItemResult) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{30}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ItemResult) GetName() string {
@@ -2868,14 +4042,18 @@ type SnapshotHeader struct {
 	// policy in force.
 	Policy *Policy `protobuf:"bytes,6,opt,name=policy,proto3" json:"policy,omitempty"`
 	// revision counts the record's changes.
-	Revision      uint64 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,7,opt,name=revision,proto3" json:"revision,omitempty"`
+	// brake as it is.
+	Brake *Brake `protobuf:"bytes,20,opt,name=brake,proto3" json:"brake,omitempty"`
+	// paused kinds of operation, sorted.
+	Paused        []string `protobuf:"bytes,21,rep,name=paused,proto3" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_fleet_fleet_proto_msgTypes[31]
+	mi := &file_fleet_fleet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2887,7 +4065,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[31]
+	mi := &file_fleet_fleet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2900,7 +4078,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{31}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *SnapshotHeader) GetIncarnation() uint64 {
@@ -2952,6 +4130,20 @@ func (x *SnapshotHeader) GetRevision() uint64 {
 	return 0
 }
 
+func (x *SnapshotHeader) GetBrake() *Brake {
+	if x != nil {
+		return x.Brake
+	}
+	return nil
+}
+
+func (x *SnapshotHeader) GetPaused() []string {
+	if x != nil {
+		return x.Paused
+	}
+	return nil
+}
+
 // SnapshotRecord is one item of a snapshot.
 type SnapshotRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2972,7 +4164,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_fleet_fleet_proto_msgTypes[32]
+	mi := &file_fleet_fleet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2984,7 +4176,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[32]
+	mi := &file_fleet_fleet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2997,7 +4189,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{32}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SnapshotRecord) GetItem() isSnapshotRecord_Item {
@@ -3114,17 +4306,41 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x11fleet/fleet.proto\x12\x0edrumline.fleet\";\n" +
 	"\vRegionCount\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\x7f\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\xa8\x02\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x1a\n" +
 	"\breplicas\x18\x03 \x01(\rR\breplicas\x125\n" +
-	"\aregions\x18\x04 \x03(\v2\x1b.drumline.fleet.RegionCountR\aregions\"\xb1\x01\n" +
+	"\aregions\x18\x04 \x03(\v2\x1b.drumline.fleet.RegionCountR\aregions\x12\x18\n" +
+	"\arequire\x18\x05 \x03(\tR\arequire\x12\x16\n" +
+	"\x06forbid\x18\x06 \x03(\tR\x06forbid\x127\n" +
+	"\tisolation\x18\a \x01(\x0e2\x19.drumline.fleet.IsolationR\tisolation\x12\x18\n" +
+	"\aleaders\x18\b \x03(\tR\aleaders\x12\"\n" +
+	"\rdown_after_ms\x18\t \x01(\x03R\vdownAfterMs\"\x8b\x03\n" +
 	"\x06Policy\x12(\n" +
 	"\x10suspect_after_ms\x18\x01 \x01(\x03R\x0esuspectAfterMs\x12\"\n" +
 	"\rdown_after_ms\x18\x02 \x01(\x03R\vdownAfterMs\x12.\n" +
 	"\x13operations_per_host\x18\x03 \x01(\rR\x11operationsPerHost\x12)\n" +
-	"\x10operations_total\x18\x04 \x01(\rR\x0foperationsTotal\"\xb8\x02\n" +
+	"\x10operations_total\x18\x04 \x01(\rR\x0foperationsTotal\x122\n" +
+	"\x15operations_per_region\x18\x05 \x01(\rR\x13operationsPerRegion\x12#\n" +
+	"\rbalance_moves\x18\x06 \x01(\rR\fbalanceMoves\x12#\n" +
+	"\rbrake_percent\x18\a \x01(\rR\fbrakePercent\x12&\n" +
+	"\x0fbrake_window_ms\x18\b \x01(\x03R\rbrakeWindowMs\x122\n" +
+	"\x15operation_deadline_ms\x18\t \x01(\x03R\x13operationDeadlineMs\"\xf1\x01\n" +
+	"\n" +
+	"HostWanted\x12,\n" +
+	"\x04duty\x18\x01 \x01(\x0e2\x18.drumline.fleet.HostDutyR\x04duty\x129\n" +
+	"\x19maintenance_until_unix_ms\x18\x02 \x01(\x03R\x16maintenanceUntilUnixMs\x12\x16\n" +
+	"\x06weight\x18\x03 \x01(\rR\x06weight\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06author\x18\x05 \x01(\tR\x06author\x12\x1c\n" +
+	"\toperation\x18\x06 \x01(\x04R\toperation\x12\x14\n" +
+	"\x05empty\x18\a \x01(\bR\x05empty\"y\n" +
+	"\x05Brake\x12\x18\n" +
+	"\aengaged\x18\x01 \x01(\bR\aengaged\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\"\n" +
+	"\rsince_unix_ms\x18\x03 \x01(\x03R\vsinceUnixMs\x12\x1a\n" +
+	"\baccepted\x18\x04 \x03(\tR\baccepted\"\x86\x03\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -3140,17 +4356,21 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	" \x03(\v2\x13.drumline.fleet.AppR\x04apps\x12\x17\n" +
 	"\atick_us\x18\v \x01(\x04R\x06tickUs\x12\x10\n" +
 	"\x03age\x18\f \x01(\x04R\x03age\x12\x1b\n" +
-	"\tin_memory\x18\r \x01(\bR\binMemory\"3\n" +
+	"\tin_memory\x18\r \x01(\bR\binMemory\x122\n" +
+	"\x06wanted\x18\x0e \x01(\v2\x1a.drumline.fleet.HostWantedR\x06wanted\x12\x18\n" +
+	"\aremoved\x18\x0f \x01(\bR\aremoved\"3\n" +
 	"\x03App\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\rR\aversion\"\xb0\x01\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"\xe2\x01\n" +
 	"\aReplica\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x122\n" +
 	"\x05phase\x18\x03 \x01(\x0e2\x1c.drumline.fleet.ReplicaPhaseR\x05phase\x12\x16\n" +
 	"\x06joined\x18\x04 \x01(\bR\x06joined\x12\x14\n" +
 	"\x05voter\x18\x05 \x01(\bR\x05voter\x12\x1a\n" +
-	"\breplaces\x18\x06 \x01(\x04R\breplaces\"\xe7\x02\n" +
+	"\breplaces\x18\x06 \x01(\x04R\breplaces\x12\x12\n" +
+	"\x04move\x18\a \x01(\bR\x04move\x12\x1c\n" +
+	"\tcancelled\x18\b \x01(\bR\tcancelled\"\xfb\x02\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12(\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.drumline.fleet.SpecR\x04spec\x120\n" +
@@ -3163,7 +4383,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x06forced\x18\a \x01(\bR\x06forced\x12\x1c\n" +
 	"\toperation\x18\b \x01(\x04R\toperation\x12.\n" +
 	"\x06origin\x18\x14 \x01(\v2\x16.drumline.fleet.OriginR\x06origin\x12\x12\n" +
-	"\x04heir\x18\x15 \x01(\x04R\x04heir\";\n" +
+	"\x04heir\x18\x15 \x01(\x04R\x04heir\x12\x12\n" +
+	"\x04lead\x18\t \x01(\x04R\x04lead\";\n" +
 	"\x06Source\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\x04R\areplica\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\"\xc9\x01\n" +
@@ -3173,7 +4394,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\asources\x18\x03 \x03(\v2\x16.drumline.fleet.SourceR\asources\x12\x16\n" +
 	"\x06staged\x18\x04 \x01(\tR\x06staged\x12\x17\n" +
 	"\ahost_id\x18\x05 \x01(\tR\x06hostId\x12\x16\n" +
-	"\x06margin\x18\x06 \x01(\x04R\x06margin\"\xe0\x01\n" +
+	"\x06margin\x18\x06 \x01(\x04R\x06margin\"\xe9\x02\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -3183,7 +4404,13 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12&\n" +
 	"\x0fstarted_unix_ms\x18\x06 \x01(\x03R\rstartedUnixMs\x12\"\n" +
 	"\rended_unix_ms\x18\a \x01(\x03R\vendedUnixMs\x12\x16\n" +
-	"\x06result\x18\b \x01(\tR\x06result\"\x93\x01\n" +
+	"\x06result\x18\b \x01(\tR\x06result\x12\x12\n" +
+	"\x04host\x18\t \x01(\tR\x04host\x12\x1b\n" +
+	"\thost_name\x18\n" +
+	" \x01(\tR\bhostName\x12\x16\n" +
+	"\x06author\x18\v \x01(\tR\x06author\x12(\n" +
+	"\x10deadline_unix_ms\x18\f \x01(\x03R\x0edeadlineUnixMs\x12\x14\n" +
+	"\x05steps\x18\r \x03(\tR\x05steps\"\x93\x01\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1c\n" +
 	"\n" +
@@ -3209,7 +4436,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\ttemplates\x18\x06 \x03(\v2\x18.drumline.fleet.TemplateR\ttemplates\x12\x1d\n" +
 	"\n" +
 	"max_groups\x18\a \x01(\rR\tmaxGroups\x12\x1a\n" +
-	"\brestores\x18\b \x01(\x04R\brestores\"\xee\b\n" +
+	"\brestores\x18\b \x01(\x04R\brestores\"\xa1\r\n" +
 	"\aCommand\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\x01 \x01(\x03R\batUnixMs\x127\n" +
@@ -3235,7 +4462,18 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\tfirst_use\x18\x10 \x01(\v2\x18.drumline.fleet.FirstUseH\x00R\bfirstUse\x12:\n" +
 	"\n" +
 	"load_group\x18( \x01(\v2\x19.drumline.fleet.LoadGroupH\x00R\tloadGroup\x12C\n" +
-	"\rpurge_retired\x18) \x01(\v2\x1c.drumline.fleet.PurgeRetiredH\x00R\fpurgeRetiredB\x04\n" +
+	"\rpurge_retired\x18) \x01(\v2\x1c.drumline.fleet.PurgeRetiredH\x00R\fpurgeRetired\x124\n" +
+	"\bset_host\x18\x11 \x01(\v2\x17.drumline.fleet.SetHostH\x00R\asetHost\x12@\n" +
+	"\fhost_emptied\x18\x12 \x01(\v2\x1b.drumline.fleet.HostEmptiedH\x00R\vhostEmptied\x12=\n" +
+	"\vremove_host\x18\x13 \x01(\v2\x1a.drumline.fleet.RemoveHostH\x00R\n" +
+	"removeHost\x12@\n" +
+	"\fshape_groups\x18\x14 \x01(\v2\x1b.drumline.fleet.ShapeGroupsH\x00R\vshapeGroups\x12C\n" +
+	"\rprefer_leader\x18\x15 \x01(\v2\x1c.drumline.fleet.PreferLeaderH\x00R\fpreferLeader\x12=\n" +
+	"\vleader_seen\x18\x16 \x01(\v2\x1a.drumline.fleet.LeaderSeenH\x00R\n" +
+	"leaderSeen\x12L\n" +
+	"\x10cancel_operation\x18\x17 \x01(\v2\x1f.drumline.fleet.CancelOperationH\x00R\x0fcancelOperation\x12-\n" +
+	"\x05pause\x18\x18 \x01(\v2\x15.drumline.fleet.PauseH\x00R\x05pause\x127\n" +
+	"\tset_brake\x18\x19 \x01(\v2\x18.drumline.fleet.SetBrakeH\x00R\bsetBrakeB\x04\n" +
 	"\x02op\"\x99\x01\n" +
 	"\tLoadGroup\x12(\n" +
 	"\x04spec\x18\x01 \x01(\v2\x14.drumline.fleet.SpecR\x04spec\x12.\n" +
@@ -3243,7 +4481,42 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\breplaces\x18\x03 \x01(\x04R\breplaces\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"$\n" +
 	"\fPurgeRetired\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\x04R\x05group\"m\n" +
+	"\x05group\x18\x01 \x01(\x04R\x05group\"V\n" +
+	"\aSetHost\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x122\n" +
+	"\x06wanted\x18\x02 \x01(\v2\x1a.drumline.fleet.HostWantedR\x06wanted\"&\n" +
+	"\vHostEmptied\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\"S\n" +
+	"\n" +
+	"RemoveHost\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\"Q\n" +
+	"\vShapeGroups\x12*\n" +
+	"\x05specs\x18\x01 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\"T\n" +
+	"\fPreferLeader\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\areplica\x18\x02 \x01(\x04R\areplica\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\"B\n" +
+	"\n" +
+	"LeaderSeen\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\"9\n" +
+	"\x0fCancelOperation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\"K\n" +
+	"\x05Pause\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06resume\x18\x02 \x01(\bR\x06resume\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\"p\n" +
+	"\bSetBrake\x12\x18\n" +
+	"\aengaged\x18\x01 \x01(\bR\aengaged\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1a\n" +
+	"\baccepted\x18\x03 \x03(\tR\baccepted\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\"m\n" +
 	"\x12ApplyConfiguration\x12C\n" +
 	"\rconfiguration\x18\x01 \x01(\v2\x1d.drumline.fleet.ConfigurationR\rconfiguration\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x04R\x04base\"]\n" +
@@ -3281,7 +4554,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x120\n" +
-	"\x05state\x18\x03 \x01(\x0e2\x1a.drumline.fleet.GroupStateR\x05state\"\x8f\x01\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1a.drumline.fleet.GroupStateR\x05state\"\xcf\x01\n" +
 	"\n" +
 	"AddReplica\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x1e\n" +
@@ -3290,7 +4563,10 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"generation\x12\x17\n" +
 	"\ahost_id\x18\x03 \x01(\tR\x06hostId\x12\x1a\n" +
 	"\breplaces\x18\x04 \x01(\x04R\breplaces\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x9b\x01\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04move\x18\a \x01(\bR\x04move\x12\x16\n" +
+	"\x06author\x18\b \x01(\tR\x06author\"\x9b\x01\n" +
 	"\x0eMembershipSeen\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12#\n" +
 	"\rconfig_change\x18\x02 \x01(\x04R\fconfigChange\x12\x16\n" +
@@ -3310,7 +4586,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x14.drumline.fleet.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\x04R\x02id\"\x86\x02\n" +
+	"\x02id\x18\x04 \x01(\x04R\x02id\"\xcb\x02\n" +
 	"\x0eSnapshotHeader\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x1d\n" +
 	"\n" +
@@ -3320,7 +4596,9 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\n" +
 	"next_event\x18\x05 \x01(\x04R\tnextEvent\x12.\n" +
 	"\x06policy\x18\x06 \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\x12\x1a\n" +
-	"\brevision\x18\a \x01(\x04R\brevision\"\xde\x02\n" +
+	"\brevision\x18\a \x01(\x04R\brevision\x12+\n" +
+	"\x05brake\x18\x14 \x01(\v2\x15.drumline.fleet.BrakeR\x05brake\x12\x16\n" +
+	"\x06paused\x18\x15 \x03(\tR\x06paused\"\xde\x02\n" +
 	"\x0eSnapshotRecord\x128\n" +
 	"\x06header\x18\x01 \x01(\v2\x1e.drumline.fleet.SnapshotHeaderH\x00R\x06header\x12*\n" +
 	"\x04host\x18\x02 \x01(\v2\x14.drumline.fleet.HostH\x00R\x04host\x12-\n" +
@@ -3328,7 +4606,16 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\toperation\x18\x04 \x01(\v2\x19.drumline.fleet.OperationH\x00R\toperation\x12-\n" +
 	"\x05event\x18\x05 \x01(\v2\x15.drumline.fleet.EventH\x00R\x05event\x12E\n" +
 	"\rconfiguration\x18\x06 \x01(\v2\x1d.drumline.fleet.ConfigurationH\x00R\rconfigurationB\x06\n" +
-	"\x04item*\xbe\x01\n" +
+	"\x04item*P\n" +
+	"\tIsolation\x12\x19\n" +
+	"\x15ISOLATION_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eISOLATION_ZONE\x10\x01\x12\x14\n" +
+	"\x10ISOLATION_REGION\x10\x02*l\n" +
+	"\bHostDuty\x12\x19\n" +
+	"\x15HOST_DUTY_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12HOST_DUTY_CORDONED\x10\x01\x12\x16\n" +
+	"\x12HOST_DUTY_DRAINING\x10\x02\x12\x15\n" +
+	"\x11HOST_DUTY_LEAVING\x10\x03*\xbe\x01\n" +
 	"\n" +
 	"GroupState\x12\x1b\n" +
 	"\x17GROUP_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -3371,96 +4658,124 @@ func file_fleet_fleet_proto_rawDescGZIP() []byte {
 	return file_fleet_fleet_proto_rawDescData
 }
 
-var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_fleet_fleet_proto_goTypes = []any{
-	(GroupState)(0),               // 0: drumline.fleet.GroupState
-	(ReplicaPhase)(0),             // 1: drumline.fleet.ReplicaPhase
-	(OriginKind)(0),               // 2: drumline.fleet.OriginKind
-	(Code)(0),                     // 3: drumline.fleet.Code
-	(*RegionCount)(nil),           // 4: drumline.fleet.RegionCount
-	(*Spec)(nil),                  // 5: drumline.fleet.Spec
-	(*Policy)(nil),                // 6: drumline.fleet.Policy
-	(*Host)(nil),                  // 7: drumline.fleet.Host
-	(*App)(nil),                   // 8: drumline.fleet.App
-	(*Replica)(nil),               // 9: drumline.fleet.Replica
-	(*Group)(nil),                 // 10: drumline.fleet.Group
-	(*Source)(nil),                // 11: drumline.fleet.Source
-	(*Origin)(nil),                // 12: drumline.fleet.Origin
-	(*Operation)(nil),             // 13: drumline.fleet.Operation
-	(*Event)(nil),                 // 14: drumline.fleet.Event
-	(*Template)(nil),              // 15: drumline.fleet.Template
-	(*Configuration)(nil),         // 16: drumline.fleet.Configuration
-	(*Command)(nil),               // 17: drumline.fleet.Command
-	(*LoadGroup)(nil),             // 18: drumline.fleet.LoadGroup
-	(*PurgeRetired)(nil),          // 19: drumline.fleet.PurgeRetired
-	(*ApplyConfiguration)(nil),    // 20: drumline.fleet.ApplyConfiguration
-	(*RollbackConfiguration)(nil), // 21: drumline.fleet.RollbackConfiguration
-	(*FirstUse)(nil),              // 22: drumline.fleet.FirstUse
-	(*CreateGroups)(nil),          // 23: drumline.fleet.CreateGroups
-	(*DeleteGroup)(nil),           // 24: drumline.fleet.DeleteGroup
-	(*HostLost)(nil),              // 25: drumline.fleet.HostLost
-	(*Place)(nil),                 // 26: drumline.fleet.Place
-	(*Abandon)(nil),               // 27: drumline.fleet.Abandon
-	(*ReplicasStarted)(nil),       // 28: drumline.fleet.ReplicasStarted
-	(*Advance)(nil),               // 29: drumline.fleet.Advance
-	(*AddReplica)(nil),            // 30: drumline.fleet.AddReplica
-	(*MembershipSeen)(nil),        // 31: drumline.fleet.MembershipSeen
-	(*Purged)(nil),                // 32: drumline.fleet.Purged
-	(*Result)(nil),                // 33: drumline.fleet.Result
-	(*ItemResult)(nil),            // 34: drumline.fleet.ItemResult
-	(*SnapshotHeader)(nil),        // 35: drumline.fleet.SnapshotHeader
-	(*SnapshotRecord)(nil),        // 36: drumline.fleet.SnapshotRecord
+	(Isolation)(0),                // 0: drumline.fleet.Isolation
+	(HostDuty)(0),                 // 1: drumline.fleet.HostDuty
+	(GroupState)(0),               // 2: drumline.fleet.GroupState
+	(ReplicaPhase)(0),             // 3: drumline.fleet.ReplicaPhase
+	(OriginKind)(0),               // 4: drumline.fleet.OriginKind
+	(Code)(0),                     // 5: drumline.fleet.Code
+	(*RegionCount)(nil),           // 6: drumline.fleet.RegionCount
+	(*Spec)(nil),                  // 7: drumline.fleet.Spec
+	(*Policy)(nil),                // 8: drumline.fleet.Policy
+	(*HostWanted)(nil),            // 9: drumline.fleet.HostWanted
+	(*Brake)(nil),                 // 10: drumline.fleet.Brake
+	(*Host)(nil),                  // 11: drumline.fleet.Host
+	(*App)(nil),                   // 12: drumline.fleet.App
+	(*Replica)(nil),               // 13: drumline.fleet.Replica
+	(*Group)(nil),                 // 14: drumline.fleet.Group
+	(*Source)(nil),                // 15: drumline.fleet.Source
+	(*Origin)(nil),                // 16: drumline.fleet.Origin
+	(*Operation)(nil),             // 17: drumline.fleet.Operation
+	(*Event)(nil),                 // 18: drumline.fleet.Event
+	(*Template)(nil),              // 19: drumline.fleet.Template
+	(*Configuration)(nil),         // 20: drumline.fleet.Configuration
+	(*Command)(nil),               // 21: drumline.fleet.Command
+	(*LoadGroup)(nil),             // 22: drumline.fleet.LoadGroup
+	(*PurgeRetired)(nil),          // 23: drumline.fleet.PurgeRetired
+	(*SetHost)(nil),               // 24: drumline.fleet.SetHost
+	(*HostEmptied)(nil),           // 25: drumline.fleet.HostEmptied
+	(*RemoveHost)(nil),            // 26: drumline.fleet.RemoveHost
+	(*ShapeGroups)(nil),           // 27: drumline.fleet.ShapeGroups
+	(*PreferLeader)(nil),          // 28: drumline.fleet.PreferLeader
+	(*LeaderSeen)(nil),            // 29: drumline.fleet.LeaderSeen
+	(*CancelOperation)(nil),       // 30: drumline.fleet.CancelOperation
+	(*Pause)(nil),                 // 31: drumline.fleet.Pause
+	(*SetBrake)(nil),              // 32: drumline.fleet.SetBrake
+	(*ApplyConfiguration)(nil),    // 33: drumline.fleet.ApplyConfiguration
+	(*RollbackConfiguration)(nil), // 34: drumline.fleet.RollbackConfiguration
+	(*FirstUse)(nil),              // 35: drumline.fleet.FirstUse
+	(*CreateGroups)(nil),          // 36: drumline.fleet.CreateGroups
+	(*DeleteGroup)(nil),           // 37: drumline.fleet.DeleteGroup
+	(*HostLost)(nil),              // 38: drumline.fleet.HostLost
+	(*Place)(nil),                 // 39: drumline.fleet.Place
+	(*Abandon)(nil),               // 40: drumline.fleet.Abandon
+	(*ReplicasStarted)(nil),       // 41: drumline.fleet.ReplicasStarted
+	(*Advance)(nil),               // 42: drumline.fleet.Advance
+	(*AddReplica)(nil),            // 43: drumline.fleet.AddReplica
+	(*MembershipSeen)(nil),        // 44: drumline.fleet.MembershipSeen
+	(*Purged)(nil),                // 45: drumline.fleet.Purged
+	(*Result)(nil),                // 46: drumline.fleet.Result
+	(*ItemResult)(nil),            // 47: drumline.fleet.ItemResult
+	(*SnapshotHeader)(nil),        // 48: drumline.fleet.SnapshotHeader
+	(*SnapshotRecord)(nil),        // 49: drumline.fleet.SnapshotRecord
 }
 var file_fleet_fleet_proto_depIdxs = []int32{
-	4,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
-	8,  // 1: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
-	1,  // 2: drumline.fleet.Replica.phase:type_name -> drumline.fleet.ReplicaPhase
-	5,  // 3: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
-	0,  // 4: drumline.fleet.Group.state:type_name -> drumline.fleet.GroupState
-	9,  // 5: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
-	12, // 6: drumline.fleet.Group.origin:type_name -> drumline.fleet.Origin
-	2,  // 7: drumline.fleet.Origin.kind:type_name -> drumline.fleet.OriginKind
-	11, // 8: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
-	4,  // 9: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
-	15, // 10: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
-	6,  // 11: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
-	23, // 12: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
-	24, // 13: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
-	7,  // 14: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
-	25, // 15: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
-	26, // 16: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
-	27, // 17: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
-	28, // 18: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
-	29, // 19: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
-	30, // 20: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
-	31, // 21: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
-	32, // 22: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
-	20, // 23: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
-	21, // 24: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
-	22, // 25: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
-	18, // 26: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
-	19, // 27: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
-	5,  // 28: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
-	12, // 29: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
-	16, // 30: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
-	5,  // 31: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
-	0,  // 32: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
-	3,  // 33: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
-	34, // 34: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
-	3,  // 35: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
-	6,  // 36: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
-	35, // 37: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
-	7,  // 38: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
-	10, // 39: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
-	13, // 40: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
-	14, // 41: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
-	16, // 42: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	6,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
+	0,  // 1: drumline.fleet.Spec.isolation:type_name -> drumline.fleet.Isolation
+	1,  // 2: drumline.fleet.HostWanted.duty:type_name -> drumline.fleet.HostDuty
+	12, // 3: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
+	9,  // 4: drumline.fleet.Host.wanted:type_name -> drumline.fleet.HostWanted
+	3,  // 5: drumline.fleet.Replica.phase:type_name -> drumline.fleet.ReplicaPhase
+	7,  // 6: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
+	2,  // 7: drumline.fleet.Group.state:type_name -> drumline.fleet.GroupState
+	13, // 8: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
+	16, // 9: drumline.fleet.Group.origin:type_name -> drumline.fleet.Origin
+	4,  // 10: drumline.fleet.Origin.kind:type_name -> drumline.fleet.OriginKind
+	15, // 11: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
+	6,  // 12: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
+	19, // 13: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
+	8,  // 14: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
+	36, // 15: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
+	37, // 16: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
+	11, // 17: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
+	38, // 18: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
+	39, // 19: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
+	40, // 20: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
+	41, // 21: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
+	42, // 22: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
+	43, // 23: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
+	44, // 24: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
+	45, // 25: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
+	33, // 26: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
+	34, // 27: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
+	35, // 28: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
+	22, // 29: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
+	23, // 30: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
+	24, // 31: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
+	25, // 32: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
+	26, // 33: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
+	27, // 34: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
+	28, // 35: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
+	29, // 36: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
+	30, // 37: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
+	31, // 38: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
+	32, // 39: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
+	7,  // 40: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
+	16, // 41: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
+	9,  // 42: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
+	7,  // 43: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
+	20, // 44: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
+	7,  // 45: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
+	2,  // 46: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
+	5,  // 47: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
+	47, // 48: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
+	5,  // 49: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
+	8,  // 50: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
+	10, // 51: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
+	48, // 52: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
+	11, // 53: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
+	14, // 54: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
+	17, // 55: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
+	18, // 56: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
+	20, // 57: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_fleet_fleet_proto_init() }
@@ -3468,7 +4783,7 @@ func file_fleet_fleet_proto_init() {
 	if File_fleet_fleet_proto != nil {
 		return
 	}
-	file_fleet_fleet_proto_msgTypes[13].OneofWrappers = []any{
+	file_fleet_fleet_proto_msgTypes[15].OneofWrappers = []any{
 		(*Command_SetPolicy)(nil),
 		(*Command_CreateGroups)(nil),
 		(*Command_DeleteGroup)(nil),
@@ -3486,8 +4801,17 @@ func file_fleet_fleet_proto_init() {
 		(*Command_FirstUse)(nil),
 		(*Command_LoadGroup)(nil),
 		(*Command_PurgeRetired)(nil),
+		(*Command_SetHost)(nil),
+		(*Command_HostEmptied)(nil),
+		(*Command_RemoveHost)(nil),
+		(*Command_ShapeGroups)(nil),
+		(*Command_PreferLeader)(nil),
+		(*Command_LeaderSeen)(nil),
+		(*Command_CancelOperation)(nil),
+		(*Command_Pause)(nil),
+		(*Command_SetBrake)(nil),
 	}
-	file_fleet_fleet_proto_msgTypes[32].OneofWrappers = []any{
+	file_fleet_fleet_proto_msgTypes[43].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
 		(*SnapshotRecord_Host)(nil),
 		(*SnapshotRecord_Group)(nil),
@@ -3500,8 +4824,8 @@ func file_fleet_fleet_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_fleet_proto_rawDesc), len(file_fleet_fleet_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   33,
+			NumEnums:      6,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

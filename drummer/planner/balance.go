@@ -1,0 +1,214 @@
+package planner
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// maxTransfers bounds the leaderships that one pass moves for balance.
+const maxTransfers = 8
+
+// balance evens hosts out when nothing else is to be done. Every move makes the sum of
+// load squared per weight smaller, so it comes to an end and never goes back; a difference
+// of one replica between two hosts is left alone.
+func (p *pass) balance() {
+	if p.braked || p.Observed.Settling || p.Observed.Unsteady {
+		return
+	}
+	hosts := p.balanceable()
+	if len(hosts) < 2 {
+		return
+	}
+	if !slices.Contains(p.Fleet.Paused(), fleet.KindBalance) && p.calm() {
+		p.balanceReplicas(hosts)
+	}
+	if p.total == 0 && len(p.requests) == 0 && !slices.Contains(p.Fleet.Paused(), fleet.KindTransfer) {
+		p.balanceLeads(hosts)
+	}
+}
+
+// calm tells that nothing more important is under way and no host is in doubt.
+func (p *pass) calm() bool {
+	if p.total > p.moves {
+		return false
+	}
+	for i := range p.requests {
+		if p.busy[groupID(p.requests[i].group)] {
+			return false // granted in this pass
+		}
+	}
+	return !slices.ContainsFunc(p.hosts, func(h *post) bool { return h.seen.State == Suspect && !h.seen.Maintained && h.entries > 0 })
+}
+
+// balanceable lists the hosts among which load is evened out.
+func (p *pass) balanceable() []*post {
+	var list []*post
+	for _, h := range p.hosts {
+		if h.leadable() && h.seen.Boot == nil && !h.seen.Flapping {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+// gains tells whether one unit less on a and one more on b evens them out.
+func gains(a, b, weightA, weightB int) bool { return (2*a-1)*weightB > (2*b+1)*weightA }
+
+// balanceReplicas plans as many moves as the limits allow.
+func (p *pass) balanceReplicas(hosts []*post) {
+	byLoad := func(a, b *post) int { return cmp.Or(lighter(b, a), cmp.Compare(a.rec.GetId(), b.rec.GetId())) }
+	slices.SortFunc(hosts, byLoad)
+	if first, last := hosts[0], hosts[len(hosts)-1]; !gains(first.load, last.load, first.weight(), last.weight()) {
+		return
+	}
+	on := p.wholeGroups(hosts)
+	for p.moves < int(p.policy.GetBalanceMoves()) && p.total < int(p.policy.GetOperationsTotal()) {
+		r := p.bestMove(hosts, on)
+		if r == nil {
+			return
+		}
+		p.settle(r.request, []*post{r.to})
+		slices.SortFunc(hosts, byLoad)
+	}
+}
+
+// wholeGroups lists by host the groups that may be moved.
+func (p *pass) wholeGroups(hosts []*post) map[*post][]*survey {
+	least := hosts[len(hosts)-1]
+	over := map[string]*post{}
+	for _, h := range hosts {
+		if gains(h.load, least.load, h.weight(), least.weight()) {
+			over[h.rec.GetId()] = h
+		}
+	}
+	on := map[*post][]*survey{}
+	for g := range p.Fleet.Groups() {
+		if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || len(g.GetReplicas()) != int(g.GetSpec().GetReplicas()) || p.busy[groupID(g)] || len(p.reasons[groupID(g)]) > 0 {
+			continue
+		}
+		var s *survey
+		for _, r := range g.GetReplicas() {
+			h := over[r.GetHostId()]
+			if h == nil {
+				continue
+			}
+			if s == nil {
+				s = p.survey(g)
+			}
+			if s.whole() {
+				on[h] = append(on[h], s)
+			}
+		}
+	}
+	return on
+}
+
+// move is a replica's way to another host.
+type move struct {
+	request *request
+	to      *post
+}
+
+// bestMove finds a move between the fullest and the emptiest hosts that the groups' rules
+// allow: a follower if there is one.
+func (p *pass) bestMove(hosts []*post, on map[*post][]*survey) *move {
+	for _, from := range hosts {
+		for i := len(hosts) - 1; i >= 0; i-- {
+			to := hosts[i]
+			if !gains(from.load, to.load, from.weight(), to.weight()) {
+				break
+			}
+			if m := p.moveBetween(from, to, on[from]); m != nil {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+func (p *pass) moveBetween(from, to *post, groups []*survey) *move {
+	var leads *move
+	for _, s := range groups {
+		if p.busy[groupID(s.group)] {
+			continue
+		}
+		i := slices.IndexFunc(s.voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == from.rec.GetId() })
+		r := &request{group: s.group, repair: s, victim: s.voters[i], kind: fleet.KindBalance}
+		if p.obstacle(r, to) != "" || !p.keepsSpread(r, to) {
+			continue
+		}
+		r.why = fmt.Sprintf("host %s has %d replicas, and host %s has %d", from.rec.GetName(), from.load, to.rec.GetName(), to.load)
+		if !from.report(s.group, r.victim).GetServing() {
+			return &move{r, to}
+		}
+		if leads == nil {
+			leads = &move{r, to}
+		}
+	}
+	return leads
+}
+
+// keepsSpread tells whether the group's rules allow the move and it is spread no worse.
+func (p *pass) keepsSpread(r *request, to *post) bool {
+	f := newField(r.group.GetSpec())
+	for _, v := range r.repair.voters {
+		if v != r.victim {
+			f.occupy(p.post(v.GetHostId()))
+		}
+	}
+	return f.allowed(to) && p.crowding(r.repair.voters, r.victim, to) <= p.crowding(r.repair.voters, nil, nil)
+}
+
+// balanceLeads has some leaderships handed over.
+func (p *pass) balanceLeads(hosts []*post) {
+	p.countLeads()
+	fit := map[string]*post{}
+	for _, h := range hosts {
+		fit[h.rec.GetId()] = h
+	}
+	most := slices.MaxFunc(hosts, func(a, b *post) int { return cmp.Compare(a.leads*b.weight(), b.leads*a.weight()) })
+	least := slices.MinFunc(hosts, func(a, b *post) int { return cmp.Compare(a.leads*b.weight(), b.leads*a.weight()) })
+	if !gains(most.leads, least.leads, most.weight(), least.weight()) {
+		return
+	}
+	n := 0
+	for g := range p.Fleet.Groups() {
+		if n == maxTransfers {
+			return
+		}
+		if p.handsOver(g, fit) {
+			n++
+		}
+	}
+}
+
+// handsOver has the leadership of one group handed over if that evens hosts out.
+func (p *pass) handsOver(g *fleetpb.Group, fit map[string]*post) bool {
+	if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || g.GetLead() != 0 || p.busy[groupID(g)] || len(p.reasons[groupID(g)]) > 0 {
+		return false
+	}
+	leader, _ := p.leader(g)
+	if leader == nil || fit[leader.GetHostId()] == nil {
+		return false
+	}
+	from := fit[leader.GetHostId()]
+	var best *fleetpb.Replica
+	for _, r := range g.GetReplicas() {
+		to := fit[r.GetHostId()]
+		if to == nil || !r.GetVoter() || p.rank(g, r) > p.rank(g, leader) || !gains(from.leads, to.leads, from.weight(), to.weight()) || p.condition(g, r) != live {
+			continue
+		}
+		if best == nil || to.leads*fit[best.GetHostId()].weight() < fit[best.GetHostId()].leads*to.weight() {
+			best = r
+		}
+	}
+	if best == nil {
+		return false
+	}
+	p.handOver(tidying, g, leader, best, fmt.Sprintf("host %s leads %d groups, and host %s leads %d", from.rec.GetName(), from.leads, p.name(best.GetHostId()), p.post(best.GetHostId()).leads))
+	return true
+}

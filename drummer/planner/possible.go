@@ -1,0 +1,40 @@
+package planner
+
+import (
+	"fmt"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// Possible says why the rules of a spec can be kept on no choice of the hosts that there
+// are, up or not; nil when they can, or when the spec has no rules: a group without rules
+// waits for hosts that may come. A fleet without hosts keeps every rule.
+func Possible(v *fleet.View, spec *fleetpb.Spec) error {
+	if !ruled(spec) {
+		return nil
+	}
+	f := newField(spec)
+	any, fits := false, 0
+	for h := range v.Hosts() {
+		if h.GetLost() || h.GetWanted().GetDuty() == fleetpb.HostDuty_HOST_DUTY_LEAVING {
+			continue
+		}
+		any = true
+		if unfit(spec, h) == "" {
+			fits++
+			f.hosts = append(f.hosts, &post{rec: h, seen: &Host{}})
+		}
+	}
+	if !any {
+		return nil
+	}
+	for n := range f.wanted {
+		h := f.best()
+		if h == nil {
+			return fmt.Errorf("its rules cannot be kept: %d of the hosts have the labels that it wants, and there is a place for %d of %d replicas%s", fits, n, f.wanted, f.rest())
+		}
+		f.take(h)
+	}
+	return nil
+}

@@ -1,0 +1,298 @@
+package planner
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+const brakeReason = "the brake is on, for many hosts vanished at once: nothing is moved until they are back, or until somebody releases it"
+
+// ruled tells whether a spec says where its replicas or its leader shall be.
+func ruled(s *fleetpb.Spec) bool {
+	return len(s.GetRegions())+len(s.GetRequire())+len(s.GetForbid())+len(s.GetLeaders()) > 0 || s.GetIsolation() != fleetpb.Isolation_ISOLATION_UNSPECIFIED
+}
+
+// relocate asks for another host for a replica that is alive and shall not stay where it
+// is: first those of hosts that are emptied, then those that break a rule. The leader of
+// an emptied host goes first, by lead.
+func (p *pass) relocate(g *fleetpb.Group) {
+	if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN {
+		return
+	}
+	s := p.survey(g)
+	if !s.content() || len(s.voters) != s.want || s.alive < quorum(s.want) || p.stale(g) != nil {
+		return
+	}
+	for i, r := range s.voters {
+		if at := p.post(r.GetHostId()); at.empties() && s.conds[i] == live {
+			if p.waitsForLead(s, r) {
+				continue
+			}
+			p.reason(g, "replica %d is to leave host %s", r.GetId(), at.rec.GetName())
+			p.requests = append(p.requests, request{
+				group: g, repair: s, victim: r, kind: fleet.KindDrain, why: fmt.Sprintf("host %s is being emptied", at.rec.GetName()),
+			})
+			return
+		}
+	}
+	if !s.whole() {
+		return
+	}
+	if r, why := p.misplaced(s); r != nil {
+		p.reason(g, "replica %d on host %s breaks a rule of placement: %s", r.GetId(), p.name(r.GetHostId()), why)
+		p.requests = append(p.requests, request{group: g, repair: s, victim: r, kind: fleet.KindPlace, why: why})
+	}
+}
+
+// waitsForLead tells whether the replica leads and lead can hand that over first.
+func (p *pass) waitsForLead(s *survey, r *fleetpb.Replica) bool {
+	s.leader, _ = p.leader(s.group)
+	return s.leader == r && !p.braked && p.successor(s, (*post).leadable) != nil
+}
+
+// misplaced returns a voter that a rule wants elsewhere, and the rule in words.
+func (p *pass) misplaced(s *survey) (*fleetpb.Replica, string) {
+	spec := s.group.GetSpec()
+	if !ruled(spec) {
+		return nil, ""
+	}
+	counts := map[string]int{}
+	taken := map[[2]string]bool{}
+	var found *fleetpb.Replica
+	var why string
+	for _, r := range s.voters {
+		h := p.post(r.GetHostId()).rec
+		counts[h.GetRegion()]++
+		cell := cellOf(spec, h)
+		switch text := unfit(spec, h); {
+		case text != "":
+			return r, "its host " + text
+		case len(spec.GetRegions()) > 0 && counts[h.GetRegion()] > ruleOf(spec, h.GetRegion()):
+			found, why = r, fmt.Sprintf("region %q has more replicas than the %d of the rule", h.GetRegion(), ruleOf(spec, h.GetRegion()))
+		case cell != [2]string{} && taken[cell]:
+			found, why = r, fmt.Sprintf("another replica is in %s", cellText(spec, h))
+		}
+		taken[cell] = true
+	}
+	return found, why
+}
+
+// cellOf is the region, or region and zone, that no two replicas may share; empty when
+// they may.
+func cellOf(s *fleetpb.Spec, h *fleetpb.Host) [2]string {
+	switch s.GetIsolation() {
+	case fleetpb.Isolation_ISOLATION_REGION:
+		return [2]string{h.GetRegion(), " "}
+	case fleetpb.Isolation_ISOLATION_ZONE:
+		return [2]string{h.GetRegion(), h.GetZone() + " "}
+	default:
+		return [2]string{}
+	}
+}
+
+func cellText(s *fleetpb.Spec, h *fleetpb.Host) string {
+	if s.GetIsolation() == fleetpb.Isolation_ISOLATION_REGION {
+		return fmt.Sprintf("region %q too", h.GetRegion())
+	}
+	return fmt.Sprintf("zone %q of region %q too", h.GetZone(), h.GetRegion())
+}
+
+// unfit says which label keeps a host from having a replica of the spec; empty for none.
+func unfit(s *fleetpb.Spec, h *fleetpb.Host) string {
+	for _, l := range s.GetRequire() {
+		if !slices.Contains(h.GetLabels(), l) {
+			return "lacks the label " + l
+		}
+	}
+	for _, l := range s.GetForbid() {
+		if slices.Contains(h.GetLabels(), l) {
+			return "has the forbidden label " + l
+		}
+	}
+	return ""
+}
+
+// lead has the leadership handed over when the leader is where none shall be: first off
+// hosts that are emptied or in maintenance, then to whom somebody chose, then to the
+// regions that the spec prefers.
+func (p *pass) lead(g *fleetpb.Group) {
+	if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || p.braked || p.observed(g).Changing {
+		return
+	}
+	leader, _ := p.leader(g)
+	if leader == nil {
+		return
+	}
+	if g.GetLead() == leader.GetId() && p.Fleet.Operation(g.GetOperation()).GetKind() == fleet.KindTransfer {
+		seen := &fleetpb.LeaderSeen{Group: g.GetId(), Generation: g.GetGeneration()}
+		p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_LeaderSeen{LeaderSeen: seen}}, "the replica that was asked for leads")
+		return
+	}
+	at := p.post(leader.GetHostId())
+	if to, why := p.heir(g, leader, at); to != nil {
+		p.reason(g, "replica %d on host %s is asked to lead: %s", to.GetId(), p.name(to.GetHostId()), why)
+		p.handOver(serving, g, leader, to, why)
+	}
+}
+
+// heir is the voter that shall lead instead of the leader, and why; nil for none.
+func (p *pass) heir(g *fleetpb.Group, leader *fleetpb.Replica, at *post) (*fleetpb.Replica, string) {
+	if at.empties() || at.seen.Maintained {
+		s := p.survey(g)
+		s.leader = leader
+		why := fmt.Sprintf("host %s shall lead nothing", at.rec.GetName())
+		return p.successor(s, (*post).leadable), why
+	}
+	if slices.Contains(p.Fleet.Paused(), fleet.KindTransfer) {
+		return nil, ""
+	}
+	if r := recorded(g, g.GetLead()); r != nil {
+		if r != leader && r.GetVoter() && p.post(r.GetHostId()).leadable() && p.condition(g, r) == live {
+			return r, "somebody chose it"
+		}
+		return nil, ""
+	}
+	var best *fleetpb.Replica
+	rank := p.rank(g, leader)
+	for _, r := range g.GetReplicas() {
+		if r.GetVoter() && p.rank(g, r) < rank && p.post(r.GetHostId()).leadable() && p.condition(g, r) == live {
+			best, rank = r, p.rank(g, r)
+		}
+	}
+	return best, "the group is to be led from there"
+}
+
+// rank is how much a replica's region is preferred for the lead; less is better.
+func (p *pass) rank(g *fleetpb.Group, r *fleetpb.Replica) int {
+	if i := slices.Index(g.GetSpec().GetLeaders(), p.region(r)); i >= 0 {
+		return i
+	}
+	return len(g.GetSpec().GetLeaders())
+}
+
+// countLeads counts what each host leads, once a pass.
+func (p *pass) countLeads() {
+	if p.led {
+		return
+	}
+	p.led = true
+	for g := range p.Fleet.Groups() {
+		if r, _ := p.leader(g); r != nil {
+			p.post(r.GetHostId()).leads++
+		}
+	}
+}
+
+// crowding is how badly voters share regions and zones, without one and with another host;
+// less is better, and 0 is one in each.
+func (p *pass) crowding(voters []*fleetpb.Replica, without *fleetpb.Replica, with *post) int {
+	const region = 1_000 // sharing a region weighs more than any number of zones
+	var at []*fleetpb.Host
+	if with != nil {
+		at = append(at, with.rec)
+	}
+	for _, r := range voters {
+		if r != without {
+			at = append(at, p.post(r.GetHostId()).rec)
+		}
+	}
+	sum := 0
+	for i, a := range at {
+		for _, b := range at[:i] {
+			if a.GetRegion() == b.GetRegion() {
+				sum += region
+				if a.GetZone() == b.GetZone() {
+					sum++
+				}
+			}
+		}
+	}
+	return sum
+}
+
+// Blockers says, group by group, what would keep a host from being emptied now, beside
+// the limits that only make it wait; at most limit of them, and how many there are.
+func Blockers(v View, host ids.Host, limit int) (list []string, total int) {
+	p := newPass(v)
+	p.policy = &fleetpb.Policy{OperationsPerHost: 1 << 30, OperationsTotal: 1 << 30, OperationsPerRegion: 1 << 30}
+	at := p.post(string(host))
+	at.rec = emptied(at.rec)
+	note := func(g *fleetpb.Group, text string) {
+		if total++; len(list) < limit {
+			list = append(list, fmt.Sprintf("group %s: %s", g.GetSpec().GetName(), text))
+		}
+	}
+	for g := range v.Fleet.Groups() {
+		i := slices.IndexFunc(g.GetReplicas(), func(r *fleetpb.Replica) bool { return r.GetHostId() == string(host) })
+		if i < 0 {
+			continue
+		}
+		s := p.survey(g)
+		switch {
+		case g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN:
+			note(g, "it is "+fleet.StateWord(g.GetState()))
+			continue
+		case !active(g.GetReplicas()[i]):
+			continue
+		case s.alive < quorum(len(s.voters)):
+			note(g, fmt.Sprintf("it has no quorum: %d of %d voters are up", s.alive, len(s.voters)))
+			continue
+		}
+		hosts, err := p.choose(&request{group: g, repair: s, victim: g.GetReplicas()[i]})
+		if err != nil {
+			note(g, err.Error())
+			continue
+		}
+		hosts[0].load++
+	}
+	return list, total
+}
+
+// CheckMove says why the replica of a group on one host cannot be moved to another now, or
+// returns its number.
+func CheckMove(v View, g *fleetpb.Group, from, to ids.Host) (ids.Replica, error) {
+	p := newPass(v)
+	p.brake()
+	s := p.survey(g)
+	i := slices.IndexFunc(s.voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == string(from) })
+	target := p.post(string(to))
+	switch {
+	case g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN:
+		return 0, fmt.Errorf("the group is %s", fleet.StateWord(g.GetState()))
+	case i < 0:
+		return 0, errors.New("that host has no voter of it")
+	case p.braked:
+		return 0, errors.New(brakeReason)
+	case !s.whole():
+		return 0, errors.New("the group is not whole; that comes first")
+	case !target.up():
+		return 0, errors.New("the other host is not up")
+	}
+	r := &request{group: g, repair: s, victim: s.voters[i]}
+	if text := p.obstacle(r, target); text != "" {
+		return 0, fmt.Errorf("hosts that %s cannot be chosen", text)
+	}
+	f := newField(g.GetSpec())
+	for _, m := range s.voters {
+		if m != s.voters[i] {
+			f.occupy(p.post(m.GetHostId()))
+		}
+	}
+	if !f.allowed(target) {
+		return 0, errors.New("the group's rule of placement forbids it" + f.rest())
+	}
+	return ids.Replica(s.voters[i].GetId()), nil
+}
+
+// emptied is the host as if it were being emptied.
+func emptied(h *fleetpb.Host) *fleetpb.Host {
+	return &fleetpb.Host{
+		Id: h.GetId(), Name: h.GetName(), Region: h.GetRegion(), Zone: h.GetZone(), Labels: h.GetLabels(), Apps: h.GetApps(),
+		Wanted: &fleetpb.HostWanted{Duty: fleetpb.HostDuty_HOST_DUTY_LEAVING},
+	}
+}
