@@ -35,6 +35,17 @@ type Policy struct {
 	OperationsPerHost uint32 `yaml:"operations_per_host"`
 	// OperationsTotal bounds the replacements under way in the cluster.
 	OperationsTotal uint32 `yaml:"operations_total"`
+	// OperationsPerRegion bounds the replicas being built in one region at a time.
+	OperationsPerRegion uint32 `yaml:"operations_per_region"`
+	// BalanceMoves bounds the moves under way that only balance the hosts.
+	BalanceMoves uint32 `yaml:"balance_moves"`
+	// BrakePercent: when more than this share of all hosts, and at least two, vanish within
+	// BrakeWindow, nothing is moved. 100 never brakes for a share of the hosts.
+	BrakePercent uint32 `yaml:"brake_percent"`
+	// BrakeWindow is the time within which hosts vanish at once.
+	BrakeWindow Duration `yaml:"brake_window"`
+	// OperationDeadline is after how long an operation is shown as late.
+	OperationDeadline Duration `yaml:"operation_deadline"`
 }
 
 // GroupSpec is one entry of a launch file: a group, or Count groups.
@@ -50,6 +61,16 @@ type GroupSpec struct {
 	Replicas uint32 `yaml:"replicas"`
 	// Regions is a placement rule: so many voters in each region.
 	Regions map[string]uint32 `yaml:"regions"`
+	// Require and Forbid are labels, like disk=ssd, that every host of a replica must have,
+	// or none may have.
+	Require []string `yaml:"require"`
+	Forbid  []string `yaml:"forbid"`
+	// Isolation is what no two replicas may share beside the host: zone or region.
+	Isolation string `yaml:"isolation"`
+	// Leaders are the regions whose replicas shall lead, best first.
+	Leaders []string `yaml:"leaders"`
+	// DownAfter is the group's own down_after; 0 means the policy's.
+	DownAfter Duration `yaml:"down_after"`
 }
 
 // ReadLaunch reads a launch file and checks every entry; all that is wrong is
@@ -93,6 +114,12 @@ func (l Launch) FleetPolicy() *fleetpb.Policy {
 		DownAfterMs:       l.Policy.DownAfter.Milliseconds(),
 		OperationsPerHost: l.Policy.OperationsPerHost,
 		OperationsTotal:   l.Policy.OperationsTotal,
+
+		OperationsPerRegion: l.Policy.OperationsPerRegion,
+		BalanceMoves:        l.Policy.BalanceMoves,
+		BrakePercent:        l.Policy.BrakePercent,
+		BrakeWindowMs:       l.Policy.BrakeWindow.Milliseconds(),
+		OperationDeadlineMs: l.Policy.OperationDeadline.Milliseconds(),
 	}
 }
 
@@ -191,13 +218,33 @@ func (g GroupSpec) spec() (func(name string) *fleetpb.Spec, error) {
 	if sum > 0 && sum != replicas {
 		return nil, fmt.Errorf("regions sum up to %d, but replicas is %d; make them equal", sum, replicas)
 	}
+	isolation, err := g.isolation()
+	if err != nil {
+		return nil, err
+	}
 	return func(name string) *fleetpb.Spec {
 		app := g.App
 		if app == "" {
 			app, _, _ = strings.Cut(name, "/")
 		}
-		return &fleetpb.Spec{Name: name, App: app, Replicas: uint32(replicas), Regions: rules}
+		return &fleetpb.Spec{
+			Name: name, App: app, Replicas: uint32(replicas), Regions: rules,
+			Require: slices.Sorted(slices.Values(g.Require)), Forbid: slices.Sorted(slices.Values(g.Forbid)),
+			Isolation: isolation, Leaders: g.Leaders, DownAfterMs: g.DownAfter.Milliseconds(),
+		}
 	}, nil
+}
+
+func (g GroupSpec) isolation() (fleetpb.Isolation, error) {
+	switch g.Isolation {
+	case "", "host":
+		return fleetpb.Isolation_ISOLATION_UNSPECIFIED, nil
+	case "zone":
+		return fleetpb.Isolation_ISOLATION_ZONE, nil
+	case "region":
+		return fleetpb.Isolation_ISOLATION_REGION, nil
+	}
+	return 0, fmt.Errorf("isolation %q; use host, zone or region", g.Isolation)
 }
 
 // checkGroup finds what people get wrong in a name; the record checks the rest.

@@ -80,15 +80,19 @@ func TestRulesOfSpecs(t *testing.T) {
 		spec *fleetpb.Spec
 		want string
 	}{
-		"labels":         {spec(func(s *fleetpb.Spec) { s.Require, s.Forbid = []string{"a=1"}, []string{"b=1"} }), ""},
-		"at once":        {spec(func(s *fleetpb.Spec) { s.Require, s.Forbid = []string{"a=1"}, []string{"a=1"} }), "required and forbidden"},
-		"unsorted":       {spec(func(s *fleetpb.Spec) { s.Require = []string{"b=1", "a=1"} }), "require: labels must be sorted"},
-		"isolation":      {spec(func(s *fleetpb.Spec) { s.Isolation = 9 }), "isolation 9 is not known"},
-		"isolated":       {spec(func(s *fleetpb.Spec) { s.Isolation = fleetpb.Isolation_ISOLATION_ZONE }), ""},
-		"leaders":        {spec(func(s *fleetpb.Spec) { s.Leaders = []string{"east", "east"} }), "shall lead twice"},
-		"down after":     {spec(func(s *fleetpb.Spec) { s.DownAfterMs = 10 }), "want 1s to a week"},
-		"too many there": {spec(func(s *fleetpb.Spec) { s.Isolation, s.Regions = fleetpb.Isolation_ISOLATION_REGION, []*fleetpb.RegionCount{{Region: "east", Count: 3}} }), "allows one"},
-		"nobody there":   {spec(func(s *fleetpb.Spec) { s.Leaders, s.Regions = []string{"west"}, []*fleetpb.RegionCount{{Region: "east", Count: 3}} }), "has no replica there"},
+		"labels":     {spec(func(s *fleetpb.Spec) { s.Require, s.Forbid = []string{"a=1"}, []string{"b=1"} }), ""},
+		"at once":    {spec(func(s *fleetpb.Spec) { s.Require, s.Forbid = []string{"a=1"}, []string{"a=1"} }), "required and forbidden"},
+		"unsorted":   {spec(func(s *fleetpb.Spec) { s.Require = []string{"b=1", "a=1"} }), "require: labels must be sorted"},
+		"isolation":  {spec(func(s *fleetpb.Spec) { s.Isolation = 9 }), "isolation 9 is not known"},
+		"isolated":   {spec(func(s *fleetpb.Spec) { s.Isolation = fleetpb.Isolation_ISOLATION_ZONE }), ""},
+		"leaders":    {spec(func(s *fleetpb.Spec) { s.Leaders = []string{"east", "east"} }), "shall lead twice"},
+		"down after": {spec(func(s *fleetpb.Spec) { s.DownAfterMs = 10 }), "want 1s to a week"},
+		"too many there": {spec(func(s *fleetpb.Spec) {
+			s.Isolation, s.Regions = fleetpb.Isolation_ISOLATION_REGION, []*fleetpb.RegionCount{{Region: "east", Count: 3}}
+		}), "allows one"},
+		"nobody there": {spec(func(s *fleetpb.Spec) {
+			s.Leaders, s.Regions = []string{"west"}, []*fleetpb.RegionCount{{Region: "east", Count: 3}}
+		}), "has no replica there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := fleet.CheckSpec(c.spec)

@@ -15,18 +15,18 @@ func Possible(v *fleet.View, spec *fleetpb.Spec) error {
 		return nil
 	}
 	f := newField(spec)
-	any, fits := false, 0
+	known, fits := 0, 0
 	for h := range v.Hosts() {
 		if h.GetLost() || h.GetWanted().GetDuty() == fleetpb.HostDuty_HOST_DUTY_LEAVING {
 			continue
 		}
-		any = true
+		known++
 		if unfit(spec, h) == "" {
 			fits++
 			f.hosts = append(f.hosts, &post{rec: h, seen: &Host{}})
 		}
 	}
-	if !any {
+	if known == 0 {
 		return nil
 	}
 	for n := range f.wanted {

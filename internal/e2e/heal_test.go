@@ -27,6 +27,8 @@ const (
 // death of a host under load, its return, and the loss of a disk.
 func TestLaunchKillReturnWipe(t *testing.T) {
 	w := newWorld(t, 3, 5)
+	_, err := w.client.Drummer().PauseOperations(t.Context(), &drummerpb.PauseOperationsRequest{Kind: "balance"})
+	w.must(err) // only what is repaired moves
 	hundred := specs("demo", 100)
 	w.create(hundred...)
 	w.within(15*time.Second, "launch of 100 groups", w.whole(names(hundred)))
