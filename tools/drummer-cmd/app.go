@@ -2,9 +2,11 @@ package main
 
 import (
 	"github.com/urfave/cli/v2"
+	"slices"
 
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/config/apps"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
 // app is the tree of commands.
@@ -29,9 +31,13 @@ func (t *tool) app() *cli.App {
 func (t *tool) commands() []*cli.Command {
 	return []*cli.Command{
 		t.command(t.launchVerb()),
-		t.noun("groups", "list, show, create, delete, save and recover groups",
-			append([]verb{t.groupsList(), t.groupsShow(), t.groupsCreate(), t.groupsDelete()}, t.groupVerbs()...)...),
-		t.noun("hosts", "list and show the hosts that run replicas", t.hostsList(), t.hostsShow()),
+		t.noun("groups", "list, show, create, change, delete, save and recover groups",
+			slices.Concat([]verb{t.groupsList(), t.groupsShow(), t.groupsCreate(), t.groupsDelete()}, roomVerbs(t.steering().Groups()), t.groupVerbs())...),
+		t.noun("hosts", "list the hosts that run replicas, and say what is wanted of them",
+			append([]verb{t.hostsList(), t.hostsShow()}, roomVerbs(t.steering().Hosts())...)...),
+		t.noun("operations", "list, cancel and pause what the supervisor does", roomVerbs(t.steering().Operations())...),
+		t.noun("brake", "what keeps everything where it is when many hosts vanish", roomVerbs([]noun.Verb{t.steering().ReleaseBrake()})...),
+		t.command(roomVerbs([]noun.Verb{t.steering().Plan()})[0]),
 		t.noun("servers", "list drummers and nodehosts", t.serversList()),
 		t.command(t.statusVerb()),
 		t.command(t.eventsVerb()),

@@ -43,6 +43,9 @@ func hostState(h shape.Host) string {
 	if h.Boot != nil {
 		state = fmt.Sprintf("%s, started %d/%d", state, h.Boot.Done, h.Boot.Total)
 	}
+	if h.Duty != "" && h.Duty != "serving" && h.Duty != h.State {
+		state += ", " + h.Duty
+	}
 	if h.InMemory {
 		state += ", IN MEMORY"
 	}
@@ -113,6 +116,8 @@ func hostTable(h shape.Host) *grid {
 	for _, row := range [][]string{
 		{"id", h.ID},
 		{"state", hostState(h)},
+		{"duty", h.Duty},
+		{"weight", fmt.Sprintf("%d%%", h.Weight)},
 		{"silent", silence(h)},
 		{"region", h.Region},
 		{"zone", h.Zone},
@@ -198,12 +203,24 @@ func statusTable(s shape.Status) *grid {
 		{"down after", millis(s.Policy.DownAfterMS)},
 		{"operations per host", fmt.Sprint(s.Policy.OperationsPerHost)},
 		{"operations in all", fmt.Sprint(s.Policy.OperationsTotal)},
+		{"brake", brakeWord(s)},
+		{"paused", orNone(strings.Join(s.Paused, ", "))},
 		{"record", fmt.Sprintf("incarnation %d, revision %d", s.Incarnation, s.Revision)},
 	} {
 		g.add(row...)
 	}
 	return g
 }
+
+// brakeWord says whether the brake is on, and when it would be.
+func brakeWord(s shape.Status) string {
+	if s.Brake.Engaged {
+		return "ON, nothing is moved: " + s.Brake.Reason
+	}
+	return fmt.Sprintf("off; on when more than %d%% of the hosts vanish within %s", s.Policy.BrakePercent, time.Duration(s.Policy.BrakeWindowMS)*time.Millisecond)
+}
+
+func orNone(text string) string { return cmp.Or(text, "none") }
 
 // counts shows a map of numbers in a fixed order.
 func counts(m map[string]uint32) string {
@@ -221,13 +238,16 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 
 func (t *tool) explainVerb() verb {
 	return verb{
-		name: "explain", usage: "say why a group is as it is", args: "GROUP", min: 1, max: 1, watchable: true,
-		about: "Shows the group, the supervisor's reasons for what it does and does not do about it, and its operations, newest first. " +
-			"GROUP is a name or a number.",
+		name: "explain", usage: "say why a group, a host or an operation is as it is", args: "GROUP|HOST|OPERATION", min: 1, max: 1, watchable: true,
+		about: "Shows it, the supervisor's reasons for what it does and does not do about it, and its operations, newest first. " +
+			"GROUP is a name or a number, HOST a name or an id, OPERATION a number.",
 		run: func(ctx context.Context, c *cli.Context) error {
 			ctx, cancel := t.bounded(ctx)
 			defer cancel()
 			name := c.Args().First()
+			if other, err := t.explainOther(ctx, name); other {
+				return err
+			}
 			if _, byID := number(name); byID {
 				g, err := t.group(ctx, name)
 				if err != nil {

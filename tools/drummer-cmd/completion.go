@@ -70,10 +70,10 @@ func (t *tool) candidates(ctx context.Context, words []string, last string) []st
 		return nil
 	}
 	switch arg := strings.Trim(args[len(l.Args())], "[]"); {
+	case strings.HasPrefix(arg, "GROUP") || arg == "NAME" && leaf.Name != "create":
+		return t.groupNames(ctx, l, last)
 	case strings.Contains(arg, "|"):
 		return strings.Split(arg, "|")
-	case arg == "GROUP" || arg == "NAME" && leaf.Name != "create":
-		return t.groupNames(ctx, l, last)
 	}
 	return nil
 }

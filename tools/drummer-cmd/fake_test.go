@@ -64,6 +64,8 @@ type fake struct {
 	keysOnly  int // lists of app kv that want no values
 
 	configured *configured
+	paused     []string
+	drained    *drummerpb.HostInfo // is drained when the hosts are listed
 }
 
 func newFake(t require.TestingT) *fake {
@@ -154,6 +156,7 @@ func (f *fake) Locate(_ context.Context, req *hostpb.LocateRequest) (*hostpb.Loc
 // add makes a group of three replicas.
 func (f *fake) add(name, state string) *drummerpb.GroupInfo {
 	g := &drummerpb.GroupInfo{Name: name, Id: f.next, App: name[:strings.Index(name, "/")], State: state, Want: 3, Generation: 4}
+	g.Spec = &fleetpb.Spec{Name: name, App: g.GetApp(), Replicas: 3}
 	f.next++
 	for i, host := range []string{"host-1", "host-2", "host-3"} {
 		g.Replicas = append(g.Replicas, &drummerpb.ReplicaInfo{
@@ -205,7 +208,7 @@ func (f *fake) create(s *fleetpb.Spec, dryRun bool) *fleetpb.ItemResult {
 		item.Code, item.Detail = fleetpb.Code_CODE_EXISTS, "it exists with another spec"
 	case g == nil && !dryRun:
 		g = f.add(s.GetName(), "ok")
-		g.Want, g.Regions = s.GetReplicas(), s.GetRegions()
+		g.Want, g.Regions, g.Spec = s.GetReplicas(), s.GetRegions(), s
 	}
 	item.Id = g.GetId()
 	return item
@@ -242,6 +245,9 @@ func (f *fake) ListGroups(_ context.Context, req *drummerpb.ListGroupsRequest) (
 }
 
 func (f *fake) Explain(_ context.Context, req *drummerpb.ExplainRequest) (*drummerpb.ExplainResponse, error) {
+	if req.GetName() == "" {
+		return f.explainOther(req)
+	}
 	g := f.byName(req.GetName())
 	if g == nil {
 		return nil, refuse(hostpb.Reason_REASON_GROUP_NOT_FOUND, "no group "+req.GetName())
@@ -253,6 +259,9 @@ func (f *fake) Explain(_ context.Context, req *drummerpb.ExplainRequest) (*drumm
 }
 
 func (f *fake) ListHosts(context.Context, *drummerpb.ListHostsRequest) (*drummerpb.ListHostsResponse, error) {
+	if f.drained != nil {
+		f.drained.Duty = "drained"
+	}
 	return &drummerpb.ListHostsResponse{Hosts: f.hosts}, nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -22,7 +23,7 @@ func (t *tool) launchVerb() verb {
 	return verb{
 		name: "launch", usage: "create the groups of a file", waits: true,
 		about: "The file holds a policy and groups; config/examples/cluster.yaml is one. Launching a file again creates what is " +
-			"missing and leaves the rest as it is. With --wait, Ctrl-C ends the watching, not the launch.",
+			"missing, changes what the file says otherwise now, and leaves the rest as it is. With --wait, Ctrl-C ends the watching, not the launch.",
 		flags: []cli.Flag{
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "launch `FILE`, - for standard input"},
 			toggle("wait", "wait until every group of the file is ok"),
@@ -37,7 +38,7 @@ func (t *tool) launchVerb() verb {
 				return err
 			}
 			return t.launch(ctx, launching{
-				specs: file.Specs(), policy: file.FleetPolicy(), dryRun: c.Bool("dry-run"), wait: c.Bool("wait"),
+				specs: file.Specs(), policy: file.FleetPolicy(), dryRun: c.Bool("dry-run"), wait: c.Bool("wait"), changes: true,
 			})
 		},
 	}
@@ -67,6 +68,8 @@ type launching struct {
 	policy *fleetpb.Policy
 	dryRun bool
 	wait   bool
+	// changes tells that groups that exist with another spec are changed.
+	changes bool
 }
 
 // launch creates groups and reports on each; with wait it stays until all are ok.
@@ -120,13 +123,42 @@ func (t *tool) create(ctx context.Context, l launching) ([]*fleetpb.ItemResult, 
 		if err != nil {
 			return items, err
 		}
-		items = append(items, resp.GetItems()...)
+		chunkItems, err := t.reshape(ctx, conn.Drummer(), chunk, resp.GetItems(), l)
+		items = append(items, chunkItems...)
+		if err != nil {
+			return items, err
+		}
 		policy = nil // it is set once
 	}
 	if len(l.specs) == 0 && policy != nil { // a file may hold a policy alone
 		_, err = conn.Drummer().CreateGroups(ctx, &drummerpb.CreateGroupsRequest{Policy: policy, DryRun: l.dryRun})
 	}
 	return items, err
+}
+
+// reshape changes the groups that exist with another spec, when a file says so.
+func (t *tool) reshape(ctx context.Context, d drummerpb.DrummerClient, specs []*fleetpb.Spec, items []*fleetpb.ItemResult, l launching) ([]*fleetpb.ItemResult, error) {
+	req := &drummerpb.ShapeGroupsRequest{DryRun: l.dryRun, Author: os.Getenv("USER")}
+	var places []int
+	for i, item := range items {
+		if l.changes && item.GetCode() == fleetpb.Code_CODE_EXISTS && i < len(specs) {
+			req.Specs, places = append(req.Specs, specs[i]), append(places, i)
+		}
+	}
+	if len(places) == 0 {
+		return items, nil
+	}
+	resp, err := d.ShapeGroups(ctx, req)
+	if err != nil {
+		return items, err
+	}
+	for n, item := range resp.GetItems() {
+		if item.GetCode() == fleetpb.Code_CODE_OK && item.GetDetail() == "" {
+			item.Detail = "changed"
+		}
+		items[places[n]] = item
+	}
+	return items, nil
 }
 
 // launchTable counts: a thousand lines that say ok help nobody. What was refused is

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/rescue"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/sequences"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/simulator"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/steer"
 )
 
 // console is the program as rooms that bring commands see it.
@@ -46,6 +48,27 @@ func (t *tool) groupVerbs() []verb {
 
 func (t *tool) counterVerbs() []verb {
 	return roomVerbs((&counters.Noun{Console: t.console()}).Verbs())
+}
+
+// steering is the room of what people want of hosts and groups.
+func (t *tool) steering() *steer.Room {
+	return &steer.Room{Console: t.console(), Launch: t.launchFile}
+}
+
+// explainOther explains a host, or an operation that has the number while no group has it;
+// false when ref is a group's.
+func (t *tool) explainOther(ctx context.Context, ref string) (bool, error) {
+	id, byID := number(ref)
+	switch {
+	case strings.Contains(ref, "/"):
+		return false, nil
+	case !byID:
+		return true, roomError(t.steering().Explain(ctx, ref, 0))
+	}
+	if _, err := t.group(ctx, ref); err == nil {
+		return false, nil
+	}
+	return true, roomError(t.steering().Explain(ctx, "", id))
 }
 
 func roomVerbs(verbs []noun.Verb) (all []verb) {

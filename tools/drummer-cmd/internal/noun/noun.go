@@ -47,7 +47,7 @@ type Verb struct {
 	Min, Max  int
 	Flags     []cli.Flag
 	Watchable bool
-	// Waits: it has --wait, and with it a longer time limit.
+	// Waits tells that it has --wait, and with it a longer default --timeout.
 	Waits bool
 	Run   func(ctx context.Context, c *cli.Context) error
 }

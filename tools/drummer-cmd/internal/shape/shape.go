@@ -3,6 +3,7 @@
 package shape
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -107,6 +108,9 @@ type Host struct {
 	Replicas  uint32   `json:"replicas"`
 	Leaders   uint32   `json:"leaders"`
 	Unloaded  uint32   `json:"unloaded"`
+	Duty      string   `json:"duty"`
+	Weight    uint32   `json:"weight"`
+	Flapping  bool     `json:"flapping"`
 	InMemory  bool     `json:"in_memory"`
 	Boot      *Boot    `json:"boot"`
 	Version   string   `json:"version"`
@@ -133,6 +137,7 @@ func OfHost(i *drummerpb.HostInfo) Host {
 		Labels: append([]string{}, h.GetLabels()...), API: h.GetApi(), Raft: h.GetRaft(), BootEpoch: h.GetBootEpoch(),
 		SilentMS: i.GetSilentMs(), Replicas: i.GetReplicas(), Leaders: i.GetLeaders(),
 		Unloaded: i.GetUnloaded(), InMemory: h.GetInMemory(), Version: i.GetVersion(), Apps: []App{},
+		Duty: i.GetDuty(), Weight: cmp.Or(h.GetWanted().GetWeight(), 100), Flapping: i.GetFlapping(),
 	}
 	if b := i.GetBoot(); b != nil {
 		s.Boot = &Boot{Total: b.GetTotal(), Done: b.GetDone()}
@@ -169,6 +174,15 @@ type Status struct {
 	Hosts       map[string]uint32 `json:"hosts"`
 	Operations  uint32            `json:"operations"`
 	Policy      Policy            `json:"policy"`
+	Brake       Brake             `json:"brake"`
+	Paused      []string          `json:"paused"`
+}
+
+// Brake tells whether everything is kept where it is.
+type Brake struct {
+	Engaged bool   `json:"engaged"`
+	Reason  string `json:"reason"`
+	Since   string `json:"since"`
 }
 
 // Policy is the policy in force.
@@ -177,6 +191,12 @@ type Policy struct {
 	DownAfterMS       int64  `json:"down_after_ms"`
 	OperationsPerHost uint32 `json:"operations_per_host"`
 	OperationsTotal   uint32 `json:"operations_total"`
+
+	OperationsPerRegion uint32 `json:"operations_per_region"`
+	BalanceMoves        uint32 `json:"balance_moves"`
+	BrakePercent        uint32 `json:"brake_percent"`
+	BrakeWindowMS       int64  `json:"brake_window_ms"`
+	OperationDeadlineMS int64  `json:"operation_deadline_ms"`
 }
 
 // OfStatus translates the status.
@@ -187,7 +207,11 @@ func OfStatus(r *drummerpb.StatusResponse) Status {
 		Policy: Policy{
 			SuspectAfterMS: r.GetPolicy().GetSuspectAfterMs(), DownAfterMS: r.GetPolicy().GetDownAfterMs(),
 			OperationsPerHost: r.GetPolicy().GetOperationsPerHost(), OperationsTotal: r.GetPolicy().GetOperationsTotal(),
+			OperationsPerRegion: r.GetPolicy().GetOperationsPerRegion(), BalanceMoves: r.GetPolicy().GetBalanceMoves(),
+			BrakePercent: r.GetPolicy().GetBrakePercent(), BrakeWindowMS: r.GetPolicy().GetBrakeWindowMs(), OperationDeadlineMS: r.GetPolicy().GetOperationDeadlineMs(),
 		},
+		Brake:  Brake{Engaged: r.GetBrake().GetEngaged(), Reason: r.GetBrake().GetReason(), Since: moment(r.GetBrake().GetSinceUnixMs())},
+		Paused: append([]string{}, r.GetPaused()...),
 	}
 }
 
