@@ -249,6 +249,11 @@ func (m *TimeIDs) lease(held *tenure) bool {
 	case r.GetOutcome() == sequencepb.Outcome_OUTCOME_NOT_HELD:
 		m.held = nil
 		m.kick()
+	case held != nil && ctx.Err() != nil: // the group is away: callers wait for it until they give up
+		if held.over(m.now()) {
+			m.held = nil
+		}
+		m.kick()
 	case held == nil || held.over(m.now()):
 		m.failed++
 		m.err = err

@@ -3,6 +3,7 @@ package sequence_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -115,6 +116,28 @@ func TestALeaseThatIsNotRenewedStopsTheMaker(t *testing.T) {
 		g.change(func() { g.away = false })
 		time.Sleep(3 * time.Second)
 		makeIDs(t, m, 1)
+	})
+}
+
+// The group is away for longer than a renewal may take, and than the lease lasts: callers
+// wait as long as they said.
+func TestAGroupThatIsAwayIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup()
+		g.create(t, timed(0))
+		m := openTimeIDs(t, g)
+		before := makeIDs(t, m, 1)
+		g.change(func() { g.away = true })
+		time.Sleep(3500 * time.Millisecond)
+		go func() {
+			time.Sleep(30 * time.Second)
+			g.change(func() { g.away = false })
+		}()
+		for range 100 { // until the lease is over, and then when the group is back
+			before = append(before, makeIDs(t, m, 1)...)
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.True(t, slices.IsSorted(before))
 	})
 }
 
