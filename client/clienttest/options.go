@@ -5,6 +5,7 @@ import (
 
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/capacity"
+	"github.com/drumline/drumline/statemachines/counter"
 	"github.com/drumline/drumline/statemachines/kv"
 	"github.com/drumline/drumline/statemachines/sequence"
 )
@@ -20,7 +21,7 @@ type options struct {
 
 func newOptions(opts []Option) options {
 	o := options{
-		hosts: 1, apps: []statemachines.App{kv.App(), capacity.App(), sequence.App()},
+		hosts: 1, apps: []statemachines.App{kv.App(), capacity.App(), sequence.App(), counter.App()},
 		options: map[string][]byte{}, log: slog.New(slog.DiscardHandler),
 	}
 	for _, opt := range opts {

@@ -138,7 +138,7 @@ func served(t testing.TB, c *cluster, stopping <-chan struct{}) *grpc.ClientConn
 // within gives a test a deadline.
 func within(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
