@@ -5,7 +5,7 @@ LDFLAGS := -X github.com/drumline/drumline/config.version=$(VERSION)
 GO ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build gen gen-check lint test race sim mutations run rrseq bench bench-peers bench-peers-test check e2e e2e-long sleepers chaos cover tidy clean
+.PHONY: help build gen gen-check lint test race sim mutations scale run rrseq bench bench-peers bench-peers-test check e2e e2e-long sleepers chaos cover tidy clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s%s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ sim: build ## run 100,000 schedules of the simulated cluster (half an hour)
 
 mutations: ## plant each bug of internal/mutant and see that the simulator finds it
 	$(GO) test -tags mutation -count=1 -timeout 30m -run TestMutations -v ./drummer/sim
+
+scale: ## measure the supervisor with 1,000 hosts and 100,000 groups in its memory
+	SCALE_GROUPS=100000 $(GO) test -count=1 -timeout 20m -run TestScale -v ./drummer/sim
 
 chaos: build ## break a cluster at random for a while and judge its histories
 	bin/chaos

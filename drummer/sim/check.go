@@ -41,6 +41,9 @@ func (w *world) checkOrder(s *session, o *order) {
 	if known := s.d.floor.Group(id); o.GetGeneration() < known.GetGeneration() {
 		w.violate("S7: group %d: an order of generation %d; when this drummer took the lead it was at %d", id, o.GetGeneration(), known.GetGeneration())
 	}
+	if told := s.told[o.GetGroup()]; !s.d.paused && c.GetKind() != 0 && c.GetConfigChange() < told {
+		w.violate("S7: group %d: a change of membership %d; the host told that it is at %d", id, c.GetConfigChange(), told)
+	}
 	if known := s.d.view.Group(id); c.GetKind() != 0 && c.GetConfigChange() < known.GetConfigChange() {
 		w.violate("S7: group %d: a change of membership %d; the record knows %d", id, c.GetConfigChange(), known.GetConfigChange())
 	}

@@ -46,6 +46,7 @@ type log struct {
 	snap   time.Duration // when the snapshot that it is sent is there
 	// claims is the term in which it leads in its own eyes only.
 	claims uint64
+	read   uint64 // the membership that its host read last while it led
 }
 
 const (
@@ -250,7 +251,7 @@ func (g *group) crown(p peer) {
 	if p.match < g.commit {
 		g.w.violate("group %d: replica %d leads with %s of %s that are committed: acknowledged writes are lost", g.id, p.id, p.match, g.commit)
 	}
-	g.leader, p.claims = p.id, 0
+	g.leader, p.claims, p.read = p.id, 0, g.cc
 	for _, id := range slices.Concat(slices.Sorted(maps.Keys(g.voters)), slices.Sorted(maps.Keys(g.observers))) {
 		if h := g.w.host(g.place(id)); h != nil {
 			if l := h.disk.logs[replicas.KeyOf(g.id, id)]; l != nil {
@@ -321,7 +322,7 @@ func (g *group) describe(h *host, l *log, d *drummerpb.ReplicaReport) {
 	d.LeaderReplica, d.Term = g.leader, g.term
 	if g.leader == id {
 		d.Serving = true
-		if m.GetConfigChange() == g.cc {
+		if m.GetConfigChange() == g.cc && l.read == g.cc {
 			d.Membership = g.membership()
 		}
 	}

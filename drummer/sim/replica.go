@@ -201,6 +201,9 @@ func (g *group) tryChange(c *drummerpb.Change, r *drummerpb.OrderResult) progres
 		return done
 	}
 	why := g.change(c)
+	if p := g.lead(); p.log != nil && w.one(2) {
+		p.read = g.cc
+	}
 	r.Ok, r.Refused, r.Detail, r.Membership = why == "", why != "", why, g.membership()
 	return done
 }

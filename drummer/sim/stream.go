@@ -26,6 +26,7 @@ type session struct {
 	heldUp, heldDown  []func()
 	// heard is when the drummer heard the host last, and how long it had been asleep then.
 	heard, asleep time.Duration
+	told          map[uint64]uint64 // config change of its replica by group
 }
 
 // hears tells that what the host says comes to the drummer.
@@ -66,7 +67,7 @@ func (h *host) dial() {
 func (h *host) connect(d *drummer) {
 	h.w.active = h.w.now
 	h.w.sessions++
-	s := &session{id: h.w.sessions, h: h, d: d, reign: d.reign, life: h.life, atHost: true, atDrummer: true}
+	s := &session{id: h.w.sessions, h: h, d: d, reign: d.reign, life: h.life, atHost: true, atDrummer: true, told: map[uint64]uint64{}}
 	h.session, h.tried = s, h.w.now
 	d.sessions = append(d.sessions, s)
 	h.w.note("%s connects to drummer %d, session %d", h.name, d.index, s.id)
@@ -95,6 +96,7 @@ func (s *session) arrive(e loop.Event) {
 	if !s.atDrummer {
 		return
 	}
+	s.learn(e)
 	if _, gone := e.(loop.Gone); gone {
 		s.drop()
 	} else {
@@ -103,16 +105,33 @@ func (s *session) arrive(e loop.Event) {
 	s.d.tell(s.reign, e)
 }
 
+// learn keeps the newest membership that the host told of, without saying which it is.
+func (s *session) learn(e loop.Event) {
+	var told []*drummerpb.ReplicaReport
+	switch e := e.(type) {
+	case loop.Connected:
+		told = e.Hello.GetReplicas()
+	case loop.Reported:
+		told = e.Report.GetChanged()
+	}
+	for _, r := range told {
+		s.told[r.GetGroup()] = r.GetConfigChange()
+	}
+}
+
 // down sends what the drummer says.
 func (s *session) down(m *drummerpb.SupervisorMessage) {
 	w := s.h.w
 	s.came = max(s.came, w.now+w.lag())
-	twice := w.lossy && w.one(15)
+	twice, late := w.lossy && w.one(15), 15*time.Second
+	if m.GetOrder().GetDestroy() != nil { // the most dangerous one to hear again
+		twice, late = w.lossy && w.one(2), 2*time.Minute
+	}
 	w.later(s.came-w.now, func() {
 		do := func() {
 			s.h.receive(s, m)
 			if twice { // and late
-				w.later(w.between(0, 15*time.Second), func() { s.h.receive(s, m) })
+				w.later(w.between(0, late), func() { s.h.receive(s, m) })
 			}
 		}
 		if !s.obeys() || s.h.paused || len(s.heldDown) > 0 {
