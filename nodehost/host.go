@@ -34,6 +34,7 @@ import (
 	"github.com/drumline/drumline/nodehost/api"
 	"github.com/drumline/drumline/nodehost/capacity"
 	"github.com/drumline/drumline/nodehost/counters"
+	"github.com/drumline/drumline/nodehost/counters/exchange"
 	"github.com/drumline/drumline/nodehost/duty"
 	"github.com/drumline/drumline/nodehost/follow"
 	"github.com/drumline/drumline/nodehost/replicas"
@@ -116,6 +117,7 @@ type host struct {
 	leases    *capacity.Service
 	states    *states.States
 	counters  *counters.Service
+	exchange  *exchange.Exchange
 
 	stopping   atomic.Bool
 	endStreams context.CancelFunc
@@ -227,14 +229,17 @@ func (h *host) openRooms() (err error) {
 	h.stop.Push("streams", func() error { end(); return nil })
 	api.Register(h.server.GRPC(), api.Options{Router: h.router, Stopping: streams.Done(), Log: h.log})
 	sequences.Register(h.server.GRPC(), sequences.Options{Router: h.router, Stopping: streams.Done()})
-	h.counters = counters.New(counters.Options{Router: h.router, Members: h.members, Stopping: streams.Done()})
+	h.counters = counters.New(counters.Options{
+		Router: h.router, Region: h.cfg.Region, Knows: h.router.Knows, Groups: h.names, Members: h.members, Stopping: streams.Done(),
+	})
+	h.exchange = exchange.New(exchange.Options{Router: h.router, Raft: h.raft, Local: h.groups, Groups: h.names, Log: h.log})
 	h.counters.Register(h.server.GRPC())
 	h.leases.Register(h.server.GRPC())
 	h.states.Register(h.server.GRPC())
 	if err := h.openPages(); err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}
-	if err := errors.Join(h.registry.Register(collector{h}), h.registry.Register(h.leases)); err != nil {
+	if err := errors.Join(h.registry.Register(collector{h}), h.registry.Register(h.leases), h.registry.Register(h.exchange)); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	return nil
@@ -249,6 +254,18 @@ func (h *host) otherHosts() []string {
 		}
 	}
 	return apis
+}
+
+// names are those of the cluster's groups that begin with prefix, as a drummer knows them.
+func (h *host) names(ctx context.Context, prefix string) ([]string, error) {
+	page, _, err := h.agent.Groups(ctx, prefix, "", 0) // as many regions as fit a page
+	var all []string
+	for _, g := range page {
+		if g.GetState() != "deleting" {
+			all = append(all, g.GetName())
+		}
+	}
+	return all, err
 }
 
 // makes tells whether a template makes a group on first use.
@@ -342,6 +359,7 @@ func (h *host) run(ctx context.Context) error {
 	part(h.agent.Run)
 	part(func(ctx context.Context) error { h.roster.Run(ctx); return nil })
 	part(func(ctx context.Context) error { h.leases.Run(ctx); return nil })
+	part(func(ctx context.Context) error { h.exchange.Run(ctx); return nil })
 	part(h.boot)
 	h.log.Info("nodehost runs", "name", h.cfg.Name, "nodehost", h.dir.Host(), "boot_epoch", h.dir.BootEpoch(),
 		"api", h.server.APIAddr(), "raft", h.transport.Addr(), "http", h.server.HTTPAddr(), "replicas", len(h.keeper.Keys()))

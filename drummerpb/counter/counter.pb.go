@@ -2688,7 +2688,10 @@ type AddRequest struct {
 	// group is the group's name, like counter/default.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// add is the command.
-	Add           *Add `protobuf:"bytes,2,opt,name=add,proto3" json:"add,omitempty"`
+	Add *Add `protobuf:"bytes,2,opt,name=add,proto3" json:"add,omitempty"`
+	// wan is how many other regions must hold it before it is answered; 0 means none. An
+	// error then says that it is counted, but not known to be held elsewhere.
+	Wan           uint32 `protobuf:"varint,3,opt,name=wan,proto3" json:"wan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2735,6 +2738,13 @@ func (x *AddRequest) GetAdd() *Add {
 		return x.Add
 	}
 	return nil
+}
+
+func (x *AddRequest) GetWan() uint32 {
+	if x != nil {
+		return x.Wan
+	}
+	return 0
 }
 
 // AddBatchRequest counts many things at once.
@@ -4011,11 +4021,12 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\awindows\x18\x04 \x03(\v2\x18.drumline.counter.WindowR\awindows\x12/\n" +
 	"\x06export\x18\x05 \x01(\v2\x17.drumline.counter.MergeR\x06export\x121\n" +
 	"\x05group\x18\x06 \x01(\v2\x1b.drumline.counter.GroupInfoR\x05group\x12\x1b\n" +
-	"\tafter_key\x18\a \x01(\tR\bafterKey\"K\n" +
+	"\tafter_key\x18\a \x01(\tR\bafterKey\"]\n" +
 	"\n" +
 	"AddRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12'\n" +
-	"\x03add\x18\x02 \x01(\v2\x15.drumline.counter.AddR\x03add\"R\n" +
+	"\x03add\x18\x02 \x01(\v2\x15.drumline.counter.AddR\x03add\x12\x10\n" +
+	"\x03wan\x18\x03 \x01(\rR\x03wan\"R\n" +
 	"\x0fAddBatchRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12)\n" +
 	"\x04adds\x18\x02 \x03(\v2\x15.drumline.counter.AddR\x04adds\"F\n" +

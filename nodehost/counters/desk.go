@@ -18,6 +18,7 @@ import (
 type desk struct {
 	router Router
 	now    func() time.Time
+	atlas  *atlas
 }
 
 // change proposes a command and unpacks the machine's answer. Only what the machine
@@ -27,6 +28,7 @@ func (d *desk) change(ctx context.Context, group string, cmd *counterpb.Command)
 	if err != nil {
 		return nil, err
 	}
+	group = d.atlas.place(ctx, group)
 	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{data}, Repeatable: cmd.GetAdd().GetOnce() != nil}
 	out, _ := d.router.ProposeMany(ctx, m)
 	if out[0].Err != nil {
@@ -42,7 +44,7 @@ func (d *desk) change(ctx context.Context, group string, cmd *counterpb.Command)
 // addMany proposes many additions. Each has a result of its own, one that breaks a rule
 // too; an error says that nothing is known of any of them.
 func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add) ([]*counterpb.Result, error) {
-	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Repeatable: true}
+	m := route.Many{Group: &hostpb.GroupRef{}, Repeatable: true}
 	results, places := make([]*counterpb.Result, len(adds)), make([]int, 0, len(adds))
 	if err := checkGroup(group); err != nil {
 		return nil, err
@@ -59,6 +61,7 @@ func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add)
 	if len(m.Items) == 0 {
 		return results, nil
 	}
+	m.Group.Name = d.atlas.place(ctx, group)
 	out, _ := d.router.ProposeMany(ctx, m)
 	for k, i := range places {
 		if out[k].Err != nil {
@@ -110,6 +113,7 @@ func (d *desk) query(ctx context.Context, group string, q *counterpb.Query) (*co
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "pack the query").InGroup(group)
 	}
+	group = d.atlas.place(ctx, group)
 	resp, err := d.router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: data})
 	if err != nil {
 		return nil, err
@@ -137,7 +141,24 @@ func (d *desk) get(ctx context.Context, req *counterpb.GetRequest) (*counterpb.G
 	if r.GetFound() {
 		r.Info = a.GetCounters()[0]
 	}
+	if req.GetLevel() == counterpb.Level_LEVEL_GLOBAL {
+		d.global(ctx, d.atlas.place(ctx, group), req.GetKey(), r)
+	}
 	return r, nil
+}
+
+// add counts, and waits until so many other regions hold it.
+func (d *desk) add(ctx context.Context, group string, a *counterpb.Add, wan uint32) (*counterpb.Result, error) {
+	if wan > 0 {
+		if n := len(d.atlas.others(ctx, d.atlas.place(ctx, group))); int(wan) > n {
+			return nil, fault.New(fault.Invalid, "%d other regions are to hold it, and the counter has %d", wan, n).InGroup(group)
+		}
+	}
+	r, err := d.change(ctx, group, &counterpb.Command{Op: &counterpb.Command_Add{Add: a}})
+	if err == nil && wan > 0 && r.GetOutcome() == counterpb.Outcome_OUTCOME_OK {
+		err = d.await(ctx, d.atlas.place(ctx, group), r.GetToken(), wan)
+	}
+	return r, err
 }
 
 // windows reads windows of a counter.

@@ -29,7 +29,7 @@ func (n *native) Add(ctx context.Context, req *counterpb.AddRequest) (*counterpb
 	if req.GetAdd() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.change(ctx, req.GetGroup(), &counterpb.Command{Op: &counterpb.Command_Add{Add: req.GetAdd()}})
+	return n.desk.add(ctx, req.GetGroup(), req.GetAdd(), req.GetWan())
 }
 
 // AddBatch counts many things at once.

@@ -7,6 +7,9 @@
 // never travels; the machine checks again. Many requests at a time share entries of the
 // group's log, so a request costs little more than its way.
 //
+// A counter may be counted in several regions, by a group in each (package exchange). Then
+// every host counts in its own region, under the name without one.
+//
 // A command with an idempotency key is applied once, whoever sends it how often. So when
 // the outcome of a try is not known, because the group's leader went away, the host tries
 // again as long as the caller waits. Commands without a key are never repeated.
@@ -45,6 +48,13 @@ type Member struct {
 type Options struct {
 	// Router answers for every group.
 	Router Router
+	// Region is the host's own; a counter with regions is counted there, if it may be.
+	Region string
+	// Knows tells whether this host knows where a group is; nil knows of none.
+	Knows func(name string) bool
+	// Groups lists the names of the cluster's groups that begin with prefix; nil: no counter
+	// has regions.
+	Groups func(ctx context.Context, prefix string) ([]string, error)
 	// Members are the hosts that this one knows, itself among them.
 	Members func() []Member
 	// Stopping is closed when the host stops: watches then end. May be nil.
@@ -68,7 +78,11 @@ func New(o Options) *Service {
 	if o.Members == nil {
 		o.Members = func() []Member { return nil }
 	}
-	return &Service{desk: &desk{router: o.Router, now: o.Now}, members: o.Members, stopping: o.Stopping}
+	if o.Knows == nil {
+		o.Knows = func(string) bool { return false }
+	}
+	a := &atlas{region: o.Region, knows: o.Knows, groups: o.Groups, now: o.Now, lists: map[string]list{}}
+	return &Service{desk: &desk{router: o.Router, now: o.Now, atlas: a}, members: o.Members, stopping: o.Stopping}
 }
 
 // Register registers the native service.

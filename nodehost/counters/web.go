@@ -128,12 +128,12 @@ func message(w http.ResponseWriter, m proto.Message) error {
 }
 
 // value is the talk's /: the value of counter/default.
-func (w *web) value(ctx context.Context, out http.ResponseWriter, _ *http.Request) error {
-	r, err := w.desk.get(ctx, &counterpb.GetRequest{Group: defaultGroup})
+func (w *web) value(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	got, err := w.read(ctx, defaultGroup, "", r)
 	if err != nil {
 		return err
 	}
-	number(out, r.GetInfo().GetValue())
+	number(out, got.GetInfo().GetValue())
 	return nil
 }
 
@@ -169,11 +169,46 @@ func (w *web) change(ctx context.Context, group string, r *http.Request, a *coun
 	if said := r.Header.Get(keyHeader); said != "" {
 		a.Once = keyOf(said)
 	}
-	result, err := w.desk.change(ctx, group, &counterpb.Command{Op: &counterpb.Command_Add{Add: a}})
+	wan, err := wanOf(r.FormValue("acks"))
+	if err != nil {
+		return nil, err
+	}
+	result, err := w.desk.add(ctx, group, a, wan)
 	if err == nil {
 		err = refusal(result)
 	}
 	return result, err
+}
+
+// wanOf reads acks=local or acks=wan:k.
+func wanOf(said string) (uint32, error) {
+	if said == "" || said == "local" {
+		return 0, nil
+	}
+	k, is := strings.CutPrefix(said, "wan:")
+	n, err := strconv.ParseUint(k, 10, 8)
+	if !is || err != nil {
+		return 0, fault.New(fault.Invalid, "acks %.40q is not known: use local, or wan:1 for one other region", said)
+	}
+	return uint32(n), nil
+}
+
+// readOf reads read=local, linearizable or global.
+func readOf(said string) (counterpb.Level, error) {
+	level, known := counterpb.Level_value["LEVEL_"+strings.ToUpper(said)]
+	if !known && said != "" {
+		return 0, fault.New(fault.Invalid, "read %.40q is not known: use local, linearizable or global", said)
+	}
+	return counterpb.Level(level), nil
+}
+
+// read reads a counter as the request wants it.
+func (w *web) read(ctx context.Context, group, key string, r *http.Request) (*counterpb.GetResponse, error) {
+	level, err := readOf(r.FormValue("read"))
+	if err != nil {
+		return nil, err
+	}
+	return w.desk.get(ctx, &counterpb.GetRequest{Group: group, Key: key, Level: level})
 }
 
 // keyOf is an idempotency key of any text. One that begins with Unix milliseconds and a
@@ -188,12 +223,12 @@ func keyOf(said string) *counterpb.Key {
 }
 
 // verbose is the talk's /verbose: what every region counted.
-func (w *web) verbose(ctx context.Context, out http.ResponseWriter, _ *http.Request) error {
-	r, err := w.desk.get(ctx, &counterpb.GetRequest{Group: defaultGroup})
+func (w *web) verbose(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
+	got, err := w.read(ctx, defaultGroup, "", r)
 	if err != nil {
 		return err
 	}
-	return message(out, r)
+	return message(out, got)
 }
 
 // cluster is the talk's /cluster: the hosts.
@@ -210,7 +245,7 @@ func (w *web) cluster(_ context.Context, out http.ResponseWriter, _ *http.Reques
 func groupOf(r *http.Request) string { return counter.Name + "/" + r.PathValue("name") }
 
 func (w *web) get(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
-	got, err := w.desk.get(ctx, &counterpb.GetRequest{Group: groupOf(r), Key: r.FormValue("key")})
+	got, err := w.read(ctx, groupOf(r), r.FormValue("key"), r)
 	if err != nil {
 		return err
 	}

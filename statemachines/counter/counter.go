@@ -72,6 +72,9 @@ func App() statemachines.App {
 		Version: Version,
 		New:     func(g statemachines.Group) statemachines.Machine { return New(g) },
 		Follow:  follow(),
+		// Only hosts tell a group what other regions counted, which region it is of, its
+		// settings and, by itself, the time.
+		Owns: func(cmd []byte) bool { return statemachines.HasField(cmd, 7, 8, 9, 10) },
 	}
 }
 

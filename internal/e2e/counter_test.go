@@ -1,0 +1,162 @@
+//go:build e2e || e2elong
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/localfleet"
+)
+
+// What a counter of several regions promises, and what the talk's program breaks, on real
+// processes: three hosts in ord, one in hkg, one in ams.
+//
+//	text and newline, honest status codes              TestCountersOfThreeRegions/the talk
+//	all hosts of all regions agree soon                TestCountersOfThreeRegions/agree
+//	killed right after the answer: still counted       TestCountersOfThreeRegions/killed
+//	a key counts once, also at another host            TestCountersOfThreeRegions/once
+//	a region is down and comes back; global reads      TestCountersOfThreeRegions/a region is down
+//	restarts add no slots                              TestCountersOfThreeRegions/slots
+
+// talk asks the HTTP port of a host as the talk's curl does.
+func (w *world) talk(host, path string, header ...string) (int, string) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 15*time.Second)
+	defer cancel()
+	p, err := w.fleet.Process(host)
+	w.must(err)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.HTTP+path, nil)
+	w.must(err)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	w.must(err)
+	return resp.StatusCode, string(body)
+}
+
+// inc counts at a host until it has an answer that counts.
+func (w *world) inc(host string, amount int, header ...string) {
+	w.Helper()
+	code, body := w.talk(host, fmt.Sprintf("/inc?amount=%d", amount), header...)
+	if code != http.StatusOK {
+		w.Fatalf("inc at %s: %d %s", host, code, body)
+	}
+}
+
+// agree waits until hosts show a value.
+func (w *world) agree(limit time.Duration, value int, hosts ...string) time.Duration {
+	w.Helper()
+	return w.within(limit, fmt.Sprintf("%s show %d", strings.Join(hosts, ", "), value), func() (bool, string) {
+		for _, h := range hosts {
+			if code, body := w.talk(h, "/"); code != http.StatusOK || body != strconv.Itoa(value)+"\n" {
+				return false, fmt.Sprintf("%s: %d %s", h, code, body)
+			}
+		}
+		return true, ""
+	})
+}
+
+// origins are those that counted, as a host knows them: slots and stale regions.
+func (w *world) origins(host, path string) (slots int, stale []string) {
+	w.Helper()
+	code, body := w.talk(host, path)
+	if code != http.StatusOK {
+		w.Fatalf("%s at %s: %d %s", path, host, code, body)
+	}
+	var v struct {
+		Info  struct{ Slots []any }
+		Stale []string
+	}
+	w.must(json.Unmarshal([]byte(body), &v))
+	return len(v.Info.Slots), v.Stale
+}
+
+func TestCountersOfThreeRegions(t *testing.T) {
+	w := newWorldOf(t, localfleet.Options{Drummers: 1, Hosts: 5, Regions: []string{"ord", "ord", "ord", "hkg", "ams"}})
+	var specs []*fleetpb.Spec
+	for region, n := range map[string]uint32{"ord": 3, "hkg": 1, "ams": 1} {
+		specs = append(specs, &fleetpb.Spec{
+			Name: "counter/default@" + region, App: "counter", Replicas: n, Regions: []*fleetpb.RegionCount{{Region: region, Count: n}},
+		})
+	}
+	w.create(specs...)
+	w.within(20*time.Second, "groups are whole", w.whole(nil))
+	all := []string{"host-1", "host-2", "host-3", "host-4", "host-5"}
+	sum := 0
+	t.Run("the talk", func(t *testing.T) {
+		w := &world{T: t, fleet: w.fleet, client: w.client, dir: w.dir}
+		w.agree(20*time.Second, 0, all...)
+		for path, want := range map[string]int{"/inc": 400, "/inc?amount=x": 400, "/nosuch": 404, "/cluster": 200, "/verbose": 200, "/metrics": 200, "/debug/status": 200} {
+			if code, body := w.talk("host-1", path); code != want {
+				t.Errorf("%s: %d %s, want %d", path, code, body, want)
+			}
+		}
+	})
+	t.Run("agree", func(t *testing.T) {
+		w := &world{T: t, fleet: w.fleet, client: w.client, dir: w.dir}
+		w.inc("host-2", 3)
+		w.inc("host-4", 4)
+		w.inc("host-5", 5)
+		sum += 12
+		w.agree(10*time.Second, sum, all...)
+	})
+	t.Run("killed", func(t *testing.T) {
+		w := &world{T: t, fleet: w.fleet, client: w.client, dir: w.dir}
+		w.inc("host-4", 100)
+		w.must(w.fleet.Kill("host-4"))
+		w.inc("host-1", 10)
+		w.must(w.fleet.Kill("host-1"))
+		sum += 110
+		w.agree(20*time.Second, sum-100, "host-2", "host-3")
+		w.must(w.fleet.Start("host-4"))
+		w.must(w.fleet.Start("host-1"))
+		w.agree(30*time.Second, sum, all...)
+	})
+	t.Run("once", func(t *testing.T) {
+		w := &world{T: t, fleet: w.fleet, client: w.client, dir: w.dir}
+		key := fmt.Sprint(time.Now().UnixMilli(), "-e2e")
+		for _, h := range []string{"host-1", "host-2", "host-3"} {
+			w.inc(h, 7, "Idempotency-Key", key)
+		}
+		sum += 7
+		w.agree(10*time.Second, sum, all...)
+	})
+	t.Run("a region is down", func(t *testing.T) {
+		w := &world{T: t, fleet: w.fleet, client: w.client, dir: w.dir}
+		w.must(w.fleet.Kill("host-5"))
+		w.inc("host-1", 1)
+		w.inc("host-4", 1)
+		sum += 2
+		w.agree(20*time.Second, sum, "host-1", "host-2", "host-3", "host-4")
+		if _, stale := w.origins("host-1", "/verbose?read=global"); len(stale) != 1 || stale[0] != "ams" {
+			t.Errorf("stale regions are %v, want ams", stale)
+		}
+		w.must(w.fleet.Start("host-5"))
+		w.agree(30*time.Second, sum, all...)
+		w.within(20*time.Second, "a global read reaches all", func() (bool, string) {
+			_, stale := w.origins("host-1", "/verbose?read=global")
+			return len(stale) == 0, fmt.Sprint(stale)
+		})
+	})
+	t.Run("slots", func(t *testing.T) {
+		w := &world{T: t, fleet: w.fleet, client: w.client, dir: w.dir}
+		if slots, _ := w.origins("host-3", "/verbose"); slots != 3 {
+			t.Errorf("there are %d slots after all restarts, want 3", slots)
+		}
+	})
+}

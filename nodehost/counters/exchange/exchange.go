@@ -1,0 +1,359 @@
+// Package exchange carries what one region counted to the others.
+//
+// A counter that is counted in several regions is one group in each, which share a name but
+// for the region behind an at sign: counter/hits@ord, counter/hits@hkg. The host that leads
+// such a group pulls: it asks each sibling what it changed after the version that its own
+// group has of it, and proposes the answer as one merge. The cursor is in the group's own
+// state, so nothing is lost or told twice when leaders change; an answer that comes late,
+// twice or never does no harm. What travels is what changed.
+//
+// What others counted is asked for rarely, and only about those that cannot be asked
+// themselves: regions that are gone, and past lives.
+package exchange
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/counter"
+)
+
+// Router answers for every group; *route.Router does.
+type Router interface {
+	Read(ctx context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error)
+}
+
+// Raft is what this host leads; *raft.Host is one. What it proposes here no client may.
+type Raft interface {
+	ProposeOwn(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
+	Status(g ids.Group) (raft.Status, bool)
+}
+
+// Options of an Exchange. Router, Raft, Local and Groups are needed.
+type Options struct {
+	Router Router
+	Raft   Raft
+	// Local lists the groups with a replica here.
+	Local func() []ids.Group
+	// Groups lists the names of the cluster's groups that begin with prefix.
+	Groups func(ctx context.Context, prefix string) ([]string, error)
+	// Every is the time between two pulls from one sibling; 0 means 250 ms.
+	Every time.Duration
+	// Now is the host's clock; nil means time.Now.
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// Pace of what is rarer than pulls.
+const (
+	usualEvery = 250 * time.Millisecond
+	// refresh is for how long the list of siblings is believed.
+	refresh = 5 * time.Second
+	// relayEvery is the time between two looks at what others counted.
+	relayEvery = 10 * time.Second
+	// settling is how long after a change the time is told, so that its windows end.
+	settling = 1200 * time.Millisecond
+	// lookEvery is the time between two looks whether a window has to end.
+	lookEvery = time.Second
+	// patience bounds one step of the exchange.
+	patience = 5 * time.Second
+	// pageLimit bounds the counters of one page.
+	pageLimit = 500
+)
+
+// Split takes the region off a group's name; it is empty when there is none.
+func Split(name string) (base, region string) {
+	at := strings.LastIndexByte(name, '@')
+	if at < 0 || at == len(name)-1 || !strings.HasPrefix(name, counter.Name+"/") {
+		return name, ""
+	}
+	return name[:at], name[at+1:]
+}
+
+// Join is the name of a region's group.
+func Join(base, region string) string { return base + "@" + region }
+
+// Exchange pulls for the groups that this host leads.
+type Exchange struct {
+	o Options
+
+	mu    sync.Mutex
+	leads map[ids.Group]*lead // guarded by mu
+	tally tally               // guarded by mu
+}
+
+// lead is one leadership of a group on this host. Only its goroutine uses it.
+type lead struct {
+	x     *Exchange
+	group ids.Group
+	name  string
+	term  uint64
+	end   context.CancelFunc
+
+	self    *counterpb.Origin
+	peers   map[string]*sibling // by region
+	listed  time.Time
+	relayed time.Time
+	looked  time.Time
+	tickAt  time.Time
+	// answers come from pulls that are under way.
+	answers chan answer
+	pulls   sync.WaitGroup
+}
+
+// sibling is what the leader knows of another region's group; its name is empty while there
+// is no such group.
+type sibling struct {
+	name, region string
+	cursor
+	// asking: a pull is under way. failing: the last one had no answer.
+	asking, failing bool
+}
+
+// cursor is what the own group has of a sibling.
+type cursor struct {
+	origin        *counterpb.Origin
+	version, wall uint64
+}
+
+// New makes an Exchange.
+func New(o Options) *Exchange {
+	if o.Every <= 0 {
+		o.Every = usualEvery
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Exchange{o: o, leads: map[ids.Group]*lead{}}
+}
+
+// Run exchanges until ctx ends, and returns when nothing of it runs any more.
+func (x *Exchange) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	look := time.NewTicker(x.o.Every)
+	defer look.Stop()
+	for {
+		x.look(ctx, &running)
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// look starts and ends goroutines as leaderships come and go.
+func (x *Exchange) look(ctx context.Context, running *sync.WaitGroup) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	led := map[ids.Group]bool{}
+	for _, g := range x.o.Local() {
+		s, here := x.o.Raft.Status(g)
+		_, region := Split(s.Name)
+		if !here || region == "" || !s.Serving || !s.Opened || s.Sealed {
+			continue
+		}
+		led[g] = true
+		if l := x.leads[g]; l != nil {
+			if l.term == s.Term {
+				continue
+			}
+			l.end()
+		}
+		life, end := context.WithCancel(ctx)
+		l := &lead{x: x, group: g, name: s.Name, term: s.Term, end: end, peers: map[string]*sibling{}, answers: make(chan answer)}
+		x.leads[g] = l
+		running.Go(func() { l.run(life) })
+	}
+	for g, l := range x.leads {
+		if !led[g] {
+			l.end()
+			delete(x.leads, g)
+		}
+	}
+}
+
+// run pulls until the leadership ends.
+func (l *lead) run(ctx context.Context) {
+	defer l.pulls.Wait()
+	defer l.end()
+	next := time.NewTicker(l.x.o.Every)
+	defer next.Stop()
+	for err := l.round(ctx); ; {
+		if err != nil && ctx.Err() == nil {
+			l.x.o.Log.Debug("the exchange of a counter is tried again", "group", l.name, "err", err)
+			l.self = nil // read what the group has before the next try
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			err = l.round(ctx)
+		case a := <-l.answers:
+			err = l.take(ctx, a)
+		}
+	}
+}
+
+// round asks every sibling that is not being asked; an error is about the own group.
+func (l *lead) round(ctx context.Context) error {
+	if l.self == nil {
+		if err := l.begin(ctx); err != nil {
+			return err
+		}
+	}
+	l.list(ctx)
+	l.ask(ctx)
+	if err := l.relay(ctx); err != nil {
+		return err
+	}
+	return l.tick(ctx)
+}
+
+// begin tells the group its region, if it does not know, and reads what it has.
+func (l *lead) begin(ctx context.Context) error {
+	_, region := Split(l.name)
+	a, err := l.x.query(ctx, l.name, &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}})
+	if err != nil {
+		return err
+	}
+	if a.GetGroup().GetOrigin().GetRegion() == "" {
+		if err := l.propose(ctx, &counterpb.Command{Op: &counterpb.Command_Settle{Settle: &counterpb.Settle{Region: region}}}); err != nil {
+			return err
+		}
+		return l.begin(ctx)
+	}
+	l.self = a.GetGroup().GetOrigin()
+	for _, p := range l.peers {
+		p.cursor = cursor{}
+	}
+	for _, r := range a.GetGroup().GetRegions() {
+		if r.GetOwn() || r.GetPast() || r.GetRetired() {
+			continue
+		}
+		p := l.peers[r.GetOrigin().GetRegion()]
+		if p == nil {
+			p = &sibling{region: r.GetOrigin().GetRegion()}
+			l.peers[p.region] = p
+		}
+		p.cursor = cursor{r.GetOrigin(), r.GetVersion(), r.GetWallMs()}
+	}
+	return nil
+}
+
+// list looks which siblings there are. While no drummer answers those that were known stay.
+func (l *lead) list(ctx context.Context) {
+	if now := l.x.o.Now(); now.Sub(l.listed) < refresh {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	base, own := Split(l.name)
+	names, err := l.x.o.Groups(ctx, base+"@")
+	if err != nil {
+		l.x.o.Log.Debug("siblings of a counter are not known", "group", l.name, "err", err)
+		for region, p := range l.peers { // those that the group has heard of have a name
+			p.name = Join(base, region)
+		}
+		return
+	}
+	l.listed = l.x.o.Now()
+	there := map[string]bool{}
+	for _, name := range names {
+		b, region := Split(name)
+		if b != base || region == own {
+			continue
+		}
+		there[region] = true
+		if l.peers[region] == nil {
+			l.peers[region] = &sibling{region: region}
+		}
+		l.peers[region].name = name
+	}
+	for region, p := range l.peers {
+		if !there[region] {
+			p.name = ""
+		}
+	}
+}
+
+// propose proposes a command to the own group. All of ours may be applied twice.
+func (l *lead) propose(ctx context.Context, cmd *counterpb.Command) error {
+	if cmd.GetMerge() == nil { // which must not move the group's time: others would hear of it, and so on for ever
+		cmd.NowMs = uint64(l.x.o.Now().UnixMilli())
+	}
+	data, err := proto.Marshal(cmd)
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "pack a merge")
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	out, err := l.x.o.Raft.ProposeOwn(ctx, l.group, data)
+	if err != nil {
+		return err
+	}
+	r := &counterpb.Result{}
+	if err := proto.Unmarshal(out.Data, r); err != nil {
+		return fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app counter", l.name)
+	}
+	if r.GetOutcome() != counterpb.Outcome_OUTCOME_OK {
+		l.x.count(func(t *tally) { t.refused++ })
+		return fault.New(fault.Conflict, "group %s: %s", l.name, r.GetDetail())
+	}
+	return nil
+}
+
+// tick tells the group the time once after something was counted.
+func (l *lead) tick(ctx context.Context) error {
+	now := l.x.o.Now()
+	if l.tickAt.IsZero() && now.Sub(l.looked) >= lookEvery {
+		l.looked = now
+		a, err := l.x.query(ctx, l.name, &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}})
+		if err != nil {
+			return err
+		}
+		if a.GetGroup().GetUnsealed() {
+			l.tickAt = now.Add(settling)
+		}
+	}
+	if l.tickAt.IsZero() || now.Before(l.tickAt) {
+		return nil
+	}
+	l.tickAt = time.Time{}
+	return l.propose(ctx, &counterpb.Command{Op: &counterpb.Command_Tick{Tick: &counterpb.Tick{}}})
+}
+
+// query reads from any group.
+func (x *Exchange) query(ctx context.Context, group string, q *counterpb.Query) (*counterpb.Answer, error) {
+	data, err := proto.Marshal(q)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "pack a query")
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	resp, err := x.o.Router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: data})
+	if err != nil {
+		return nil, err
+	}
+	a := &counterpb.Answer{}
+	if err := proto.Unmarshal(resp.GetData(), a); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app counter", group)
+	}
+	x.count(func(t *tally) { t.bytes += uint64(len(resp.GetData())) })
+	return a, nil
+}

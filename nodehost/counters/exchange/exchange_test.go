@@ -1,0 +1,233 @@
+package exchange_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/nodehost/counters/exchange"
+	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/counter"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errCut = errors.New("the sea is wide")
+
+// world is the groups of all regions, and which of them cannot be reached.
+type world struct {
+	mu       sync.Mutex
+	machines map[string]*counter.Machine // guarded by mu
+	names    []string                    // guarded by mu, by number less 1000
+	all      []*counter.Machine          // guarded by mu, by number less 1000
+	cut      map[string]bool             // guarded by mu: regions that answer nobody but themselves
+	proposed int                         // guarded by mu: by the exchange
+}
+
+func newWorld(regions ...string) *world {
+	w := &world{machines: map[string]*counter.Machine{}, cut: map[string]bool{}}
+	for _, r := range regions {
+		w.found("counter/hits@" + r)
+	}
+	return w
+}
+
+// found makes a group anew.
+func (w *world) found(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := uint64(1000 + len(w.names))
+	w.machines[name] = counter.New(statemachines.Group{ID: id, Name: name})
+	w.names, w.all = append(w.names, name), append(w.all, w.machines[name])
+}
+
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+// host is a region's host: it leads the group of its region.
+type host struct {
+	*world
+	region string
+}
+
+func (h host) reach(name string) (*counter.Machine, error) {
+	if _, region := exchange.Split(name); region != h.region && (h.cut[region] || h.cut[h.region]) {
+		return nil, errCut
+	}
+	if m := h.machines[name]; m != nil {
+		return m, nil
+	}
+	return nil, errCut
+}
+
+func (h host) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, err := h.reach(req.GetGroup().GetName())
+	if err != nil {
+		return nil, err
+	}
+	data, err := m.Query(req.GetQuery())
+	return &hostpb.ReadResponse{Data: data}, err
+}
+
+func (h host) ProposeOwn(_ context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.proposed++
+	result := make([]statemachines.Result, 1)
+	h.all[g-1000].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, result)
+	return result[0], nil
+}
+
+func (h host) groups(_ context.Context, prefix string) ([]string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []string
+	for _, n := range h.names {
+		if strings.HasPrefix(n, prefix) && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// local is the newest group of the host's region.
+func (h host) local() []ids.Group {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := len(h.names) - 1; i >= 0; i-- {
+		if _, region := exchange.Split(h.names[i]); region == h.region {
+			return []ids.Group{ids.Group(1000 + i)}
+		}
+	}
+	return nil
+}
+
+func (h host) Status(g ids.Group) (raft.Status, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return raft.Status{Group: g, Name: h.names[g-1000], Term: uint64(g), Serving: true, Opened: true}, true
+}
+
+// start lets a region exchange until the test ends.
+func (w *world) start(t *testing.T, region string) *exchange.Exchange {
+	t.Helper()
+	h := host{w, region}
+	x := exchange.New(exchange.Options{Router: h, Raft: h, Local: h.local, Groups: h.groups, Every: 2 * time.Millisecond})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		x.Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return x
+}
+
+func (w *world) add(t *testing.T, region string, amount int64) {
+	t.Helper()
+	cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Add{Add: &counterpb.Add{Amount: amount}}, NowMs: uint64(time.Now().UnixMilli())})
+	require.NoError(t, err)
+	w.set(func() {
+		w.machines["counter/hits@"+region].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, make([]statemachines.Result, 1))
+	})
+}
+
+func (w *world) get(t *testing.T, region string) *counterpb.Answer {
+	t.Helper()
+	query, err := proto.Marshal(&counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{}}})
+	require.NoError(t, err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	data, err := w.machines["counter/hits@"+region].Query(query)
+	require.NoError(t, err)
+	a := &counterpb.Answer{}
+	require.NoError(t, proto.Unmarshal(data, a))
+	return a
+}
+
+// agree waits until regions have a value.
+func (w *world) agree(t *testing.T, value int64, regions ...string) {
+	t.Helper()
+	for _, r := range regions {
+		require.Eventually(t, func() bool {
+			a := w.get(t, r)
+			return a.GetFound() && a.GetCounters()[0].GetValue() == value
+		}, 30*time.Second, 5*time.Millisecond, "region %s", r)
+	}
+}
+
+// TestRegionsAgree: all come to the sum, also after one was cut off, and after one was
+// founded anew; and when nothing is counted nothing is proposed.
+func TestRegionsAgree(t *testing.T) {
+	w := newWorld("ord", "hkg", "ams")
+	x := w.start(t, "ord")
+	w.start(t, "hkg")
+	w.start(t, "ams")
+	w.add(t, "ord", 3)
+	w.add(t, "hkg", 4)
+	w.add(t, "ams", 5)
+	w.agree(t, 12, "ord", "hkg", "ams")
+	for _, r := range w.get(t, "ord").GetGroup().GetRegions() {
+		require.Contains(t, []string{"ord", "hkg", "ams"}, r.GetOrigin().GetRegion())
+	}
+	w.set(func() { w.cut["ams"] = true })
+	w.add(t, "ams", 10)
+	w.add(t, "ord", 1)
+	w.agree(t, 13, "ord", "hkg")
+	w.agree(t, 22, "ams")
+	w.set(func() { w.cut["ams"] = false })
+	w.agree(t, 23, "ord", "hkg", "ams")
+	w.found("counter/hits@hkg")
+	w.add(t, "hkg", 1)
+	w.agree(t, 24, "ord", "ams")
+	w.agree(t, 24, "hkg")
+
+	// The windows end some time after the last change; then all is quiet.
+	require.Eventually(t, func() bool { return !w.get(t, "ord").GetGroup().GetUnsealed() }, 30*time.Second, 20*time.Millisecond)
+	last, since := -1, time.Now()
+	require.Eventually(t, func() bool {
+		now := 0
+		w.set(func() { now = w.proposed })
+		if now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 1500*time.Millisecond // many rounds, and longer than windows take to end
+	}, 30*time.Second, 5*time.Millisecond)
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(x))
+	n, err := testutil.GatherAndCount(registry)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, n, 5)
+}
+
+func TestNames(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"counter/a@ord": {"counter/a", "ord"}, "counter/a@b@ord": {"counter/a@b", "ord"},
+		"counter/a": {"counter/a", ""}, "counter/a@": {"counter/a@", ""}, "kv/a@ord": {"kv/a@ord", ""},
+	} {
+		base, region := exchange.Split(name)
+		require.Equal(t, want, [2]string{base, region}, name)
+		if region != "" {
+			require.Equal(t, name, exchange.Join(base, region))
+		}
+	}
+}

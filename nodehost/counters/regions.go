@@ -1,0 +1,220 @@
+package counters
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/counters/exchange"
+)
+
+// How long a list of a counter's regions is believed, and how long one question for it,
+// or to another region, may take.
+const (
+	listFresh      = 5 * time.Second
+	listPatience   = time.Second
+	globalPatience = 3 * time.Second
+	// ackPause is that between two looks whether other regions have what was counted.
+	ackPause = 50 * time.Millisecond
+	// keptLists bounds what is remembered.
+	keptLists = 4096
+)
+
+// atlas knows which groups a counter has in which regions.
+type atlas struct {
+	region string
+	knows  func(name string) bool
+	groups func(ctx context.Context, prefix string) ([]string, error)
+	now    func() time.Time
+
+	mu    sync.Mutex
+	lists map[string]list // guarded by mu, by the counter's name without a region
+}
+
+// list is the groups of a counter by region, as they were told at that time.
+type list struct {
+	names []string
+	asked time.Time
+}
+
+// place is the group that counts for whoever asks this host: that of the host's own
+// region, or any other of the counter's regions if that has none; the group of that very
+// name when the counter has no regions.
+func (a *atlas) place(ctx context.Context, name string) string {
+	base, region := exchange.Split(name)
+	if region != "" || a.groups == nil {
+		return name
+	}
+	if own := exchange.Join(base, a.region); a.region != "" && a.knows(own) {
+		return own
+	}
+	if a.knows(name) {
+		return name
+	}
+	names := a.list(ctx, base)
+	switch own := exchange.Join(base, a.region); {
+	case len(names) == 0:
+		return name
+	case slices.Contains(names, own):
+		return own
+	}
+	return names[0]
+}
+
+// others are the groups of the counter's other regions.
+func (a *atlas) others(ctx context.Context, group string) []string {
+	base, region := exchange.Split(group)
+	if region == "" || a.groups == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(a.list(ctx, base)), func(n string) bool { return n == group })
+}
+
+// list asks a drummer unless the answer is fresh. While none answers the old one holds.
+func (a *atlas) list(ctx context.Context, base string) []string {
+	a.mu.Lock()
+	old := a.lists[base]
+	a.mu.Unlock()
+	if a.now().Sub(old.asked) < listFresh {
+		return old.names
+	}
+	ctx, cancel := context.WithTimeout(ctx, listPatience)
+	defer cancel()
+	names, err := a.groups(ctx, exchange.Join(base, ""))
+	if err != nil {
+		names = old.names
+	}
+	slices.Sort(names)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.lists) >= keptLists {
+		clear(a.lists)
+	}
+	a.lists[base] = list{names, a.now()}
+	return names
+}
+
+// await waits until so many other regions hold what a token was given for.
+func (d *desk) await(ctx context.Context, group string, t *counterpb.Token, wan uint32) error {
+	for {
+		have := uint32(0)
+		for _, a := range d.askOthers(ctx, group, &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}}) {
+			if holds(a.answer, t) {
+				have++
+			}
+		}
+		if have >= wan {
+			return nil
+		}
+		pause := time.NewTimer(ackPause)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return fault.New(fault.UnknownOutcome, "it is counted in this region, but only %d other regions were seen to hold it, and %d are wanted: it goes on to them by itself", have, wan).InGroup(group)
+		case <-pause.C:
+		}
+	}
+}
+
+// holds tells whether a region's group knows a version of another.
+func holds(a *counterpb.Answer, t *counterpb.Token) bool {
+	return slices.ContainsFunc(a.GetGroup().GetRegions(), func(r *counterpb.Region) bool {
+		return r.GetOrigin().GetIncarnation() == t.GetIncarnation() && r.GetVersion() >= t.GetVersion()
+	})
+}
+
+// told is what another region's group answered; nil if it did not.
+type told struct {
+	group  string
+	answer *counterpb.Answer
+}
+
+// askOthers asks the groups of all other regions at a time.
+func (d *desk) askOthers(ctx context.Context, group string, q *counterpb.Query) []told {
+	ctx, cancel := context.WithTimeout(ctx, globalPatience)
+	defer cancel()
+	names := d.atlas.others(ctx, group)
+	out := make([]told, len(names))
+	var asked sync.WaitGroup
+	for i, name := range names {
+		asked.Go(func() {
+			a, err := d.query(ctx, name, q)
+			if out[i].group = name; err == nil {
+				out[i].answer = a
+			}
+		})
+	}
+	asked.Wait()
+	return out
+}
+
+// global brings an answer up to what every region says of itself. A region that does not
+// answer is named as stale: what is known of it is as old as its time says.
+func (d *desk) global(ctx context.Context, group, key string, r *counterpb.GetResponse) {
+	for _, t := range d.askOthers(ctx, group, &counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: key}}}) {
+		_, region := exchange.Split(t.group)
+		if t.answer == nil {
+			r.Stale = append(r.Stale, region)
+			continue
+		}
+		origin := t.answer.GetGroup().GetOrigin()
+		for _, known := range r.GetRegions() {
+			if proto.Equal(known.GetOrigin(), origin) {
+				known.WallMs, known.Version = t.answer.GetGroup().GetWallMs(), t.answer.GetGroup().GetVersion()
+			}
+		}
+		if t.answer.GetFound() {
+			adopt(r, t.answer.GetCounters()[0], origin)
+		}
+	}
+	if r.GetFound() {
+		r.Info.Value = sum(r.GetInfo().GetSlots())
+	}
+}
+
+// adopt takes a region's own slot from its answer, if it is of the same generation.
+func adopt(r *counterpb.GetResponse, from *counterpb.Info, origin *counterpb.Origin) {
+	if !r.GetFound() {
+		r.Found, r.Info = true, &counterpb.Info{Key: from.GetKey(), Generation: from.GetGeneration()}
+	}
+	if from.GetGeneration() != r.GetInfo().GetGeneration() {
+		return
+	}
+	of := func(s *counterpb.Slot) bool { return proto.Equal(s.GetOrigin(), origin) }
+	at := slices.IndexFunc(from.GetSlots(), of)
+	if at < 0 {
+		return
+	}
+	slot := from.GetSlots()[at]
+	if had := slices.IndexFunc(r.GetInfo().GetSlots(), of); had >= 0 {
+		old := r.GetInfo().GetSlots()[had]
+		slot.BaseAdded, slot.BaseSubtracted = max(slot.GetBaseAdded(), old.GetBaseAdded()), max(slot.GetBaseSubtracted(), old.GetBaseSubtracted())
+		r.Info.Slots[had] = slot
+		return
+	}
+	r.Info.Slots = append(r.Info.Slots, slot)
+}
+
+// sum adds slots up, to the nearest that fits.
+func sum(slots []*counterpb.Slot) int64 {
+	var total float64
+	var exact int64
+	for _, s := range slots {
+		n := int64(s.GetAdded()-s.GetBaseAdded()) - int64(s.GetSubtracted()-s.GetBaseSubtracted())
+		total += float64(n)
+		exact += n
+	}
+	switch {
+	case total >= math.MaxInt64:
+		return math.MaxInt64
+	case total <= math.MinInt64:
+		return math.MinInt64
+	}
+	return exact
+}

@@ -1,0 +1,114 @@
+package counters_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	"github.com/drumline/drumline/nodehost/counters"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// region serves HTTP as a host of a region does.
+func (c *cluster) region(t testing.TB, region string) string {
+	t.Helper()
+	groups := func(_ context.Context, prefix string) ([]string, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.down != nil {
+			return nil, errors.New("no drummer answers")
+		}
+		var out []string
+		for name := range c.groups {
+			if strings.HasPrefix(name, prefix) {
+				out = append(out, name)
+			}
+		}
+		return out, nil
+	}
+	mux := http.NewServeMux()
+	counters.New(counters.Options{Router: c, Region: region, Groups: groups, Now: c.clock}).Handle(mux.Handle)
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// settle tells each group its region.
+func (c *cluster) settle(t testing.TB) {
+	t.Helper()
+	for name, m := range c.groups {
+		_, region, _ := strings.Cut(name, "@")
+		cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Settle{Settle: &counterpb.Settle{Region: region}}})
+		require.NoError(t, err)
+		m.Apply([]statemachines.Command{{Version: 1, Data: cmd}}, make([]statemachines.Result, 1))
+	}
+}
+
+// TestRegions: a host counts in its own region; one of none of the counter's counts in
+// one of them; and a global read asks all.
+func TestRegions(t *testing.T) {
+	c := newCluster("counter/default@ord", "counter/default@hkg", "counter/plain")
+	c.settle(t)
+	ord, hkg, lax := c.region(t, "ord"), c.region(t, "hkg"), c.region(t, "lax")
+	_, _, body := ask(t, "GET", ord+"/inc?amount=3")
+	require.Equal(t, "3\n", body)
+	_, _, body = ask(t, "GET", hkg+"/inc?amount=4")
+	require.Equal(t, "4\n", body)
+	_, _, body = ask(t, "GET", lax+"/inc?amount=1")
+	require.Equal(t, "5\n", body, "the first of them")
+	_, _, body = ask(t, "GET", ord+"/?read=global")
+	require.Equal(t, "8\n", body)
+	_, _, body = ask(t, "GET", ord+"/verbose?read=global")
+	require.Contains(t, strings.ReplaceAll(body, " ", ""), `"stale":[]`)
+	code, _, _ := ask(t, "GET", ord+"/?read=never")
+	require.Equal(t, 400, code)
+	code, _, body = ask(t, "POST", ord+"/v1/counters/plain?amount=2")
+	require.Equal(t, 200, code, body)
+	c.change(func() { c.groups["counter/default@hkg"] = nil })
+	_, _, body = ask(t, "GET", ord+"/verbose?read=global")
+	require.Contains(t, strings.ReplaceAll(body, " ", ""), `"stale":["hkg"]`)
+}
+
+// TestAcks: an increment waits for other regions if it is told to.
+func TestAcks(t *testing.T) {
+	c := newCluster("counter/default@ord", "counter/default@hkg")
+	c.settle(t)
+	ord := c.region(t, "ord")
+	code, _, _ := ask(t, "GET", ord+"/inc?amount=1&acks=wan:2")
+	require.Equal(t, 400, code, "there is one other region")
+	code, _, _ = ask(t, "GET", ord+"/inc?amount=1&acks=all")
+	require.Equal(t, 400, code)
+	ended := make(chan struct{})
+	go func() { // the exchange, which comes some time
+		defer close(ended)
+		for !c.exchanged() {
+			runtime.Gosched()
+		}
+	}()
+	code, _, body := ask(t, "GET", ord+"/inc?amount=1&acks=wan:1")
+	require.Equal(t, 200, code, body)
+	<-ended
+}
+
+// exchanged gives hkg what ord counted, and tells whether there was anything.
+func (c *cluster) exchanged() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	query, _ := proto.Marshal(&counterpb.Query{Op: &counterpb.Query_Export{Export: &counterpb.Export{}}})
+	data, _ := c.groups["counter/default@ord"].Query(query)
+	a := &counterpb.Answer{}
+	if proto.Unmarshal(data, a) != nil || len(a.GetExport().GetEntries()) == 0 {
+		return false
+	}
+	cmd, _ := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Merge{Merge: a.GetExport()}})
+	c.groups["counter/default@hkg"].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, make([]statemachines.Result, 1))
+	return true
+}
