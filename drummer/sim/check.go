@@ -192,7 +192,7 @@ func (h *host) checkObeyed(o *order) {
 // for this leader and while it ran, for less than down_after.
 func (w *world) checkProposal(d *drummer, c *fleetpb.Command) {
 	add := c.GetAddReplica()
-	if add.GetReplaces() == 0 || d != w.lead() {
+	if add.GetReplaces() == 0 || add.GetMove() || d != w.lead() { // who is moved is well
 		return
 	}
 	h := w.victim(add)

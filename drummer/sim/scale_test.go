@@ -37,7 +37,7 @@ type large struct {
 
 func newLarge(t testing.TB, hosts, groups int) *large {
 	l := &large{m: fleet.New(), hosts: hosts, groups: groups}
-	l.apply(t, &fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: &fleetpb.Policy{OperationsPerHost: 10_000, OperationsTotal: 100_000}}})
+	l.apply(t, &fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: &fleetpb.Policy{OperationsPerHost: 10_000, OperationsTotal: 100_000, OperationsPerRegion: 100_000}}})
 	said := make([]*drummerpb.Hello, hosts)
 	for i := range hosts {
 		h := &fleetpb.Host{Id: l.host(i), Name: l.host(i), Region: "r", Api: "x:1", Raft: "x:2", BootEpoch: 1, Age: 7, Apps: []*fleetpb.App{{Name: "kv", Version: 1}}}
@@ -74,13 +74,8 @@ func (l *large) host(i int) string { return fmt.Sprintf("host-%04d", i) }
 
 // launch brings a group into the record, open, and into what its hosts say.
 func (l *large) launch(t testing.TB, g uint64, said []*drummerpb.Hello, i int) {
-	at := []int{i % l.hosts, (i*7 + i/l.hosts + 1) % l.hosts, (i*13 + i/l.hosts + 2) % l.hosts}
-	for at[1] == at[0] {
-		at[1] = (at[1] + 1) % l.hosts
-	}
-	for at[2] == at[0] || at[2] == at[1] {
-		at[2] = (at[2] + 1) % l.hosts
-	}
+	step := 1 + i/l.hosts%((l.hosts-1)/2) // every host gets as many, and leads as many
+	at := []int{i % l.hosts, (i + step) % l.hosts, (i + 2*step) % l.hosts}
 	first := 3*uint64(i) + 1
 	l.apply(t, &fleetpb.Command{Op: &fleetpb.Command_Place{Place: &fleetpb.Place{Group: g, Generation: 1, HostIds: []string{l.host(at[0]), l.host(at[1]), l.host(at[2])}}}})
 	l.apply(t, &fleetpb.Command{Op: &fleetpb.Command_ReplicasStarted{ReplicasStarted: &fleetpb.ReplicasStarted{Group: g, Replicas: []uint64{first, first + 1, first + 2}}}})
