@@ -33,6 +33,7 @@ import (
 	"github.com/drumline/drumline/drummer/loop"
 	"github.com/drumline/drumline/drummer/supervise"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	statepb "github.com/drumline/drumline/drummerpb/state"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/hostdir"
 	"github.com/drumline/drumline/internal/ids"
@@ -89,6 +90,7 @@ type drummer struct {
 	server    *serve.Server
 	transport *transport.Transport
 	formation *formation.Formation
+	seed      *seed  // a record to go on with; nil without one
 	fleet     string // identifies the record; set before the supervisor starts
 	api       *api.Service
 
@@ -166,7 +168,11 @@ func (d *drummer) closeTransport() error {
 }
 
 func (d *drummer) openFormation() (err error) {
+	if d.seed, err = findSeed(d.cfg.DataDir); err != nil {
+		return err
+	}
 	d.formation, err = formation.New(formation.Options{
+		Fleet:      d.seed.fleet(),
 		Deployment: d.cfg.Deployment, Drummers: d.cfg.Drummers, DB: d.dir.DB(), Learn: d.dir.Book().Learn, Log: d.log,
 		Self: formation.Identity{
 			Index: d.cfg.Index, Host: d.dir.Host(), BootEpoch: d.dir.BootEpoch(),
@@ -183,6 +189,7 @@ func (d *drummer) register(r grpc.ServiceRegistrar) error {
 	})
 	drummerpb.RegisterFormationServer(r, d.formation)
 	drummerpb.RegisterSupervisorServer(r, attendant{d: d})
+	statepb.RegisterStatesServer(r, states{d: d})
 	if err := d.registry.Register(d.api.Collector()); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
@@ -216,7 +223,7 @@ func (d *drummer) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.fleet = members.Fleet()
+	d.fleet, _ = d.formation.Fleet()
 	if err := d.startRaft(); err != nil {
 		return err
 	}
@@ -288,7 +295,7 @@ func (d *drummer) startSupervisor(ctx context.Context) (context.Context, bool) {
 		return nil, false
 	}
 	d.peers = &peers{addresses: d.cfg.Drummers, formation: d.formation, host: d.host}
-	rec := &record{host: d.host, changed: d.poke}
+	rec := &record{host: d.host, changed: d.poke, first: d.openRecord}
 	o := d.o.Loop
 	o.Deployment, o.Fleet, o.Drummers = d.cfg.Deployment, d.fleet, d.cfg.Drummers
 	d.supervisor = supervise.New(supervise.Options{

@@ -22,7 +22,8 @@ const recordName = fleet.AppName + "/record"
 // record is the drummers' group as this process's replica has it.
 type record struct {
 	host    *raft.Host
-	changed func() // called after each proposal that was answered
+	changed func()                          // called after each proposal that was answered
+	first   func(ctx context.Context) error // opens the group
 }
 
 var (
@@ -39,7 +40,7 @@ func (r *record) Leading() (term uint64, leading bool) {
 // TakeOver opens the group on its very first leadership, and looks at the record.
 func (r *record) TakeOver(ctx context.Context) (*fleet.View, error) {
 	if st, _ := r.host.Status(ids.DrummerGroup); !st.Opened {
-		if err := r.host.OpenGroup(ctx, ids.DrummerGroup, fleet.AppVersion); err != nil {
+		if err := r.first(ctx); err != nil {
 			return nil, fmt.Errorf("open the fleet record: %w", err)
 		}
 	}

@@ -189,7 +189,7 @@ func (h *host) openRaft() error {
 func (h *host) openRooms() (err error) {
 	h.states, err = states.Open(states.Options{
 		Self: h.dir.Host(), Fleet: func() string { return h.agent.Fleet() }, Dir: h.dir.StatesDir(),
-		Raft: h.raft, Apps: h.o.Apps, Pool: h.pool, Log: h.log,
+		Raft: h.raft, Apps: h.o.Apps, Pool: h.pool, Inventory: h.inventory, Log: h.log,
 	})
 	if err != nil {
 		return err

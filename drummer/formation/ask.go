@@ -16,6 +16,7 @@ type answer struct {
 	told    string
 	id      Identity
 	members Members
+	fleet   string
 }
 
 // round asks every other drummer once and decides if it can. missing says who did
@@ -35,10 +36,13 @@ func (f *Formation) round(ctx context.Context) (missing, err error) {
 		if err := f.checkMine(a.members, a.told); err != nil {
 			return missing, err
 		}
+		if err := f.checkFleet(a.fleet, a.told); err != nil {
+			return missing, err
+		}
 		if f.contradicted(a.members, since) {
 			continue
 		}
-		return missing, f.adopt(a.members, answers)
+		return missing, f.adopt(a.members, a.fleet, answers)
 	}
 	if missing == nil && f.o.Self.Index == 1 {
 		return nil, f.decide(answers, since)
@@ -63,7 +67,7 @@ func (f *Formation) decide(answers []answer, since uint64) error {
 	if len(m) != len(f.o.Drummers) || f.contradicted(m, since) {
 		return nil
 	}
-	return f.adopt(m, answers)
+	return f.adopt(m, f.o.Fleet, answers)
 }
 
 // contradicted tells whether a drummer said, after the round began, that it is
@@ -79,11 +83,11 @@ func (f *Formation) contradicted(m Members, since uint64) bool {
 }
 
 // adopt writes the map to disk, then makes it the answer to every question.
-func (f *Formation) adopt(m Members, answers []answer) error {
-	if err := f.store.saveMembers(m); err != nil {
+func (f *Formation) adopt(m Members, fleet string, answers []answer) error {
+	if err := f.store.saveMembers(m, fleet); err != nil {
 		return err
 	}
-	f.members = m
+	f.members, f.fleet = m, fleet
 	f.o.Log.Info("the drummers' group is formed", "members", m)
 	for _, a := range answers {
 		f.learn(a.id)
@@ -206,7 +210,7 @@ func (f *Formation) ask(ctx context.Context, index int) (answer, error) {
 	if int(resp.GetIndex()) != index || resp.GetHostId() == "" || resp.GetRaft() == "" {
 		return answer{}, fmt.Errorf("drummer %d at %s says that it is drummer %d: the lists of drummers differ between the configurations", index, address, resp.GetIndex())
 	}
-	return answer{told: address, id: identityOf(resp), members: membersOf(resp)}, nil
+	return answer{told: address, id: identityOf(resp), members: membersOf(resp), fleet: resp.GetFleet()}, nil
 }
 
 func identityOf(r *drummerpb.FormResponse) Identity {

@@ -64,6 +64,9 @@ type Options struct {
 	Learn func(h ids.Host, raft string, epoch uint64) error
 	// Conn returns a connection to an address; it belongs to the callee.
 	Conn func(address string) (grpc.ClientConnInterface, error)
+	// Fleet is that of the record that the group is to go on with, from a seed; empty
+	// for a new record. Drummer 1 decides.
+	Fleet string
 	// Retry is the pause between rounds of questions; 0 means half a second.
 	Retry time.Duration
 	Log   *slog.Logger
@@ -82,6 +85,7 @@ type Formation struct {
 
 	mu      sync.Mutex
 	members Members           // nil while new
+	fleet   string            // of the record to go on with; empty for a new one
 	heard   map[int]statement // what others said of themselves in their questions
 	count   uint64            // numbers the statements that changed something
 	peers   map[int]Identity  // newest identity of each other member
@@ -123,10 +127,11 @@ func New(o Options) (*Formation, error) {
 		o.Retry = defaultRetry
 	}
 	f := &Formation{o: o, store: store{o.DB}, heard: map[int]statement{}, peers: map[int]Identity{}}
-	members, peers, err := f.store.load()
+	members, fleet, peers, err := f.store.load()
 	if err != nil {
 		return nil, err
 	}
+	f.fleet = fleet
 	if members != nil {
 		if err := f.checkMine(members, "its own disk"); err != nil {
 			return nil, err
@@ -167,6 +172,26 @@ func (f *Formation) Members() (Members, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return maps.Clone(f.members), f.members != nil
+}
+
+// Fleet identifies the record of the group, once it is formed: a new one by the ids of its
+// members, one that goes on by the fleet that it had; seeded tells that it goes on.
+func (f *Formation) Fleet() (fleet string, seeded bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fleet != "" {
+		return f.fleet, true
+	}
+	return f.members.Fleet(), false
+}
+
+// checkFleet refuses a map of a group that goes on with another record than ours.
+func (f *Formation) checkFleet(fleet, told string) error {
+	if f.o.Fleet == "" || fleet == f.o.Fleet {
+		return nil
+	}
+	return fmt.Errorf("the seed of this drummer is of fleet %s, and the drummers' group was formed for %q (%s says so): "+
+		"give every drummer an empty data directory and the same seed", f.o.Fleet, fleet, told)
 }
 
 // Peer returns what is known of a drummer; only Index and Host are certain.

@@ -36,6 +36,7 @@ func (f *Formation) answer() *drummerpb.FormResponse {
 		BootEpoch: f.o.Self.BootEpoch, Name: f.o.Self.Name, Region: f.o.Self.Region,
 	}
 	if f.members != nil {
+		resp.Fleet = f.fleet
 		resp.Members = make(map[uint32]string, len(f.members))
 		for i, h := range f.members {
 			resp.Members[uint32(i)] = string(h)

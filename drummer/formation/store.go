@@ -23,7 +23,7 @@ const (
 // ever started here.
 type store struct{ db *bbolt.DB }
 
-func (s store) load() (members Members, peers map[int]Identity, err error) {
+func (s store) load() (members Members, fleet string, peers map[int]Identity, err error) {
 	peers = map[int]Identity{}
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket([]byte(bucket))
@@ -39,7 +39,7 @@ func (s store) load() (members Members, peers map[int]Identity, err error) {
 				return fmt.Errorf("key %s: %w", k, bad)
 			}
 			if string(k) == keyMembers {
-				members = membersOf(&r)
+				members, fleet = membersOf(&r), r.GetFleet()
 			} else if strings.HasPrefix(string(k), prefixPeer) {
 				peers[int(r.GetIndex())] = identityOf(&r)
 			}
@@ -47,13 +47,13 @@ func (s store) load() (members Members, peers map[int]Identity, err error) {
 		})
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the drummers' map: %w", err)
+		return nil, "", nil, fmt.Errorf("read the drummers' map: %w", err)
 	}
-	return members, peers, nil
+	return members, fleet, peers, nil
 }
 
-func (s store) saveMembers(m Members) error {
-	r := &drummerpb.FormResponse{Members: make(map[uint32]string, len(m))}
+func (s store) saveMembers(m Members, fleet string) error {
+	r := &drummerpb.FormResponse{Members: make(map[uint32]string, len(m)), Fleet: fleet}
 	for i, h := range m {
 		r.Members[uint32(i)] = string(h)
 	}

@@ -2417,7 +2417,9 @@ type FormResponse struct {
 	// name of the answerer, for people.
 	Name string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
 	// region that the answerer is in.
-	Region        string `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
+	Region string `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
+	// fleet whose record the group was formed to go on with; empty for a new record, whose fleet the members name.
+	Fleet         string `protobuf:"bytes,30,opt,name=fleet,proto3" json:"fleet,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2497,6 +2499,13 @@ func (x *FormResponse) GetName() string {
 func (x *FormResponse) GetRegion() string {
 	if x != nil {
 		return x.Region
+	}
+	return ""
+}
+
+func (x *FormResponse) GetFleet() string {
+	if x != nil {
+		return x.Fleet
 	}
 	return ""
 }
@@ -6412,7 +6421,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"boot_epoch\x18\x05 \x01(\x04R\tbootEpoch\x12\x12\n" +
 	"\x04name\x18\x06 \x01(\tR\x04name\x12\x16\n" +
-	"\x06region\x18\a \x01(\tR\x06region\"\x9f\x02\n" +
+	"\x06region\x18\a \x01(\tR\x06region\"\xb5\x02\n" +
 	"\fFormResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x12E\n" +
@@ -6421,7 +6430,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"boot_epoch\x18\x05 \x01(\x04R\tbootEpoch\x12\x12\n" +
 	"\x04name\x18\x06 \x01(\tR\x04name\x12\x16\n" +
-	"\x06region\x18\a \x01(\tR\x06region\x1a:\n" +
+	"\x06region\x18\a \x01(\tR\x06region\x12\x14\n" +
+	"\x05fleet\x18\x1e \x01(\tR\x05fleet\x1a:\n" +
 	"\fMembersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x01\n" +

@@ -11,6 +11,7 @@
 package statepb
 
 import (
+	drummer "github.com/drumline/drumline/drummerpb/drummer"
 	fleet "github.com/drumline/drumline/drummerpb/fleet"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -697,11 +698,213 @@ func (x *LookResponse) GetHostId() string {
 	return ""
 }
 
+// InventoryRequest asks a host for all that it has.
+type InventoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InventoryRequest) Reset() {
+	*x = InventoryRequest{}
+	mi := &file_state_state_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InventoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InventoryRequest) ProtoMessage() {}
+
+func (x *InventoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_state_state_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InventoryRequest.ProtoReflect.Descriptor instead.
+func (*InventoryRequest) Descriptor() ([]byte, []int) {
+	return file_state_state_proto_rawDescGZIP(), []int{8}
+}
+
+// InventoryReplica is one replica of a host.
+type InventoryReplica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// report of it; the membership is the newest that the replica knows.
+	Report *drummer.ReplicaReport `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	// joined tells that it came as an observer.
+	Joined bool `protobuf:"varint,2,opt,name=joined,proto3" json:"joined,omitempty"`
+	// generation of the group that the host has obeyed last.
+	Generation    uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InventoryReplica) Reset() {
+	*x = InventoryReplica{}
+	mi := &file_state_state_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InventoryReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InventoryReplica) ProtoMessage() {}
+
+func (x *InventoryReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_state_state_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InventoryReplica.ProtoReflect.Descriptor instead.
+func (*InventoryReplica) Descriptor() ([]byte, []int) {
+	return file_state_state_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *InventoryReplica) GetReport() *drummer.ReplicaReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+func (x *InventoryReplica) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
+}
+
+func (x *InventoryReplica) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// Inventory is what a host knows, to make a fleet record of when none is left. It may
+// come in parts: replicas go on in the next one.
+type Inventory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// host is what it says of itself.
+	Host *fleet.Host `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// deployment that it belongs to.
+	Deployment string `protobuf:"bytes,2,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// fleet that it attends.
+	Fleet string `protobuf:"bytes,3,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// incarnation of the newest record that it has obeyed.
+	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// replicas of its manifest.
+	Replicas []*InventoryReplica `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// others are the hosts that it was told of.
+	Others []*drummer.HostAddress `protobuf:"bytes,6,rep,name=others,proto3" json:"others,omitempty"`
+	// configurations of apps that it was told of.
+	Configurations []*fleet.Configuration `protobuf:"bytes,7,rep,name=configurations,proto3" json:"configurations,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Inventory) Reset() {
+	*x = Inventory{}
+	mi := &file_state_state_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inventory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inventory) ProtoMessage() {}
+
+func (x *Inventory) ProtoReflect() protoreflect.Message {
+	mi := &file_state_state_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inventory.ProtoReflect.Descriptor instead.
+func (*Inventory) Descriptor() ([]byte, []int) {
+	return file_state_state_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Inventory) GetHost() *fleet.Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+func (x *Inventory) GetDeployment() string {
+	if x != nil {
+		return x.Deployment
+	}
+	return ""
+}
+
+func (x *Inventory) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *Inventory) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *Inventory) GetReplicas() []*InventoryReplica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *Inventory) GetOthers() []*drummer.HostAddress {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+func (x *Inventory) GetConfigurations() []*fleet.Configuration {
+	if x != nil {
+		return x.Configurations
+	}
+	return nil
+}
+
 var File_state_state_proto protoreflect.FileDescriptor
 
 const file_state_state_proto_rawDesc = "" +
 	"\n" +
-	"\x11state/state.proto\x12\x0edrumline.state\x1a\x11fleet/fleet.proto\"\x87\x03\n" +
+	"\x11state/state.proto\x12\x0edrumline.state\x1a\x15drummer/drummer.proto\x1a\x11fleet/fleet.proto\"\x87\x03\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x14\n" +
@@ -754,8 +957,26 @@ const file_state_state_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"S\n" +
 	"\fLookResponse\x12*\n" +
 	"\x05looks\x18\x01 \x03(\v2\x14.drumline.state.LookR\x05looks\x12\x17\n" +
-	"\ahost_id\x18\x02 \x01(\tR\x06hostId2\xca\x01\n" +
-	"\x06States\x12<\n" +
+	"\ahost_id\x18\x02 \x01(\tR\x06hostId\"\x12\n" +
+	"\x10InventoryRequest\"\x83\x01\n" +
+	"\x10InventoryReplica\x127\n" +
+	"\x06report\x18\x01 \x01(\v2\x1f.drumline.drummer.ReplicaReportR\x06report\x12\x16\n" +
+	"\x06joined\x18\x02 \x01(\bR\x06joined\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\"\xc9\x02\n" +
+	"\tInventory\x12(\n" +
+	"\x04host\x18\x01 \x01(\v2\x14.drumline.fleet.HostR\x04host\x12\x1e\n" +
+	"\n" +
+	"deployment\x18\x02 \x01(\tR\n" +
+	"deployment\x12\x14\n" +
+	"\x05fleet\x18\x03 \x01(\tR\x05fleet\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12<\n" +
+	"\breplicas\x18\x05 \x03(\v2 .drumline.state.InventoryReplicaR\breplicas\x125\n" +
+	"\x06others\x18\x06 \x03(\v2\x1d.drumline.drummer.HostAddressR\x06others\x12E\n" +
+	"\x0econfigurations\x18\a \x03(\v2\x1d.drumline.fleet.ConfigurationR\x0econfigurations2\x9a\x02\n" +
+	"\x06States\x12N\n" +
+	"\rTakeInventory\x12 .drumline.state.InventoryRequest\x1a\x19.drumline.state.Inventory0\x01\x12<\n" +
 	"\x04Read\x12\x1b.drumline.state.ReadRequest\x1a\x15.drumline.state.Piece0\x01\x12?\n" +
 	"\x05Stage\x12\x15.drumline.state.Piece\x1a\x1d.drumline.state.StageResponse(\x01\x12A\n" +
 	"\x04Look\x12\x1b.drumline.state.LookRequest\x1a\x1c.drumline.state.LookResponseB6Z4github.com/drumline/drumline/drummerpb/state;statepbb\x06proto3"
@@ -772,36 +993,50 @@ func file_state_state_proto_rawDescGZIP() []byte {
 	return file_state_state_proto_rawDescData
 }
 
-var file_state_state_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_state_state_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_state_state_proto_goTypes = []any{
-	(*Header)(nil),        // 0: drumline.state.Header
-	(*Trailer)(nil),       // 1: drumline.state.Trailer
-	(*Piece)(nil),         // 2: drumline.state.Piece
-	(*ReadRequest)(nil),   // 3: drumline.state.ReadRequest
-	(*StageResponse)(nil), // 4: drumline.state.StageResponse
-	(*LookRequest)(nil),   // 5: drumline.state.LookRequest
-	(*Look)(nil),          // 6: drumline.state.Look
-	(*LookResponse)(nil),  // 7: drumline.state.LookResponse
-	nil,                   // 8: drumline.state.Look.VotersEntry
-	(*fleet.Spec)(nil),    // 9: drumline.fleet.Spec
+	(*Header)(nil),                // 0: drumline.state.Header
+	(*Trailer)(nil),               // 1: drumline.state.Trailer
+	(*Piece)(nil),                 // 2: drumline.state.Piece
+	(*ReadRequest)(nil),           // 3: drumline.state.ReadRequest
+	(*StageResponse)(nil),         // 4: drumline.state.StageResponse
+	(*LookRequest)(nil),           // 5: drumline.state.LookRequest
+	(*Look)(nil),                  // 6: drumline.state.Look
+	(*LookResponse)(nil),          // 7: drumline.state.LookResponse
+	(*InventoryRequest)(nil),      // 8: drumline.state.InventoryRequest
+	(*InventoryReplica)(nil),      // 9: drumline.state.InventoryReplica
+	(*Inventory)(nil),             // 10: drumline.state.Inventory
+	nil,                           // 11: drumline.state.Look.VotersEntry
+	(*fleet.Spec)(nil),            // 12: drumline.fleet.Spec
+	(*drummer.ReplicaReport)(nil), // 13: drumline.drummer.ReplicaReport
+	(*fleet.Host)(nil),            // 14: drumline.fleet.Host
+	(*drummer.HostAddress)(nil),   // 15: drumline.drummer.HostAddress
+	(*fleet.Configuration)(nil),   // 16: drumline.fleet.Configuration
 }
 var file_state_state_proto_depIdxs = []int32{
-	9, // 0: drumline.state.Header.spec:type_name -> drumline.fleet.Spec
-	0, // 1: drumline.state.Piece.header:type_name -> drumline.state.Header
-	1, // 2: drumline.state.Piece.trailer:type_name -> drumline.state.Trailer
-	8, // 3: drumline.state.Look.voters:type_name -> drumline.state.Look.VotersEntry
-	6, // 4: drumline.state.LookResponse.looks:type_name -> drumline.state.Look
-	3, // 5: drumline.state.States.Read:input_type -> drumline.state.ReadRequest
-	2, // 6: drumline.state.States.Stage:input_type -> drumline.state.Piece
-	5, // 7: drumline.state.States.Look:input_type -> drumline.state.LookRequest
-	2, // 8: drumline.state.States.Read:output_type -> drumline.state.Piece
-	4, // 9: drumline.state.States.Stage:output_type -> drumline.state.StageResponse
-	7, // 10: drumline.state.States.Look:output_type -> drumline.state.LookResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	12, // 0: drumline.state.Header.spec:type_name -> drumline.fleet.Spec
+	0,  // 1: drumline.state.Piece.header:type_name -> drumline.state.Header
+	1,  // 2: drumline.state.Piece.trailer:type_name -> drumline.state.Trailer
+	11, // 3: drumline.state.Look.voters:type_name -> drumline.state.Look.VotersEntry
+	6,  // 4: drumline.state.LookResponse.looks:type_name -> drumline.state.Look
+	13, // 5: drumline.state.InventoryReplica.report:type_name -> drumline.drummer.ReplicaReport
+	14, // 6: drumline.state.Inventory.host:type_name -> drumline.fleet.Host
+	9,  // 7: drumline.state.Inventory.replicas:type_name -> drumline.state.InventoryReplica
+	15, // 8: drumline.state.Inventory.others:type_name -> drumline.drummer.HostAddress
+	16, // 9: drumline.state.Inventory.configurations:type_name -> drumline.fleet.Configuration
+	8,  // 10: drumline.state.States.TakeInventory:input_type -> drumline.state.InventoryRequest
+	3,  // 11: drumline.state.States.Read:input_type -> drumline.state.ReadRequest
+	2,  // 12: drumline.state.States.Stage:input_type -> drumline.state.Piece
+	5,  // 13: drumline.state.States.Look:input_type -> drumline.state.LookRequest
+	10, // 14: drumline.state.States.TakeInventory:output_type -> drumline.state.Inventory
+	2,  // 15: drumline.state.States.Read:output_type -> drumline.state.Piece
+	4,  // 16: drumline.state.States.Stage:output_type -> drumline.state.StageResponse
+	7,  // 17: drumline.state.States.Look:output_type -> drumline.state.LookResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_state_state_proto_init() }
@@ -820,7 +1055,7 @@ func file_state_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_state_state_proto_rawDesc), len(file_state_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

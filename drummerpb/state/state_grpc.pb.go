@@ -23,17 +23,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	States_Read_FullMethodName  = "/drumline.state.States/Read"
-	States_Stage_FullMethodName = "/drumline.state.States/Stage"
-	States_Look_FullMethodName  = "/drumline.state.States/Look"
+	States_TakeInventory_FullMethodName = "/drumline.state.States/TakeInventory"
+	States_Read_FullMethodName          = "/drumline.state.States/Read"
+	States_Stage_FullMethodName         = "/drumline.state.States/Stage"
+	States_Look_FullMethodName          = "/drumline.state.States/Look"
 )
 
 // StatesClient is the client API for States service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// States is the hosts' service for states.
+// States is the hosts' service for states. Drummers serve Read, of the fleet record.
 type StatesClient interface {
+	// TakeInventory tells all that a host has.
+	TakeInventory(ctx context.Context, in *InventoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Inventory], error)
 	// Read sends a state.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Piece], error)
 	// Stage keeps a state on the host for a day, for a group that will be loaded from it.
@@ -50,9 +53,28 @@ func NewStatesClient(cc grpc.ClientConnInterface) StatesClient {
 	return &statesClient{cc}
 }
 
+func (c *statesClient) TakeInventory(ctx context.Context, in *InventoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Inventory], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &States_ServiceDesc.Streams[0], States_TakeInventory_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[InventoryRequest, Inventory]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type States_TakeInventoryClient = grpc.ServerStreamingClient[Inventory]
+
 func (c *statesClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Piece], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &States_ServiceDesc.Streams[0], States_Read_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &States_ServiceDesc.Streams[1], States_Read_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +93,7 @@ type States_ReadClient = grpc.ServerStreamingClient[Piece]
 
 func (c *statesClient) Stage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Piece, StageResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &States_ServiceDesc.Streams[1], States_Stage_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &States_ServiceDesc.Streams[2], States_Stage_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +118,10 @@ func (c *statesClient) Look(ctx context.Context, in *LookRequest, opts ...grpc.C
 // All implementations must embed UnimplementedStatesServer
 // for forward compatibility.
 //
-// States is the hosts' service for states.
+// States is the hosts' service for states. Drummers serve Read, of the fleet record.
 type StatesServer interface {
+	// TakeInventory tells all that a host has.
+	TakeInventory(*InventoryRequest, grpc.ServerStreamingServer[Inventory]) error
 	// Read sends a state.
 	Read(*ReadRequest, grpc.ServerStreamingServer[Piece]) error
 	// Stage keeps a state on the host for a day, for a group that will be loaded from it.
@@ -114,6 +138,9 @@ type StatesServer interface {
 // pointer dereference when methods are called.
 type UnimplementedStatesServer struct{}
 
+func (UnimplementedStatesServer) TakeInventory(*InventoryRequest, grpc.ServerStreamingServer[Inventory]) error {
+	return status.Error(codes.Unimplemented, "method TakeInventory not implemented")
+}
 func (UnimplementedStatesServer) Read(*ReadRequest, grpc.ServerStreamingServer[Piece]) error {
 	return status.Error(codes.Unimplemented, "method Read not implemented")
 }
@@ -143,6 +170,17 @@ func RegisterStatesServer(s grpc.ServiceRegistrar, srv StatesServer) {
 	}
 	s.RegisterService(&States_ServiceDesc, srv)
 }
+
+func _States_TakeInventory_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(InventoryRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StatesServer).TakeInventory(m, &grpc.GenericServerStream[InventoryRequest, Inventory]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type States_TakeInventoryServer = grpc.ServerStreamingServer[Inventory]
 
 func _States_Read_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(ReadRequest)
@@ -193,6 +231,11 @@ var States_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "TakeInventory",
+			Handler:       _States_TakeInventory_Handler,
+			ServerStreams: true,
+		},
 		{
 			StreamName:    "Read",
 			Handler:       _States_Read_Handler,

@@ -23,9 +23,15 @@ import (
 // command runs drummer-cmd against the fleet and returns what it printed.
 func (w *world) command(args ...string) (string, error) {
 	w.Helper()
+	return w.commandAt(w.fleet.APIs(localfleet.KindDrummer), args...)
+}
+
+// commandAt runs it with these servers.
+func (w *world) commandAt(servers []string, args ...string) (string, error) {
+	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
-	args = append([]string{"--servers", strings.Join(w.fleet.APIs(localfleet.KindDrummer), ","), "--yes", "-o", "json"}, args...)
+	args = append([]string{"--servers", strings.Join(servers, ","), "--yes", "-o", "json"}, args...)
 	cmd := exec.CommandContext(ctx, filepath.Join(programs(w.T), "drummer-cmd"), args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

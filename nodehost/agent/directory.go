@@ -3,13 +3,16 @@ package agent
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 )
@@ -21,6 +24,7 @@ const (
 	bucketHosts      = "hosts"
 	keyDrummers      = "drummers"
 	keyFleet         = "fleet"
+	keyIncarnation   = "incarnation"
 	directoryVersion = 1
 )
 
@@ -46,6 +50,8 @@ type directory struct {
 	hosts    map[ids.Host]Entry
 	drummers []string
 	fleet    string
+	// incarnation is the highest of the fleet's record that was attended.
+	incarnation uint64
 }
 
 // openDirectory reads what is on disk. It is a hint: what does not decode is
@@ -61,6 +67,7 @@ func openDirectory(db *bbolt.DB) (*directory, error) {
 			d.drummers = v
 		}
 		d.fleet, _ = unpack[string](root.Get([]byte(keyFleet)))
+		d.incarnation, _ = unpack[uint64](root.Get([]byte(keyIncarnation)))
 		hosts := root.Bucket([]byte(bucketHosts))
 		if hosts == nil {
 			return nil
@@ -145,13 +152,18 @@ func (d *directory) attended() string {
 
 // attend makes the host belong to the fleet of its first welcome, for ever. Orders of
 // another fleet would speak of other groups under the same numbers.
-func (d *directory) attend(fleet string) error {
+// Nor does it go back to a record that was succeeded by one of a higher incarnation: its
+// drummers were given up, and came back.
+func (d *directory) attend(fleet string, incarnation uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch d.fleet {
-	case fleet:
+	switch {
+	case incarnation < d.incarnation:
+		return fault.New(fault.Unavailable, "this host has attended incarnation %d of the record, the drummer keeps incarnation %d: another group of drummers has taken its place; stop it",
+			d.incarnation, incarnation)
+	case d.fleet == fleet && d.incarnation == incarnation:
 		return nil
-	case "":
+	case d.fleet == fleet, d.fleet == "":
 	default:
 		return fault.New(fault.Unavailable, "this host belongs to fleet %s, the drummer keeps the record of fleet %s", d.fleet, fleet)
 	}
@@ -160,12 +172,12 @@ func (d *directory) attend(fleet string) error {
 		if err != nil {
 			return err
 		}
-		return pack(root, keyFleet, fleet)
+		return errors.Join(pack(root, keyFleet, fleet), pack(root, keyIncarnation, incarnation))
 	})
 	if err != nil {
 		return fmt.Errorf("directory: write the fleet: %w", err)
 	}
-	d.fleet = fleet
+	d.fleet, d.incarnation = fleet, incarnation
 	return nil
 }
 
@@ -181,6 +193,20 @@ func (d *directory) learnt() []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return slices.Clone(d.drummers)
+}
+
+// Incarnation is the highest of the fleet's record that this host has attended.
+func (a *Agent) Incarnation() uint64 {
+	a.dir.mu.RLock()
+	defer a.dir.mu.RUnlock()
+	return a.dir.incarnation
+}
+
+// Self is what this host says of itself.
+func (a *Agent) Self() *fleetpb.Host {
+	self := proto.CloneOf(a.o.Self)
+	self.Age = a.age()
+	return self
 }
 
 // Fleet is the fleet that this host attends; empty before its first welcome.

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
@@ -138,7 +137,7 @@ func (a *Agent) attend(ctx context.Context, addr string) end {
 	if !late.Stop() {
 		return end{err: errSlow}
 	}
-	if err := a.dir.attend(welcome.GetFleet()); err != nil {
+	if err := a.dir.attend(welcome.GetFleet(), welcome.GetIncarnation()); err != nil {
 		return end{err: err}
 	}
 	s.welcome(addr, welcome)
@@ -197,9 +196,7 @@ func (s *session) sayHello() error {
 }
 
 func (s *session) hello() *drummerpb.Hello {
-	self := proto.CloneOf(s.a.o.Self)
-	self.Age = s.a.age()
-	h := &drummerpb.Hello{Deployment: s.a.o.Deployment, Host: self, Version: s.a.o.Version, Fleet: s.a.dir.attended(), Boot: s.a.boot()}
+	h := &drummerpb.Hello{Deployment: s.a.o.Deployment, Host: s.a.Self(), Version: s.a.o.Version, Fleet: s.a.dir.attended(), Boot: s.a.boot()}
 	for _, k := range s.a.o.Replicas.Keys() {
 		if r, ok := s.a.o.Replicas.Report(k); ok {
 			h.Replicas = append(h.Replicas, r)

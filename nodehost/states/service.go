@@ -20,6 +20,8 @@ const (
 	maxLooks     = 1000
 	looksAtOnce  = 16
 	lookPatience = time.Second
+	// inventoryPart is how many replicas are in one message.
+	inventoryPart = 1024
 )
 
 // Read implements statepb.StatesServer.
@@ -75,6 +77,23 @@ func (s *States) Stage(stream grpc.ClientStreamingServer[statepb.Piece, statepb.
 		return fault.Wrap(err, fault.Invalid, "stage a state")
 	}
 	return stream.SendAndClose(&statepb.StageResponse{Staged: id, HostId: string(s.o.Self)})
+}
+
+// TakeInventory implements statepb.StatesServer.
+func (s *States) TakeInventory(_ *statepb.InventoryRequest, stream grpc.ServerStreamingServer[statepb.Inventory]) error {
+	if s.o.Inventory == nil {
+		return fault.New(fault.Unavailable, "this host has no inventory")
+	}
+	all := s.o.Inventory()
+	rest := all.GetReplicas()
+	for {
+		n := min(inventoryPart, len(rest))
+		all.Replicas, rest = rest[:n], rest[n:]
+		if err := stream.Send(all); err != nil || len(rest) == 0 {
+			return err
+		}
+		all = &statepb.Inventory{}
+	}
 }
 
 // Look implements statepb.StatesServer.

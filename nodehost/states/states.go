@@ -46,7 +46,9 @@ type Options struct {
 	Raft Raft
 	Apps *statemachines.Registry
 	Pool Dialer
-	Log  *slog.Logger
+	// Inventory is all that the host knows; may be nil, then nobody is told.
+	Inventory func() *statepb.Inventory
+	Log       *slog.Logger
 }
 
 // States is the room. Make it with Open; nothing of it needs to be closed.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/drumline/drumline/config"
+
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/counters"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/keys"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
@@ -20,6 +22,7 @@ import (
 func (t *tool) console() noun.Console {
 	return noun.Console{
 		Client: t.client, Groups: t.groups, Bounded: t.bounded, Write: t.write, Say: t.say, Confirm: t.confirm,
+		TLS: func() config.TLS { return t.opts.tls },
 		Await: func(ctx context.Context, g noun.Goal) error {
 			return t.await(ctx, goal{what: g.What, still: g.Still, total: g.Total, look: g.Look})
 		},

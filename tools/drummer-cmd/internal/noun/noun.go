@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/client"
+	"github.com/drumline/drumline/config"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 )
 
@@ -19,6 +20,9 @@ type Console struct {
 	Client  func(ctx context.Context) (*client.Client, error)
 	Groups  func(ctx context.Context, prefix string) ([]*drummerpb.GroupInfo, error)
 	Bounded func(ctx context.Context) (context.Context, context.CancelFunc)
+	// TLS is how servers are spoken to, for a command that dials them itself: when no
+	// drummer answers there is no Client.
+	TLS func() config.TLS
 	// Print writes data in the format asked for; table (the header first) is for people.
 	Print func(data any, table [][]string) error
 	// Plain tells whether people read the output, Write writes to them.
