@@ -86,7 +86,9 @@ func sortedBy[T any](m map[string]T) []T {
 	return out
 }
 
-func (w *work) note(format string, args ...any) { w.Notes = append(w.Notes, fmt.Sprintf(format, args...)) }
+func (w *work) note(format string, args ...any) {
+	w.Notes = append(w.Notes, fmt.Sprintf(format, args...))
+}
 
 // hear takes a host in.
 func (w *work) hear(inv *statepb.Inventory) error {

@@ -301,8 +301,8 @@ func TestASpentIdentityEndsTheAgentAtOnce(t *testing.T) {
 
 func TestAnotherFleetIsNotAttended(t *testing.T) {
 	a := newDesk(t, deadAddr(t))
-	require.NoError(t, a.dir.attend("ours"))
-	require.ErrorContains(t, a.dir.attend("theirs"), "this host belongs to fleet ours")
+	require.NoError(t, a.dir.attend("ours", 1))
+	require.ErrorContains(t, a.dir.attend("theirs", 1), "this host belongs to fleet ours")
 	require.False(t, a.Refused(), "other drummers are no reason to stop")
 	a.stop()
 	d := newDrummer(t)
@@ -367,4 +367,16 @@ func TestWhyADrummerIsLeftIsSaidOnce(t *testing.T) {
 	require.Equal(t, 2, strings.Count(out.String(), "belongs to fleet ours"), "another drummer is news")
 	require.NoError(t, a.judge("d1:1", end{err: errors.New("refused")}))
 	require.Contains(t, out.String(), "err=refused")
+}
+
+func TestASucceededRecordIsNotAttended(t *testing.T) {
+	a := newDesk(t, deadAddr(t))
+	require.NoError(t, a.dir.attend("ours", 3))
+	require.NoError(t, a.dir.attend("ours", 4))
+	require.ErrorContains(t, a.dir.attend("ours", 3), "another group of drummers has taken its place")
+	again, err := openDirectory(a.dir.db)
+	require.NoError(t, err)
+	require.Error(t, again.attend("ours", 3), "it is on disk")
+	require.NoError(t, again.attend("ours", 4))
+	a.stop()
 }
