@@ -40,7 +40,7 @@ func Assemble(p Parts) (*Machine, error) {
 		s.events.ReplaceOrInsert(x)
 	}
 	var b bytes.Buffer
-	if _, err := (snapshot{&View{s}}).WriteTo(&b); err != nil {
+	if _, err := (snapshot{&View{s: s}}).WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("assemble a record: %w", err)
 	}
 	m := New()
