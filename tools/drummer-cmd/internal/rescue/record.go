@@ -138,8 +138,10 @@ func (n *Noun) runRebuild(ctx context.Context, c *cli.Context) error {
 	for _, note := range out.Notes {
 		n.Say("%s", note)
 	}
-	return n.Print(out, [][]string{{"FILE", "FLEET", "INCARNATION", "GROUPS", "HOSTS", "HEARD"},
-		{out.File, out.Fleet, fmt.Sprint(out.Incarnation), fmt.Sprint(out.Groups), fmt.Sprint(out.Hosts), fmt.Sprint(len(out.Heard))}})
+	return n.Print(out, [][]string{
+		{"FILE", "FLEET", "INCARNATION", "GROUPS", "HOSTS", "HEARD"},
+		{out.File, out.Fleet, fmt.Sprint(out.Incarnation), fmt.Sprint(out.Groups), fmt.Sprint(out.Hosts), fmt.Sprint(len(out.Heard))},
+	})
 }
 
 // readRecord reads a saved record; an empty one without a file.
