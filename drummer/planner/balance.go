@@ -26,7 +26,7 @@ func (p *pass) balance() {
 	if !slices.Contains(p.Fleet.Paused(), fleet.KindBalance) && p.calm() {
 		p.balanceReplicas(hosts)
 	}
-	if p.total == 0 && len(p.requests) == 0 && !slices.Contains(p.Fleet.Paused(), fleet.KindTransfer) {
+	if p.total == 0 && !p.granting() && !slices.Contains(p.Fleet.Paused(), fleet.KindTransfer) {
 		p.balanceLeads(hosts)
 	}
 }
@@ -36,12 +36,16 @@ func (p *pass) calm() bool {
 	if p.total > p.moves {
 		return false
 	}
-	for i := range p.requests {
-		if p.busy[groupID(p.requests[i].group)] {
-			return false // granted in this pass
-		}
+	if p.granting() {
+		return false
 	}
 	return !slices.ContainsFunc(p.hosts, func(h *post) bool { return h.seen.State == Suspect && !h.seen.Maintained && h.entries > 0 })
+}
+
+// granting tells whether a wish was granted in this pass; one that cannot be granted
+// holds nothing up.
+func (p *pass) granting() bool {
+	return slices.ContainsFunc(p.requests, func(r request) bool { return p.busy[groupID(r.group)] })
 }
 
 // balanceable lists the hosts among which load is evened out.
