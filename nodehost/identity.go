@@ -16,7 +16,10 @@ func (h *host) self() *fleetpb.Host {
 		Id: string(h.dir.Host()), Name: h.cfg.Name, Region: h.cfg.Region, Zone: h.cfg.Zone,
 		Api: h.server.APIAddr(), Raft: h.transport.Addr(), BootEpoch: h.dir.BootEpoch(),
 		TickUs:   uint64(h.cfg.Tick.Microseconds()), //nolint:gosec // the configuration was checked
-		InMemory: h.inMemory(),
+		InMemory: h.inMemory(), Sleep: fleetpb.Sleep_SLEEP_NEVER,
+	}
+	if h.cfg.Hibernate {
+		s.Sleep = fleetpb.Sleep_SLEEP_HIBERNATE
 	}
 	for _, k := range slices.Sorted(maps.Keys(h.cfg.Labels)) {
 		s.Labels = append(s.Labels, k+"="+h.cfg.Labels[k])

@@ -28,7 +28,7 @@ import (
 //
 //	at D                                    sets the clock
 //	lead TERM | unlead
-//	connect SESSION ID [name=N] [epoch=E] [deployment=D] [fleet=F] [raft=ADDRESS] [tick=D] [age=A]; replicas follow as REPLICA:FLAGS
+//	connect SESSION ID [name=N] [epoch=E] [deployment=D] [fleet=F] [raft=ADDRESS] [tick=D] [sleep=NEVER|HIBERNATE] [age=A]; replicas follow as REPLICA:FLAGS
 //	report SESSION REPLICA:FLAGS...         FLAGS: starting ok down observer unloaded serving opened sealed gone, cc3 term2, separated by +
 //	beat SESSION[:AGE]... | gone SESSION
 //	answer SESSION ORDER ok|failed|refused [members=CC:VOTERS:OBSERVERS:REMOVED]
@@ -169,6 +169,10 @@ func (s *script) connect(words []string) {
 			d, err := time.ParseDuration(v)
 			require.NoError(s.t, err)
 			h.TickUs = uint64(d.Microseconds())
+		case k == "sleep":
+			n, known := fleetpb.Sleep_value["SLEEP_"+v]
+			require.True(s.t, known, v)
+			h.Sleep = fleetpb.Sleep(n)
 		case k == "age":
 			h.Age = integer(v)
 		case k == "raft":

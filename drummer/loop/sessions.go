@@ -148,13 +148,12 @@ func (c *Core) refusal(s *session) (string, Verdict) {
 	if reason := c.nameRefusal(h); reason != "" {
 		return reason, NotNow
 	}
-	return c.tickRefusal(h), NotNow
+	return c.settingRefusal(h), NotNow
 }
 
-// tickRefusal says why a host cannot have its tick: another one that is not down has
-// another. Groups on hosts of different ticks would call elections against healthy
-// leaders. When all hosts are stopped for that long the fleet takes a new tick.
-func (c *Core) tickRefusal(h *fleetpb.Host) string {
+// settingRefusal says why a host cannot have its settings: another one that is not down
+// has others. When all hosts are stopped for that long the fleet takes new ones.
+func (c *Core) settingRefusal(h *fleetpb.Host) string {
 	others := slices.Collect(c.view.Hosts())
 	for _, id := range slices.Sorted(maps.Keys(c.hosts)) {
 		if c.view.Host(id) == nil { // it is not in the record yet
@@ -162,16 +161,33 @@ func (c *Core) tickRefusal(h *fleetpb.Host) string {
 		}
 	}
 	for _, o := range others {
-		if h.GetTickUs() == 0 || o.GetTickUs() == 0 || o.GetTickUs() == h.GetTickUs() || o.GetId() == h.GetId() {
+		reason := discord(h, o)
+		if reason == "" || o.GetId() == h.GetId() {
 			continue
 		}
 		if state := c.judge(o).State; state == planner.Up || state == planner.Suspect {
-			return fmt.Sprintf("its tick is %s and that of host %s is %s: give all hosts the same tick; to change it, stop all of them until they are down",
-				microseconds(h.GetTickUs()), o.GetName(), microseconds(o.GetTickUs()))
+			return reason + "; to change it, stop all of them until they are down"
 		}
 	}
 	return ""
 }
+
+// discord says what two hosts do not agree on. Groups on hosts of different ticks would
+// call elections against healthy leaders; of a group that only some hosts let sleep, the
+// others would take the silence for a dead leader.
+func discord(h, o *fleetpb.Host) string {
+	switch {
+	case h.GetTickUs() != 0 && o.GetTickUs() != 0 && h.GetTickUs() != o.GetTickUs():
+		return fmt.Sprintf("its tick is %s and that of host %s is %s: give all hosts the same tick",
+			microseconds(h.GetTickUs()), o.GetName(), microseconds(o.GetTickUs()))
+	case h.GetSleep() != 0 && o.GetSleep() != 0 && h.GetSleep() != o.GetSleep():
+		return fmt.Sprintf("hibernate is %t there and %t on host %s: give all hosts the same hibernate",
+			hibernates(h), hibernates(o), o.GetName())
+	}
+	return ""
+}
+
+func hibernates(h *fleetpb.Host) bool { return h.GetSleep() == fleetpb.Sleep_SLEEP_HIBERNATE }
 
 func microseconds(n uint64) time.Duration {
 	return time.Duration(min(n, math.MaxInt64/1000)) * time.Microsecond //nolint:gosec // bounded here

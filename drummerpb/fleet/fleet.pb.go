@@ -135,6 +135,59 @@ func (HostDuty) EnumDescriptor() ([]byte, []int) {
 	return file_fleet_fleet_proto_rawDescGZIP(), []int{1}
 }
 
+// Sleep is what idle groups of a host do.
+type Sleep int32
+
+const (
+	// SLEEP_UNSPECIFIED: the host does not say.
+	Sleep_SLEEP_UNSPECIFIED Sleep = 0
+	// SLEEP_NEVER: they heartbeat all the time.
+	Sleep_SLEEP_NEVER Sleep = 1
+	// SLEEP_HIBERNATE: they stop until something wakes them.
+	Sleep_SLEEP_HIBERNATE Sleep = 2
+)
+
+// Enum value maps for Sleep.
+var (
+	Sleep_name = map[int32]string{
+		0: "SLEEP_UNSPECIFIED",
+		1: "SLEEP_NEVER",
+		2: "SLEEP_HIBERNATE",
+	}
+	Sleep_value = map[string]int32{
+		"SLEEP_UNSPECIFIED": 0,
+		"SLEEP_NEVER":       1,
+		"SLEEP_HIBERNATE":   2,
+	}
+)
+
+func (x Sleep) Enum() *Sleep {
+	p := new(Sleep)
+	*p = x
+	return p
+}
+
+func (x Sleep) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Sleep) Descriptor() protoreflect.EnumDescriptor {
+	return file_fleet_fleet_proto_enumTypes[2].Descriptor()
+}
+
+func (Sleep) Type() protoreflect.EnumType {
+	return &file_fleet_fleet_proto_enumTypes[2]
+}
+
+func (x Sleep) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Sleep.Descriptor instead.
+func (Sleep) EnumDescriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{2}
+}
+
 // GroupState is where a group is in its life.
 type GroupState int32
 
@@ -188,11 +241,11 @@ func (x GroupState) String() string {
 }
 
 func (GroupState) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[2].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[3].Descriptor()
 }
 
 func (GroupState) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[2]
+	return &file_fleet_fleet_proto_enumTypes[3]
 }
 
 func (x GroupState) Number() protoreflect.EnumNumber {
@@ -201,7 +254,7 @@ func (x GroupState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GroupState.Descriptor instead.
 func (GroupState) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{2}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{3}
 }
 
 // ReplicaPhase is where a replica is in its life.
@@ -245,11 +298,11 @@ func (x ReplicaPhase) String() string {
 }
 
 func (ReplicaPhase) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[3].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[4].Descriptor()
 }
 
 func (ReplicaPhase) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[3]
+	return &file_fleet_fleet_proto_enumTypes[4]
 }
 
 func (x ReplicaPhase) Number() protoreflect.EnumNumber {
@@ -258,7 +311,7 @@ func (x ReplicaPhase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReplicaPhase.Descriptor instead.
 func (ReplicaPhase) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{3}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{4}
 }
 
 // OriginKind says what a group's first state is for.
@@ -302,11 +355,11 @@ func (x OriginKind) String() string {
 }
 
 func (OriginKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[4].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[5].Descriptor()
 }
 
 func (OriginKind) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[4]
+	return &file_fleet_fleet_proto_enumTypes[5]
 }
 
 func (x OriginKind) Number() protoreflect.EnumNumber {
@@ -315,7 +368,7 @@ func (x OriginKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OriginKind.Descriptor instead.
 func (OriginKind) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{4}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{5}
 }
 
 // Code classes a result of the record.
@@ -371,11 +424,11 @@ func (x Code) String() string {
 }
 
 func (Code) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[5].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[6].Descriptor()
 }
 
 func (Code) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[5]
+	return &file_fleet_fleet_proto_enumTypes[6]
 }
 
 func (x Code) Number() protoreflect.EnumNumber {
@@ -384,7 +437,7 @@ func (x Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Code.Descriptor instead.
 func (Code) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{5}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{6}
 }
 
 // RegionCount is a rule: so many voters in that region.
@@ -884,7 +937,9 @@ type Host struct {
 	// wanted of the host; a host does not say that of itself.
 	Wanted *HostWanted `protobuf:"bytes,14,opt,name=wanted,proto3" json:"wanted,omitempty"`
 	// removed tells that it was decommissioned and taken out: it is in no list, and its id never comes back.
-	Removed       bool `protobuf:"varint,15,opt,name=removed,proto3" json:"removed,omitempty"`
+	Removed bool `protobuf:"varint,15,opt,name=removed,proto3" json:"removed,omitempty"`
+	// sleep tells whether its idle groups stop heart-beating. All hosts that run at a time agree.
+	Sleep         Sleep `protobuf:"varint,16,opt,name=sleep,proto3,enum=drumline.fleet.Sleep" json:"sleep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1022,6 +1077,13 @@ func (x *Host) GetRemoved() bool {
 		return x.Removed
 	}
 	return false
+}
+
+func (x *Host) GetSleep() Sleep {
+	if x != nil {
+		return x.Sleep
+	}
+	return Sleep_SLEEP_UNSPECIFIED
 }
 
 // App is a kind of state machine that a host's program knows.
@@ -4340,7 +4402,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\aengaged\x18\x01 \x01(\bR\aengaged\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\"\n" +
 	"\rsince_unix_ms\x18\x03 \x01(\x03R\vsinceUnixMs\x12\x1a\n" +
-	"\baccepted\x18\x04 \x03(\tR\baccepted\"\x86\x03\n" +
+	"\baccepted\x18\x04 \x03(\tR\baccepted\"\xb3\x03\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -4358,7 +4420,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x03age\x18\f \x01(\x04R\x03age\x12\x1b\n" +
 	"\tin_memory\x18\r \x01(\bR\binMemory\x122\n" +
 	"\x06wanted\x18\x0e \x01(\v2\x1a.drumline.fleet.HostWantedR\x06wanted\x12\x18\n" +
-	"\aremoved\x18\x0f \x01(\bR\aremoved\"3\n" +
+	"\aremoved\x18\x0f \x01(\bR\aremoved\x12+\n" +
+	"\x05sleep\x18\x10 \x01(\x0e2\x15.drumline.fleet.SleepR\x05sleep\"3\n" +
 	"\x03App\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\"\xe2\x01\n" +
@@ -4615,7 +4678,11 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x15HOST_DUTY_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12HOST_DUTY_CORDONED\x10\x01\x12\x16\n" +
 	"\x12HOST_DUTY_DRAINING\x10\x02\x12\x15\n" +
-	"\x11HOST_DUTY_LEAVING\x10\x03*\xbe\x01\n" +
+	"\x11HOST_DUTY_LEAVING\x10\x03*D\n" +
+	"\x05Sleep\x12\x15\n" +
+	"\x11SLEEP_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSLEEP_NEVER\x10\x01\x12\x13\n" +
+	"\x0fSLEEP_HIBERNATE\x10\x02*\xbe\x01\n" +
 	"\n" +
 	"GroupState\x12\x1b\n" +
 	"\x17GROUP_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
@@ -4658,124 +4725,126 @@ func file_fleet_fleet_proto_rawDescGZIP() []byte {
 	return file_fleet_fleet_proto_rawDescData
 }
 
-var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
 var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_fleet_fleet_proto_goTypes = []any{
 	(Isolation)(0),                // 0: drumline.fleet.Isolation
 	(HostDuty)(0),                 // 1: drumline.fleet.HostDuty
-	(GroupState)(0),               // 2: drumline.fleet.GroupState
-	(ReplicaPhase)(0),             // 3: drumline.fleet.ReplicaPhase
-	(OriginKind)(0),               // 4: drumline.fleet.OriginKind
-	(Code)(0),                     // 5: drumline.fleet.Code
-	(*RegionCount)(nil),           // 6: drumline.fleet.RegionCount
-	(*Spec)(nil),                  // 7: drumline.fleet.Spec
-	(*Policy)(nil),                // 8: drumline.fleet.Policy
-	(*HostWanted)(nil),            // 9: drumline.fleet.HostWanted
-	(*Brake)(nil),                 // 10: drumline.fleet.Brake
-	(*Host)(nil),                  // 11: drumline.fleet.Host
-	(*App)(nil),                   // 12: drumline.fleet.App
-	(*Replica)(nil),               // 13: drumline.fleet.Replica
-	(*Group)(nil),                 // 14: drumline.fleet.Group
-	(*Source)(nil),                // 15: drumline.fleet.Source
-	(*Origin)(nil),                // 16: drumline.fleet.Origin
-	(*Operation)(nil),             // 17: drumline.fleet.Operation
-	(*Event)(nil),                 // 18: drumline.fleet.Event
-	(*Template)(nil),              // 19: drumline.fleet.Template
-	(*Configuration)(nil),         // 20: drumline.fleet.Configuration
-	(*Command)(nil),               // 21: drumline.fleet.Command
-	(*LoadGroup)(nil),             // 22: drumline.fleet.LoadGroup
-	(*PurgeRetired)(nil),          // 23: drumline.fleet.PurgeRetired
-	(*SetHost)(nil),               // 24: drumline.fleet.SetHost
-	(*HostEmptied)(nil),           // 25: drumline.fleet.HostEmptied
-	(*RemoveHost)(nil),            // 26: drumline.fleet.RemoveHost
-	(*ShapeGroups)(nil),           // 27: drumline.fleet.ShapeGroups
-	(*PreferLeader)(nil),          // 28: drumline.fleet.PreferLeader
-	(*LeaderSeen)(nil),            // 29: drumline.fleet.LeaderSeen
-	(*CancelOperation)(nil),       // 30: drumline.fleet.CancelOperation
-	(*Pause)(nil),                 // 31: drumline.fleet.Pause
-	(*SetBrake)(nil),              // 32: drumline.fleet.SetBrake
-	(*ApplyConfiguration)(nil),    // 33: drumline.fleet.ApplyConfiguration
-	(*RollbackConfiguration)(nil), // 34: drumline.fleet.RollbackConfiguration
-	(*FirstUse)(nil),              // 35: drumline.fleet.FirstUse
-	(*CreateGroups)(nil),          // 36: drumline.fleet.CreateGroups
-	(*DeleteGroup)(nil),           // 37: drumline.fleet.DeleteGroup
-	(*HostLost)(nil),              // 38: drumline.fleet.HostLost
-	(*Place)(nil),                 // 39: drumline.fleet.Place
-	(*Abandon)(nil),               // 40: drumline.fleet.Abandon
-	(*ReplicasStarted)(nil),       // 41: drumline.fleet.ReplicasStarted
-	(*Advance)(nil),               // 42: drumline.fleet.Advance
-	(*AddReplica)(nil),            // 43: drumline.fleet.AddReplica
-	(*MembershipSeen)(nil),        // 44: drumline.fleet.MembershipSeen
-	(*Purged)(nil),                // 45: drumline.fleet.Purged
-	(*Result)(nil),                // 46: drumline.fleet.Result
-	(*ItemResult)(nil),            // 47: drumline.fleet.ItemResult
-	(*SnapshotHeader)(nil),        // 48: drumline.fleet.SnapshotHeader
-	(*SnapshotRecord)(nil),        // 49: drumline.fleet.SnapshotRecord
+	(Sleep)(0),                    // 2: drumline.fleet.Sleep
+	(GroupState)(0),               // 3: drumline.fleet.GroupState
+	(ReplicaPhase)(0),             // 4: drumline.fleet.ReplicaPhase
+	(OriginKind)(0),               // 5: drumline.fleet.OriginKind
+	(Code)(0),                     // 6: drumline.fleet.Code
+	(*RegionCount)(nil),           // 7: drumline.fleet.RegionCount
+	(*Spec)(nil),                  // 8: drumline.fleet.Spec
+	(*Policy)(nil),                // 9: drumline.fleet.Policy
+	(*HostWanted)(nil),            // 10: drumline.fleet.HostWanted
+	(*Brake)(nil),                 // 11: drumline.fleet.Brake
+	(*Host)(nil),                  // 12: drumline.fleet.Host
+	(*App)(nil),                   // 13: drumline.fleet.App
+	(*Replica)(nil),               // 14: drumline.fleet.Replica
+	(*Group)(nil),                 // 15: drumline.fleet.Group
+	(*Source)(nil),                // 16: drumline.fleet.Source
+	(*Origin)(nil),                // 17: drumline.fleet.Origin
+	(*Operation)(nil),             // 18: drumline.fleet.Operation
+	(*Event)(nil),                 // 19: drumline.fleet.Event
+	(*Template)(nil),              // 20: drumline.fleet.Template
+	(*Configuration)(nil),         // 21: drumline.fleet.Configuration
+	(*Command)(nil),               // 22: drumline.fleet.Command
+	(*LoadGroup)(nil),             // 23: drumline.fleet.LoadGroup
+	(*PurgeRetired)(nil),          // 24: drumline.fleet.PurgeRetired
+	(*SetHost)(nil),               // 25: drumline.fleet.SetHost
+	(*HostEmptied)(nil),           // 26: drumline.fleet.HostEmptied
+	(*RemoveHost)(nil),            // 27: drumline.fleet.RemoveHost
+	(*ShapeGroups)(nil),           // 28: drumline.fleet.ShapeGroups
+	(*PreferLeader)(nil),          // 29: drumline.fleet.PreferLeader
+	(*LeaderSeen)(nil),            // 30: drumline.fleet.LeaderSeen
+	(*CancelOperation)(nil),       // 31: drumline.fleet.CancelOperation
+	(*Pause)(nil),                 // 32: drumline.fleet.Pause
+	(*SetBrake)(nil),              // 33: drumline.fleet.SetBrake
+	(*ApplyConfiguration)(nil),    // 34: drumline.fleet.ApplyConfiguration
+	(*RollbackConfiguration)(nil), // 35: drumline.fleet.RollbackConfiguration
+	(*FirstUse)(nil),              // 36: drumline.fleet.FirstUse
+	(*CreateGroups)(nil),          // 37: drumline.fleet.CreateGroups
+	(*DeleteGroup)(nil),           // 38: drumline.fleet.DeleteGroup
+	(*HostLost)(nil),              // 39: drumline.fleet.HostLost
+	(*Place)(nil),                 // 40: drumline.fleet.Place
+	(*Abandon)(nil),               // 41: drumline.fleet.Abandon
+	(*ReplicasStarted)(nil),       // 42: drumline.fleet.ReplicasStarted
+	(*Advance)(nil),               // 43: drumline.fleet.Advance
+	(*AddReplica)(nil),            // 44: drumline.fleet.AddReplica
+	(*MembershipSeen)(nil),        // 45: drumline.fleet.MembershipSeen
+	(*Purged)(nil),                // 46: drumline.fleet.Purged
+	(*Result)(nil),                // 47: drumline.fleet.Result
+	(*ItemResult)(nil),            // 48: drumline.fleet.ItemResult
+	(*SnapshotHeader)(nil),        // 49: drumline.fleet.SnapshotHeader
+	(*SnapshotRecord)(nil),        // 50: drumline.fleet.SnapshotRecord
 }
 var file_fleet_fleet_proto_depIdxs = []int32{
-	6,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
+	7,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
 	0,  // 1: drumline.fleet.Spec.isolation:type_name -> drumline.fleet.Isolation
 	1,  // 2: drumline.fleet.HostWanted.duty:type_name -> drumline.fleet.HostDuty
-	12, // 3: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
-	9,  // 4: drumline.fleet.Host.wanted:type_name -> drumline.fleet.HostWanted
-	3,  // 5: drumline.fleet.Replica.phase:type_name -> drumline.fleet.ReplicaPhase
-	7,  // 6: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
-	2,  // 7: drumline.fleet.Group.state:type_name -> drumline.fleet.GroupState
-	13, // 8: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
-	16, // 9: drumline.fleet.Group.origin:type_name -> drumline.fleet.Origin
-	4,  // 10: drumline.fleet.Origin.kind:type_name -> drumline.fleet.OriginKind
-	15, // 11: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
-	6,  // 12: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
-	19, // 13: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
-	8,  // 14: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
-	36, // 15: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
-	37, // 16: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
-	11, // 17: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
-	38, // 18: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
-	39, // 19: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
-	40, // 20: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
-	41, // 21: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
-	42, // 22: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
-	43, // 23: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
-	44, // 24: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
-	45, // 25: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
-	33, // 26: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
-	34, // 27: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
-	35, // 28: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
-	22, // 29: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
-	23, // 30: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
-	24, // 31: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
-	25, // 32: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
-	26, // 33: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
-	27, // 34: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
-	28, // 35: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
-	29, // 36: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
-	30, // 37: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
-	31, // 38: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
-	32, // 39: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
-	7,  // 40: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
-	16, // 41: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
-	9,  // 42: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
-	7,  // 43: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
-	20, // 44: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
-	7,  // 45: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
-	2,  // 46: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
-	5,  // 47: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
-	47, // 48: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
-	5,  // 49: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
-	8,  // 50: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
-	10, // 51: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
-	48, // 52: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
-	11, // 53: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
-	14, // 54: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
-	17, // 55: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
-	18, // 56: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
-	20, // 57: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	13, // 3: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
+	10, // 4: drumline.fleet.Host.wanted:type_name -> drumline.fleet.HostWanted
+	2,  // 5: drumline.fleet.Host.sleep:type_name -> drumline.fleet.Sleep
+	4,  // 6: drumline.fleet.Replica.phase:type_name -> drumline.fleet.ReplicaPhase
+	8,  // 7: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
+	3,  // 8: drumline.fleet.Group.state:type_name -> drumline.fleet.GroupState
+	14, // 9: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
+	17, // 10: drumline.fleet.Group.origin:type_name -> drumline.fleet.Origin
+	5,  // 11: drumline.fleet.Origin.kind:type_name -> drumline.fleet.OriginKind
+	16, // 12: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
+	7,  // 13: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
+	20, // 14: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
+	9,  // 15: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
+	37, // 16: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
+	38, // 17: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
+	12, // 18: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
+	39, // 19: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
+	40, // 20: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
+	41, // 21: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
+	42, // 22: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
+	43, // 23: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
+	44, // 24: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
+	45, // 25: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
+	46, // 26: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
+	34, // 27: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
+	35, // 28: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
+	36, // 29: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
+	23, // 30: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
+	24, // 31: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
+	25, // 32: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
+	26, // 33: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
+	27, // 34: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
+	28, // 35: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
+	29, // 36: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
+	30, // 37: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
+	31, // 38: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
+	32, // 39: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
+	33, // 40: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
+	8,  // 41: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
+	17, // 42: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
+	10, // 43: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
+	8,  // 44: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
+	21, // 45: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
+	8,  // 46: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
+	3,  // 47: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
+	6,  // 48: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
+	48, // 49: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
+	6,  // 50: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
+	9,  // 51: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
+	11, // 52: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
+	49, // 53: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
+	12, // 54: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
+	15, // 55: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
+	18, // 56: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
+	19, // 57: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
+	21, // 58: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
+	59, // [59:59] is the sub-list for method output_type
+	59, // [59:59] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_fleet_fleet_proto_init() }
@@ -4824,7 +4893,7 @@ func file_fleet_fleet_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_fleet_proto_rawDesc), len(file_fleet_fleet_proto_rawDesc)),
-			NumEnums:      6,
+			NumEnums:      7,
 			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   0,
