@@ -251,6 +251,12 @@ func (g *group) applied(c *drummerpb.Change, before *drummerpb.Membership) {
 	w.book.mark('c', w.now, g.id<<20|c.GetReplica(), g.cc)
 	w.active = w.now
 	w.checkChanged(g, c, before)
+	w.later(w.between(0, 3*time.Second), func() { // the leader's host reads what has changed
+		if p := g.lead(); p.log != nil {
+			p.read = g.cc
+			p.h.mark(p.key)
+		}
+	})
 	g.look()
 }
 
