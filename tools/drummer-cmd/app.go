@@ -1,8 +1,9 @@
 package main
 
 import (
-	"github.com/urfave/cli/v2"
 	"slices"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/config/apps"
