@@ -52,7 +52,7 @@ func (p *pass) granting() bool {
 func (p *pass) balanceable() []*post {
 	var list []*post
 	for _, h := range p.hosts {
-		if h.leadable() && h.seen.Boot == nil && !h.seen.Flapping {
+		if h.leadable() && h.seen.Boot == nil {
 			list = append(list, h)
 		}
 	}
