@@ -124,8 +124,8 @@ func gapFree(t *testing.T, k *caller) {
 	var work sync.WaitGroup
 	for range 8 {
 		q := k.c.GapFree(family + "#" + k.key)
-		defer q.Close() //nolint:errcheck // what it can't cancel ends by itself
 		work.Go(func() {
+			defer q.Close() //nolint:errcheck // what it can't cancel ends by itself
 			for n := int64(0); !enough(n) && ctx.Err() == nil; {
 				n = k.hold(ctx, q, rand.IntN(3))
 			}
@@ -190,8 +190,8 @@ func timestamps(t *testing.T, k *caller) {
 	until := time.Now().Add(seqRun)
 	for range 4 {
 		q := k.c.Timestamps(family + "#" + k.key)
-		defer q.Close() //nolint:errcheck // it has nothing to say
 		work.Go(func() {
+			defer q.Close() //nolint:errcheck // it has nothing to say
 			for time.Now().Before(until) {
 				floor, asked := top.Load(), time.Now()
 				ts, err := q.Next(ctx)

@@ -65,7 +65,7 @@ func (s *States) readFile(r *statepb.ReadRequest, stream grpc.ServerStreamingSer
 
 // Stage implements statepb.StatesServer.
 func (s *States) Stage(stream grpc.ClientStreamingServer[statepb.Piece, statepb.StageResponse]) error {
-	if err := s.store.sweep(); err != nil {
+	if err := s.store.sweep(false); err != nil {
 		return err
 	}
 	id := newID()

@@ -235,6 +235,21 @@ func TestStagedStatesAreKeptForADay(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, retiredName(1000)))
 }
 
+func TestStatesAreStagedBesideOneAnother(t *testing.T) {
+	h := newHost(t, t.TempDir())
+	var staged string
+	require.NoError(t, h.store.write("slow", func(send func(*statepb.Piece) error) error {
+		staged = h.stage(t, &statepb.Header{Name: "kv/a", App: "kv"}, []byte("begins and ends meanwhile"))
+		w, err := statefile.NewWriter(&statepb.Header{Name: "kv/b", App: "kv"}, send)
+		if err != nil {
+			return err
+		}
+		return w.Close()
+	}))
+	require.FileExists(t, filepath.Join(h.store.dir, stagedPrefix+staged))
+	require.FileExists(t, filepath.Join(h.store.dir, "slow"))
+}
+
 func TestADamagedStateIsNotStaged(t *testing.T) {
 	h := newHost(t, t.TempDir())
 	stream, err := statepb.NewStatesClient(h.conn).Stage(t.Context())

@@ -35,10 +35,12 @@ func openStore(dir string) (store, error) {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
 		return s, fmt.Errorf("directory of states: %w", err)
 	}
-	return s, s.sweep()
+	return s, s.sweep(true)
 }
 
-func (s store) sweep() error {
+// sweep removes staged states that are old, and at the start what was being written when the
+// host ended. Later, temporary files are those of calls under way.
+func (s store) sweep(starting bool) error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return fmt.Errorf("directory of states: %w", err)
@@ -46,7 +48,7 @@ func (s store) sweep() error {
 	for _, e := range entries {
 		info, err := e.Info()
 		old := err == nil && strings.HasPrefix(e.Name(), stagedPrefix) && time.Since(info.ModTime()) > stagedFor
-		if old || strings.HasPrefix(e.Name(), temporary) {
+		if old || starting && strings.HasPrefix(e.Name(), temporary) {
 			if err := s.remove(e.Name()); err != nil {
 				return err
 			}

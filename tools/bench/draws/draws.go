@@ -245,9 +245,9 @@ func overStream(ctx context.Context, f Fleet, r measure.Request) (s measure.Samp
 		return s, err
 	}
 	sent, times := make([]time.Time, outstanding), make([]time.Duration, 0, 1<<18)
-	frame := make([]uint64, outstanding)
-	for i := range frame {
-		frame[i] = uint64(i)
+	frame := make([]uint64, 0, outstanding)
+	for i := range uint64(outstanding) {
+		frame = append(frame, i)
 	}
 	begin := time.Now().Add(measure.Warmup)
 	for end := begin.Add(r.Time); time.Now().Before(end); {
