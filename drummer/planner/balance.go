@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -158,13 +159,17 @@ func (p *pass) moveBetween(from, to *post, groups []*survey) *move {
 
 // keepsSpread tells whether the group's rules allow the move and it is spread no worse.
 func (p *pass) keepsSpread(r *request, to *post) bool {
-	f := newField(r.group.GetSpec())
+	f := spread.New[*post](r.group.GetSpec())
 	for _, v := range r.repair.voters {
 		if v != r.victim {
-			f.occupy(p.post(v.GetHostId()))
+			f.Occupy(p.post(v.GetHostId()))
 		}
 	}
-	return f.allowed(to) && p.crowding(r.repair.voters, r.victim, to) <= p.crowding(r.repair.voters, nil, nil)
+	if !f.Allowed(to) {
+		return false
+	}
+	moved := append(p.holders(r.repair.voters, r.victim), to.rec)
+	return spread.Crowding(moved) <= spread.Crowding(p.holders(r.repair.voters, nil))
 }
 
 // balanceLeads has some leaderships handed over.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 )
@@ -141,48 +142,29 @@ func (p *pass) choose(r *request) ([]*post, error) {
 	}
 	f := p.candidates(r)
 	var chosen []*post
-	for len(chosen) < f.wanted {
-		h := f.best()
+	for len(chosen) < f.Wanted {
+		h := f.Best(lighter)
 		if h == nil {
 			if few := r.fewer(chosen); few != nil {
 				return few, nil
 			}
-			return nil, f.lack(len(chosen))
+			return nil, f.Lack(len(chosen))
 		}
-		f.take(h)
+		f.Take(h)
 		chosen = append(chosen, h)
 	}
 	return chosen, nil
 }
 
-// field is the hosts that a request may choose from, and what was chosen so far.
-type field struct {
-	spec       *fleetpb.Spec
-	wanted     int
-	hosts      []*post
-	rules      map[string]int // region to what its rule still allows; nil without a rule
-	regions    map[string]int // members of the group by region
-	zones      map[[2]string]int
-	cells      map[[2]string]bool // that no other may share
-	obstacles  []obstacle
-	known, ups int
-}
-
-// obstacle counts hosts that cannot be chosen.
-type obstacle struct {
-	text  string
-	count int
-}
-
 // candidates sorts hosts into those that can be chosen and those that cannot.
-func (p *pass) candidates(r *request) *field {
-	f := newField(r.group.GetSpec())
-	f.known = len(p.hosts)
+func (p *pass) candidates(r *request) *spread.Field[*post] {
+	f := spread.New[*post](r.group.GetSpec())
+	f.Known = len(p.hosts)
 	if r.repair != nil {
-		f.wanted = 1
+		f.Wanted = 1
 		for i, v := range r.repair.voters {
 			if r.repair.conds[i] != dead && v != r.victim {
-				f.occupy(p.post(v.GetHostId()))
+				f.Occupy(p.post(v.GetHostId()))
 			}
 		}
 	}
@@ -190,23 +172,12 @@ func (p *pass) candidates(r *request) *field {
 		if !h.up() {
 			continue
 		}
-		f.ups++
+		f.Ups++
 		if text := p.obstacle(r, h); text != "" {
-			f.note(text)
+			f.Note(text)
 			continue
 		}
-		f.hosts = append(f.hosts, h)
-	}
-	return f
-}
-
-func newField(spec *fleetpb.Spec) *field {
-	f := &field{spec: spec, wanted: int(spec.GetReplicas()), regions: map[string]int{}, zones: map[[2]string]int{}, cells: map[[2]string]bool{}}
-	if rules := spec.GetRegions(); len(rules) > 0 {
-		f.rules = map[string]int{}
-		for _, rule := range rules {
-			f.rules[rule.GetRegion()] = int(rule.GetCount())
-		}
+		f.Hosts = append(f.Hosts, h)
 	}
 	return f
 }
@@ -221,7 +192,7 @@ func (p *pass) obstacle(r *request, h *post) string {
 	if text := h.closed(); text != "" {
 		return text
 	}
-	if text := unfit(g.GetSpec(), h.rec); text != "" {
+	if text := spread.Unfit(g.GetSpec(), h.rec); text != "" {
 		return strings.Replace(strings.Replace(text, "lacks", "lack", 1), "has", "have", 1)
 	}
 	if h.seen.Boot != nil {
@@ -253,101 +224,6 @@ func (p *pass) full(r *request, h *post, version uint32) string {
 		return fmt.Sprintf("are in a region that builds %d replicas, which is the limit", n)
 	}
 	return ""
-}
-
-func (f *field) note(text string) {
-	for i := range f.obstacles {
-		if f.obstacles[i].text == text {
-			f.obstacles[i].count++
-			return
-		}
-	}
-	f.obstacles = append(f.obstacles, obstacle{text, 1})
-}
-
-// occupy counts a host that holds a member.
-func (f *field) occupy(h *post) {
-	region := h.rec.GetRegion()
-	f.regions[region]++
-	f.zones[[2]string{region, h.rec.GetZone()}]++
-	if f.rules != nil {
-		f.rules[region]--
-	}
-	if cell := cellOf(f.spec, h.rec); cell != [2]string{} {
-		f.cells[cell] = true
-	}
-}
-
-// take chooses a host.
-func (f *field) take(h *post) {
-	f.occupy(h)
-	f.hosts = slices.DeleteFunc(f.hosts, func(o *post) bool { return o == h })
-}
-
-// allowed tells whether the group's rules take a host beside those that it has.
-func (f *field) allowed(h *post) bool {
-	return (f.rules == nil || f.rules[h.rec.GetRegion()] > 0) && !f.cells[cellOf(f.spec, h.rec)]
-}
-
-// best returns the host that spreads the group over regions, then zones, then takes
-// the one with the fewest replicas for its weight; nil when none is allowed.
-func (f *field) best() *post {
-	var best *post
-	for _, h := range f.hosts {
-		if f.allowed(h) && (best == nil || f.order(h, best) < 0) {
-			best = h
-		}
-	}
-	return best
-}
-
-func (f *field) order(a, b *post) int {
-	region := func(h *post) int { return f.regions[h.rec.GetRegion()] }
-	if f.rules != nil {
-		region = func(*post) int { return 0 } // the rule says it all
-	}
-	zone := func(h *post) int { return f.zones[[2]string{h.rec.GetRegion(), h.rec.GetZone()}] }
-	return cmp.Or(
-		cmp.Compare(boolInt(a.seen.Flapping), boolInt(b.seen.Flapping)),
-		cmp.Compare(region(a), region(b)),
-		cmp.Compare(zone(a), zone(b)),
-		lighter(a, b),
-		cmp.Compare(a.rec.GetId(), b.rec.GetId()),
-	)
-}
-
-// lack says why there is no host to choose.
-func (f *field) lack(chosen int) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d of %d hosts are up", f.ups, f.known)
-	for _, o := range f.obstacles {
-		fmt.Fprintf(&b, ", %d of them %s", o.count, o.text)
-	}
-	b.WriteString(f.rest())
-	missing := f.wanted - chosen
-	fmt.Fprintf(&b, ": it needs %d more host%s", missing, plural(missing))
-	return errors.New(b.String())
-}
-
-// rest says what the rules want still.
-func (f *field) rest() string {
-	var b strings.Builder
-	if f.rules != nil {
-		var open []string
-		for region, n := range f.rules {
-			if n > 0 {
-				open = append(open, fmt.Sprintf("%d more in region %s", n, region))
-			}
-		}
-		slices.Sort(open)
-		fmt.Fprintf(&b, "; the rule wants %s", strings.Join(open, " and "))
-	}
-	if f.spec.GetIsolation() == fleetpb.Isolation_ISOLATION_REGION {
-		b.WriteString("; no two replicas may be in one region")
-	} else if f.spec.GetIsolation() == fleetpb.Isolation_ISOLATION_ZONE {
-		b.WriteString("; no two replicas may be in one zone")
-	}
-	return b.String()
 }
 
 func plural(n int) string {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -240,7 +241,7 @@ func (p *pass) step(g *fleetpb.Group) {
 func (p *pass) untroubled(g *fleetpb.Group) bool {
 	o := p.observed(g)
 	if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || len(g.GetReplicas()) != int(g.GetSpec().GetReplicas()) ||
-		o.Membership.GetConfigChange() > g.GetConfigChange() || len(o.Membership.GetObservers()) > 0 || g.GetLead() != 0 || ruled(g.GetSpec()) {
+		o.Membership.GetConfigChange() > g.GetConfigChange() || len(o.Membership.GetObservers()) > 0 || g.GetLead() != 0 || spread.Ruled(g.GetSpec()) {
 		return false
 	}
 	version := uint32(0)

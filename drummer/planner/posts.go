@@ -66,6 +66,12 @@ func (h *post) report(g *fleetpb.Group, r *fleetpb.Replica) *drummerpb.ReplicaRe
 	return h.seen.Replicas[Ref{ids.Group(g.GetId()), ids.Replica(r.GetId())}]
 }
 
+// Record implements spread.Host.
+func (h *post) Record() *fleetpb.Host { return h.rec }
+
+// Doubt implements spread.Host.
+func (h *post) Doubt() int { return boolInt(h.seen.Flapping) }
+
 // lighter compares what two hosts carry for their weight.
 func lighter(a, b *post) int { return cmp.Compare(a.load*b.weight(), b.load*a.weight()) }
 

@@ -6,16 +6,12 @@ import (
 	"slices"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 )
 
 const brakeReason = "the brake is on, for many hosts vanished at once: nothing is moved until they are back, or until somebody releases it"
-
-// ruled tells whether a spec says where its replicas or its leader shall be.
-func ruled(s *fleetpb.Spec) bool {
-	return len(s.GetRegions())+len(s.GetRequire())+len(s.GetForbid())+len(s.GetLeaders()) > 0 || s.GetIsolation() != fleetpb.Isolation_ISOLATION_UNSPECIFIED
-}
 
 // relocate asks for another host for a replica that is alive and shall not stay where it
 // is: first those of hosts that are emptied, then those that break a rule. The leader of
@@ -57,64 +53,22 @@ func (p *pass) waitsForLead(s *survey, r *fleetpb.Replica) bool {
 
 // misplaced returns a voter that a rule wants elsewhere, and the rule in words.
 func (p *pass) misplaced(s *survey) (*fleetpb.Replica, string) {
-	spec := s.group.GetSpec()
-	if !ruled(spec) {
+	i, why := spread.Misplaced(s.group.GetSpec(), p.holders(s.voters, nil))
+	if i < 0 {
 		return nil, ""
 	}
-	counts := map[string]int{}
-	taken := map[[2]string]bool{}
-	var found *fleetpb.Replica
-	var why string
-	for _, r := range s.voters {
-		h := p.post(r.GetHostId()).rec
-		counts[h.GetRegion()]++
-		cell := cellOf(spec, h)
-		switch text := unfit(spec, h); {
-		case text != "":
-			return r, "its host " + text
-		case len(spec.GetRegions()) > 0 && counts[h.GetRegion()] > ruleOf(spec, h.GetRegion()):
-			found, why = r, fmt.Sprintf("region %q has more replicas than the %d of the rule", h.GetRegion(), ruleOf(spec, h.GetRegion()))
-		case cell != [2]string{} && taken[cell]:
-			found, why = r, fmt.Sprintf("another replica is in %s", cellText(spec, h))
-		}
-		taken[cell] = true
-	}
-	return found, why
+	return s.voters[i], why
 }
 
-// cellOf is the region, or region and zone, that no two replicas may share; empty when
-// they may.
-func cellOf(s *fleetpb.Spec, h *fleetpb.Host) [2]string {
-	switch s.GetIsolation() {
-	case fleetpb.Isolation_ISOLATION_REGION:
-		return [2]string{h.GetRegion(), " "}
-	case fleetpb.Isolation_ISOLATION_ZONE:
-		return [2]string{h.GetRegion(), h.GetZone() + " "}
-	default:
-		return [2]string{}
-	}
-}
-
-func cellText(s *fleetpb.Spec, h *fleetpb.Host) string {
-	if s.GetIsolation() == fleetpb.Isolation_ISOLATION_REGION {
-		return fmt.Sprintf("region %q too", h.GetRegion())
-	}
-	return fmt.Sprintf("zone %q of region %q too", h.GetZone(), h.GetRegion())
-}
-
-// unfit says which label keeps a host from having a replica of the spec; empty for none.
-func unfit(s *fleetpb.Spec, h *fleetpb.Host) string {
-	for _, l := range s.GetRequire() {
-		if !slices.Contains(h.GetLabels(), l) {
-			return "lacks the label " + l
+// holders are the hosts of voters, without one.
+func (p *pass) holders(voters []*fleetpb.Replica, without *fleetpb.Replica) []*fleetpb.Host {
+	var at []*fleetpb.Host
+	for _, r := range voters {
+		if r != without {
+			at = append(at, p.post(r.GetHostId()).rec)
 		}
 	}
-	for _, l := range s.GetForbid() {
-		if slices.Contains(h.GetLabels(), l) {
-			return "has the forbidden label " + l
-		}
-	}
-	return ""
+	return at
 }
 
 // lead has the leadership handed over when the leader is where none shall be: first off
@@ -188,33 +142,6 @@ func (p *pass) countLeads() {
 	}
 }
 
-// crowding is how badly voters share regions and zones, without one and with another host;
-// less is better, and 0 is one in each.
-func (p *pass) crowding(voters []*fleetpb.Replica, without *fleetpb.Replica, with *post) int {
-	const region = 1_000 // sharing a region weighs more than any number of zones
-	var at []*fleetpb.Host
-	if with != nil {
-		at = append(at, with.rec)
-	}
-	for _, r := range voters {
-		if r != without {
-			at = append(at, p.post(r.GetHostId()).rec)
-		}
-	}
-	sum := 0
-	for i, a := range at {
-		for _, b := range at[:i] {
-			if a.GetRegion() == b.GetRegion() {
-				sum += region
-				if a.GetZone() == b.GetZone() {
-					sum++
-				}
-			}
-		}
-	}
-	return sum
-}
-
 // Blockers says, group by group, what would keep a host from being emptied now, beside
 // the limits that only make it wait; at most limit of them, and how many there are.
 func Blockers(v View, host ids.Host, limit int) (list []string, total int) {
@@ -277,14 +204,14 @@ func CheckMove(v View, g *fleetpb.Group, from, to ids.Host) (ids.Replica, error)
 	if text := p.obstacle(r, target); text != "" {
 		return 0, fmt.Errorf("hosts that %s cannot be chosen", text)
 	}
-	f := newField(g.GetSpec())
+	f := spread.New[*post](g.GetSpec())
 	for _, m := range s.voters {
 		if m != s.voters[i] {
-			f.occupy(p.post(m.GetHostId()))
+			f.Occupy(p.post(m.GetHostId()))
 		}
 	}
-	if !f.allowed(target) {
-		return 0, errors.New("the group's rule of placement forbids it" + f.rest())
+	if !f.Allowed(target) {
+		return 0, errors.New("the group's rule of placement forbids it" + f.Rest())
 	}
 	return ids.Replica(s.voters[i].GetId()), nil
 }

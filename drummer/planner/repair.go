@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -445,8 +446,8 @@ func (p *pass) goesBefore(s *survey, a, b *fleetpb.Replica) bool {
 	return cmp.Or(
 		cmp.Compare(boolInt(a == s.leader), boolInt(b == s.leader)),
 		cmp.Compare(boolInt(y.empties()), boolInt(x.empties())),
-		cmp.Compare(boolInt(unfit(spec, y.rec) != ""), boolInt(unfit(spec, x.rec) != "")),
-		cmp.Compare(p.crowding(s.voters, a, nil), p.crowding(s.voters, b, nil)),
+		cmp.Compare(boolInt(spread.Unfit(spec, y.rec) != ""), boolInt(spread.Unfit(spec, x.rec) != "")),
+		cmp.Compare(spread.Crowding(p.holders(s.voters, a)), spread.Crowding(p.holders(s.voters, b))),
 		lighter(y, x),
 	) < 0
 }
@@ -460,17 +461,7 @@ func (p *pass) surplus(g *fleetpb.Group, r *fleetpb.Replica, counts map[string]i
 	if len(g.GetSpec().GetRegions()) == 0 {
 		return true
 	}
-	return counts[p.region(r)] > ruleOf(g.GetSpec(), p.region(r))
-}
-
-// ruleOf is how many replicas a spec with a rule wants in a region.
-func ruleOf(s *fleetpb.Spec, region string) int {
-	for _, rule := range s.GetRegions() {
-		if rule.GetRegion() == region {
-			return int(rule.GetCount())
-		}
-	}
-	return 0
+	return counts[p.region(r)] > spread.RuleOf(g.GetSpec(), p.region(r))
 }
 
 // transfer hands the leadership to another voter, so that the leader can go.

@@ -71,7 +71,7 @@ func (x *series) jump(n int64) *sequencepb.Result {
 	case !x.holds(n):
 		return refuse(sequencepb.Outcome_OUTCOME_INVALID, "%d is not between min %d and max %d", n, x.min, x.max)
 	}
-	x.skipped += x.gaps.drop()
+	x.skipped += x.gaps.Drop()
 	if x.left() > 0 {
 		x.skipped += x.distance(n)
 	}
@@ -115,7 +115,7 @@ func (x *series) resists(s *shape) *sequencepb.Result {
 	case s.scatterBits != x.scatterBits || s.logicalBits != x.logicalBits || s.timeBits != x.timeBits ||
 		s.workerBits != x.workerBits || s.counterBits != x.counterBits || s.epochMS != x.epochMS:
 		return refuse(wrong, "how numbers are put together cannot be changed: others would come again")
-	case s.step != x.step && x.gaps.busy():
+	case s.step != x.step && x.gaps.Busy():
 		return refuse(wrong, "numbers are reserved, or wait to be reserved again, and belong to the old step")
 	}
 	return nil
@@ -139,7 +139,7 @@ func (x *series) become(s *shape, now int64) *sequencepb.Result {
 		x.size = x.next
 	case same && s.room(at) <= mostNumbers-x.next:
 		x.size = x.next + s.room(at) // indexes stay, and so do reservations
-	case x.gaps.busy():
+	case x.gaps.Busy():
 		x.size = x.next
 	default:
 		x.begin(at)

@@ -120,11 +120,11 @@ func (x *series) leap(n uint64) {
 	if n == 0 {
 		return
 	}
-	x.skipped += x.gaps.drop()
+	x.skipped += x.gaps.Drop()
 	x.era++ // ranges of the life before are nobody's last, and its window nobody's
 	switch {
 	case x.crew != nil:
-		x.crew.raise(n)
+		x.crew.Raise(n)
 	case x.logicalBits > 0:
 		x.next += min(n, (x.left()-1)>>x.logicalBits) << x.logicalBits
 	default:

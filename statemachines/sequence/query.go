@@ -107,13 +107,10 @@ func (m *Machine) info(x *series) *sequencepb.Info {
 		i.Next = proto.Int64(x.number(x.next))
 	}
 	if x.gaps != nil {
-		i.Reserved, i.Vacant, i.Committed = uint64(x.gaps.held.Len()), uint64(x.gaps.vacant.Len()), x.gaps.committed
+		i.Reserved, i.Vacant, i.Committed = uint64(x.gaps.Held.Len()), uint64(x.gaps.Vacant.Len()), x.gaps.Committed
 	}
 	if x.crew != nil {
-		x.crew.ends.AscendGreaterOrEqual(worker{until: m.now + 1}, func(worker) bool {
-			i.Workers++
-			return true
-		})
+		i.Workers = x.crew.Leased(m.now)
 	}
 	return i
 }

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines/sequence/lent"
 )
 
 // recentPeriod is the length of the windows in which numbers are counted, nanoseconds.
@@ -32,9 +33,9 @@ type series struct {
 	window            int64
 	current, previous uint64
 
-	*bucket       // the quota's; nil without
-	gaps    *gaps // of a gap-free sequence; nil for others
-	crew    *crew // of a time sequence; nil for others
+	*bucket            // the quota's; nil without
+	gaps    *lent.Gaps // of a gap-free sequence; nil for others
+	crew    *lent.Crew // of a time sequence; nil for others
 }
 
 // bucket is what a quota allows now: tokens, and part of another one in units of
@@ -63,10 +64,10 @@ func (x *series) reshape(now int64) {
 		x.bucket = &bucket{tokens: min(x.tokens, x.quota), filled: now}
 	}
 	if x.mode == sequencepb.Mode_MODE_GAPFREE && x.gaps == nil {
-		x.gaps = newGaps()
+		x.gaps = lent.NewGaps()
 	}
 	if x.mode == sequencepb.Mode_MODE_TIME && x.crew == nil {
-		x.crew = newCrew()
+		x.crew = lent.NewCrew()
 	}
 }
 
@@ -78,7 +79,7 @@ func (x *series) copied(epoch uint64) *series {
 		b := *x.bucket
 		c.bucket = &b
 	}
-	c.gaps, c.crew = x.gaps.copied(), x.crew.copied()
+	c.gaps, c.crew = x.gaps.Copied(), x.crew.Copied()
 	return &c
 }
 

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines/sequence/lent"
 	"github.com/drumline/drumline/statemachines/snapshot"
 )
 
@@ -98,23 +99,23 @@ func (o out) series(x *series) {
 	}
 }
 
-func (o out) gaps(g *gaps) {
-	o.all(g.committed, uint64(g.held.Len()))
-	g.held.Ascend(func(h hold) bool {
-		o.all(h.index, h.token, uint64(h.until))
+func (o out) gaps(g *lent.Gaps) {
+	o.all(g.Committed, uint64(g.Held.Len()))
+	g.Held.Ascend(func(h lent.Hold) bool {
+		o.all(h.Index, h.Token, uint64(h.Until))
 		return true
 	})
-	o.Uvarint(uint64(g.vacant.Len()))
-	g.vacant.Ascend(func(i uint64) bool {
+	o.Uvarint(uint64(g.Vacant.Len()))
+	g.Vacant.Ascend(func(i uint64) bool {
 		o.Uvarint(i)
 		return true
 	})
 }
 
-func (o out) crew(c *crew) {
-	o.all(c.fresh, c.high, c.floor, uint64(c.workers.Len()))
-	c.workers.Ascend(func(w worker) bool {
-		o.all(w.number, w.token, uint64(w.until), w.ceiling)
+func (o out) crew(c *lent.Crew) {
+	o.all(c.Fresh, c.High, c.Floor, uint64(c.Workers.Len()))
+	c.Workers.Ascend(func(w lent.Worker) bool {
+		o.all(w.Number, w.Token, uint64(w.Until), w.Ceiling)
 		return true
 	})
 }
@@ -302,23 +303,23 @@ func (i in) one(s *shape) *series {
 
 func (i in) gaps(x *series) {
 	g := x.gaps
-	g.committed = i.Uvarint()
+	g.Committed = i.Uvarint()
 	next := uint64(0) // the least index that may follow
 	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
-		h := hold{index: i.Uvarint(), token: i.Uvarint(), until: i.time()}
-		if h.index < next || h.index >= x.next {
+		h := lent.Hold{Index: i.Uvarint(), Token: i.Uvarint(), Until: i.time()}
+		if h.Index < next || h.Index >= x.next {
 			i.Reject("a reservation is out of order, or of no number")
 		}
-		g.add(h)
-		next = h.index + 1
+		g.Add(h)
+		next = h.Index + 1
 	}
 	next = 0
 	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
 		v := i.Uvarint()
-		if _, both := g.held.Get(hold{index: v}); both || v < next || v >= x.next {
+		if _, both := g.Held.Get(lent.Hold{Index: v}); both || v < next || v >= x.next {
 			i.Reject("a vacant number is out of order, reserved, or none")
 		}
-		g.vacant.ReplaceOrInsert(v)
+		g.Vacant.ReplaceOrInsert(v)
 		next = v + 1
 	}
 }
@@ -326,17 +327,17 @@ func (i in) gaps(x *series) {
 func (i in) crew(x *series) {
 	c := x.crew
 	fresh := i.Uvarint()
-	i.numbers(&c.high, &c.floor)
+	i.numbers(&c.High, &c.Floor)
 	next := uint64(0)
 	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
-		w := worker{number: i.Uvarint(), token: i.Uvarint(), until: i.time(), ceiling: i.Uvarint()}
-		if w.number != next || w.ceiling > c.high {
+		w := lent.Worker{Number: i.Uvarint(), Token: i.Uvarint(), Until: i.time(), Ceiling: i.Uvarint()}
+		if w.Number != next || w.Ceiling > c.High {
 			i.Reject("a worker is out of order, or beyond all others")
 		}
-		c.put(w)
+		c.Put(w)
 		next++
 	}
-	if i.Err() == nil && (fresh != c.fresh || fresh > 1<<x.workerBits) {
+	if i.Err() == nil && (fresh != c.Fresh || fresh > 1<<x.workerBits) {
 		i.Reject("the workers are not those that were leased")
 	}
 }
