@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/config/apps"
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
@@ -56,7 +56,7 @@ func TestFiles(t *testing.T) {
 		if err != nil {
 			return err.Error() + "\n"
 		}
-		require.NoError(t, fleet.CheckConfiguration(f.Configuration), "what is read is accepted")
+		require.NoError(t, rules.CheckConfiguration(f.Configuration), "what is read is accepted")
 		require.Equal(t, d.Input, string(f.Configuration.GetSource()))
 		for _, tmpl := range f.Configuration.GetTemplates() {
 			_, err := capacity.App().Follow.Command(1, tmpl.GetOptions())
@@ -81,7 +81,7 @@ func TestPlainFiles(t *testing.T) {
 		if err != nil {
 			return err.Error() + "\n"
 		}
-		require.NoError(t, fleet.CheckConfiguration(f.Configuration), "what is read is accepted")
+		require.NoError(t, rules.CheckConfiguration(f.Configuration), "what is read is accepted")
 		var b strings.Builder
 		fmt.Fprintf(&b, "app %s bound %d\n", f.Configuration.GetApp(), f.Configuration.GetMaxGroups())
 		for _, tmpl := range f.Configuration.GetTemplates() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/drumline/drumline/config/template"
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
@@ -22,7 +23,7 @@ const maxGroupChanges = 1_000
 // differs from the one before. Asking again for the same changes nothing.
 func (s *Service) ApplyConfiguration(ctx context.Context, r *drummerpb.ApplyConfigurationRequest) (*drummerpb.ConfigurationChange, error) {
 	wanted := r.GetConfiguration()
-	if err := fleet.CheckConfiguration(wanted); err != nil {
+	if err := rules.CheckConfiguration(wanted); err != nil {
 		return nil, fault.New(fault.Invalid, "configuration: %v", err)
 	}
 	c, v, err := s.lookAtRecord(ctx)
@@ -30,7 +31,7 @@ func (s *Service) ApplyConfiguration(ctx context.Context, r *drummerpb.ApplyConf
 		return nil, err
 	}
 	change := difference(v, wanted)
-	if r.GetBase() != 0 && r.GetBase() != change.GetBase() && !fleet.SameContent(v.Configuration(change.GetApp()), wanted) {
+	if r.GetBase() != 0 && r.GetBase() != change.GetBase() && !rules.SameContent(v.Configuration(change.GetApp()), wanted) {
 		return nil, fault.New(fault.Conflict, "revision %d is in force, the difference was taken from revision %d: look again", change.GetBase(), r.GetBase())
 	}
 	if r.GetDryRun() {
@@ -165,10 +166,10 @@ func difference(v *fleet.View, wanted *fleetpb.Configuration) *drummerpb.Configu
 	now := v.Configuration(app)
 	d := &drummerpb.ConfigurationChange{
 		App: app, Base: now.GetRevision(), Revision: now.GetRevision(), Templates: templateChanges(now.GetTemplates(), wanted.GetTemplates()),
-		MaxGroups: uint32(fleet.Bound(wanted)),
+		MaxGroups: uint32(rules.Bound(wanted)),
 	}
 	if now != nil {
-		d.MaxGroupsBefore = uint32(fleet.Bound(now))
+		d.MaxGroupsBefore = uint32(rules.Bound(now))
 	}
 	for g := range v.GroupsOfApp(app) {
 		d.GroupsLive++

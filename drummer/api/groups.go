@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/planner"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -77,7 +78,7 @@ func define(ctx context.Context, c *Cluster, specs []*fleetpb.Spec) (*drummerpb.
 // checkPossible says what is wrong with a spec in itself, or with its rules on the hosts
 // that there are.
 func checkPossible(v *fleet.View, spec *fleetpb.Spec) error {
-	if err := fleet.CheckSpec(spec); err != nil {
+	if err := rules.CheckSpec(spec); err != nil {
 		return err
 	}
 	if g := v.ByName(spec.GetName()); g != nil && proto.Equal(g.GetSpec(), spec) {
@@ -153,7 +154,7 @@ func (e errText) Error() string { return string(e) }
 
 func known(v *fleet.View, app string) bool {
 	for h := range v.Hosts() {
-		if !h.GetLost() && fleet.VersionOf(h, app) > 0 {
+		if !h.GetLost() && rules.VersionOf(h, app) > 0 {
 			return true
 		}
 	}
@@ -169,7 +170,7 @@ func checkCreate(r *drummerpb.CreateGroupsRequest) error {
 		return fault.New(fault.Invalid, "%d specs in one call, at most %d are allowed: send several calls", len(r.GetSpecs()), maxSpecs)
 	}
 	if r.GetPolicy() != nil {
-		if err := fleet.CheckPolicy(fleet.FillPolicy(r.GetPolicy())); err != nil {
+		if err := rules.CheckPolicy(rules.FillPolicy(r.GetPolicy())); err != nil {
 			return fault.New(fault.Invalid, "policy: %v", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/loop"
 	"github.com/drumline/drumline/drummer/planner"
 	"github.com/drumline/drumline/drummer/status"
@@ -46,7 +47,7 @@ func (s *Service) ChangeHost(ctx context.Context, r *drummerpb.ChangeHostRequest
 	if err != nil {
 		return nil, err
 	}
-	if fleet.Leaves(cmd.GetSetHost().GetWanted().GetDuty()) && cmd.GetSetHost().GetWanted().GetDuty() != h.GetWanted().GetDuty() {
+	if words.Leaves(cmd.GetSetHost().GetWanted().GetDuty()) && cmd.GetSetHost().GetWanted().GetDuty() != h.GetWanted().GetDuty() {
 		list, total := planner.Blockers(planner.View{Fleet: v, Observed: &o.Observed}, ids.Host(h.GetId()), maxBlockers)
 		resp.Blockers, resp.BlockersTotal = list, uint32(total)
 		if total > 0 && !r.GetForce() && !r.GetDryRun() {
@@ -175,7 +176,7 @@ func (s *Service) MoveReplica(ctx context.Context, r *drummerpb.MoveReplicaReque
 	}
 	add := &fleetpb.AddReplica{
 		Group: g.GetId(), Generation: g.GetGeneration(), HostId: to.GetId(), Replaces: uint64(replica),
-		Kind: fleet.KindMove, Move: true, Author: r.GetAuthor(), Reason: "somebody wants it on host " + to.GetName() + " instead of " + from.GetName(),
+		Kind: words.KindMove, Move: true, Author: r.GetAuthor(), Reason: "somebody wants it on host " + to.GetName() + " instead of " + from.GetName(),
 	}
 	if err := propose(ctx, c, &fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: add}}, "move a replica of group "+r.GetName()); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/status"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -72,7 +73,7 @@ func pageOf(v *fleet.View, r *drummerpb.ListGroupsRequest, size int) (page []key
 	}
 	for g := range v.Groups() {
 		k := keyOf(g)
-		if fleet.Nameless(g) && wanted(k) {
+		if words.Nameless(g) && wanted(k) {
 			page = append(page, k)
 		}
 	}

@@ -3,7 +3,7 @@ package api
 import (
 	"context"
 
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/foresight"
 	"github.com/drumline/drumline/drummer/planner"
 	"github.com/drumline/drumline/drummer/status"
@@ -62,7 +62,7 @@ func (s *Service) CancelOperation(ctx context.Context, r *drummerpb.CancelOperat
 
 // PauseOperations stops or resumes new operations of a kind.
 func (s *Service) PauseOperations(ctx context.Context, r *drummerpb.PauseOperationsRequest) (*drummerpb.PauseOperationsResponse, error) {
-	if err := fleet.CheckKind(r.GetKind()); err != nil {
+	if err := rules.CheckKind(r.GetKind()); err != nil {
 		return nil, fault.New(fault.Invalid, "%v", err)
 	}
 	c, err := s.use()

@@ -1,85 +1,25 @@
 package fleet
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/drumline/drumline/config/template"
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/statemachines"
 )
 
-// Limits of configurations. With all of them reached, the record holds a third of a
-// gigabyte of configurations; a real deployment holds some kilobytes.
+// Limits of configurations, beside those of rules. With all of them reached, the record
+// holds a third of a gigabyte of configurations; a real deployment holds some kilobytes.
 const (
-	// MaxTemplates and MaxConfiguration (bytes) bound one revision.
-	MaxTemplates     = 1_000
-	MaxConfiguration = 256 << 10
-	// DefaultMaxGroups bounds an app's groups where its configuration says nothing.
-	DefaultMaxGroups  = 10_000
 	maxConfigured     = 64 // apps
 	keptRevisions     = 20
 	maxFirstUses      = 1_000
 	recoveredAuthor   = "a recovery of the record"
 	unknownConfigured = "app %s has no configuration"
 )
-
-// CheckConfiguration says what is wrong with what somebody wants of an app, or nil.
-func CheckConfiguration(c *fleetpb.Configuration) error {
-	if err := statemachines.CheckAppName(c.GetApp()); err != nil {
-		return err
-	}
-	if err := checkOptional("author", c.GetAuthor()); err != nil {
-		return err
-	}
-	if n := len(c.GetTemplates()); n > MaxTemplates {
-		return fmt.Errorf("%d templates: at most %d are kept", n, MaxTemplates)
-	}
-	if n := proto.Size(content(c)); n > MaxConfiguration {
-		return fmt.Errorf("it has %d bytes with its source: at most %d are kept", n, MaxConfiguration)
-	}
-	if c.GetMaxGroups() > MaxGroups {
-		return fmt.Errorf("a bound of %d groups: the record holds at most %d", c.GetMaxGroups(), MaxGroups)
-	}
-	for i, t := range c.GetTemplates() {
-		if err := checkTemplate(c.GetApp(), t); err != nil {
-			return fmt.Errorf("template %d, %s: %w", i+1, quote(t.GetMatch()), err)
-		}
-	}
-	return nil
-}
-
-func checkTemplate(app string, t *fleetpb.Template) error {
-	return errors.Join(
-		checkOptional("match", t.GetMatch()),
-		template.Check(t.GetMatch()),
-		CheckSpec(specOf(app+"/x", app, t)),
-	)
-}
-
-// specOf is what a template wants of a group.
-func specOf(name, app string, t *fleetpb.Template) *fleetpb.Spec {
-	return &fleetpb.Spec{Name: name, App: app, Replicas: t.GetReplicas(), Regions: t.GetRegions()}
-}
-
-// Bound is how many groups of the app first uses may make, with those there are.
-func Bound(c *fleetpb.Configuration) int {
-	if c.GetMaxGroups() == 0 {
-		return DefaultMaxGroups
-	}
-	return int(c.GetMaxGroups())
-}
-
-// content is what a revision says, without when and by whom.
-func content(c *fleetpb.Configuration) *fleetpb.Configuration {
-	return &fleetpb.Configuration{App: c.GetApp(), Source: c.GetSource(), Templates: c.GetTemplates(), MaxGroups: c.GetMaxGroups()}
-}
-
-// SameContent tells whether two revisions say the same.
-func SameContent(a, b *fleetpb.Configuration) bool { return proto.Equal(content(a), content(b)) }
 
 // descend gives an app's revisions, the newest first.
 func (s *state) descend(app string, yield func(*fleetpb.Configuration) bool) {
@@ -121,7 +61,7 @@ func (s *state) store(c *fleetpb.Configuration) {
 // have followed later ones, which the record has lost, and must follow it again.
 func (s *state) reissue() {
 	for c := range (&View{s: s.clone()}).Configurations() {
-		next := content(c)
+		next := rules.Content(c)
 		next.AtUnixMs, next.Restores, next.Author = c.GetAtUnixMs(), c.GetRevision(), recoveredAuthor
 		s.store(next)
 	}
@@ -129,22 +69,22 @@ func (s *state) reissue() {
 
 func (t *turn) applyConfiguration(c *fleetpb.ApplyConfiguration) *fleetpb.Result {
 	wanted := c.GetConfiguration()
-	if err := CheckConfiguration(wanted); err != nil {
-		return refuse(fleetpb.Code_CODE_INVALID, "configuration of app %s: %v", quote(wanted.GetApp()), err)
+	if err := rules.CheckConfiguration(wanted); err != nil {
+		return refuse(fleetpb.Code_CODE_INVALID, "configuration of app %s: %v", rules.Quote(wanted.GetApp()), err)
 	}
 	now := t.configuration(wanted.GetApp())
 	switch {
-	case now != nil && SameContent(now, wanted): // also when it is asked for again after a lost answer
+	case now != nil && rules.SameContent(now, wanted): // also when it is asked for again after a lost answer
 		return t.inForce(now, "revision %d says the same already", now.GetRevision())
 	case c.GetBase() != 0 && c.GetBase() != now.GetRevision():
 		return refuse(fleetpb.Code_CODE_CONFLICT, "revision %d is in force, the difference was taken from revision %d: look again", now.GetRevision(), c.GetBase())
 	case now == nil && t.configured() >= maxConfigured:
 		return refuse(fleetpb.Code_CODE_INVALID, "%d apps have a configuration already", maxConfigured)
 	}
-	next := clone(content(wanted))
+	next := clone(rules.Content(wanted))
 	next.AtUnixMs, next.Author = t.at, wanted.GetAuthor()
 	t.store(next)
-	t.event("configuration-applied", "", "", "app %s, revision %d with %d templates%s", next.GetApp(), next.GetRevision(), len(next.GetTemplates()), by(next.GetAuthor()))
+	t.event("configuration-applied", "", "", "app %s, revision %d with %d templates%s", next.GetApp(), next.GetRevision(), len(next.GetTemplates()), words.By(next.GetAuthor()))
 	return t.inForce(next, "")
 }
 
@@ -156,13 +96,6 @@ func (s *state) configured() (n int) {
 	return n
 }
 
-func by(author string) string {
-	if author == "" {
-		return ""
-	}
-	return ", by " + author
-}
-
 // inForce is the good answer to a change of a configuration.
 func (t *turn) inForce(c *fleetpb.Configuration, format string, args ...any) *fleetpb.Result {
 	r := done(format, args...)
@@ -171,23 +104,23 @@ func (t *turn) inForce(c *fleetpb.Configuration, format string, args ...any) *fl
 }
 
 func (t *turn) rollbackConfiguration(c *fleetpb.RollbackConfiguration) *fleetpb.Result {
-	if err := checkOptional("author", c.GetAuthor()); err != nil {
+	if err := rules.CheckOptional("author", c.GetAuthor()); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	now := t.configuration(c.GetApp())
 	old, _ := t.configurations.Get(&fleetpb.Configuration{App: c.GetApp(), Revision: c.GetRevision()})
 	switch {
 	case now == nil:
-		return refuse(fleetpb.Code_CODE_NOT_FOUND, unknownConfigured, quote(c.GetApp()))
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, unknownConfigured, rules.Quote(c.GetApp()))
 	case old == nil:
 		return refuse(fleetpb.Code_CODE_NOT_FOUND, "revision %d of app %s is not kept", c.GetRevision(), c.GetApp())
-	case SameContent(now, old):
+	case rules.SameContent(now, old):
 		return t.inForce(now, "revision %d says the same already", now.GetRevision())
 	}
-	next := clone(content(old))
+	next := clone(rules.Content(old))
 	next.AtUnixMs, next.Author, next.Restores = t.at, c.GetAuthor(), old.GetRevision()
 	t.store(next)
-	t.event("configuration-rolled-back", "", "", "app %s, revision %d has the content of revision %d%s", next.GetApp(), next.GetRevision(), old.GetRevision(), by(next.GetAuthor()))
+	t.event("configuration-rolled-back", "", "", "app %s, revision %d has the content of revision %d%s", next.GetApp(), next.GetRevision(), old.GetRevision(), words.By(next.GetAuthor()))
 	return t.inForce(next, "")
 }
 
@@ -218,14 +151,14 @@ func CheckFirstUse(v *View, name string) (*fleetpb.ItemResult, *fleetpb.Spec) {
 	case t == nil:
 		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and no template of app %s matches the name (revision %d)", name, app, c.GetRevision())
 	case !t.GetAutoCreate():
-		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and template %s makes none on first use: an operator has to create it", name, quote(t.GetMatch()))
-	case v.GroupsOf(app) >= Bound(c):
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and template %s makes none on first use: an operator has to create it", name, rules.Quote(t.GetMatch()))
+	case v.GroupsOf(app) >= rules.Bound(c):
 		return answer(fleetpb.Code_CODE_LIMIT, "there is no group %s, and app %s has %d groups already: its configuration allows first uses to make no more", name, app, v.GroupsOf(app))
-	case v.GroupCount() >= MaxGroups:
-		return answer(fleetpb.Code_CODE_LIMIT, "there is no group %s, and the record holds %d groups already", name, MaxGroups)
+	case v.GroupCount() >= rules.MaxGroups:
+		return answer(fleetpb.Code_CODE_LIMIT, "there is no group %s, and the record holds %d groups already", name, rules.MaxGroups)
 	}
 	item.Code = fleetpb.Code_CODE_OK
-	return item, specOf(name, app, t)
+	return item, rules.SpecOf(name, app, t)
 }
 
 // firstUse makes the groups that can be made; the others are answered one by one.
@@ -238,7 +171,7 @@ func (t *turn) firstUse(c *fleetpb.FirstUse) *fleetpb.Result {
 		item, spec := CheckFirstUse(&View{s: t.state}, name)
 		if spec != nil {
 			in := t.configuration(spec.GetApp())
-			by := fmt.Sprintf("first use, by template %s", quote(template.Of(in, name).GetMatch()))
+			by := fmt.Sprintf("first use, by template %s", rules.Quote(template.Of(in, name).GetMatch()))
 			item.Id = t.define(spec, nil, by, fmt.Sprintf(", on %s of revision %d", by, in.GetRevision())).GetId()
 		}
 		result.Items = append(result.Items, item)

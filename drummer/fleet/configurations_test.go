@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -47,14 +48,14 @@ func TestRevisionsAreBounded(t *testing.T) {
 func TestConfigurationsAreBounded(t *testing.T) {
 	m := fleet.New()
 	code := func(c *fleetpb.Command) fleetpb.Code { return apply(t, m, encode(c)).GetCode() }
-	large := make([]*fleetpb.Template, fleet.MaxTemplates+1)
+	large := make([]*fleetpb.Template, rules.MaxTemplates+1)
 	for i := range large {
 		large[i] = &fleetpb.Template{Match: fmt.Sprint(i), Replicas: 1}
 	}
 	require.Equal(t, fleetpb.Code_CODE_INVALID, code(configure("kv", "", large...)))
 	require.Equal(t, fleetpb.Code_CODE_OK, code(configure("kv", "", large[1:]...)))
-	require.Equal(t, fleetpb.Code_CODE_INVALID, code(configure("kv", strings.Repeat("x", fleet.MaxConfiguration))))
-	require.Equal(t, fleetpb.Code_CODE_OK, code(configure("kv", strings.Repeat("x", fleet.MaxConfiguration-32))))
+	require.Equal(t, fleetpb.Code_CODE_INVALID, code(configure("kv", strings.Repeat("x", rules.MaxConfiguration))))
+	require.Equal(t, fleetpb.Code_CODE_OK, code(configure("kv", strings.Repeat("x", rules.MaxConfiguration-32))))
 	for n := range 63 {
 		require.Equal(t, fleetpb.Code_CODE_OK, code(configure(fmt.Sprintf("app-%d", n), "")))
 	}

@@ -5,20 +5,22 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
 // createGroups defines each group that can be defined; the others are refused one
 // by one.
 func (t *turn) createGroups(c *fleetpb.CreateGroups) *fleetpb.Result {
-	if n := len(c.GetSpecs()); n == 0 || n > MaxSpecsPerCommand {
-		return refuse(fleetpb.Code_CODE_INVALID, "%d specs: want 1 to %d in one command", n, MaxSpecsPerCommand)
+	if n := len(c.GetSpecs()); n == 0 || n > rules.MaxSpecsPerCommand {
+		return refuse(fleetpb.Code_CODE_INVALID, "%d specs: want 1 to %d in one command", n, rules.MaxSpecsPerCommand)
 	}
 	result := done("")
 	for _, spec := range c.GetSpecs() {
 		item := t.createGroup(spec)
 		if item.GetCode() != fleetpb.Code_CODE_OK && result.GetCode() == fleetpb.Code_CODE_OK {
-			result.Code, result.Detail = item.GetCode(), fmt.Sprintf("group %s: %s", quote(item.GetName()), item.GetDetail())
+			result.Code, result.Detail = item.GetCode(), fmt.Sprintf("group %s: %s", rules.Quote(item.GetName()), item.GetDetail())
 		}
 		result.Items = append(result.Items, item)
 	}
@@ -39,14 +41,14 @@ func (t *turn) createGroup(spec *fleetpb.Spec) *fleetpb.ItemResult {
 // nothing; the id is 0 when the group would be new.
 func CheckCreate(v *View, spec *fleetpb.Spec) *fleetpb.ItemResult {
 	item := &fleetpb.ItemResult{Name: spec.GetName(), Code: fleetpb.Code_CODE_OK}
-	if err := CheckSpec(spec); err != nil {
+	if err := rules.CheckSpec(spec); err != nil {
 		item.Code, item.Detail = fleetpb.Code_CODE_INVALID, err.Error()
 		return item
 	}
 	old := v.ByName(spec.GetName())
 	switch {
-	case old == nil && v.GroupCount() >= MaxGroups:
-		item.Code, item.Detail = fleetpb.Code_CODE_INVALID, fmt.Sprintf("the record holds %d groups already", MaxGroups)
+	case old == nil && v.GroupCount() >= rules.MaxGroups:
+		item.Code, item.Detail = fleetpb.Code_CODE_INVALID, fmt.Sprintf("the record holds %d groups already", rules.MaxGroups)
 	case old == nil:
 	case old.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING:
 		item.Code, item.Id = fleetpb.Code_CODE_CONFLICT, old.GetId()
@@ -64,7 +66,7 @@ func CheckCreate(v *View, spec *fleetpb.Spec) *fleetpb.ItemResult {
 func (t *turn) define(spec *fleetpb.Spec, origin *fleetpb.Origin, reason, note string) *fleetpb.Group {
 	g := withOrigin(&fleetpb.Group{Id: t.nextGroup, Spec: clone(spec), State: fleetpb.GroupState_GROUP_STATE_LAUNCHING}, origin)
 	t.nextGroup++
-	t.begin(g, launchKind(origin), reason, "")
+	t.begin(g, words.LaunchKind(origin), reason, "")
 	t.put(g)
 	t.take(g)
 	t.event("group-created", spec.GetName(), "", "group %d with %d replicas%s", g.GetId(), spec.GetReplicas(), note)
@@ -76,7 +78,7 @@ func (t *turn) define(spec *fleetpb.Spec, origin *fleetpb.Origin, reason, note s
 func (t *turn) deleteGroup(c *fleetpb.DeleteGroup) *fleetpb.Result {
 	g := t.named(c.GetName())
 	if g == nil {
-		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the name %s", quote(c.GetName()))
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the name %s", rules.Quote(c.GetName()))
 	}
 	item := &fleetpb.ItemResult{Name: g.GetSpec().GetName(), Code: fleetpb.Code_CODE_OK, Id: g.GetId()}
 	result := &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Items: []*fleetpb.ItemResult{item}}
@@ -87,7 +89,7 @@ func (t *turn) deleteGroup(c *fleetpb.DeleteGroup) *fleetpb.Result {
 	}
 	g = clone(g)
 	if !sealing {
-		t.begin(g, KindDelete, deletion(c.GetForce()), "")
+		t.begin(g, words.KindDelete, deletion(c.GetForce()), "")
 	}
 	if g.GetState() == fleetpb.GroupState_GROUP_STATE_LAUNCHING {
 		t.bury(g)
@@ -133,27 +135,7 @@ func (t *turn) find(id, generation uint64, states ...fleetpb.GroupState) (*fleet
 			return g, nil
 		}
 	}
-	return nil, refuse(fleetpb.Code_CODE_CONFLICT, "group %d is %s, which forbids it", id, StateWord(g.GetState()))
-}
-
-// StateWord is a group's state as a word for people.
-func StateWord(s fleetpb.GroupState) string {
-	switch s {
-	case fleetpb.GroupState_GROUP_STATE_LAUNCHING:
-		return "launching"
-	case fleetpb.GroupState_GROUP_STATE_OPENING:
-		return "opening"
-	case fleetpb.GroupState_GROUP_STATE_OPEN:
-		return "open"
-	case fleetpb.GroupState_GROUP_STATE_SEALING:
-		return "being sealed"
-	case fleetpb.GroupState_GROUP_STATE_PURGING:
-		return "being purged"
-	case fleetpb.GroupState_GROUP_STATE_RETIRED:
-		return "retired"
-	default:
-		return "unknown"
-	}
+	return nil, refuse(fleetpb.Code_CODE_CONFLICT, "group %d is %s, which forbids it", id, words.StateWord(g.GetState()))
 }
 
 // place gives a launching group its first replicas.
@@ -165,7 +147,7 @@ func (t *turn) place(c *fleetpb.Place) *fleetpb.Result {
 	if len(g.GetReplicas()) > 0 {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is placed already", g.GetId())
 	}
-	if err := t.checkPlacement(g, c.GetHostIds()); err != nil {
+	if err := rules.CheckPlacement(g, c.GetHostIds(), t.host); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "group %d: %v", g.GetId(), err)
 	}
 	g = clone(g)
@@ -182,58 +164,10 @@ func (t *turn) place(c *fleetpb.Place) *fleetpb.Result {
 	return done("")
 }
 
-// checkPlacement wants a host for each replica; a group with a first state may begin with
-// fewer, since it is to live again at once.
-func (t *turn) checkPlacement(g *fleetpb.Group, hosts []string) error {
-	spec := g.GetSpec()
-	few := g.GetOrigin() != nil && len(hosts)%2 == 1 && len(hosts) < int(spec.GetReplicas())
-	if len(hosts) != int(spec.GetReplicas()) && !few {
-		return fmt.Errorf("%d hosts for %d replicas", len(hosts), spec.GetReplicas())
-	}
-	for i, id := range hosts {
-		if err := t.checkTarget(spec, id); err != nil {
-			return err
-		}
-		for _, other := range hosts[:i] {
-			if other == id {
-				return fmt.Errorf("host %q is named twice", t.host(id).GetName())
-			}
-		}
-	}
-	for _, rule := range spec.GetRegions() {
-		n := uint32(0)
-		for _, id := range hosts {
-			if t.host(id).GetRegion() == rule.GetRegion() {
-				n++
-			}
-		}
-		if n > rule.GetCount() || n < rule.GetCount() && !few {
-			return fmt.Errorf("%d replicas in region %q, and the rule says %d", n, rule.GetRegion(), rule.GetCount())
-		}
-	}
-	return nil
-}
-
-// checkTarget says why a host cannot hold a replica of the spec's app.
-func (t *turn) checkTarget(spec *fleetpb.Spec, id string) error {
-	h := t.host(id)
-	switch {
-	case h == nil:
-		return fmt.Errorf("no host has the id %s", quote(id))
-	case h.GetLost():
-		return fmt.Errorf("host %q is lost", h.GetName())
-	case h.GetWanted().GetDuty() != fleetpb.HostDuty_HOST_DUTY_UNSPECIFIED:
-		return fmt.Errorf("host %q is %s", h.GetName(), DutyWord(h.GetWanted().GetDuty()))
-	case !knows(h, spec.GetApp()):
-		return fmt.Errorf("host %q does not know the app %q", h.GetName(), spec.GetApp())
-	}
-	return nil
-}
-
 // abandon gives up a launch and begins it anew under the next number.
 func (t *turn) abandon(c *fleetpb.Abandon) *fleetpb.Result {
-	if len(c.GetReason()) > MaxReason {
-		return refuse(fleetpb.Code_CODE_INVALID, "the reason has %d bytes, at most %d are kept", len(c.GetReason()), MaxReason)
+	if len(c.GetReason()) > rules.MaxReason {
+		return refuse(fleetpb.Code_CODE_INVALID, "the reason has %d bytes, at most %d are kept", len(c.GetReason()), rules.MaxReason)
 	}
 	g, refusal := t.find(c.GetGroup(), c.GetGeneration(), fleetpb.GroupState_GROUP_STATE_LAUNCHING)
 	if refusal != nil {
@@ -256,7 +190,7 @@ func (t *turn) abandon(c *fleetpb.Abandon) *fleetpb.Result {
 // advance moves a group on in its life.
 func (t *turn) advance(c *fleetpb.Advance) *fleetpb.Result {
 	if g := t.group(c.GetGroup()); g != nil && g.GetState() == c.GetState() {
-		return done("it is %s already", StateWord(c.GetState()))
+		return done("it is %s already", words.StateWord(c.GetState()))
 	}
 	from, ok := map[fleetpb.GroupState]fleetpb.GroupState{
 		fleetpb.GroupState_GROUP_STATE_OPENING: fleetpb.GroupState_GROUP_STATE_LAUNCHING,
@@ -270,7 +204,7 @@ func (t *turn) advance(c *fleetpb.Advance) *fleetpb.Result {
 	if refusal != nil {
 		return refusal
 	}
-	if from == fleetpb.GroupState_GROUP_STATE_LAUNCHING && !allStarted(g) {
+	if from == fleetpb.GroupState_GROUP_STATE_LAUNCHING && !rules.AllStarted(g) {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d: not all of its replicas have started", g.GetId())
 	}
 	g = clone(g)
@@ -287,13 +221,4 @@ func (t *turn) advance(c *fleetpb.Advance) *fleetpb.Result {
 	}
 	t.put(g)
 	return done("")
-}
-
-func allStarted(g *fleetpb.Group) bool {
-	for _, r := range g.GetReplicas() {
-		if r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED {
-			return false
-		}
-	}
-	return len(g.GetReplicas()) == int(g.GetSpec().GetReplicas()) || g.GetOrigin() != nil
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -10,8 +11,8 @@ import (
 // under another id is lost: a name means one data directory, and a new id means
 // that the directory is new.
 func (t *turn) registerHost(h *fleetpb.Host) *fleetpb.Result {
-	if err := CheckHost(h); err != nil {
-		return refuse(fleetpb.Code_CODE_INVALID, "host %s: %v", quote(h.GetName()), err)
+	if err := rules.CheckHost(h); err != nil {
+		return refuse(fleetpb.Code_CODE_INVALID, "host %s: %v", rules.Quote(h.GetName()), err)
 	}
 	old := t.host(h.GetId())
 	if old.GetWanted() != nil { // it is the record's to say
@@ -27,8 +28,8 @@ func (t *turn) registerHost(h *fleetpb.Host) *fleetpb.Result {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "host %q: start %d was seen, and this is start %d: an old copy of its data directory", h.GetName(), old.GetBootEpoch(), h.GetBootEpoch())
 	case old != nil && proto.Equal(old, h):
 		return done("known already")
-	case old == nil && (t.hosts.Len() >= maxIdentities || t.hosts.Len() >= MaxHosts && t.present() >= MaxHosts):
-		return refuse(fleetpb.Code_CODE_INVALID, "the record holds %d hosts already", MaxHosts)
+	case old == nil && (t.hosts.Len() >= maxIdentities || t.hosts.Len() >= rules.MaxHosts && t.present() >= rules.MaxHosts):
+		return refuse(fleetpb.Code_CODE_INVALID, "the record holds %d hosts already", rules.MaxHosts)
 	}
 	previous := t.holder(h)
 	t.hosts.ReplaceOrInsert(clone(h))
@@ -68,13 +69,13 @@ func (t *turn) holder(h *fleetpb.Host) *fleetpb.Host {
 }
 
 func (t *turn) hostLost(c *fleetpb.HostLost) *fleetpb.Result {
-	if len(c.GetReason()) > MaxReason {
-		return refuse(fleetpb.Code_CODE_INVALID, "the reason has %d bytes, at most %d are kept", len(c.GetReason()), MaxReason)
+	if len(c.GetReason()) > rules.MaxReason {
+		return refuse(fleetpb.Code_CODE_INVALID, "the reason has %d bytes, at most %d are kept", len(c.GetReason()), rules.MaxReason)
 	}
 	h := t.host(c.GetHostId())
 	switch {
 	case h == nil:
-		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no host has the id %s", quote(c.GetHostId()))
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no host has the id %s", rules.Quote(c.GetHostId()))
 	case h.GetLost():
 		return done("host %q is lost already", h.GetName())
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 )
@@ -65,14 +67,14 @@ func (l *loader) header(h *fleetpb.SnapshotHeader) error {
 		h.GetNextReplica() == 0 || h.GetNextOperation() == 0 || h.GetNextEvent() == 0 {
 		return errors.New("a header whose counters have not begun")
 	}
-	if err := CheckPolicy(FillPolicy(h.GetPolicy())); err != nil {
+	if err := rules.CheckPolicy(rules.FillPolicy(h.GetPolicy())); err != nil {
 		return err
 	}
 	l.replica = map[uint64]bool{}
-	if err := checkPaused(h.GetPaused()); err != nil {
+	if err := rules.CheckPaused(h.GetPaused()); err != nil {
 		return err
 	}
-	l.s.incarnation, l.s.revision, l.s.policy = h.GetIncarnation(), h.GetRevision(), FillPolicy(h.GetPolicy())
+	l.s.incarnation, l.s.revision, l.s.policy = h.GetIncarnation(), h.GetRevision(), rules.FillPolicy(h.GetPolicy())
 	l.s.paused = h.GetPaused()
 	if h.GetBrake() != nil {
 		l.s.brake = h.GetBrake()
@@ -88,11 +90,11 @@ func (l *loader) host(h *fleetpb.Host) error {
 	}
 	bare := clone(h)
 	bare.Lost, bare.Removed, bare.Wanted = false, false, nil
-	if err := checkWanted(h.GetWanted()); err != nil {
-		return fmt.Errorf("host %s: %w", quote(h.GetId()), err)
+	if err := rules.CheckWanted(h.GetWanted()); err != nil {
+		return fmt.Errorf("host %s: %w", rules.Quote(h.GetId()), err)
 	}
-	if err := CheckHost(bare); err != nil {
-		return fmt.Errorf("host %s: %w", quote(h.GetId()), err)
+	if err := rules.CheckHost(bare); err != nil {
+		return fmt.Errorf("host %s: %w", rules.Quote(h.GetId()), err)
 	}
 	if last, ok := l.s.hosts.Max(); ok && last.GetId() >= h.GetId() {
 		return errors.New("hosts out of order")
@@ -111,7 +113,7 @@ func (l *loader) group(g *fleetpb.Group) error {
 	if err := l.checkGroup(g); err != nil {
 		return fmt.Errorf("group %d: %w", g.GetId(), err)
 	}
-	if !Nameless(g) {
+	if !words.Nameless(g) {
 		if !l.s.take(g) {
 			return fmt.Errorf("group %d: its name is taken", g.GetId())
 		}
@@ -127,12 +129,12 @@ func (l *loader) checkGroup(g *fleetpb.Group) error {
 		return errors.New("a number that was not given")
 	case !known || g.GetState() == fleetpb.GroupState_GROUP_STATE_UNSPECIFIED:
 		return fmt.Errorf("state %d", g.GetState())
-	case len(g.GetReplicas()) > maxMembers:
+	case len(g.GetReplicas()) > rules.MaxMembers:
 		return fmt.Errorf("%d replicas", len(g.GetReplicas()))
 	case g.GetOperation() >= l.s.nextOperation:
 		return fmt.Errorf("operation %d, which was not begun", g.GetOperation())
 	}
-	if err := CheckSpec(g.GetSpec()); err != nil {
+	if err := rules.CheckSpec(g.GetSpec()); err != nil {
 		return err
 	}
 	last := uint64(0)
@@ -142,7 +144,7 @@ func (l *loader) checkGroup(g *fleetpb.Group) error {
 		case r.GetId() <= last || r.GetId() >= l.s.nextReplica || l.replica[r.GetId()]:
 			return fmt.Errorf("replica %d: out of order, used twice or not given", r.GetId())
 		case l.s.host(r.GetHostId()) == nil:
-			return fmt.Errorf("replica %d: no host has the id %s", r.GetId(), quote(r.GetHostId()))
+			return fmt.Errorf("replica %d: no host has the id %s", r.GetId(), rules.Quote(r.GetHostId()))
 		case !known || r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_UNSPECIFIED:
 			return fmt.Errorf("replica %d: phase %d", r.GetId(), r.GetPhase())
 		}
@@ -156,8 +158,8 @@ func (l *loader) configuration(c *fleetpb.Configuration) error {
 	if err := l.enter(stageConfigurations); err != nil {
 		return err
 	}
-	if err := CheckConfiguration(c); err != nil {
-		return fmt.Errorf("configuration of app %s: %w", quote(c.GetApp()), err)
+	if err := rules.CheckConfiguration(c); err != nil {
+		return fmt.Errorf("configuration of app %s: %w", rules.Quote(c.GetApp()), err)
 	}
 	last, ok := l.s.configurations.Max()
 	if ok && cmp.Or(cmp.Compare(last.GetApp(), c.GetApp()), cmp.Compare(last.GetRevision(), c.GetRevision())) >= 0 || c.GetRevision() == 0 {

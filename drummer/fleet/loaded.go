@@ -5,33 +5,30 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
 // MaxMargin is the most numbers that a recovery may have sequences skip.
 const MaxMargin = 1 << 62
 
-// Nameless tells that a group has no name any more: another one may have it.
-func Nameless(g *fleetpb.Group) bool {
-	return g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING || g.GetState() == fleetpb.GroupState_GROUP_STATE_RETIRED
-}
-
 // loadGroup defines a group with a first state, and bans the one that has its name.
 func (t *turn) loadGroup(c *fleetpb.LoadGroup) *fleetpb.Result {
-	if len(c.GetReason()) > MaxReason {
-		return refuse(fleetpb.Code_CODE_INVALID, "the reason has %d bytes, at most %d are kept", len(c.GetReason()), MaxReason)
+	if len(c.GetReason()) > rules.MaxReason {
+		return refuse(fleetpb.Code_CODE_INVALID, "the reason has %d bytes, at most %d are kept", len(c.GetReason()), rules.MaxReason)
 	}
-	if err := CheckSpec(c.GetSpec()); err != nil {
+	if err := rules.CheckSpec(c.GetSpec()); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	old := t.named(c.GetSpec().GetName())
 	switch {
 	case old == nil && c.GetReplaces() != 0, old != nil && c.GetReplaces() != 0 && c.GetReplaces() != old.GetId():
-		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has not the name %s any more", c.GetReplaces(), quote(c.GetSpec().GetName()))
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has not the name %s any more", c.GetReplaces(), rules.Quote(c.GetSpec().GetName()))
 	case old != nil && c.GetReplaces() == 0:
 		return refuse(fleetpb.Code_CODE_EXISTS, "the name is taken by group %d", old.GetId())
-	case t.groups.Len() >= MaxGroups:
-		return refuse(fleetpb.Code_CODE_INVALID, "the record holds %d groups already", MaxGroups)
+	case t.groups.Len() >= rules.MaxGroups:
+		return refuse(fleetpb.Code_CODE_INVALID, "the record holds %d groups already", rules.MaxGroups)
 	}
 	if refusal := t.checkOrigin(c); refusal != nil {
 		return refusal
@@ -39,31 +36,10 @@ func (t *turn) loadGroup(c *fleetpb.LoadGroup) *fleetpb.Result {
 	if old != nil {
 		t.retire(clone(old))
 	}
-	g := t.define(c.GetSpec(), c.GetOrigin(), c.GetReason(), ", from "+originText(c.GetOrigin()))
+	g := t.define(c.GetSpec(), c.GetOrigin(), c.GetReason(), ", from "+words.OriginText(c.GetOrigin()))
 	return &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Items: []*fleetpb.ItemResult{
 		{Name: c.GetSpec().GetName(), Code: fleetpb.Code_CODE_OK, Id: g.GetId()},
 	}}
-}
-
-func originText(o *fleetpb.Origin) string {
-	if o.GetGroup() == 0 {
-		return "a file"
-	}
-	return fmt.Sprintf("group %d", o.GetGroup())
-}
-
-// launchKind is the kind of the operation that makes a group.
-func launchKind(o *fleetpb.Origin) string {
-	switch o.GetKind() {
-	case fleetpb.OriginKind_ORIGIN_KIND_RECOVER:
-		return "recover"
-	case fleetpb.OriginKind_ORIGIN_KIND_RESTORE:
-		return "restore"
-	case fleetpb.OriginKind_ORIGIN_KIND_CLONE:
-		return "clone"
-	default:
-		return "launch"
-	}
 }
 
 // checkOrigin says why a state cannot be had from there, or nil.
@@ -86,17 +62,17 @@ func (t *turn) checkOrigin(c *fleetpb.LoadGroup) *fleetpb.Result {
 	case o.GetKind() != fleetpb.OriginKind_ORIGIN_KIND_CLONE:
 		return refuse(fleetpb.Code_CODE_INVALID, "the origin is of no kind that this version of the record knows")
 	case from.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || from.GetId() == c.GetReplaces():
-		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d cannot be cloned: it is %s, or would be replaced", from.GetId(), StateWord(from.GetState()))
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d cannot be cloned: it is %s, or would be replaced", from.GetId(), words.StateWord(from.GetState()))
 	}
 	return nil
 }
 
 func (t *turn) checkStaged(o *fleetpb.Origin) *fleetpb.Result {
-	if err := checkText("staged state", o.GetStaged()); err != nil {
+	if err := rules.CheckText("staged state", o.GetStaged()); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	if h := t.host(o.GetHostId()); h == nil || h.GetLost() {
-		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no host has the id %s, or it is lost", quote(o.GetHostId()))
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no host has the id %s, or it is lost", rules.Quote(o.GetHostId()))
 	}
 	return nil
 }
@@ -107,15 +83,15 @@ func (t *turn) checkSources(c *fleetpb.LoadGroup, from *fleetpb.Group) *fleetpb.
 	opened := from.GetState() == fleetpb.GroupState_GROUP_STATE_OPENING || from.GetState() == fleetpb.GroupState_GROUP_STATE_OPEN ||
 		from.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING
 	if from.GetState() != fleetpb.GroupState_GROUP_STATE_RETIRED && (from.GetId() != c.GetReplaces() || !opened) {
-		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d cannot be recovered: it is %s", from.GetId(), StateWord(from.GetState()))
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d cannot be recovered: it is %s", from.GetId(), words.StateWord(from.GetState()))
 	}
-	if n := len(c.GetOrigin().GetSources()); n == 0 || n > maxMembers {
-		return refuse(fleetpb.Code_CODE_INVALID, "%d sources: want 1 to %d", n, maxMembers)
+	if n := len(c.GetOrigin().GetSources()); n == 0 || n > rules.MaxMembers {
+		return refuse(fleetpb.Code_CODE_INVALID, "%d sources: want 1 to %d", n, rules.MaxMembers)
 	}
 	for _, s := range c.GetOrigin().GetSources() {
 		r := replica(from, s.GetReplica())
 		if r == nil || r.GetHostId() != s.GetHostId() || r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED || t.host(s.GetHostId()).GetLost() {
-			return refuse(fleetpb.Code_CODE_CONFLICT, "replica %d of group %d on host %s is no survivor", s.GetReplica(), from.GetId(), quote(s.GetHostId()))
+			return refuse(fleetpb.Code_CODE_CONFLICT, "replica %d of group %d on host %s is no survivor", s.GetReplica(), from.GetId(), rules.Quote(s.GetHostId()))
 		}
 	}
 	return nil
@@ -145,7 +121,7 @@ func (t *turn) purgeRetired(c *fleetpb.PurgeRetired) *fleetpb.Result {
 	case g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING:
 		return done("its data is being removed already")
 	case g.GetState() != fleetpb.GroupState_GROUP_STATE_RETIRED:
-		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is %s: only the data of retired groups is purged", g.GetId(), StateWord(g.GetState()))
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is %s: only the data of retired groups is purged", g.GetId(), words.StateWord(g.GetState()))
 	}
 	if user := t.userOf(g); user != nil {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is being loaded from it; purge it when that one serves", user.GetId())

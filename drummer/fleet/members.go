@@ -2,10 +2,11 @@ package fleet
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/mutant"
 )
@@ -40,8 +41,8 @@ func (t *turn) replicasStarted(c *fleetpb.ReplicasStarted) *fleetpb.Result {
 
 // replicasOf finds the group of a list of its replicas, and bounds the list.
 func (t *turn) replicasOf(id uint64, replicas []uint64) (*fleetpb.Group, *fleetpb.Result) {
-	if n := len(replicas); n == 0 || n > maxMembers {
-		return nil, refuse(fleetpb.Code_CODE_INVALID, "%d replicas: want 1 to %d", n, maxMembers)
+	if n := len(replicas); n == 0 || n > rules.MaxMembers {
+		return nil, refuse(fleetpb.Code_CODE_INVALID, "%d replicas: want 1 to %d", n, rules.MaxMembers)
 	}
 	g := t.group(id)
 	if g == nil {
@@ -53,19 +54,19 @@ func (t *turn) replicasOf(id uint64, replicas []uint64) (*fleetpb.Group, *fleetp
 // addReplica plans an observer. A group has one at a time, and a host one replica
 // of a group, even while the data of an earlier one is still there.
 func (t *turn) addReplica(c *fleetpb.AddReplica) *fleetpb.Result {
-	kind := cmp.Or(c.GetKind(), KindReplace)
-	if err := checkAdd(c, kind); err != nil {
+	kind := cmp.Or(c.GetKind(), words.KindReplace)
+	if err := rules.CheckAdd(c, kind); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	g, refusal := t.find(c.GetGroup(), c.GetGeneration(), fleetpb.GroupState_GROUP_STATE_OPENING, fleetpb.GroupState_GROUP_STATE_OPEN)
 	if refusal != nil {
 		return refusal
 	}
-	if err := t.checkTarget(g.GetSpec(), c.GetHostId()); err != nil {
+	if err := rules.CheckTarget(g.GetSpec(), c.GetHostId(), t.host(c.GetHostId())); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "group %d: %v", g.GetId(), err)
 	}
-	if len(g.GetReplicas()) >= maxMembers {
-		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has %d replicas and leftovers already", g.GetId(), maxMembers)
+	if len(g.GetReplicas()) >= rules.MaxMembers {
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has %d replicas and leftovers already", g.GetId(), rules.MaxMembers)
 	}
 	if r := replica(g, c.GetReplaces()); c.GetReplaces() != 0 && !r.GetVoter() {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has no voter %d to replace", g.GetId(), c.GetReplaces())
@@ -91,7 +92,7 @@ func (t *turn) addReplica(c *fleetpb.AddReplica) *fleetpb.Result {
 		g.Replicas[len(g.GetReplicas())-1].Id = c.GetReplaces()
 	}
 	t.nextReplica++
-	if kind != KindResize || t.operation(g.GetOperation()).GetKind() != KindResize {
+	if kind != words.KindResize || t.operation(g.GetOperation()).GetKind() != words.KindResize {
 		t.begin(g, kind, c.GetReason(), c.GetAuthor())
 	}
 	t.step(g, "replica %d is planned on host %s", t.nextReplica-1, t.host(c.GetHostId()).GetName())
@@ -100,28 +101,16 @@ func (t *turn) addReplica(c *fleetpb.AddReplica) *fleetpb.Result {
 	return done("")
 }
 
-func checkAdd(c *fleetpb.AddReplica, kind string) error {
-	switch {
-	case len(c.GetReason()) > MaxReason:
-		return fmt.Errorf("the reason has %d bytes, at most %d are kept", len(c.GetReason()), MaxReason)
-	case !slices.Contains(buildKinds(), kind):
-		return fmt.Errorf("an operation of kind %s builds no replica", quote(kind))
-	case c.GetMove() && c.GetReplaces() == 0:
-		return errors.New("a move says which replica it replaces")
-	}
-	return checkOptional("author", c.GetAuthor())
-}
-
 // membershipSeen records what a linearizable read of the membership showed.
 func (t *turn) membershipSeen(c *fleetpb.MembershipSeen) *fleetpb.Result {
-	if err := checkMembership(c); err != nil {
+	if err := rules.CheckMembership(c); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	g := t.group(c.GetGroup())
 	switch {
 	case g == nil:
 		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the number %d", c.GetGroup())
-	case Nameless(g):
+	case words.Nameless(g):
 		return done("the group is a tombstone, or banned")
 	case c.GetConfigChange() < g.GetConfigChange():
 		return done("a newer membership is known")
@@ -172,7 +161,7 @@ func (t *turn) seen(g *fleetpb.Group, r *fleetpb.Replica, c *fleetpb.MembershipS
 		r.Phase = fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED
 		t.event("replica-removed", name, host, "replica %d is no member of group %d any more", r.GetId(), g.GetId())
 		t.step(g, "replica %d on host %s is removed", r.GetId(), host)
-		if !r.GetVoter() && t.builds(g) && t.operation(g.GetOperation()).GetKind() != KindResize {
+		if !r.GetVoter() && t.builds(g) && t.operation(g.GetOperation()).GetKind() != words.KindResize {
 			t.end(g, fmt.Sprintf("cancelled: replica %d was removed before it had a vote", r.GetId()))
 		}
 		r.Voter = false
@@ -182,7 +171,7 @@ func (t *turn) seen(g *fleetpb.Group, r *fleetpb.Replica, c *fleetpb.MembershipS
 		r.Voter, r.Cancelled = true, false
 		t.event("replica-promoted", name, host, "replica %d has a vote in group %d", r.GetId(), g.GetId())
 		t.step(g, "replica %d on host %s has a vote", r.GetId(), host)
-		if !r.GetMove() && t.operation(g.GetOperation()).GetKind() == KindReplace {
+		if !r.GetMove() && t.operation(g.GetOperation()).GetKind() == words.KindReplace {
 			t.end(g, "done")
 		}
 		return true
@@ -200,25 +189,10 @@ func (t *turn) departed(g *fleetpb.Group, gone *fleetpb.Replica) {
 			continue
 		}
 		r.Move = false
-		if r.GetVoter() && t.builds(g) && t.operation(g.GetOperation()).GetKind() != KindResize {
+		if r.GetVoter() && t.builds(g) && t.operation(g.GetOperation()).GetKind() != words.KindResize {
 			t.end(g, "done")
 		}
 	}
-}
-
-func checkMembership(c *fleetpb.MembershipSeen) error {
-	if n := len(c.GetVoters()); n == 0 || n > maxMembers || len(c.GetObservers()) > maxMembers || len(c.GetRemoved()) > maxMembers {
-		return fmt.Errorf("%d voters, %d observers and %d removed: want 1 to %d voters, and at most as many of the others",
-			n, len(c.GetObservers()), len(c.GetRemoved()), maxMembers)
-	}
-	all := slices.Concat(c.GetVoters(), c.GetObservers(), c.GetRemoved())
-	slices.Sort(all)
-	for i, id := range all {
-		if id == 0 || (i > 0 && all[i-1] == id) {
-			return fmt.Errorf("replica %d: each has an id and is one of voter, observer and removed", id)
-		}
-	}
-	return nil
 }
 
 // purged drops replicas whose data is gone.

@@ -5,50 +5,13 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
-)
-
-// Kinds of operation. Those of hosts have groups' drains and moves as their parts.
-const (
-	KindLaunch   = "launch"
-	KindDelete   = "delete"
-	KindReplace  = "replace"  // of a dead replica
-	KindResize   = "resize"   // to another number of voters
-	KindDrain    = "drain"    // of a host, and of a replica away from it
-	KindMove     = "move"     // by hand
-	KindPlace    = "place"    // to keep a placement rule
-	KindBalance  = "balance"  // to balance hosts
-	KindTransfer = "transfer" // of the leadership
-	KindLeave    = "decommission"
 )
 
 // maxSteps bounds what is noted of one operation.
 const maxSteps = 64
-
-// buildKinds are the kinds that build a replica; they and transfers can be paused.
-func buildKinds() []string {
-	return []string{KindBalance, KindDrain, KindMove, KindPlace, KindReplace, KindResize}
-}
-
-// CheckKind says whether operations of a kind can be paused, or nil.
-func CheckKind(kind string) error {
-	if kind == KindTransfer || slices.Contains(buildKinds(), kind) {
-		return nil
-	}
-	return fmt.Errorf("operations of kind %s cannot be paused: use balance, drain, move, place, replace, resize or transfer", quote(kind))
-}
-
-func checkPaused(kinds []string) error {
-	for i, k := range kinds {
-		if err := CheckKind(k); err != nil {
-			return err
-		}
-		if i > 0 && kinds[i-1] >= k {
-			return errors.New("paused kinds out of order")
-		}
-	}
-	return nil
-}
 
 // begin starts an operation of the group, which the caller is about to store; one
 // that still runs is superseded.
@@ -65,7 +28,7 @@ func (t *turn) open(kind, reason, author string) *fleetpb.Operation {
 	o := &fleetpb.Operation{
 		Id: t.nextOperation, Kind: kind, Reason: reason, Author: author, StartedUnixMs: t.at,
 	}
-	if kind != KindLaunch && kind != KindDelete { // those wait for hosts as long as it takes
+	if kind != words.KindLaunch && kind != words.KindDelete { // those wait for hosts as long as it takes
 		o.DeadlineUnixMs = t.at + t.policy.GetOperationDeadlineMs()
 	}
 	t.nextOperation++
@@ -111,13 +74,13 @@ func (t *turn) step(g *fleetpb.Group, format string, args ...any) {
 // builds tells whether the group's operation builds a replica: a launch or a deletion
 // goes on while members change.
 func (t *turn) builds(g *fleetpb.Group) bool {
-	return slices.Contains(buildKinds(), t.operation(g.GetOperation()).GetKind())
+	return slices.Contains(words.BuildKinds(), t.operation(g.GetOperation()).GetKind())
 }
 
 // cancelOperation gives an operation up. An observer that is being built is taken back;
 // once it has its vote the operation goes on to its end.
 func (t *turn) cancelOperation(c *fleetpb.CancelOperation) *fleetpb.Result {
-	if err := checkOptional("author", c.GetAuthor()); err != nil {
+	if err := rules.CheckOptional("author", c.GetAuthor()); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	o := t.operation(c.GetId())
@@ -131,19 +94,19 @@ func (t *turn) cancelOperation(c *fleetpb.CancelOperation) *fleetpb.Result {
 	}
 	g := clone(t.group(o.GetGroup()))
 	switch o.GetKind() {
-	case KindLaunch, KindDelete:
+	case words.KindLaunch, words.KindDelete:
 		return refuse(fleetpb.Code_CODE_CONFLICT, "operation %d is a %s, which goes on to its end; a launch ends with the deletion of its group", o.GetId(), o.GetKind())
-	case KindTransfer:
+	case words.KindTransfer:
 		g.Lead = 0
-		t.end(g, "cancelled"+askedBy(c.GetAuthor()))
+		t.end(g, "cancelled"+words.AskedBy(c.GetAuthor()))
 		t.put(g)
 		return done("")
 	}
 	for _, r := range g.GetReplicas() {
 		if !r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
 			r.Cancelled = true
-			t.step(g, "replica %d is to be taken back: cancelled%s", r.GetId(), askedBy(c.GetAuthor()))
-			t.event("operation-cancelled", g.GetSpec().GetName(), t.host(r.GetHostId()).GetName(), "operation %d, replica %d is taken back%s", o.GetId(), r.GetId(), askedBy(c.GetAuthor()))
+			t.step(g, "replica %d is to be taken back: cancelled%s", r.GetId(), words.AskedBy(c.GetAuthor()))
+			t.event("operation-cancelled", g.GetSpec().GetName(), t.host(r.GetHostId()).GetName(), "operation %d, replica %d is taken back%s", o.GetId(), r.GetId(), words.AskedBy(c.GetAuthor()))
 			t.put(g)
 			return done("")
 		}
@@ -158,17 +121,9 @@ func (t *turn) cancelHost(o *fleetpb.Operation, author string) *fleetpb.Result {
 	return t.setHost(&fleetpb.SetHost{HostId: o.GetHost(), Wanted: wanted})
 }
 
-// askedBy names who asked, if they said so.
-func askedBy(author string) string {
-	if author == "" {
-		return ""
-	}
-	return " by " + author
-}
-
 // pause stops or resumes new operations of a kind; those that run go on.
 func (t *turn) pause(c *fleetpb.Pause) *fleetpb.Result {
-	if err := errors.Join(CheckKind(c.GetKind()), checkOptional("author", c.GetAuthor())); err != nil {
+	if err := errors.Join(rules.CheckKind(c.GetKind()), rules.CheckOptional("author", c.GetAuthor())); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	at, paused := slices.BinarySearch(t.paused, c.GetKind())
@@ -177,20 +132,20 @@ func (t *turn) pause(c *fleetpb.Pause) *fleetpb.Result {
 	}
 	if c.GetResume() {
 		t.paused = slices.Delete(slices.Clone(t.paused), at, at+1)
-		t.event("operations-resumed", "", "", "kind %s%s", c.GetKind(), askedBy(c.GetAuthor()))
+		t.event("operations-resumed", "", "", "kind %s%s", c.GetKind(), words.AskedBy(c.GetAuthor()))
 	} else {
 		t.paused = slices.Insert(slices.Clone(t.paused), at, c.GetKind())
-		t.event("operations-paused", "", "", "kind %s%s", c.GetKind(), askedBy(c.GetAuthor()))
+		t.event("operations-paused", "", "", "kind %s%s", c.GetKind(), words.AskedBy(c.GetAuthor()))
 	}
 	return done("")
 }
 
 // setBrake engages or releases the brake.
 func (t *turn) setBrake(c *fleetpb.SetBrake) *fleetpb.Result {
-	if len(c.GetReason()) > MaxReason || len(c.GetAccepted()) > MaxHosts {
-		return refuse(fleetpb.Code_CODE_INVALID, "a reason of %d bytes and %d hosts: at most %d and %d are kept", len(c.GetReason()), len(c.GetAccepted()), MaxReason, MaxHosts)
+	if len(c.GetReason()) > rules.MaxReason || len(c.GetAccepted()) > rules.MaxHosts {
+		return refuse(fleetpb.Code_CODE_INVALID, "a reason of %d bytes and %d hosts: at most %d and %d are kept", len(c.GetReason()), len(c.GetAccepted()), rules.MaxReason, rules.MaxHosts)
 	}
-	if err := checkOptional("author", c.GetAuthor()); err != nil {
+	if err := rules.CheckOptional("author", c.GetAuthor()); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	var accepted []string
@@ -216,7 +171,7 @@ func (t *turn) setBrake(c *fleetpb.SetBrake) *fleetpb.Result {
 	case c.GetEngaged():
 		t.event("brake-engaged", "", "", "%s: nothing is moved", c.GetReason())
 	default:
-		t.event("brake-released", "", "", "%s%s", c.GetReason(), askedBy(c.GetAuthor()))
+		t.event("brake-released", "", "", "%s%s", c.GetReason(), words.AskedBy(c.GetAuthor()))
 	}
 	return done("")
 }

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -42,7 +44,7 @@ func TestScripts(t *testing.T) {
 				}
 			case "groups":
 				for g := range m.Freeze().Groups() {
-					fmt.Fprintf(&b, "%d %s %s gen=%d cc=%d op=%d\n", g.GetId(), g.GetSpec().GetName(), fleet.StateWord(g.GetState()), g.GetGeneration(), g.GetConfigChange(), g.GetOperation())
+					fmt.Fprintf(&b, "%d %s %s gen=%d cc=%d op=%d\n", g.GetId(), g.GetSpec().GetName(), words.StateWord(g.GetState()), g.GetGeneration(), g.GetConfigChange(), g.GetOperation())
 					for _, r := range g.GetReplicas() {
 						fmt.Fprintf(&b, "  %d on %s %s joined=%v voter=%v replaces=%d\n", r.GetId(), r.GetHostId(),
 							strings.ToLower(strings.TrimPrefix(r.GetPhase().String(), "REPLICA_PHASE_")), r.GetJoined(), r.GetVoter(), r.GetReplaces())
@@ -75,7 +77,7 @@ func TestScripts(t *testing.T) {
 func describeConfigurations(b *strings.Builder, v *fleet.View) {
 	for now := range v.Configurations() {
 		for c := range v.Revisions(now.GetApp()) {
-			fmt.Fprintf(b, "%s %d at %d by %q from %q restores %d bound %d\n", c.GetApp(), c.GetRevision(), c.GetAtUnixMs(), c.GetAuthor(), c.GetSource(), c.GetRestores(), fleet.Bound(c))
+			fmt.Fprintf(b, "%s %d at %d by %q from %q restores %d bound %d\n", c.GetApp(), c.GetRevision(), c.GetAtUnixMs(), c.GetAuthor(), c.GetSource(), c.GetRestores(), rules.Bound(c))
 			for _, t := range c.GetTemplates() {
 				fmt.Fprintf(b, "  %q replicas=%d auto=%v options=%q\n", t.GetMatch(), t.GetReplicas(), t.GetAutoCreate(), t.GetOptions())
 			}

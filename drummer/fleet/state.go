@@ -6,6 +6,7 @@ import (
 	"github.com/google/btree"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 )
@@ -58,7 +59,7 @@ func newState() *state {
 		nextReplica:   1,
 		nextOperation: 1,
 		nextEvent:     1,
-		policy:        DefaultPolicy(),
+		policy:        rules.DefaultPolicy(),
 		brake:         &fleetpb.Brake{},
 		hosts:         btree.NewG(degree, func(a, b *fleetpb.Host) bool { return a.GetId() < b.GetId() }),
 		groups:        btree.NewG(degree, func(a, b *fleetpb.Group) bool { return a.GetId() < b.GetId() }),

@@ -2,10 +2,10 @@ package fleet
 
 import (
 	"fmt"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/must"
 )
@@ -92,8 +92,8 @@ func (t *turn) executeWish(c *fleetpb.Command) *fleetpb.Result {
 }
 
 func (t *turn) setPolicy(p *fleetpb.Policy) *fleetpb.Result {
-	filled := FillPolicy(p)
-	if err := CheckPolicy(filled); err != nil {
+	filled := rules.FillPolicy(p)
+	if err := rules.CheckPolicy(filled); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
 	if proto.Equal(filled, t.policy) {
@@ -156,8 +156,6 @@ func done(format string, args ...any) *fleetpb.Result {
 func refuse(code fleetpb.Code, format string, args ...any) *fleetpb.Result {
 	return &fleetpb.Result{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
-
-func compare(a, b string) int { return strings.Compare(a, b) }
 
 // marshal encodes a message of our own making; it has no maps, so the bytes are
 // the same everywhere.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -95,7 +96,7 @@ func TestRulesOfSpecs(t *testing.T) {
 		}), "has no replica there"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := fleet.CheckSpec(c.spec)
+			err := rules.CheckSpec(c.spec)
 			if c.want == "" {
 				require.NoError(t, err)
 				return

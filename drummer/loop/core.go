@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/planner"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -205,7 +206,7 @@ func (c *Core) group(id ids.Group) *planner.Group {
 // policy in force; the default before the first view.
 func (c *Core) policy() *fleetpb.Policy {
 	if c.view == nil {
-		return fleet.DefaultPolicy()
+		return rules.DefaultPolicy()
 	}
 	return c.view.Policy()
 }

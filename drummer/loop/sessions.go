@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/planner"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -130,7 +130,7 @@ func (c *Core) refusal(s *session) (string, Verdict) {
 	if f := s.hello.GetFleet(); f != "" && f != c.o.Fleet {
 		return fmt.Sprintf("the host belongs to fleet %s and these drummers keep the record of fleet %s: bring the old drummers' data back, or give the host an empty data directory", f, c.o.Fleet), Over
 	}
-	if err := fleet.CheckHost(h); err != nil {
+	if err := rules.CheckHost(h); err != nil {
 		return fmt.Sprintf("what the host says of itself is invalid: %v", err), NotNow
 	}
 	known := c.view.Host(s.host())

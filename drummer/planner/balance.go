@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
@@ -24,10 +24,10 @@ func (p *pass) balance() {
 	if len(hosts) < 2 {
 		return
 	}
-	if !slices.Contains(p.Fleet.Paused(), fleet.KindBalance) && p.calm() {
+	if !slices.Contains(p.Fleet.Paused(), words.KindBalance) && p.calm() {
 		p.balanceReplicas(hosts)
 	}
-	if p.total == 0 && !p.granting() && !slices.Contains(p.Fleet.Paused(), fleet.KindTransfer) {
+	if p.total == 0 && !p.granting() && !slices.Contains(p.Fleet.Paused(), words.KindTransfer) {
 		p.balanceLeads(hosts)
 	}
 }
@@ -142,7 +142,7 @@ func (p *pass) moveBetween(from, to *post, groups []*survey) *move {
 			continue
 		}
 		i := slices.IndexFunc(s.voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == from.rec.GetId() })
-		r := &request{group: s.group, repair: s, victim: s.voters[i], kind: fleet.KindBalance}
+		r := &request{group: s.group, repair: s, victim: s.voters[i], kind: words.KindBalance}
 		if p.obstacle(r, to) != "" || !p.keepsSpread(r, to) {
 			continue
 		}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -86,7 +86,7 @@ func (p *pass) abandon(g *fleetpb.Group) bool {
 
 // bounded cuts a reason to what the record takes.
 func bounded(reason string) string {
-	return strings.ToValidUTF8(reason[:min(len(reason), fleet.MaxReason)], "")
+	return strings.ToValidUTF8(reason[:min(len(reason), rules.MaxReason)], "")
 }
 
 // running tells whether every replica runs and the record knows it.
@@ -179,7 +179,7 @@ func (p *pass) version(g *fleetpb.Group) uint32 {
 		if !active(r) {
 			continue
 		}
-		v := fleet.VersionOf(p.post(r.GetHostId()).rec, g.GetSpec().GetApp())
+		v := rules.VersionOf(p.post(r.GetHostId()).rec, g.GetSpec().GetApp())
 		if version == 0 || v < version {
 			version = v
 		}

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -39,7 +40,7 @@ func (r *request) rank() int {
 		return 1
 	case r.victim == nil:
 		return 0
-	case r.kind == fleet.KindDrain:
+	case r.kind == words.KindDrain:
 		return 2
 	default:
 		return 3
@@ -50,13 +51,13 @@ func (r *request) rank() int {
 func (r *request) operation() string {
 	switch {
 	case r.repair == nil:
-		return fleet.KindLaunch
+		return words.KindLaunch
 	case r.victim != nil:
 		return r.kind
 	case len(r.repair.dead) > 0:
-		return fleet.KindReplace
+		return words.KindReplace
 	default:
-		return fleet.KindResize
+		return words.KindResize
 	}
 }
 
@@ -126,7 +127,7 @@ func (p *pass) settle(r *request, hosts []*post) {
 		add.Kind = kind
 	}
 	add.Reason = bounded(why)
-	if kind != fleet.KindBalance { // a balanced group is as it is wanted
+	if kind != words.KindBalance { // a balanced group is as it is wanted
 		p.reason(g, "host %s is chosen for a new replica", target.GetName())
 	}
 	p.propose(at, g, &fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: add}}, why)
@@ -185,7 +186,7 @@ func (p *pass) candidates(r *request) *spread.Field[*post] {
 // obstacle says why a host that is up cannot be chosen; empty when it can.
 func (p *pass) obstacle(r *request, h *post) string {
 	g := r.group
-	version := fleet.VersionOf(h.rec, g.GetSpec().GetApp())
+	version := rules.VersionOf(h.rec, g.GetSpec().GetApp())
 	if version == 0 {
 		return fmt.Sprintf("do not know the app %s", g.GetSpec().GetApp())
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -152,7 +152,7 @@ func (p *pass) builds(host, kind string) {
 	at.building++
 	p.regions[at.rec.GetRegion()]++
 	p.total++
-	if kind == fleet.KindBalance {
+	if kind == words.KindBalance {
 		p.moves++
 	}
 }

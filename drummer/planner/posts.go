@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -40,7 +40,7 @@ func (p *pass) name(id string) string { return cmp.Or(p.post(id).rec.GetName(), 
 func (h *post) up() bool { return h.seen.Connected && h.seen.State == Up }
 
 // empties tells that everything shall leave it.
-func (h *post) empties() bool { return fleet.Leaves(h.rec.GetWanted().GetDuty()) }
+func (h *post) empties() bool { return words.Leaves(h.rec.GetWanted().GetDuty()) }
 
 // closed says why it gets nothing new, for people; empty when it may.
 func (h *post) closed() string {
@@ -59,7 +59,7 @@ func (h *post) closed() string {
 func (h *post) leadable() bool { return h.up() && h.closed() == "" }
 
 // weight is its share in percent of an ordinary host's.
-func (h *post) weight() int { return int(fleet.Weight(h.rec)) }
+func (h *post) weight() int { return int(words.Weight(h.rec)) }
 
 // report returns what the host says of a replica; nil when it says nothing.
 func (h *post) report(g *fleetpb.Group, r *fleetpb.Replica) *drummerpb.ReplicaReport {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -31,7 +31,7 @@ func (p *pass) relocate(g *fleetpb.Group) {
 			}
 			p.reason(g, "replica %d is to leave host %s", r.GetId(), at.rec.GetName())
 			p.requests = append(p.requests, request{
-				group: g, repair: s, victim: r, kind: fleet.KindDrain, why: fmt.Sprintf("host %s is being emptied", at.rec.GetName()),
+				group: g, repair: s, victim: r, kind: words.KindDrain, why: fmt.Sprintf("host %s is being emptied", at.rec.GetName()),
 			})
 			return
 		}
@@ -41,7 +41,7 @@ func (p *pass) relocate(g *fleetpb.Group) {
 	}
 	if r, why := p.misplaced(s); r != nil {
 		p.reason(g, "replica %d on host %s breaks a rule of placement: %s", r.GetId(), p.name(r.GetHostId()), why)
-		p.requests = append(p.requests, request{group: g, repair: s, victim: r, kind: fleet.KindPlace, why: why})
+		p.requests = append(p.requests, request{group: g, repair: s, victim: r, kind: words.KindPlace, why: why})
 	}
 }
 
@@ -82,7 +82,7 @@ func (p *pass) lead(g *fleetpb.Group) {
 	if leader == nil {
 		return
 	}
-	if g.GetLead() == leader.GetId() && p.Fleet.Operation(g.GetOperation()).GetKind() == fleet.KindTransfer {
+	if g.GetLead() == leader.GetId() && p.Fleet.Operation(g.GetOperation()).GetKind() == words.KindTransfer {
 		seen := &fleetpb.LeaderSeen{Group: g.GetId(), Generation: g.GetGeneration()}
 		p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_LeaderSeen{LeaderSeen: seen}}, "the replica that was asked for leads")
 		return
@@ -102,7 +102,7 @@ func (p *pass) heir(g *fleetpb.Group, leader *fleetpb.Replica, at *post) (*fleet
 		why := fmt.Sprintf("host %s shall lead nothing", at.rec.GetName())
 		return p.successor(s, (*post).leadable), why
 	}
-	if slices.Contains(p.Fleet.Paused(), fleet.KindTransfer) {
+	if slices.Contains(p.Fleet.Paused(), words.KindTransfer) {
 		return nil, ""
 	}
 	if r := recorded(g, g.GetLead()); r != nil {
@@ -162,7 +162,7 @@ func Blockers(v View, host ids.Host, limit int) (list []string, total int) {
 		s := p.survey(g)
 		switch {
 		case g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN:
-			note(g, "it is "+fleet.StateWord(g.GetState()))
+			note(g, "it is "+words.StateWord(g.GetState()))
 			continue
 		case !active(g.GetReplicas()[i]):
 			continue
@@ -190,7 +190,7 @@ func CheckMove(v View, g *fleetpb.Group, from, to ids.Host) (ids.Replica, error)
 	target := p.post(string(to))
 	switch {
 	case g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN:
-		return 0, fmt.Errorf("the group is %s", fleet.StateWord(g.GetState()))
+		return 0, fmt.Errorf("the group is %s", words.StateWord(g.GetState()))
 	case i < 0:
 		return 0, errors.New("that host has no voter of it")
 	case p.braked:

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	statepb "github.com/drumline/drumline/drummerpb/state"
@@ -93,7 +95,7 @@ func (w *work) note(format string, args ...any) {
 // hear takes a host in.
 func (w *work) hear(inv *statepb.Inventory) error {
 	h := inv.GetHost()
-	if err := fleet.CheckHost(h); err != nil {
+	if err := rules.CheckHost(h); err != nil {
 		return fmt.Errorf("host %s: %w", h.GetName(), err)
 	}
 	if inv.GetFleet() != "" && w.Fleet != "" && inv.GetFleet() != w.Fleet {
@@ -118,7 +120,7 @@ func (w *work) learnHosts() {
 	for _, inv := range w.heard {
 		for _, o := range inv.GetOthers() {
 			h := &fleetpb.Host{Id: o.GetId(), Name: o.GetName(), Region: o.GetRegion(), Api: o.GetApi(), Raft: o.GetRaft(), BootEpoch: o.GetBootEpoch()}
-			if w.hosts[h.GetId()] == nil && fleet.CheckHost(h) == nil {
+			if w.hosts[h.GetId()] == nil && rules.CheckHost(h) == nil {
 				w.hosts[h.GetId()] = h
 			}
 		}
@@ -246,7 +248,7 @@ func stateOf(f *found, old *fleetpb.Group) fleetpb.GroupState {
 			state = fleetpb.GroupState_GROUP_STATE_OPEN
 		}
 	}
-	if old != nil && (state == fleetpb.GroupState_GROUP_STATE_LAUNCHING || fleet.Nameless(old) || old.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING) {
+	if old != nil && (state == fleetpb.GroupState_GROUP_STATE_LAUNCHING || words.Nameless(old) || old.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING) {
 		return old.GetState()
 	}
 	return state
@@ -272,7 +274,7 @@ func (w *work) spec(f *found, old *fleetpb.Group) *fleetpb.Spec {
 func (w *work) oneName(groups []*fleetpb.Group) {
 	holder := map[string]*fleetpb.Group{}
 	for _, g := range groups {
-		if fleet.Nameless(g) {
+		if words.Nameless(g) {
 			continue
 		}
 		if old := holder[g.GetSpec().GetName()]; old != nil {
@@ -288,7 +290,7 @@ func (w *work) configurations() []*fleetpb.Configuration {
 	newest := map[string]*fleetpb.Configuration{}
 	for _, inv := range sortedBy(w.heard) {
 		for _, c := range inv.GetConfigurations() {
-			if fleet.CheckConfiguration(c) == nil && c.GetRevision() > newest[c.GetApp()].GetRevision() {
+			if rules.CheckConfiguration(c) == nil && c.GetRevision() > newest[c.GetApp()].GetRevision() {
 				newest[c.GetApp()] = c
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/loop"
 	"github.com/drumline/drumline/drummer/planner"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
@@ -17,14 +18,14 @@ func duty(h *fleetpb.Host, known *planner.Host) string {
 	switch {
 	case h.GetLost():
 		return "lost"
-	case fleet.Leaves(w.GetDuty()) && w.GetEmpty() && w.GetDuty() == fleetpb.HostDuty_HOST_DUTY_LEAVING:
+	case words.Leaves(w.GetDuty()) && w.GetEmpty() && w.GetDuty() == fleetpb.HostDuty_HOST_DUTY_LEAVING:
 		return "left"
-	case fleet.Leaves(w.GetDuty()) && w.GetEmpty():
+	case words.Leaves(w.GetDuty()) && w.GetEmpty():
 		return "drained"
 	case w.GetDuty() == fleetpb.HostDuty_HOST_DUTY_UNSPECIFIED && known.Maintained:
 		return "maintenance"
 	default:
-		return fleet.DutyWord(w.GetDuty())
+		return words.DutyWord(w.GetDuty())
 	}
 }
 

@@ -1,7 +1,7 @@
 package supervise
 
 import (
-	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/fault"
 )
@@ -24,11 +24,11 @@ func checkHello(h *drummerpb.Hello, deployment string) error {
 		return fault.New(fault.Invalid, "host %.64q belongs to deployment %.64q, these drummers to %q: check deployment and drummers in its configuration",
 			host.GetName(), h.GetDeployment(), deployment)
 	}
-	if err := fleet.CheckHost(host); err != nil {
+	if err := rules.CheckHost(host); err != nil {
 		return fault.New(fault.Invalid, "the hello's host: %v", err)
 	}
-	if n := max(len(h.GetVersion()), len(h.GetFleet())); n > fleet.MaxText {
-		return fault.New(fault.Invalid, "the hello's version or fleet has %d bytes, at most %d are allowed", n, fleet.MaxText)
+	if n := max(len(h.GetVersion()), len(h.GetFleet())); n > rules.MaxText {
+		return fault.New(fault.Invalid, "the hello's version or fleet has %d bytes, at most %d are allowed", n, rules.MaxText)
 	}
 	return checkReplicas(h.GetReplicas())
 }

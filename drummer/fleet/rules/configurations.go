@@ -1,0 +1,75 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/drumline/drumline/config/template"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// Limits of one revision of a configuration.
+const (
+	// MaxTemplates and MaxConfiguration (bytes) bound one revision.
+	MaxTemplates     = 1_000
+	MaxConfiguration = 256 << 10
+	// DefaultMaxGroups bounds an app's groups where its configuration says nothing.
+	DefaultMaxGroups = 10_000
+)
+
+// CheckConfiguration says what is wrong with what somebody wants of an app, or nil.
+func CheckConfiguration(c *fleetpb.Configuration) error {
+	if err := statemachines.CheckAppName(c.GetApp()); err != nil {
+		return err
+	}
+	if err := CheckOptional("author", c.GetAuthor()); err != nil {
+		return err
+	}
+	if n := len(c.GetTemplates()); n > MaxTemplates {
+		return fmt.Errorf("%d templates: at most %d are kept", n, MaxTemplates)
+	}
+	if n := proto.Size(Content(c)); n > MaxConfiguration {
+		return fmt.Errorf("it has %d bytes with its source: at most %d are kept", n, MaxConfiguration)
+	}
+	if c.GetMaxGroups() > MaxGroups {
+		return fmt.Errorf("a bound of %d groups: the record holds at most %d", c.GetMaxGroups(), MaxGroups)
+	}
+	for i, t := range c.GetTemplates() {
+		if err := checkTemplate(c.GetApp(), t); err != nil {
+			return fmt.Errorf("template %d, %s: %w", i+1, Quote(t.GetMatch()), err)
+		}
+	}
+	return nil
+}
+
+func checkTemplate(app string, t *fleetpb.Template) error {
+	return errors.Join(
+		CheckOptional("match", t.GetMatch()),
+		template.Check(t.GetMatch()),
+		CheckSpec(SpecOf(app+"/x", app, t)),
+	)
+}
+
+// SpecOf is what a template wants of a group.
+func SpecOf(name, app string, t *fleetpb.Template) *fleetpb.Spec {
+	return &fleetpb.Spec{Name: name, App: app, Replicas: t.GetReplicas(), Regions: t.GetRegions()}
+}
+
+// Bound is how many groups of the app first uses may make, with those there are.
+func Bound(c *fleetpb.Configuration) int {
+	if c.GetMaxGroups() == 0 {
+		return DefaultMaxGroups
+	}
+	return int(c.GetMaxGroups())
+}
+
+// Content is what a revision says, without when and by whom.
+func Content(c *fleetpb.Configuration) *fleetpb.Configuration {
+	return &fleetpb.Configuration{App: c.GetApp(), Source: c.GetSource(), Templates: c.GetTemplates(), MaxGroups: c.GetMaxGroups()}
+}
+
+// SameContent tells whether two revisions say the same.
+func SameContent(a, b *fleetpb.Configuration) bool { return proto.Equal(Content(a), Content(b)) }
