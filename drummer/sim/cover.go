@@ -10,6 +10,7 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // cell is what an operation was doing when a fault struck.
@@ -184,5 +185,5 @@ func (w *world) closeBook() {
 
 // hasRun tells that a host's record says that a replica has run.
 func (h *host) hasRun(k replicas.Key) bool {
-	return h.disk.manifest.Records[k].Life == replicas.Running
+	return h.disk.manifest.Records[k].Life == life.Running
 }

@@ -8,6 +8,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/mutant"
 	"github.com/drumline/drumline/nodehost/replicas"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // startReplica is what the driver of the host's core does for a Start, with a Raft that
@@ -16,7 +17,7 @@ func (h *host) startReplica(r replicas.Record) {
 	k := r.Key()
 	l := h.disk.logs[k]
 	switch {
-	case l == nil && r.Life == replicas.Running:
+	case l == nil && r.Life == life.Running:
 		h.after(h.pace(5*time.Millisecond, 50*time.Millisecond), func() {
 			h.turn(replicas.Started{Key: k, Err: "its data is gone, and it has voted: it never starts from nothing"})
 		})

@@ -61,7 +61,7 @@ func (h *Host) accepts(m *raftpb.Message, from ids.Host) bool {
 	}
 	r, err := h.replica(ids.Group(m.ClusterId))
 	if err != nil || r.nap.leaving.Load() {
-		if rouses(m) {
+		if mail.Rouses(m) {
 			h.depot.knock(ids.Group(m.ClusterId), ids.Replica(m.To))
 		}
 		return false

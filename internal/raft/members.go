@@ -9,6 +9,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/membership"
 	"github.com/drumline/drumline/internal/raft/refusal"
 )
 
@@ -28,7 +29,7 @@ func (h *Host) Membership(ctx context.Context, g ids.Group) (Membership, error) 
 // neither a refusal nor a lost answer says what happened. On any replica that
 // reaches the leader. An UnknownOutcome may still come true.
 func (h *Host) Change(ctx context.Context, g ids.Group, c Change) (Membership, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return Membership{}, err
 	}
 	ctx, cancel := bounded(ctx)
@@ -38,18 +39,6 @@ func (h *Host) Change(ctx context.Context, g ids.Group, c Change) (Membership, e
 		return Membership{}, err
 	}
 	return r.change(ctx, c)
-}
-
-func (c Change) check() error {
-	switch {
-	case c.Kind < AddObserver || c.Kind > Remove:
-		return fault.New(fault.Invalid, "unknown kind of membership change %d", c.Kind)
-	case c.Replica == 0:
-		return fault.New(fault.Invalid, "a membership change needs a replica")
-	case c.Kind == AddObserver && c.Host == "":
-		return fault.New(fault.Invalid, "replica %d needs a host to be added on", c.Replica)
-	}
-	return nil
 }
 
 func (r *replica) membership(ctx context.Context) (Membership, error) {
@@ -84,22 +73,14 @@ func (r *replica) readMembership(ctx context.Context) (Membership, error) {
 	}
 	out := Membership{
 		ConfigChange: m.ConfigChangeID,
-		Voters:       hostsOf(m.Nodes),
-		Observers:    hostsOf(m.Observers),
+		Voters:       membership.HostsOf(m.Nodes),
+		Observers:    membership.HostsOf(m.Observers),
 	}
 	for id := range m.Removed {
 		out.Removed = append(out.Removed, ids.Replica(id))
 	}
 	slices.Sort(out.Removed)
 	return out, nil
-}
-
-func hostsOf(targets map[uint64]string) map[ids.Replica]ids.Host {
-	m := make(map[ids.Replica]ids.Host, len(targets))
-	for id, host := range targets {
-		m[ids.Replica(id)] = ids.Host(host)
-	}
-	return m
 }
 
 // change goes on until the membership read is the one wanted, or cannot be.
@@ -110,13 +91,13 @@ func (r *replica) change(ctx context.Context, c Change) (Membership, error) {
 		if err != nil {
 			return m, r.changeFault(err, asked)
 		}
-		if c.done(&m) {
+		if c.Done(&m) {
 			return m, nil
 		}
 		if c.ConfigChange != 0 && c.ConfigChange != m.ConfigChange {
 			return m, r.conflict("the membership is at change %d, not %d", m.ConfigChange, c.ConfigChange)
 		}
-		if why := c.forbidden(&m); why != "" {
+		if why := c.Forbidden(&m); why != "" {
 			return m, r.conflict("%s", why)
 		}
 		err = r.requestChange(ctx, c, &m)
@@ -146,65 +127,6 @@ func (r *replica) conflict(format string, args ...any) error {
 	f := fault.New(fault.Conflict, format, args...)
 	f.Text = "change the membership of group " + r.spec.Name + ": " + f.Text
 	return f.InGroup(r.spec.Name)
-}
-
-// done tells whether the membership is what c wants.
-func (c Change) done(m *Membership) bool {
-	_, voter := m.Voters[c.Replica]
-	_, observer := m.Observers[c.Replica]
-	switch c.Kind {
-	case AddObserver:
-		return observer && m.Observers[c.Replica] == c.Host
-	case Promote:
-		return voter && (c.Host == "" || m.Voters[c.Replica] == c.Host)
-	case Remove:
-		// An id that was never a member is burnt all the same, so that an addition that
-		// is still on its way can't come true.
-		return slices.Contains(m.Removed, c.Replica)
-	}
-	return false
-}
-
-// forbidden says why c cannot be done to m; empty if it can. dragonboat would
-// refuse most of it without a reason.
-func (c Change) forbidden(m *Membership) string {
-	switch c.Kind {
-	case AddObserver:
-		return c.forbiddenAdd(m)
-	case Promote:
-		host, observer := m.Observers[c.Replica]
-		if !observer {
-			return "the replica to promote is no observer"
-		}
-		if c.Host != "" && c.Host != host {
-			return "the observer is on host " + string(host)
-		}
-	case Remove:
-		if _, voter := m.Voters[c.Replica]; voter && len(m.Voters) == 1 {
-			return "the last voter cannot be removed"
-		}
-	}
-	return ""
-}
-
-func (c Change) forbiddenAdd(m *Membership) string {
-	if slices.Contains(m.Removed, c.Replica) {
-		return "the replica was removed and never comes back"
-	}
-	if _, voter := m.Voters[c.Replica]; voter {
-		return "the replica is a voter already"
-	}
-	if _, observer := m.Observers[c.Replica]; observer {
-		return "the replica is an observer on another host"
-	}
-	for _, hosts := range []map[ids.Replica]ids.Host{m.Voters, m.Observers} {
-		for _, host := range hosts {
-			if host == c.Host {
-				return "the host has a replica of the group already"
-			}
-		}
-	}
-	return ""
 }
 
 // requestChange asks dragonboat for the change, in the order that m gives.

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lni/dragonboat/v3/raftpb"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/drumline/drumline/internal/fault"
@@ -151,20 +150,6 @@ func (d *depot) knock(g ids.Group, id ids.Replica) {
 	if rec := d.lot.Get(g); rec != nil && rec.Replica == id {
 		d.crew.Ask(g, false)
 	}
-}
-
-// rouses tells whether a message is reason to load a replica: answers to what it asked
-// before it was unloaded are not, nor is news of the others' sleep.
-func rouses(m *raftpb.Message) bool {
-	switch m.Type {
-	case raftpb.Quiesce, raftpb.HeartbeatResp, raftpb.ReplicateResp, raftpb.RequestVoteResp, raftpb.ReadIndexResp,
-		raftpb.SnapshotReceived, raftpb.RateLimit:
-		return false
-	case raftpb.NoOP:
-		c, ok := mail.Read(m)
-		return ok && c.Wake
-	}
-	return true
 }
 
 // load is the crew's work.

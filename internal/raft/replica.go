@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -17,6 +16,8 @@ import (
 	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/intake"
 	"github.com/drumline/drumline/internal/raft/machine"
+	"github.com/drumline/drumline/internal/raft/membership"
+	"github.com/drumline/drumline/internal/raft/refusal"
 	"github.com/drumline/drumline/internal/raft/share"
 	"github.com/drumline/drumline/internal/raft/tempo"
 	"github.com/drumline/drumline/statemachines"
@@ -419,7 +420,7 @@ func (r *replica) setMembers(configChange uint64, observer bool, voters map[uint
 	if configChange != 0 && r.members.configChange == configChange && r.members.observer == observer {
 		return false
 	}
-	r.members = members{configChange: configChange, observer: observer, voters: hostsOf(voters)}
+	r.members = members{configChange: configChange, observer: observer, voters: membership.HostsOf(voters)}
 	r.inbound.Learn(r.members.voters)
 	r.stir()
 	return true
@@ -434,43 +435,11 @@ func (r *replica) notLeader() *fault.Error {
 	return f
 }
 
-func (r *replica) stopping() *fault.Error {
-	return fault.New(fault.Unavailable, "the replica of group %s here is being stopped; try another host", r.spec.Name).InGroup(r.spec.Name)
-}
+func (r *replica) stopping() *fault.Error { return refusal.Stopping(r.spec.Name) }
 
-// codeFault makes a fault of an entry's result.
-func (r *replica) codeFault(c machine.Code) *fault.Error {
-	var f *fault.Error
-	switch c {
-	case machine.CodeNotOpen:
-		f = fault.New(fault.NotOpen, "group %s is being launched", r.spec.Name)
-	case machine.CodeSealed:
-		f = fault.New(fault.Sealed, "group %s was deleted", r.spec.Name)
-	case machine.CodeRefused:
-		f = fault.New(fault.Conflict, "group %s refused a piece of the state being loaded: out of order, damaged, or already open", r.spec.Name)
-	default:
-		f = fault.New(fault.Internal, "group %s could not decode an machine.Entry (result %d)", r.spec.Name, c)
-	}
-	return f.InGroup(r.spec.Name)
-}
+func (r *replica) codeFault(c machine.Code) *fault.Error { return refusal.Code(r.spec.Name, c) }
 
-// readFault makes a fault of an error of machine.query or view.
-func (r *replica) readFault(err error) error {
-	var le machine.LifeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &le):
-		return r.codeFault(machine.Code(le))
-	case errors.Is(err, machine.ErrClosed):
-		return r.stopping()
-	case errors.Is(err, statemachines.ErrInvalidQuery):
-		return fault.Wrap(err, fault.Invalid, "group %s refused the query", r.spec.Name).InGroup(r.spec.Name)
-	case errors.Is(err, machine.ErrNoView):
-		return fault.Wrap(err, fault.Invalid, "group %s", r.spec.Name).InGroup(r.spec.Name)
-	}
-	return fault.Wrap(err, fault.Internal, "read group %s", r.spec.Name).InGroup(r.spec.Name)
-}
+func (r *replica) readFault(err error) error { return refusal.Read(r.spec.Name, err) }
 
 // status is a snapshot of what is known.
 func (r *replica) status() Status {

@@ -13,6 +13,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/internal/raft/refusal"
+	"github.com/drumline/drumline/internal/raft/session"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -49,7 +50,7 @@ func (h *Host) OpenSession(ctx context.Context, g ids.Group) (Session, error) {
 // CloseSession ends a session; one that is gone already is no error. Only on the
 // leader.
 func (h *Host) CloseSession(ctx context.Context, s Session) error {
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return err
 	}
 	ctx, cancel := bounded(ctx)
@@ -58,7 +59,7 @@ func (h *Host) CloseSession(ctx context.Context, s Session) error {
 	if err != nil {
 		return err
 	}
-	cs := s.dragonboat()
+	cs := s.Dragonboat()
 	cs.PrepareForUnregister()
 	_, err = r.sessionCall(ctx, sessionCall{register: cs})
 	if fault.Is(err, fault.SessionGone) {
@@ -72,7 +73,7 @@ func (h *Host) CloseSession(ctx context.Context, s Session) error {
 // raises Series, and RespondedTo to the former Series, when it has the result.
 // Only on the leader.
 func (h *Host) ProposeSession(ctx context.Context, s Session, cmd []byte) (statemachines.Result, error) {
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return statemachines.Result{}, err
 	}
 	if len(cmd) > MaxCommand {
@@ -87,24 +88,7 @@ func (h *Host) ProposeSession(ctx context.Context, s Session, cmd []byte) (state
 	if err != nil {
 		return statemachines.Result{}, err
 	}
-	return r.sessionCall(ctx, sessionCall{command: s.dragonboat(), cmd: cmd})
-}
-
-// check refuses numbers that dragonboat would panic on, or never answer.
-func (s Session) check() error {
-	switch {
-	case s.Client == client.NotSessionManagedClientID:
-		return fault.New(fault.Invalid, "session without a client number: open one first")
-	case s.Series == client.NoOPSeriesID || s.Series >= client.SeriesIDForRegister:
-		return fault.New(fault.Invalid, "session series %d: use 1 and up", s.Series)
-	case s.RespondedTo >= s.Series:
-		return fault.New(fault.Invalid, "session series %d was answered already, by its responded-to of %d", s.Series, s.RespondedTo)
-	}
-	return nil
-}
-
-func (s Session) dragonboat() *client.Session {
-	return &client.Session{ClusterID: uint64(s.Group), ClientID: s.Client, SeriesID: s.Series, RespondedTo: s.RespondedTo}
+	return r.sessionCall(ctx, sessionCall{command: s.Dragonboat(), cmd: cmd})
 }
 
 // sessionCall is a registration (or its end) or a command.
@@ -131,9 +115,12 @@ func (r *replica) sessionCall(ctx context.Context, c sessionCall) (statemachines
 		rs, err := r.proposeSession(ctx, c, now)
 		var refused bool
 		if err == nil {
-			res, err := r.sessionVerdict(ctx, rs)
-			if err != nil || res != nil {
-				return r.sessionResult(c, res, err)
+			res, err := session.Verdict(ctx, r.spec.Name, rs)
+			if err != nil || res != nil && c.register != nil {
+				return statemachines.Result{}, err
+			}
+			if res != nil {
+				return session.Result(r.spec.Name, res)
 			}
 			refused = true
 		}
@@ -180,45 +167,6 @@ func (r *replica) proposeSession(ctx context.Context, c sessionCall, now reign) 
 		Stamp: now.clock.now(), Commands: [][]byte{c.cmd},
 	}
 	return r.host.nh.Propose(c.command, e.Encode(), timeout)
-}
-
-// sessionVerdict waits for dragonboat's answer; nil, nil means that it was dropped
-// before it came into the log.
-func (r *replica) sessionVerdict(ctx context.Context, rs *dragonboat.RequestState) (*dragonboat.RequestResult, error) {
-	select {
-	case res := <-rs.AppliedC():
-		rs.Release()
-		switch {
-		case res.Completed():
-			return &res, nil
-		case res.Dropped():
-			return nil, nil //nolint:nilnil // the caller proposes again
-		case res.Rejected():
-			return nil, fault.New(fault.SessionGone, "the session of group %s was closed, or evicted by newer ones: open another", r.spec.Name).InGroup(r.spec.Name)
-		}
-	case <-ctx.Done():
-	}
-	return nil, fault.New(fault.UnknownOutcome, "group %s did not answer in time: the command may or may not be applied; repeat it in the same session", r.spec.Name).InGroup(r.spec.Name)
-}
-
-// sessionResult takes a session's result apart.
-func (r *replica) sessionResult(c sessionCall, res *dragonboat.RequestResult, err error) (statemachines.Result, error) {
-	if err != nil || c.register != nil {
-		return statemachines.Result{}, err
-	}
-	out := res.GetResult()
-	if len(out.Data) == 0 {
-		return statemachines.Result{}, r.codeFault(machine.CodeBad)
-	}
-	if said := machine.Code(out.Data[0]); said != machine.CodeOK {
-		return statemachines.Result{}, r.codeFault(said)
-	}
-	result := statemachines.Result{Value: out.Value}
-	if len(out.Data) > 1 {
-		// The session keeps these bytes for a repetition.
-		result.Data = append([]byte(nil), out.Data[1:]...)
-	}
-	return result, nil
 }
 
 // ticksLeft is the time left, as dragonboat takes it: at least two ticks.

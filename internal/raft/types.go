@@ -2,6 +2,8 @@ package raft
 
 import (
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/membership"
+	"github.com/drumline/drumline/internal/raft/session"
 )
 
 // MaxCommand is the largest command or query in bytes; larger ones are refused as
@@ -29,47 +31,25 @@ type Replica struct {
 	Members map[ids.Replica]ids.Host
 }
 
-// Session is a client session of a group: proposals under one are applied exactly
-// once, however often they are retried with the same Series.
-type Session struct {
-	Group       ids.Group
-	Client      uint64
-	Series      uint64
-	RespondedTo uint64
-}
+// Session is a client session of a group: proposals under one are applied exactly once,
+// however often they are retried with the same Series.
+type Session = session.Session
 
 // Membership is who belongs to a group.
-type Membership struct {
-	// ConfigChange is the log index of the last change; the next change names it.
-	ConfigChange uint64
-	Voters       map[ids.Replica]ids.Host
-	Observers    map[ids.Replica]ids.Host
-	// Removed replicas never come back; sorted.
-	Removed []ids.Replica
-}
+type Membership = membership.Membership
 
 // ChangeKind is what a Change does.
-type ChangeKind uint8
+type ChangeKind = membership.ChangeKind
 
 // Kinds of Change.
 const (
-	// AddObserver adds a replica without a vote.
-	AddObserver ChangeKind = iota + 1
-	// Promote makes an observer a voter.
-	Promote
-	// Remove removes a voter or observer, for ever.
-	Remove
+	AddObserver = membership.AddObserver
+	Promote     = membership.Promote
+	Remove      = membership.Remove
 )
 
 // Change is one change of a group's membership.
-type Change struct {
-	Kind    ChangeKind
-	Replica ids.Replica
-	// Host is where the replica is; not needed for Remove, and for Promote only checked.
-	Host ids.Host
-	// ConfigChange, unless 0, must match the membership that is changed.
-	ConfigChange uint64
-}
+type Change = membership.Change
 
 // Status is what this host knows of one of its replicas. Its own role and progress
 // are facts, the leader is a belief.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // boot is the start of what the manifest lists, in key order through a window.
@@ -44,10 +46,10 @@ func (c *Core) beginBoot() {
 		switch {
 		case r.busy || r.started:
 			// an order of before the boot has started it
-		case r.Life == Destroying:
+		case r.Life == life.Destroying:
 			c.beginDestroy(r)
-		case r.Life == Retired:
-		case r.Life == Retiring && r.Crashes >= maxCrashes:
+		case r.Life == life.Retired:
+		case r.Life == life.Retiring && r.Crashes >= maxCrashes:
 			c.retired(r, 0)
 		case r.Crashes >= maxCrashes:
 			r.detail = fmt.Sprintf("kept down: the process died %d times while this replica alone was starting; it must be replaced", r.Crashes)
@@ -67,7 +69,7 @@ func (c *Core) beginBoot() {
 func (c *Core) blame() {
 	for _, k := range c.boot.found {
 		r := c.replicas[k]
-		if r == nil || r.Life == Destroying {
+		if r == nil || r.Life == life.Destroying {
 			continue
 		}
 		r.Suspect = true
@@ -113,7 +115,7 @@ func (c *Core) nextBatch() []Key {
 	for len(b.queue) > 0 && len(b.window)+len(batch) < c.self.Batch {
 		k := b.queue[0]
 		r := c.replicas[k]
-		if r == nil || r.Life == Destroying || r.Life == Retired || r.busy || r.started {
+		if r == nil || r.Life == life.Destroying || r.Life == life.Retired || r.busy || r.started {
 			b.queue = b.queue[1:] // an order was faster
 			continue
 		}
@@ -131,7 +133,7 @@ func (c *Core) nextBatch() []Key {
 
 // suspicious tells that the process may have died of starting this one. One that
 // an order was starting when the process ended counts: no marker was set for it.
-func (r *replica) suspicious() bool { return r.Suspect || r.Life == Starting }
+func (r *replica) suspicious() bool { return r.Suspect || r.Life == life.Starting }
 
 // parks tells that a replica is not loaded by its start: it waits until it is used.
 func (c *Core) parks(r *replica) bool { return c.self.Unloads && r.Unloaded && !r.suspicious() }
@@ -140,7 +142,7 @@ func (c *Core) parks(r *replica) bool { return c.self.Unloads && r.Unloaded && !
 // failed in order, or is not to run at all.
 func (c *Core) through(k Key) bool {
 	r := c.replicas[k]
-	return r == nil || r.up || r.fell || r.Life == Destroying || r.Life == Retired || r.retryAt != 0
+	return r == nil || r.up || r.fell || r.Life == life.Destroying || r.Life == life.Retired || r.retryAt != 0
 }
 
 // mark saves the marker when it differs from what is saved. What is not loaded can't

@@ -7,6 +7,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/mutant"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // Self is what a Core knows of its host and takes its limits from; zero limits
@@ -184,7 +185,7 @@ func (c *Core) raiseFence(f Fence) {
 func (c *Core) begin(r *replica) {
 	r.busy, r.fell, r.detail = true, false, ""
 	c.retryAt(r, 0)
-	if mutant.Is("forgotten-observer") && r.Life == Running {
+	if mutant.Is("forgotten-observer") && r.Life == life.Running {
 		r.Join = false
 	}
 	if !c.parks(r) {
@@ -200,12 +201,12 @@ func (c *Core) startEnded(e Started, now time.Duration) {
 		return
 	}
 	r.busy = false
-	c.answerAll(r.starters, e.Err == "" && r.Life != Destroying, e.Err)
+	c.answerAll(r.starters, e.Err == "" && r.Life != life.Destroying, e.Err)
 	r.starters = nil
 	switch {
-	case r.Life == Destroying:
+	case r.Life == life.Destroying:
 		c.beginDestroy(r)
-	case r.Life == Retired:
+	case r.Life == life.Retired:
 	case e.Err == "":
 		r.started, r.pause = true, 0
 	default:
@@ -232,17 +233,17 @@ func (c *Core) retryAt(r *replica, at time.Duration) {
 
 func (c *Core) cameUp(k Key) {
 	r := c.replicas[k]
-	if r == nil || r.Life == Destroying || r.Life == Retired || r.up {
+	if r == nil || r.Life == life.Destroying || r.Life == life.Retired || r.up {
 		return
 	}
 	r.up, r.fell = true, false
-	if r.Life == Retiring {
+	if r.Life == life.Retiring {
 		c.beginRetire(r)
 		c.do(Changed{Key: k})
 		return
 	}
-	if r.Life != Running || r.Suspect || r.Crashes != 0 {
-		r.Life, r.Suspect, r.Crashes = Running, false, 0
+	if r.Life != life.Running || r.Suspect || r.Crashes != 0 {
+		r.Life, r.Suspect, r.Crashes = life.Running, false, 0
 		c.save(r)
 	}
 	c.do(Changed{Key: k})
@@ -251,7 +252,7 @@ func (c *Core) cameUp(k Key) {
 // slept notes whether a replica is in memory, as a hint for the next boot.
 func (c *Core) slept(k Key, unloaded bool) {
 	r := c.replicas[k]
-	if r == nil || r.Life != Running || r.Unloaded == unloaded {
+	if r == nil || r.Life != life.Running || r.Unloaded == unloaded {
 		return
 	}
 	r.Unloaded = unloaded
@@ -264,7 +265,7 @@ func (c *Core) slept(k Key, unloaded bool) {
 // only campaign in vain until the order to destroy it comes.
 func (c *Core) fell(k Key) {
 	r := c.replicas[k]
-	if r == nil || r.Life == Destroying || r.Life == Retired || r.busy || !r.started {
+	if r == nil || r.Life == life.Destroying || r.Life == life.Retired || r.busy || !r.started {
 		return
 	}
 	r.up, r.started, r.fell = false, false, true
@@ -326,14 +327,14 @@ func (c *Core) retryDue(now time.Duration) {
 	SortKeys(due)
 	for _, k := range due {
 		switch r := c.replicas[k]; {
-		case r.Life == Destroying:
+		case r.Life == life.Destroying:
 			c.beginDestroy(r)
-		case r.Life == Retiring && r.up:
+		case r.Life == life.Retiring && r.up:
 			c.retryAt(r, 0)
 			c.beginRetire(r)
 		default:
 			if c.suspect(r); mutant.Is("restart-from-zero") {
-				r.Life = Starting
+				r.Life = life.Starting
 			}
 			c.begin(r)
 		}
@@ -369,14 +370,14 @@ type Local struct {
 }
 
 func (r *replica) keptDown() bool {
-	return r.Crashes >= maxCrashes && !r.started && !r.busy && r.Life != Destroying && r.Life != Retired
+	return r.Crashes >= maxCrashes && !r.started && !r.busy && r.Life != life.Destroying && r.Life != life.Retired
 }
 
 func (r *replica) state() drummerpb.ReplicaState {
 	switch {
-	case r.Life == Destroying:
+	case r.Life == life.Destroying:
 		return drummerpb.ReplicaState_REPLICA_STATE_REMOVING
-	case r.Life == Retired:
+	case r.Life == life.Retired:
 		return drummerpb.ReplicaState_REPLICA_STATE_RETIRED
 	case r.up:
 		return drummerpb.ReplicaState_REPLICA_STATE_OK

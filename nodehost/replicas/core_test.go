@@ -12,6 +12,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 const me ids.Host = "host-me"
@@ -181,14 +182,14 @@ func TestStartIsSavedBeforeItRuns(t *testing.T) {
 			w.disk.apply(s)
 		}
 	}
-	require.Equal(t, Starting, w.disk.Records[key(1000, 7)].Life)
+	require.Equal(t, life.Starting, w.disk.Records[key(1000, 7)].Life)
 	require.Equal(t, Fence{1, 5}, w.disk.Fence)
 
 	w.step(order(2, key(1000, 7), launch))
 	require.Equal(t, []string{"ok 2"}, w.take(), "a second one is done already")
 	w.step(Started{Key: key(1000, 7)}, Up{key(1000, 7)})
 	require.Equal(t, []string{"ok 1"}, w.take())
-	require.Equal(t, Running, w.disk.Records[key(1000, 7)].Life)
+	require.Equal(t, life.Running, w.disk.Records[key(1000, 7)].Life)
 	require.Equal(t, "OK", state(t, w, key(1000, 7)))
 }
 
@@ -229,7 +230,7 @@ func TestOrdersThatAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			w.disk.Fence = Fence{1, 4}
-			w.disk.Records[key(2000, 1)] = Record{Group: 2000, Replica: 1, Name: "kv/b", Life: Running, Generation: 10}
+			w.disk.Records[key(2000, 1)] = Record{Group: 2000, Replica: 1, Name: "kv/b", Life: life.Running, Generation: 10}
 			w.disk.Tombstones[key(3000, 1)] = Tombstone{Group: 3000, Replica: 1, Generation: 10, Sequence: 1}
 			before := len(w.disk.Records)
 			w.restart()
@@ -257,7 +258,7 @@ func TestDestroyLeavesNothingButATombstone(t *testing.T) {
 	w.take()
 	w.step(order(2, k, destroy))
 	require.Equal(t, []string{"destroy 1000.7"}, w.take())
-	require.Equal(t, Destroying, w.disk.Records[k].Life)
+	require.Equal(t, life.Destroying, w.disk.Records[k].Life)
 	require.Equal(t, "REMOVING", state(t, w, k))
 
 	w.step(order(3, k, launch), order(4, k, seal))
@@ -345,7 +346,7 @@ func manifestOf(n int) *world {
 	w := newWorld()
 	for i := range n {
 		k := key(1000+i, 1)
-		w.disk.Records[k] = Record{Group: k.Group, Replica: k.Replica, Name: "kv/a", Life: Running}
+		w.disk.Records[k] = Record{Group: k.Group, Replica: k.Replica, Name: "kv/a", Life: life.Running}
 	}
 	w.restart()
 	return w
@@ -473,7 +474,7 @@ func TestALateReplicaKeepsNobodyDown(t *testing.T) {
 func TestAnOrderedStartThatWasCutShortStartsAlone(t *testing.T) {
 	w := manifestOf(3)
 	r := w.disk.Records[key(1000, 1)]
-	r.Life = Starting
+	r.Life = life.Starting
 	w.disk.Records[key(1000, 1)] = r
 	w.restart()
 	w.step(Boot{})

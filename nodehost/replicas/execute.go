@@ -8,6 +8,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // start runs on the start crew. A replica that has run before gets no members to
@@ -16,9 +17,9 @@ func (k *Keeper) start(ctx context.Context, r Record) {
 	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
 	defer cancel()
 	replica := raft.Replica{
-		Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == Running || r.Life == Retiring, Unloaded: r.Unloaded,
+		Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == life.Running || r.Life == life.Retiring, Unloaded: r.Unloaded,
 	}
-	if r.Life == Starting && !r.Join {
+	if r.Life == life.Starting && !r.Join {
 		replica.Members = r.Members
 	}
 	begun := time.Now()

@@ -12,6 +12,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/nodehost/replicas/tally"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -123,7 +124,7 @@ type Keeper struct {
 	stopped bool
 
 	view view
-	tell counters
+	tell tally.Counters
 }
 
 // Open reads the manifest. Nothing starts before Run and Boot.
@@ -153,6 +154,9 @@ func (k *Keeper) Booted() <-chan struct{} { return k.booted }
 
 // Progress tells how far the boot is; before it begins, how many replicas there are.
 func (k *Keeper) Progress() Progress { return *k.progress.Load() }
+
+// OrderCounts returns how many orders of each kind ended how.
+func (k *Keeper) OrderCounts() map[tally.OrderCount]uint64 { return k.tell.All() }
 
 // Welcomed tells of the supervisor that took this host in.
 func (k *Keeper) Welcomed(f Fence) { k.post(Welcomed{f}) }
@@ -312,9 +316,9 @@ func (k *Keeper) answer(a Answer) {
 	if !ok || a.Result == nil {
 		return
 	}
-	k.tell.count(p.order, a.Result)
+	k.tell.Count(p.order, a.Result)
 	if !a.Result.GetOk() {
-		k.o.Log.Info("order not obeyed", "kind", kindOf(p.order), "replica", keyOf(p.order),
+		k.o.Log.Info("order not obeyed", "kind", tally.KindOf(p.order), "replica", keyOf(p.order),
 			"refused", a.Result.GetRefused(), "detail", a.Result.GetDetail())
 	}
 	p.answer(a.Result)

@@ -18,6 +18,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/nodehost/replicas/tally"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -326,7 +327,7 @@ func TestKeeperFinishesADestructionAfterARestart(t *testing.T) {
 	require.Empty(t, o.raft.data)
 	o.send(order(3, a, launch))
 	require.True(t, o.await(3).GetRefused())
-	require.Equal(t, map[OrderCount]uint64{{"start", "refused"}: 1}, o.OrderCounts())
+	require.Equal(t, map[tally.OrderCount]uint64{{Kind: "start", Result: "refused"}: 1}, o.OrderCounts())
 }
 
 func TestKeeperCarriesOrdersOut(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/mutant"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -97,7 +98,7 @@ func (c *Core) orderStart(token uint64, o *drummerpb.Order, s *drummerpb.Start) 
 	}
 	r := &replica{Record: Record{
 		Group: k.Group, Replica: k.Replica, Name: s.GetName(), Join: s.GetJoin(),
-		Generation: o.GetGeneration(), Life: Starting,
+		Generation: o.GetGeneration(), Life: life.Starting,
 	}}
 	if !s.GetJoin() {
 		r.Members = membersOf(s.GetInitialMembers())
@@ -111,11 +112,11 @@ func (c *Core) orderStart(token uint64, o *drummerpb.Order, s *drummerpb.Start) 
 // startAgain answers a Start of what the manifest has: it is done already, or on
 // its way, unless the replica is being destroyed.
 func (c *Core) startAgain(token uint64, o *drummerpb.Order, r *replica) {
-	if r.Life == Destroying {
+	if r.Life == life.Destroying {
 		c.refuse(token, o, fmt.Sprintf("replica %s is being destroyed; its id never returns", r.Key()))
 		return
 	}
-	if r.Life == Retiring || r.Life == Retired {
+	if r.Life == life.Retiring || r.Life == life.Retired {
 		c.refuse(token, o, fmt.Sprintf("replica %s is retired; it never runs again", r.Key()))
 		return
 	}
@@ -199,8 +200,8 @@ func (c *Core) orderDestroy(token uint64, o *drummerpb.Order) {
 		return
 	}
 	r.destroyers = append(r.destroyers, waiter{token, o.GetId()})
-	if r.Life != Destroying {
-		r.Life, r.Generation, r.up, r.detail = Destroying, max(r.Generation, o.GetGeneration()), false, ""
+	if r.Life != life.Destroying {
+		r.Life, r.Generation, r.up, r.detail = life.Destroying, max(r.Generation, o.GetGeneration()), false, ""
 		c.save(r)
 		c.do(Changed{Key: k})
 	}
@@ -216,7 +217,7 @@ func (c *Core) orderRaft(token uint64, o *drummerpb.Order) {
 		c.notYet(token, o, fmt.Sprintf("replica %s is not here", k))
 		return
 	}
-	if r.Life == Destroying || r.Life == Retired {
+	if r.Life == life.Destroying || r.Life == life.Retired {
 		c.refuse(token, o, fmt.Sprintf("replica %s is being destroyed, or retired", k))
 		return
 	}

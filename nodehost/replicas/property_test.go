@@ -10,6 +10,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // machine is a host in virtual time: a Core, a disk that commits or loses a turn
@@ -79,11 +80,11 @@ func (m *machine) perform(f Effect) {
 		m.checkStart(f.Record.Key())
 		m.work = append(m.work, f)
 	case Destroy:
-		require.Equal(m.t, Destroying, m.disk.Records[f.Key].Life)
+		require.Equal(m.t, life.Destroying, m.disk.Records[f.Key].Life)
 		require.NotContains(m.t, m.work, f, "two destructions at once")
 		m.work = append(m.work, f)
 	case Retire:
-		require.Equal(m.t, Retiring, m.disk.Records[f.Key].Life)
+		require.Equal(m.t, life.Retiring, m.disk.Records[f.Key].Life)
 		m.work = append(m.work, f)
 	case Execute:
 		m.obey(f.Order)
@@ -108,8 +109,8 @@ func (m *machine) perform(f Effect) {
 func (m *machine) checkStart(k Key) {
 	r, ok := m.disk.Records[k]
 	require.True(m.t, ok, "started without a record: %s", k)
-	require.NotEqual(m.t, Destroying, r.Life)
-	require.NotEqual(m.t, Retired, r.Life, "a retired replica is started")
+	require.NotEqual(m.t, life.Destroying, r.Life)
+	require.NotEqual(m.t, life.Retired, r.Life, "a retired replica is started")
 	require.False(m.t, m.burnt[k], "a destroyed replica is started: %s", k)
 	for other := range m.data {
 		require.False(m.t, other.Group == k.Group && other != k, "%s starts beside the data of %s", k, other)
@@ -252,7 +253,7 @@ func (m *machine) settle() {
 		require.Equal(m.t, want, l.State, "%+v", l)
 	}
 	for _, r := range m.disk.Records {
-		require.NotEqual(m.t, Destroying, r.Life, "destructions end")
+		require.NotEqual(m.t, life.Destroying, r.Life, "destructions end")
 	}
 }
 

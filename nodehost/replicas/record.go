@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // Key names a replica.
@@ -28,23 +29,6 @@ func KeyOf(group, replica uint64) Key { return Key{ids.Group(group), ids.Replica
 // SortKeys sorts keys by group, then replica.
 func SortKeys(keys []Key) { slices.SortFunc(keys, Key.compare) }
 
-// Life is where a replica of the manifest is in its life. The text is on disk.
-type Life string
-
-// The lives of a replica.
-const (
-	// Starting: it may or may not have run yet.
-	Starting Life = "starting"
-	// Running: it has run and voted; it must never be started from nothing again.
-	Running Life = "running"
-	// Destroying: an order said that it is no member any more; its data is going.
-	Destroying Life = "destroying"
-	// Retiring: its group is banned; it is being stopped, and its last state kept.
-	Retiring Life = "retiring"
-	// Retired: it is stopped for ever, and its data kept until an order to destroy it.
-	Retired Life = "retired"
-)
-
 // Record is one replica of the manifest. Its JSON form is on disk.
 type Record struct {
 	Group   ids.Group   `json:"group"`
@@ -56,8 +40,8 @@ type Record struct {
 	// Members of the launch that it was part of.
 	Members map[ids.Replica]ids.Host `json:"members,omitempty"`
 	// Generation is the newest of the group that an order carried.
-	Generation uint64 `json:"generation"`
-	Life       Life   `json:"life"`
+	Generation uint64    `json:"generation"`
+	Life       life.Life `json:"life"`
 	// Suspect tells that the process died while this one was starting, perhaps
 	// because of it: it is started alone until it is ready once.
 	Suspect bool `json:"suspect,omitempty"`

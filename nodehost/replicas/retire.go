@@ -7,6 +7,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // States keeps the last states of retired replicas, and loads groups.
@@ -40,16 +41,16 @@ func (c *Core) orderRetire(token uint64, o *drummerpb.Order) {
 	switch {
 	case r == nil:
 		c.notYet(token, o, fmt.Sprintf("replica %s is not here", k))
-	case r.Life == Destroying:
+	case r.Life == life.Destroying:
 		c.refuse(token, o, fmt.Sprintf("replica %s is being destroyed", k))
-	case r.Life == Retired:
+	case r.Life == life.Retired:
 		c.obeyed(token, o)
-	case len(r.retirers) >= maxWaiters || r.busy && r.Life != Retiring || r.Life == Starting:
+	case len(r.retirers) >= maxWaiters || r.busy && r.Life != life.Retiring || r.Life == life.Starting:
 		c.notYet(token, o, "the replica is starting")
 	default:
 		r.retirers = append(r.retirers, waiter{token, o.GetId()})
-		if r.Life != Retiring {
-			r.Life, r.Generation = Retiring, max(r.Generation, o.GetGeneration())
+		if r.Life != life.Retiring {
+			r.Life, r.Generation = life.Retiring, max(r.Generation, o.GetGeneration())
 			c.save(r)
 		}
 		c.beginRetire(r)
@@ -70,7 +71,7 @@ func (c *Core) beginRetire(r *replica) {
 
 // retired ends the life of a replica of a banned group; its data stays.
 func (c *Core) retired(r *replica, applied uint64) {
-	r.Life, r.Applied, r.Suspect = Retired, applied, false
+	r.Life, r.Applied, r.Suspect = life.Retired, applied, false
 	r.up, r.started, r.detail = false, false, ""
 	if applied == 0 {
 		r.detail = "retired without a state: it did not run"
@@ -89,7 +90,7 @@ func (c *Core) retireEnded(e RetireEnded, now time.Duration) {
 	}
 	r.busy = false
 	switch {
-	case r.Life == Destroying:
+	case r.Life == life.Destroying:
 		c.answerAll(r.retirers, false, "the replica is being destroyed")
 		r.retirers = nil
 		c.beginDestroy(r)

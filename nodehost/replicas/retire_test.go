@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 func retire(o *drummerpb.Order) { o.Body = &drummerpb.Order_Retire{Retire: &drummerpb.Retire{}} }
@@ -22,7 +23,7 @@ func TestARetiredReplicaNeverRunsAgain(t *testing.T) {
 	k := key(1000, 7)
 	w := up(k).step(order(2, k, retire))
 	require.Equal(t, []string{"replicas.Retire"}, w.take())
-	require.Equal(t, Retiring, w.disk.Records[k].Life, "saved before it is done")
+	require.Equal(t, life.Retiring, w.disk.Records[k].Life, "saved before it is done")
 	w.step(order(3, k, retire), RetireEnded{Key: k, Applied: 42})
 	require.Equal(t, []string{"ok 2", "ok 3"}, w.take())
 	require.Equal(t, "RETIRED", state(t, w, k))
@@ -51,11 +52,11 @@ func TestARetirementIsFinishedAfterACrash(t *testing.T) {
 	require.Equal(t, []string{"replicas.Retire", "booted"}, w.take())
 	w.step(RetireEnded{Key: k, Err: "disk full"})
 	require.Empty(t, w.take())
-	require.Equal(t, Retiring, w.disk.Records[k].Life)
+	require.Equal(t, life.Retiring, w.disk.Records[k].Life)
 	w.now += time.Minute
 	w.step(Tick{}, RetireEnded{Key: k, Applied: 9})
 	require.Equal(t, []string{"replicas.Retire"}, w.take(), "tried again")
-	require.Equal(t, Retired, w.disk.Records[k].Life)
+	require.Equal(t, life.Retired, w.disk.Records[k].Life)
 }
 
 func TestWhatCannotRunIsRetiredWithoutAState(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 func openStore(t *testing.T) store {
@@ -24,9 +25,9 @@ func TestStoreKeepsEverything(t *testing.T) {
 	require.Equal(t, emptyManifest(), m, "a new database has an empty manifest")
 	r := Record{
 		Group: 1000, Replica: 7, Name: "kv/a", Members: map[ids.Replica]ids.Host{7: "a", 8: "b"},
-		Generation: 4, Life: Running, Suspect: true, Crashes: 1,
+		Generation: 4, Life: life.Running, Suspect: true, Crashes: 1,
 	}
-	gone := Record{Group: 1001, Replica: 9, Name: "kv/b", Join: true, Life: Destroying}
+	gone := Record{Group: 1001, Replica: 9, Name: "kv/b", Join: true, Life: life.Destroying}
 	tomb := Tombstone{Group: 1002, Replica: 3, Generation: 8, Sequence: 5}
 	old := Tombstone{Group: 1003, Replica: 3, Sequence: 4}
 	k, forget, marker := gone.Key(), old.Key(), []Key{{1000, 7}, {1001, 9}}

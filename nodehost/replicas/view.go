@@ -8,6 +8,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // view is what other goroutines see of a Core: copies, replaced as they change.
@@ -120,7 +121,7 @@ func (k *Keeper) Report(key Key) (*drummerpb.ReplicaReport, bool) {
 		Observer: l.Record.Join, // until raft knows better
 		Applied:  l.Record.Applied,
 	}
-	if l.Record.Life == Retired {
+	if l.Record.Life == life.Retired {
 		return r, true
 	}
 	s, ok := k.o.Raft.Status(key.Group)

@@ -32,6 +32,20 @@ func Read(m *raftpb.Message) (park.Call, bool) {
 	}, true
 }
 
+// Rouses tells whether a message is reason to load a replica: answers to what it asked
+// before it was unloaded are not, nor is news of the others' sleep.
+func Rouses(m *raftpb.Message) bool {
+	switch m.Type {
+	case raftpb.Quiesce, raftpb.HeartbeatResp, raftpb.ReplicateResp, raftpb.RequestVoteResp, raftpb.ReadIndexResp,
+		raftpb.SnapshotReceived, raftpb.RateLimit:
+		return false
+	case raftpb.NoOP:
+		c, ok := Read(m)
+		return ok && c.Wake
+	}
+	return true
+}
+
 // write makes the message of a call.
 func write(c park.Call) raftpb.Message {
 	m := raftpb.Message{

@@ -1,5 +1,5 @@
-// Package refusal says what dragonboat's errors mean: those with which it refuses a
-// request before anything of it could happen.
+// Package refusal says what dragonboat's errors mean, those with which it refuses a
+// request before anything of it could happen, and those of our own machine.
 package refusal
 
 import (

@@ -1,4 +1,6 @@
-package replicas
+// Package tally counts the orders that a host was given, by what they order and how they
+// ended, for its metrics.
+package tally
 
 import (
 	"maps"
@@ -15,14 +17,15 @@ type OrderCount struct {
 	Result string
 }
 
-// counters counts orders by kind and result.
-type counters struct {
+// Counters count orders by kind and result.
+type Counters struct {
 	mu sync.Mutex
 	n  map[OrderCount]uint64
 }
 
-func (c *counters) count(o *drummerpb.Order, r *drummerpb.OrderResult) {
-	k := OrderCount{Kind: kindOf(o), Result: resultOf(r)}
+// Count counts one order that ended.
+func (c *Counters) Count(o *drummerpb.Order, r *drummerpb.OrderResult) {
+	k := OrderCount{Kind: KindOf(o), Result: resultOf(r)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.n == nil {
@@ -31,11 +34,11 @@ func (c *counters) count(o *drummerpb.Order, r *drummerpb.OrderResult) {
 	c.n[k]++
 }
 
-// OrderCounts returns how many orders of each kind ended how.
-func (k *Keeper) OrderCounts() map[OrderCount]uint64 {
-	k.tell.mu.Lock()
-	defer k.tell.mu.Unlock()
-	return maps.Clone(k.tell.n)
+// All returns how many orders of each kind ended how.
+func (c *Counters) All() map[OrderCount]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.n)
 }
 
 func resultOf(r *drummerpb.OrderResult) string {
@@ -48,8 +51,8 @@ func resultOf(r *drummerpb.OrderResult) string {
 	return "later"
 }
 
-// kindOf is the word for what an order orders.
-func kindOf(o *drummerpb.Order) string {
+// KindOf is the word for what an order orders.
+func KindOf(o *drummerpb.Order) string {
 	switch o.GetBody().(type) {
 	case *drummerpb.Order_Start:
 		return "start"
