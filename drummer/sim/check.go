@@ -6,6 +6,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/planner"
+	"github.com/drumline/drumline/drummer/sim/cluster"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -22,46 +23,34 @@ const (
 	proven = 7 * time.Second
 )
 
-// hear notes the newest term that a host was welcomed in.
-func (b *ledger) hear(disk string, term uint64) {
-	b.heard[disk] = max(b.heard[disk], term)
-}
-
-// settled notes that the answer to an order has come.
-func (b *ledger) settled(o *order) {
-	if c := b.changes[o.GetGroup()]; c != nil && c.s == o.s && c.GetId() == o.GetId() {
-		c.answered = true
-	}
-}
-
-// checkOrder is what must hold of an order when it is sent: one change of a group at a
+// CheckOrder is what must hold of an order when it is sent: one change of a group at a
 // time, on the newest membership known, and a quorum afterwards.
-func (w *world) checkOrder(s *session, o *order) {
+func (w *world) CheckOrder(s *cluster.Session, o *cluster.Order) {
 	c, id := o.GetChange(), ids.Group(o.GetGroup())
-	if known := s.d.floor.Group(id); o.GetGeneration() < known.GetGeneration() {
-		w.violate("S7: group %d: an order of generation %d; when this drummer took the lead it was at %d", id, o.GetGeneration(), known.GetGeneration())
+	if known := s.Drummer.Floor.Group(id); o.GetGeneration() < known.GetGeneration() {
+		w.Violate("S7: group %d: an order of generation %d; when this drummer took the lead it was at %d", id, o.GetGeneration(), known.GetGeneration())
 	}
-	if told := s.told[o.GetGroup()]; !s.d.paused && c.GetKind() != 0 && c.GetConfigChange() < told {
-		w.violate("S7: group %d: a change of membership %d; the host told that it is at %d", id, c.GetConfigChange(), told)
+	if told := s.Told[o.GetGroup()]; !s.Drummer.Paused && c.GetKind() != 0 && c.GetConfigChange() < told {
+		w.Violate("S7: group %d: a change of membership %d; the host told that it is at %d", id, c.GetConfigChange(), told)
 	}
-	if known := s.d.view.Group(id); c.GetKind() != 0 && c.GetConfigChange() < known.GetConfigChange() {
-		w.violate("S7: group %d: a change of membership %d; the record knows %d", id, c.GetConfigChange(), known.GetConfigChange())
+	if known := s.Drummer.View.Group(id); c.GetKind() != 0 && c.GetConfigChange() < known.GetConfigChange() {
+		w.Violate("S7: group %d: a change of membership %d; the record knows %d", id, c.GetConfigChange(), known.GetConfigChange())
 	}
 	if c == nil || c.GetKind() == drummerpb.ChangeKind_CHANGE_KIND_UNSPECIFIED {
 		return
 	}
-	o.at, o.s = w.now, s
-	last := w.book.changes[o.GetGroup()]
-	if last.beside(o) && w.now-last.at < 4500*time.Millisecond {
-		w.violate("S4: group %d: change order %d is sent while %d is on its way", o.GetGroup(), o.GetId(), last.GetId())
+	o.At, o.Session = w.Now, s
+	last := w.Book.Changes[o.GetGroup()]
+	if beside(last, o) && w.Now-last.At < 4500*time.Millisecond {
+		w.Violate("S4: group %d: change order %d is sent while %d is on its way", o.GetGroup(), o.GetId(), last.GetId())
 	}
-	w.book.changes[o.GetGroup()] = o
-	g := w.groups[o.GetGroup()]
-	if g == nil || g.cc != c.GetConfigChange() || s.d != w.lead() {
+	w.Book.Changes[o.GetGroup()] = o
+	g := w.Groups[o.GetGroup()]
+	if g == nil || g.CC != c.GetConfigChange() || s.Drummer != w.Lead() {
 		return
 	}
-	g.settle()
-	after := maps.Clone(g.voters)
+	g.Settle()
+	after := maps.Clone(g.Voters)
 	if _, voter := after[c.GetReplica()]; !voter && c.GetKind() == drummerpb.ChangeKind_CHANGE_KIND_REMOVE {
 		return
 	}
@@ -78,8 +67,8 @@ func (w *world) checkOrder(s *session, o *order) {
 
 // beside tells that two orders would make two changes of the same membership, of which
 // the first has not been answered, on a stream that still works.
-func (o *order) beside(next *order) bool {
-	if o == nil || o.answered || !o.s.atDrummer || o.s.d != next.s.d || o.s.reign != next.s.reign || o.GetId() == next.GetId() {
+func beside(o, next *cluster.Order) bool {
+	if o == nil || o.Answered || !o.Session.AtDrummer || o.Session.Drummer != next.Session.Drummer || o.Session.Reign != next.Session.Reign || o.GetId() == next.GetId() {
 		return false
 	}
 	a, b := o.GetChange(), next.GetChange()
@@ -88,138 +77,138 @@ func (o *order) beside(next *order) bool {
 
 // checkQuorum is S1: after a change a quorum of the voters lives and is up to date, as
 // far as anybody could know it when it was decided.
-func (w *world) checkQuorum(g *group, c *drummerpb.Change, after map[uint64]string, slack time.Duration) {
+func (w *world) checkQuorum(g *cluster.Group, c *drummerpb.Change, after map[uint64]string, slack time.Duration) {
 	alive := 0
 	for id, host := range after {
-		h := w.host(host)
-		if h == nil || h.disk.logs[replicas.KeyOf(g.id, id)] == nil {
-			if at, ok := w.book.wiped[replicas.KeyOf(g.id, id)]; ok && w.now-at < slack {
+		h := w.Host(host)
+		if h == nil || h.Disk.Logs[replicas.KeyOf(g.ID, id)] == nil {
+			if at, ok := w.Book.Wiped[replicas.KeyOf(g.ID, id)]; ok && w.Now-at < slack {
 				alive++
 			}
 			continue
 		}
-		l := h.disk.logs[replicas.KeyOf(g.id, id)]
-		if l.match < g.commit-max(slack, proven) {
+		l := h.Disk.Logs[replicas.KeyOf(g.ID, id)]
+		if l.Match < g.Commit-max(slack, proven) {
 			if id == c.GetReplica() {
-				w.violate("S1: group %d: replica %d is promoted and has not caught up", g.id, id)
+				w.Violate("S1: group %d: replica %d is promoted and has not caught up", g.ID, id)
 			}
 			continue
 		}
-		if h.running && !h.paused || w.now-h.changed < slack {
+		if h.Running && !h.Paused || w.Now-h.Changed < slack {
 			alive++
 		}
 	}
-	if alive < quorum(len(after)) {
-		w.violate("S1: group %d: %s of %d leaves %d of %d voters that live and are up to date", g.id, c.GetKind(), c.GetReplica(), alive, len(after))
+	if alive < cluster.Quorum(len(after)) {
+		w.Violate("S1: group %d: %s of %d leaves %d of %d voters that live and are up to date", g.ID, c.GetKind(), c.GetReplica(), alive, len(after))
 	}
 }
 
-// checkChanged is what must hold when a change has come true.
-func (w *world) checkChanged(g *group, c *drummerpb.Change, before *drummerpb.Membership) {
-	if had, has := g.intact(before.GetVoters()), g.intact(g.voters)+w.justLost(g); had >= quorum(len(before.GetVoters())) && has < quorum(len(g.voters)) {
-		w.violate("S1: group %d had %d of %d undamaged voters, and after %s of %d it has %d of %d", g.id, had, len(before.GetVoters()), c.GetKind(), c.GetReplica(), has, len(g.voters))
+// CheckChanged is what must hold when a change has come true.
+func (w *world) CheckChanged(g *cluster.Group, c *drummerpb.Change, before *drummerpb.Membership) {
+	if had, has := g.Intact(before.GetVoters()), g.Intact(g.Voters)+w.justLost(g); had >= cluster.Quorum(len(before.GetVoters())) && has < cluster.Quorum(len(g.Voters)) {
+		w.Violate("S1: group %d had %d of %d undamaged voters, and after %s of %d it has %d of %d", g.ID, had, len(before.GetVoters()), c.GetKind(), c.GetReplica(), has, len(g.Voters))
 	}
 	at := map[string]bool{}
-	for _, members := range []map[uint64]string{g.voters, g.observers} {
+	for _, members := range []map[uint64]string{g.Voters, g.Observers} {
 		for id, host := range members {
 			if at[host] {
-				w.violate("S2: group %d has two members on one host, replica %d among them", g.id, id)
+				w.Violate("S2: group %d has two members on one host, replica %d among them", g.ID, id)
 			}
 			at[host] = true
 		}
 	}
-	if !maps.Equal(before.GetVoters(), g.voters) {
-		w.checkQuorum(g, c, g.voters, obeyed)
+	if !maps.Equal(before.GetVoters(), g.Voters) {
+		w.checkQuorum(g, c, g.Voters, obeyed)
 	}
 }
 
 // justLost counts the voters whose data was there when the last change can have been decided.
-func (w *world) justLost(g *group) int {
+func (w *world) justLost(g *cluster.Group) int {
 	n := 0
-	for id := range g.voters {
-		if at, ok := w.book.wiped[replicas.KeyOf(g.id, id)]; ok && w.now-at < obeyed {
+	for id := range g.Voters {
+		if at, ok := w.Book.Wiped[replicas.KeyOf(g.ID, id)]; ok && w.Now-at < obeyed {
 			n++
 		}
 	}
 	return n
 }
 
-// checkFresh is S3: what starts from nothing never ran anywhere.
-func (h *host) checkFresh(r replicas.Record) {
+// CheckFresh is S3: what starts from nothing never ran anywhere.
+func (w *world) CheckFresh(h *cluster.Host, r replicas.Record) {
 	id := uint64(r.Replica)
-	if at, ran := h.w.book.ran[id]; ran {
-		h.w.violate("S3: replica %d ran on %s, may have voted, and starts from nothing on %s", id, at, h.disk.id)
+	if at, ran := w.Book.Ran[id]; ran {
+		w.Violate("S3: replica %d ran on %s, may have voted, and starts from nothing on %s", id, at, h.Disk.ID)
 	}
-	h.w.book.ran[id] = h.disk.id
-	for k := range h.disk.logs {
+	w.Book.Ran[id] = h.Disk.ID
+	for k := range h.Disk.Logs {
 		if k.Group == r.Group {
-			h.w.violate("S2: %s starts beside %s on %s", r.Key(), k, h.name)
+			w.Violate("S2: %s starts beside %s on %s", r.Key(), k, h.Name)
 		}
 	}
 }
 
-// checkDestroyed is S6: no data is removed of a member, but of a deleted group.
-func (h *host) checkDestroyed(k replicas.Key) {
-	h.w.book.ran[uint64(k.Replica)] = h.disk.id
-	g := h.w.groups[uint64(k.Group)]
-	if g == nil || h.disk.logs[k] == nil || g.place(uint64(k.Replica)) == "" {
+// CheckDestroyed is S6: no data is removed of a member, but of a deleted group.
+func (w *world) CheckDestroyed(h *cluster.Host, k replicas.Key) {
+	w.Book.Ran[uint64(k.Replica)] = h.Disk.ID
+	g := w.Groups[uint64(k.Group)]
+	if g == nil || h.Disk.Logs[k] == nil || g.Place(uint64(k.Replica)) == "" {
 		return
 	}
-	rec := h.w.recorded(g.id)
+	rec := w.Recorded(g.ID)
 	switch {
 	case rec != nil && rec.GetState() != fleetpb.GroupState_GROUP_STATE_PURGING:
-		h.w.violate("S6: replica %s is destroyed while it is a member", k)
-	case g.opened > 0 && g.sealed == 0 && !g.forced:
-		h.w.violate("S6: replica %s is destroyed while its group serves", k)
+		w.Violate("S6: replica %s is destroyed while it is a member", k)
+	case g.Opened > 0 && g.Sealed == 0 && !g.Forced:
+		w.Violate("S6: replica %s is destroyed while its group serves", k)
 	}
 }
 
-// checkExecuted and checkObeyed: a host that was welcomed by a newer leader obeys no
+// CheckExecuted and CheckObeyed: a host that was welcomed by a newer leader obeys no
 // older one.
-func (h *host) checkExecuted(x replicas.Execute) {
-	if x.Order.GetTerm() < h.w.book.heard[h.disk.id] {
-		h.w.violate("an order of term %d is executed on %s, which was welcomed in term %d", x.Order.GetTerm(), h.name, h.w.book.heard[h.disk.id])
+func (w *world) CheckExecuted(h *cluster.Host, x replicas.Execute) {
+	if x.Order.GetTerm() < w.Book.Heard[h.Disk.ID] {
+		w.Violate("an order of term %d is executed on %s, which was welcomed in term %d", x.Order.GetTerm(), h.Name, w.Book.Heard[h.Disk.ID])
 	}
 }
 
-func (h *host) checkObeyed(o *order) {
-	if o.stale {
-		h.w.violate("order %d of term %d is obeyed by %s, which was welcomed in a newer one", o.GetId(), o.GetTerm(), h.name)
+func (w *world) CheckObeyed(h *cluster.Host, o *cluster.Order) {
+	if o.Stale {
+		w.Violate("order %d of term %d is obeyed by %s, which was welcomed in a newer one", o.GetId(), o.GetTerm(), h.Name)
 	}
 }
 
-// checkProposal is S8 and S9: nobody is replaced whose data is well and who was silent,
+// CheckProposal is S8 and S9: nobody is replaced whose data is well and who was silent,
 // for this leader and while it ran, for less than down_after.
-func (w *world) checkProposal(d *drummer, c *fleetpb.Command) {
+func (w *world) CheckProposal(d *cluster.Drummer, c *fleetpb.Command) {
 	add := c.GetAddReplica()
-	if add.GetReplaces() == 0 || add.GetMove() || d != w.lead() { // who is moved is well
+	if add.GetReplaces() == 0 || add.GetMove() || d != w.Lead() { // who is moved is well
 		return
 	}
 	h := w.victim(add)
 	if h == nil {
 		return
 	}
-	heard, asleep := d.led, time.Duration(0)
-	if s := h.last[d.index]; s != nil && s.reign == d.reign && s.heard > heard {
-		heard, asleep = s.heard, s.asleep
+	heard, asleep := d.Led, time.Duration(0)
+	if s := h.Last[d.Index]; s != nil && s.Reign == d.Reign && s.Heard > heard {
+		heard, asleep = s.Heard, s.Asleep
 	}
-	if silent := w.now - heard - (d.slept() - asleep); silent < w.downAfter-w.downAfter/50 {
-		w.violate("S9: group %d: replica %d on %s is replaced; the host was silent for %s only", add.GetGroup(), add.GetReplaces(), h.name, silent)
+	if silent := w.Now - heard - (d.Slept() - asleep); silent < w.DownAfter-w.DownAfter/50 {
+		w.Violate("S9: group %d: replica %d on %s is replaced; the host was silent for %s only", add.GetGroup(), add.GetReplaces(), h.Name, silent)
 	}
 }
 
 // victim is the host of a replica that is to be replaced and is well where it is.
-func (w *world) victim(add *fleetpb.AddReplica) *host {
-	for _, r := range w.recorded(add.GetGroup()).GetReplicas() {
+func (w *world) victim(add *fleetpb.AddReplica) *cluster.Host {
+	for _, r := range w.Recorded(add.GetGroup()).GetReplicas() {
 		if r.GetId() != add.GetReplaces() {
 			continue
 		}
-		h := w.host(r.GetHostId())
+		h := w.Host(r.GetHostId())
 		if h == nil {
 			return nil
 		}
 		k := replicas.KeyOf(add.GetGroup(), r.GetId())
-		if l := h.disk.logs[k]; l == nil || l.fell || h.running && !l.ready || l.failing(w.now) {
+		if l := h.Disk.Logs[k]; l == nil || l.Fell || h.Running && !l.Ready || failing(l, w.Now) {
 			return nil
 		}
 		return h
@@ -228,36 +217,37 @@ func (w *world) victim(add *fleetpb.AddReplica) *host {
 }
 
 // failing tells that a start failed so lately that the supervisor may believe it still does.
-func (l *log) failing(now time.Duration) bool { return l.failed > 0 && now-l.failed < obeyed }
+func failing(l *cluster.Log, now time.Duration) bool { return l.Failed > 0 && now-l.Failed < obeyed }
 
-// checkCommand is what must hold of the record at any time.
-func (w *world) checkCommand(c *fleetpb.Command, before *fleet.View) {
+// CheckCommand is what must hold of the record at any time.
+func (w *world) CheckCommand(c *fleetpb.Command, before *fleet.View) {
 	if del := c.GetDeleteGroup(); del.GetForce() {
-		if g := w.groups[before.ByName(del.GetName()).GetId()]; g != nil {
-			g.forced = true
+		if g := w.Groups[before.ByName(del.GetName()).GetId()]; g != nil {
+			g.Forced = true
 		}
 	}
 	id := planner.GroupOf(c)
-	g := w.record.Freeze().Group(id)
+	g := w.Record.Freeze().Group(id)
 	at, building := map[string]bool{}, 0
 	for _, r := range g.GetReplicas() {
 		if at[r.GetHostId()] {
-			w.violate("S2: group %d has two replicas on %s in the record", id, r.GetHostId())
+			w.Violate("S2: group %d has two replicas on %s in the record", id, r.GetHostId())
 		}
 		at[r.GetHostId()] = true
 		if was := before.Group(id); !hasReplica(was, r.GetId()) && before.Gave(ids.Replica(r.GetId())) {
-			w.violate("S3: replica %d is given to group %d and was given before", r.GetId(), id)
+			w.Violate("S3: replica %d is given to group %d and was given before", r.GetId(), id)
 		}
 		if !r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
 			building++
 		}
 	}
 	if building > 1 {
-		w.violate("S4: group %d has %d replicas being built", id, building)
+		w.Violate("S4: group %d has %d replicas being built", id, building)
 	}
 	if c.GetAddReplica() != nil {
 		w.checkLimits(c.GetAddReplica().GetHostId())
 	}
+	w.followOperations(id)
 }
 
 func hasReplica(g *fleetpb.Group, id uint64) bool {
@@ -271,19 +261,19 @@ func hasReplica(g *fleetpb.Group, id uint64) bool {
 
 // checkLimits counts what is being built. What was stuck until a moment ago does not count.
 func (w *world) checkLimits(host string) {
-	v := w.record.Freeze()
+	v := w.Record.Freeze()
 	here, all := 0, 0
 	for rec := range v.Groups() {
 		if rec.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN {
 			continue
 		}
 		for _, r := range rec.GetReplicas() {
-			g, h := w.groups[rec.GetId()], w.host(r.GetHostId())
+			g, h := w.Groups[rec.GetId()], w.Host(r.GetHostId())
 			if r.GetVoter() || r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED || g == nil || h == nil {
 				continue
 			}
-			l := h.disk.logs[replicas.KeyOf(g.id, r.GetId())]
-			if l != nil && (!l.ready || l.failing(w.now)) || !w.moves(g, h) {
+			l := h.Disk.Logs[replicas.KeyOf(g.ID, r.GetId())]
+			if l != nil && (!l.Ready || failing(l, w.Now)) || !w.moves(g, h) {
 				continue
 			}
 			all++
@@ -294,22 +284,22 @@ func (w *world) checkLimits(host string) {
 	}
 	p := v.Policy()
 	if here > int(p.GetOperationsPerHost()) || all > int(p.GetOperationsTotal()) {
-		w.violate("limits: %d replicas are being built on one host and %d in all; %d and %d are allowed", here, all, p.GetOperationsPerHost(), p.GetOperationsTotal())
+		w.Violate("limits: %d replicas are being built on one host and %d in all; %d and %d are allowed", here, all, p.GetOperationsPerHost(), p.GetOperationsTotal())
 	}
 }
 
 // moves tells that the building of a replica has been able to go on for a while, in
 // everybody's eyes: all hosts of the group are well, and heard.
-func (w *world) moves(g *group, h *host) bool {
+func (w *world) moves(g *cluster.Group, h *cluster.Host) bool {
 	const long = 8 * time.Second
-	well := func(h *host) bool {
-		return h.running && !h.paused && !h.dark && !h.deaf && !h.mute && w.now-h.changed > long
+	well := func(h *cluster.Host) bool {
+		return h.Running && !h.Paused && !h.Dark && !h.Deaf && !h.Mute && w.Now-h.Changed > long
 	}
 	n := 0
-	for _, p := range g.live(g.voters) {
-		if p.ready && well(p.h) {
+	for _, p := range g.Live(g.Voters) {
+		if p.Ready && well(p.Host) {
 			n++
 		}
 	}
-	return n >= quorum(len(g.voters)) && well(h) && !w.lossy && w.now-w.changed > long
+	return n >= cluster.Quorum(len(g.Voters)) && well(h) && !w.Lossy && w.Now-w.Changed > long
 }

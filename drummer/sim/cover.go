@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/drumline/drumline/drummer/sim/cluster"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
-	"github.com/drumline/drumline/nodehost/replicas"
-	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
 // cell is what an operation was doing when a fault struck.
@@ -110,9 +109,9 @@ func (c Coverage) Empty() []string {
 
 // struck notes which operations a fault strikes.
 func (w *world) strike(fault string) {
-	for rec := range w.record.Freeze().Groups() {
+	for rec := range w.Record.Freeze().Groups() {
 		if rec.GetOperation() != 0 {
-			w.book.struck[rec.GetOperation()] = append(w.book.struck[rec.GetOperation()], cell{w.stepOf(rec), fault})
+			w.struck[rec.GetOperation()] = append(w.struck[rec.GetOperation()], cell{w.stepOf(rec), fault})
 		}
 	}
 }
@@ -132,20 +131,20 @@ func (w *world) stepOf(rec *fleetpb.Group) string {
 	case fleetpb.GroupState_GROUP_STATE_PURGING:
 		return "purge"
 	}
-	g := w.groups[rec.GetId()]
+	g := w.Groups[rec.GetId()]
 	for _, r := range rec.GetReplicas() {
 		if r.GetVoter() || r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED || g == nil {
 			continue
 		}
-		p := g.peer(r.GetId())
+		p := g.Peer(r.GetId())
 		switch {
-		case g.place(r.GetId()) == "":
+		case g.Place(r.GetId()) == "":
 			return "add"
-		case p.log == nil || !p.ready:
+		case p.Log == nil || !p.Ready:
 			return "join"
-		case p.match < g.commit-kept/10:
+		case p.Match < g.Commit-cluster.Kept/10:
 			return "catch-up"
-		case len(g.voters) >= int(rec.GetSpec().GetReplicas()):
+		case len(g.Voters) >= int(rec.GetSpec().GetReplicas()):
 			return "remove"
 		}
 		return "promote"
@@ -155,11 +154,11 @@ func (w *world) stepOf(rec *fleetpb.Group) string {
 
 // followOperations notes how struck operations of a group ended.
 func (w *world) followOperations(id ids.Group) {
-	if len(w.book.struck) == 0 {
+	if len(w.struck) == 0 {
 		return
 	}
-	v := w.record.Freeze()
-	for _, op := range slices.SortedFunc(maps.Keys(w.book.struck), cmp.Compare[uint64]) {
+	v := w.Record.Freeze()
+	for _, op := range slices.SortedFunc(maps.Keys(w.struck), cmp.Compare[uint64]) {
 		o := v.Operation(op)
 		if o != nil && (o.GetEndedUnixMs() == 0 || id != 0 && o.GetGroup() != uint64(id)) {
 			continue
@@ -170,20 +169,15 @@ func (w *world) followOperations(id ids.Group) {
 
 func (w *world) outcome(op uint64, result string) {
 	word, _, _ := strings.Cut(result, ":")
-	for _, at := range w.book.struck[op] {
-		w.book.cover.count(at, word, 1)
+	for _, at := range w.struck[op] {
+		w.cover.count(at, word, 1)
 	}
-	delete(w.book.struck, op)
+	delete(w.struck, op)
 }
 
 // closeBook counts what never ended.
 func (w *world) closeBook() {
-	for _, op := range slices.Sorted(maps.Keys(w.book.struck)) {
+	for _, op := range slices.Sorted(maps.Keys(w.struck)) {
 		w.outcome(op, "unfinished")
 	}
-}
-
-// hasRun tells that a host's record says that a replica has run.
-func (h *host) hasRun(k replicas.Key) bool {
-	return h.disk.manifest.Records[k].Life == life.Running
 }

@@ -1,7 +1,7 @@
-// Package sim is a cluster in virtual time: the real fleet record, planner, leader's
-// loop and host's replica logic, against simulated drummers, hosts, disks, links and
-// Raft groups that obey Raft's membership rules. One seed decides everything, so the
-// same Setup gives the same history, to the last message.
+// Package sim puts a cluster in virtual time (package cluster) to the test: the real
+// fleet record, planner, leader's loop and host's replica logic, against simulated
+// drummers, hosts, disks, links and Raft groups that obey Raft's membership rules. One
+// seed decides everything, so the same Setup gives the same history, to the last message.
 //
 // It is driven by events. Nothing is stepped while nothing happens: when the whole
 // cluster has been still for longer than its timers, time jumps to the next fault. All

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/drumline/drumline/drummer/sim/cluster"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
@@ -103,7 +104,7 @@ func compare(t *testing.T, hosts []*raft.Host, seed uint64) {
 	for i, h := range hosts {
 		require.NoError(t, h.Start(t.Context(), raft.Replica{Group: id, ID: ids.Replica(i + 1), Name: fmt.Sprintf("ledger/%d", id), Members: members}))
 	}
-	g := newGroup(newWorld(seed, 3), uint64(id), members)
+	g := cluster.NewGroup(newWorld(seed, 3).World, uint64(id), members)
 	now, _ := ask(t, hosts, id, raft.Change{Kind: raft.Remove, Replica: 99, ConfigChange: 1 << 40})
 	older, made, refusals := now.ConfigChange, 0, 0
 	kinds := map[drummerpb.ChangeKind]raft.ChangeKind{
@@ -115,23 +116,23 @@ func compare(t *testing.T, hosts []*raft.Host, seed uint64) {
 			Replica: uint64(1 + rng.IntN(8)), HostId: fmt.Sprintf("host-%d", rng.IntN(6)),
 		}
 		stale := rng.IntN(5) == 0
-		if g.endangers(c) {
+		if endangers(g, c) {
 			continue
 		}
 		same := raft.Change{Kind: kinds[c.GetKind()], Replica: ids.Replica(c.GetReplica()), Host: ids.Host(c.GetHostId()), ConfigChange: now.ConfigChange}
-		c.ConfigChange = g.cc
+		c.ConfigChange = g.CC
 		if stale && older != now.ConfigChange {
-			same.ConfigChange, c.ConfigChange = older, g.cc-1
+			same.ConfigChange, c.ConfigChange = older, g.CC-1
 		}
 		older = now.ConfigChange
-		why := g.change(c)
+		why := g.Change(c)
 		var refused bool
 		now, refused = ask(t, hosts, id, same)
 		require.Equal(t, why != "", refused, "%s: the simulator says %q", c, why)
-		require.Equal(t, hostsOf(g.voters), now.Voters, "%s", c)
-		require.Equal(t, hostsOf(g.observers), now.Observers, "%s", c)
+		require.Equal(t, hostsOf(g.Voters), now.Voters, "%s", c)
+		require.Equal(t, hostsOf(g.Observers), now.Observers, "%s", c)
 		var removed []ids.Replica
-		for _, r := range slices.Sorted(maps.Keys(g.removed)) {
+		for _, r := range slices.Sorted(maps.Keys(g.Removed)) {
 			removed = append(removed, ids.Replica(r))
 		}
 		require.Equal(t, removed, now.Removed, "%s", c)
@@ -147,8 +148,8 @@ func compare(t *testing.T, hosts []*raft.Host, seed uint64) {
 
 // endangers tells that a change would leave the real group, of which only the first three
 // replicas run, without a quorum.
-func (g *group) endangers(c *drummerpb.Change) bool {
-	after := maps.Clone(g.voters)
+func endangers(g *cluster.Group, c *drummerpb.Change) bool {
+	after := maps.Clone(g.Voters)
 	switch c.GetKind() {
 	case drummerpb.ChangeKind_CHANGE_KIND_PROMOTE:
 		after[c.GetReplica()] = c.GetHostId()
@@ -161,7 +162,7 @@ func (g *group) endangers(c *drummerpb.Change) bool {
 			run++
 		}
 	}
-	return run < quorum(len(after)) || run < 2
+	return run < cluster.Quorum(len(after)) || run < 2
 }
 
 func hostsOf(m map[uint64]string) map[ids.Replica]ids.Host {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/sim/cluster"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/nodehost/replicas"
 )
@@ -110,68 +111,68 @@ func (w *world) hit(f Fault) {
 		if k.name != f.Kind {
 			continue
 		}
-		w.note("FAULT %s, for %s", f.Kind, f.For.Round(10*time.Millisecond))
-		w.book.mark('f', w.now, f.Pick, uint64(f.For))
+		w.Note("FAULT %s, for %s", f.Kind, f.For.Round(10*time.Millisecond))
+		w.Book.Mark('f', w.Now, f.Pick, uint64(f.For))
 		w.strike(f.Kind)
-		w.active, w.changed = w.now, w.now
-		w.book.faults++
+		w.Active, w.Changed = w.Now, w.Now
+		w.Book.Faults++
 		if end := k.strike(w, &f); end != nil {
-			w.at(w.virtual()+f.For, func() {
-				w.note("END of %s", f.Kind)
-				w.active, w.changed = w.now, w.now
+			w.At(w.Virtual()+f.For, func() {
+				w.Note("END of %s", f.Kind)
+				w.Active, w.Changed = w.Now, w.Now
 				end()
 			})
 		}
 	}
 }
 
-func (w *world) pickHost(f *Fault) *host { return w.hosts[f.Pick%uint64(len(w.hosts))] }
-func (w *world) pickDrummer(f *Fault) *drummer {
-	if w.leader >= 0 && f.Pick%4 != 0 { // mostly the one that leads
-		return w.drummers[w.leader]
+func (w *world) pickHost(f *Fault) *cluster.Host { return w.Hosts[f.Pick%uint64(len(w.Hosts))] }
+func (w *world) pickDrummer(f *Fault) *cluster.Drummer {
+	if w.Leader >= 0 && f.Pick%4 != 0 { // mostly the one that leads
+		return w.Drummers[w.Leader]
 	}
-	return w.drummers[f.Pick/4%uint64(len(w.drummers))]
+	return w.Drummers[f.Pick/4%uint64(len(w.Drummers))]
 }
 
 func (w *world) crash(f *Fault) func() {
 	h := w.pickHost(f)
-	h.crash()
-	return h.boot
+	h.Crash()
+	return h.Boot
 }
 
 func (w *world) crashInTurn(f *Fault) func() {
 	h := w.pickHost(f)
-	h.trap = 1 + int(f.Pick/64%2)
+	h.Trap = 1 + int(f.Pick/64%2)
 	return func() {
-		h.trap = 0
-		h.boot()
+		h.Trap = 0
+		h.Boot()
 	}
 }
 
 func (w *world) restartHost(f *Fault) func() {
 	h := w.pickHost(f)
-	h.crash()
-	h.boot()
+	h.Crash()
+	h.Boot()
 	return nil
 }
 
 // spare tells that no group loses its quorum with what the host has of it.
-func (w *world) spare(h *host, only *replicas.Key) bool {
-	for _, g := range w.order {
+func (w *world) spare(h *cluster.Host, only *replicas.Key) bool {
+	for _, g := range w.Order {
 		left, has := 0, false
-		g.settle()
-		for id, host := range g.voters {
-			k := replicas.KeyOf(g.id, id)
-			o := w.host(host)
+		g.Settle()
+		for id, host := range g.Voters {
+			k := replicas.KeyOf(g.ID, id)
+			o := w.Host(host)
 			switch {
-			case o == nil || o.disk.logs[k] == nil:
+			case o == nil || o.Disk.Logs[k] == nil:
 			case o == h && (only == nil || *only == k):
 				has = true
-			case o.disk.logs[k].match >= g.commit:
+			case o.Disk.Logs[k].Match >= g.Commit:
 				left++
 			}
 		}
-		if has && left < quorum(len(g.voters)) {
+		if has && left < cluster.Quorum(len(g.Voters)) {
 			return false
 		}
 	}
@@ -182,73 +183,73 @@ func (w *world) spare(h *host, only *replicas.Key) bool {
 // destroyed in runs that are harsh.
 func (w *world) replace(f *Fault) func() {
 	h := w.pickHost(f)
-	if !w.harsh && !w.spare(h, nil) {
+	if !w.Harsh && !w.spare(h, nil) {
 		return nil
 	}
-	h.crash()
-	h.touch(h.format)
-	return h.boot
+	h.Crash()
+	h.Touch(h.Format)
+	return h.Boot
 }
 
 func (w *world) loseData(f *Fault) func() {
 	h := w.pickHost(f)
-	keys := slices.DeleteFunc(h.keys(), func(k replicas.Key) bool { return !h.hasRun(k) })
+	keys := slices.DeleteFunc(h.Keys(), func(k replicas.Key) bool { return !h.HasRun(k) })
 	if len(keys) == 0 {
 		return nil
 	}
 	k := keys[f.Pick/64%uint64(len(keys))]
-	if !w.harsh && !w.spare(h, &k) {
+	if !w.Harsh && !w.spare(h, &k) {
 		return nil
 	}
-	h.crash()
-	h.lose(k)
-	return h.boot
+	h.Crash()
+	h.Lose(k)
+	return h.Boot
 }
 
 func (w *world) pauseHost(f *Fault) func() {
 	h := w.pickHost(f)
-	h.pause()
-	return h.resume
+	h.Pause()
+	return h.Resume
 }
 
 func (w *world) slowDisk(f *Fault) func() {
 	h := w.pickHost(f)
 	set := func(n int) func() {
-		return func() { h.touch(func() { h.slow = n }) }
+		return func() { h.Touch(func() { h.Slow = n }) }
 	}
 	set(20)()
 	return set(1)
 }
 
 // link changes the links of a host for a while.
-func (w *world) link(h *host, flag *bool) func() {
+func (w *world) link(h *cluster.Host, flag *bool) func() {
 	set := func(on bool) func() {
 		return func() {
-			h.touch(func() { *flag = on })
-			h.changed = w.now
-			w.linksChanged()
+			h.Touch(func() { *flag = on })
+			h.Changed = w.Now
+			w.LinksChanged()
 		}
 	}
 	set(true)()
 	return set(false)
 }
 
-func (w *world) cutHost(f *Fault) func()  { h := w.pickHost(f); return w.link(h, &h.dark) }
-func (w *world) muteHost(f *Fault) func() { h := w.pickHost(f); return w.link(h, &h.mute) }
-func (w *world) deafHost(f *Fault) func() { h := w.pickHost(f); return w.link(h, &h.deaf) }
+func (w *world) cutHost(f *Fault) func()  { h := w.pickHost(f); return w.link(h, &h.Dark) }
+func (w *world) muteHost(f *Fault) func() { h := w.pickHost(f); return w.link(h, &h.Mute) }
+func (w *world) deafHost(f *Fault) func() { h := w.pickHost(f); return w.link(h, &h.Deaf) }
 
 func (w *world) cutPair(f *Fault) func() {
-	a, b := w.pickHost(f), w.hosts[f.Pick/64%uint64(len(w.hosts))]
+	a, b := w.pickHost(f), w.Hosts[f.Pick/64%uint64(len(w.Hosts))]
 	if a == b {
 		return nil
 	}
 	set := func(on bool) func() {
 		return func() {
-			a.touch(func() {
+			a.Touch(func() {
 				if on {
-					w.cuts[[2]*host{a, b}] = true
+					w.Cuts[[2]*cluster.Host{a, b}] = true
 				} else {
-					delete(w.cuts, [2]*host{a, b})
+					delete(w.Cuts, [2]*cluster.Host{a, b})
 				}
 			})
 		}
@@ -258,29 +259,29 @@ func (w *world) cutPair(f *Fault) func() {
 }
 
 func (w *world) newHost(f *Fault) func() {
-	if len(w.hosts) < 12 {
-		w.addHost(w.regions[f.Pick/64%uint64(len(w.regions))])
+	if len(w.Hosts) < 12 {
+		w.AddHost(w.Regions[f.Pick/64%uint64(len(w.Regions))])
 	}
 	return nil
 }
 
 func (w *world) changeLeader(f *Fault) func() {
-	if d := w.drummers[f.Pick%uint64(len(w.drummers))]; d.majority() {
-		w.elect(d)
+	if d := w.Drummers[f.Pick%uint64(len(w.Drummers))]; d.Majority() {
+		w.Elect(d)
 	}
 	return nil
 }
 
 func (w *world) crashDrummer(f *Fault) func() {
 	d := w.pickDrummer(f)
-	d.crash()
-	return d.start
+	d.Crash()
+	return d.Start
 }
 
 func (w *world) pauseDrummer(f *Fault) func() {
 	d := w.pickDrummer(f)
-	d.pause()
-	return d.resume
+	d.Pause()
+	return d.Resume
 }
 
 // drummerLink changes the links of a drummer for a while.
@@ -290,7 +291,7 @@ func (w *world) drummerLink(flags ...*bool) func() {
 			for _, f := range flags {
 				*f = on
 			}
-			w.linksChanged()
+			w.LinksChanged()
 		}
 	}
 	set(true)()
@@ -301,38 +302,38 @@ func (w *world) drummerLink(flags ...*bool) func() {
 func (w *world) cutDrummer(f *Fault) func() {
 	d := w.pickDrummer(f)
 	if f.Pick/64%2 == 0 {
-		return w.drummerLink(&d.apart, &d.deaf, &d.mute)
+		return w.drummerLink(&d.Apart, &d.Deaf, &d.Mute)
 	}
-	return w.drummerLink(&d.apart)
+	return w.drummerLink(&d.Apart)
 }
 
 func (w *world) muteDrummer(f *Fault) func() {
 	d := w.pickDrummer(f)
 	if f.Pick/64%2 == 0 {
-		return w.drummerLink(&d.mute)
+		return w.drummerLink(&d.Mute)
 	}
-	return w.drummerLink(&d.deaf)
+	return w.drummerLink(&d.Deaf)
 }
 
 func (w *world) drummersOut(*Fault) func() {
-	for _, d := range w.drummers {
-		d.crash()
+	for _, d := range w.Drummers {
+		d.Crash()
 	}
 	return func() {
-		for _, d := range w.drummers {
-			d.start()
+		for _, d := range w.Drummers {
+			d.Start()
 		}
 	}
 }
 
 func (w *world) loseMessages(*Fault) func() {
-	w.lossy = true
-	return func() { w.lossy = false }
+	w.Lossy = true
+	return func() { w.Lossy = false }
 }
 
 // setClock sets the wall clock of a drummer, which nothing may depend on.
 func (w *world) setClock(f *Fault) func() {
-	w.pickDrummer(f).clock.wall += time.Duration(f.Pick % uint64(time.Hour))
+	w.pickDrummer(f).Clock.Wall += time.Duration(f.Pick % uint64(time.Hour))
 	return nil
 }
 
@@ -345,18 +346,18 @@ func (w *world) createGroup(f *Fault) func() {
 func (w *world) spec(name string, pick uint64) *fleetpb.Spec {
 	sizes := []int{1, 3, 3, 3, 5}
 	n := sizes[pick%5]
-	if n > len(w.hosts) {
+	if n > len(w.Hosts) {
 		n = 3
 	}
 	if pick/8%4 > 0 || n == 1 {
 		return spec(name, n)
 	}
 	have := map[string]int{}
-	for _, h := range w.hosts {
-		have[h.region]++
+	for _, h := range w.Hosts {
+		have[h.Region]++
 	}
 	var rules []*fleetpb.RegionCount
-	for _, r := range w.regions {
+	for _, r := range w.Regions {
 		if c := min(have[r], n-sum(rules), 2); c > 0 {
 			rules = append(rules, &fleetpb.RegionCount{Region: r, Count: uint32(c)})
 		}
@@ -377,11 +378,11 @@ func sum(rules []*fleetpb.RegionCount) int {
 
 func (w *world) remove(f *Fault, force bool) func() {
 	var names []string
-	for g := range w.record.Freeze().GroupsByName("") {
+	for g := range w.Record.Freeze().GroupsByName("") {
 		names = append(names, g.GetSpec().GetName())
 	}
 	if len(names) > 0 {
-		w.ask(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: names[f.Pick%uint64(len(names))], Force: force}}})
+		w.Ask(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: names[f.Pick%uint64(len(names))], Force: force}}})
 	}
 	return nil
 }
@@ -390,8 +391,8 @@ func (w *world) deleteGroup(f *Fault) func() { return w.remove(f, false) }
 func (w *world) forceGroup(f *Fault) func()  { return w.remove(f, true) }
 
 func (w *world) setLimits(f *Fault) func() {
-	w.ask(&fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: &fleetpb.Policy{
-		DownAfterMs: w.downAfter.Milliseconds(), SuspectAfterMs: 3000,
+	w.Ask(&fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: &fleetpb.Policy{
+		DownAfterMs: w.DownAfter.Milliseconds(), SuspectAfterMs: 3000,
 		OperationsPerHost: uint32(1 + f.Pick%8), OperationsTotal: uint32(2 + f.Pick/8%16),
 	}}})
 	return nil
@@ -399,21 +400,21 @@ func (w *world) setLimits(f *Fault) func() {
 
 // heal ends whatever is wrong.
 func (w *world) heal() {
-	w.note("HEAL")
-	w.agenda, w.lossy, w.cuts = nil, false, map[[2]*host]bool{}
-	for _, d := range w.drummers {
-		d.apart, d.deaf, d.mute = false, false, false
-		d.resume()
-		d.start()
+	w.Note("HEAL")
+	w.Agenda, w.Lossy, w.Cuts = nil, false, map[[2]*cluster.Host]bool{}
+	for _, d := range w.Drummers {
+		d.Apart, d.Deaf, d.Mute = false, false, false
+		d.Resume()
+		d.Start()
 	}
-	for _, h := range w.hosts {
-		h.touch(func() { h.dark, h.deaf, h.mute, h.slow, h.trap = false, false, false, 1, 0 })
-		h.resume()
-		if h.refused {
-			h.touch(h.format)
+	for _, h := range w.Hosts {
+		h.Touch(func() { h.Dark, h.Deaf, h.Mute, h.Slow, h.Trap = false, false, false, 1, 0 })
+		h.Resume()
+		if h.Refused {
+			h.Touch(h.Format)
 		}
-		h.boot()
+		h.Boot()
 	}
-	w.linksChanged()
-	w.active, w.changed = w.now, w.now
+	w.LinksChanged()
+	w.Active, w.Changed = w.Now, w.Now
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/sim/cluster"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
@@ -20,10 +21,10 @@ const (
 // converge demands that, with nothing in its way, the cluster becomes what is wanted
 // within a bound, and rests: nothing happens for longer than any of its timers.
 func (w *world) converge() {
-	w.noJumps = true
-	for end := w.virtual() + settleWithin; w.virtual() < end; {
-		w.run(w.virtual()+2*time.Second, nil)
-		if len(w.book.violations) > 0 || w.now-w.active > stillFor && len(w.unsettled()) == 0 {
+	w.NoJumps = true
+	for end := w.Virtual() + settleWithin; w.Virtual() < end; {
+		w.Run(w.Virtual()+2*time.Second, nil)
+		if len(w.Book.Violations) > 0 || w.Now-w.Active > stillFor && len(w.unsettled()) == 0 {
 			return
 		}
 	}
@@ -31,40 +32,40 @@ func (w *world) converge() {
 	if len(bad) == 0 {
 		bad = []string{"all is as wanted, and it does not rest"}
 	}
-	w.violate("S10: %s after the last fault was healed: %s", settleWithin, bad[0])
+	w.Violate("S10: %s after the last fault was healed: %s", settleWithin, bad[0])
 	for _, b := range bad[1:] {
-		w.note("  and %s", b)
+		w.Note("  and %s", b)
 	}
 }
 
 // lost tells that so many of the group's voters lost their data that only a person may
 // repair it.
-func (g *group) lost() bool { return g.intact(g.voters) < quorum(len(g.voters)) }
+func lost(g *cluster.Group) bool { return g.Intact(g.Voters) < cluster.Quorum(len(g.Voters)) }
 
 // unsettled lists what is not as it should be.
 func (w *world) unsettled() []string {
-	d := w.lead()
+	d := w.Lead()
 	if d == nil {
 		return []string{"no drummer leads"}
 	}
-	reasons := d.core.Observed(d.clock.read(w.now)).Reasons
+	reasons := d.Core.Observed(d.Clock.Read(w.Now)).Reasons
 	inRecord := map[uint64]bool{}
 	var bad []string
-	for rec := range w.record.Freeze().Groups() {
+	for rec := range w.Record.Freeze().Groups() {
 		for _, r := range rec.GetReplicas() {
 			inRecord[r.GetId()] = true
 		}
-		if g := w.groups[rec.GetId()]; g != nil && g.lost() {
+		if g := w.Groups[rec.GetId()]; g != nil && lost(g) {
 			continue
 		}
 		if why := w.amiss(rec); why != "" && !w.beyond(rec) {
 			bad = append(bad, fmt.Sprintf("group %d %s: %s; %v", rec.GetId(), rec.GetSpec().GetName(), why, reasons[ids.Group(rec.GetId())]))
 		}
 	}
-	for _, h := range w.hosts {
-		for _, k := range slices.SortedFunc(maps.Keys(h.disk.manifest.Records), func(a, b replicas.Key) int { return int(a.Replica) - int(b.Replica) }) {
-			if g := w.groups[uint64(k.Group)]; !inRecord[uint64(k.Replica)] && (g == nil || !g.lost()) {
-				bad = append(bad, fmt.Sprintf("%s still has replica %s", h.name, k))
+	for _, h := range w.Hosts {
+		for _, k := range slices.SortedFunc(maps.Keys(h.Disk.Manifest.Records), func(a, b replicas.Key) int { return int(a.Replica) - int(b.Replica) }) {
+			if g := w.Groups[uint64(k.Group)]; !inRecord[uint64(k.Replica)] && (g == nil || !lost(g)) {
+				bad = append(bad, fmt.Sprintf("%s still has replica %s", h.Name, k))
 			}
 		}
 	}
@@ -79,19 +80,19 @@ func (w *world) beyond(rec *fleetpb.Group) bool {
 		wants[rule.GetRegion()] = int(rule.GetCount())
 	}
 	for _, r := range rec.GetReplicas() {
-		h := w.host(r.GetHostId())
+		h := w.Host(r.GetHostId())
 		if h == nil {
 			continue
 		}
-		has[h.disk.id] = true
-		if h.disk.logs[replicas.KeyOf(rec.GetId(), r.GetId())] == nil {
+		has[h.Disk.ID] = true
+		if h.Disk.Logs[replicas.KeyOf(rec.GetId(), r.GetId())] == nil {
 			lost = true
 		} else {
-			wants[h.region]--
+			wants[h.Region]--
 		}
 	}
-	for _, h := range w.hosts {
-		if !has[h.disk.id] && (len(rec.GetSpec().GetRegions()) == 0 || wants[h.region] > 0) {
+	for _, h := range w.Hosts {
+		if !has[h.Disk.ID] && (len(rec.GetSpec().GetRegions()) == 0 || wants[h.Region] > 0) {
 			return false
 		}
 	}
@@ -106,16 +107,16 @@ func (w *world) amiss(rec *fleetpb.Group) string {
 	if len(rec.GetReplicas()) != int(rec.GetSpec().GetReplicas()) {
 		return fmt.Sprintf("it has replicas %v", rec.GetReplicas())
 	}
-	g := w.groups[rec.GetId()]
-	if g.lead().log == nil {
+	g := w.Groups[rec.GetId()]
+	if g.Lead().Log == nil {
 		return "it has no leader"
 	}
 	at := map[string]int{}
 	for _, r := range rec.GetReplicas() {
-		if p := g.peer(r.GetId()); p.log == nil || g.voters[r.GetId()] != r.GetHostId() || !r.GetVoter() {
+		if p := g.Peer(r.GetId()); p.Log == nil || g.Voters[r.GetId()] != r.GetHostId() || !r.GetVoter() {
 			return fmt.Sprintf("replica %d is no live voter", r.GetId())
 		}
-		at[w.host(r.GetHostId()).region]++
+		at[w.Host(r.GetHostId()).Region]++
 	}
 	for _, rule := range rec.GetSpec().GetRegions() {
 		if at[rule.GetRegion()] != int(rule.GetCount()) {

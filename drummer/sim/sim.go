@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/drumline/drumline/drummer/sim/cluster"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -42,6 +43,22 @@ type Outcome struct {
 	Story             []string
 }
 
+// world is a cluster that faults strike, whose operator is here and whose promises are
+// checked.
+type world struct {
+	*cluster.World
+	struck map[uint64][]cell // what hit operations that have not ended
+	cover  Coverage
+}
+
+// newWorld makes a cluster of three drummers and some hosts, which nobody leads yet.
+func newWorld(seed uint64, hosts int) *world {
+	w := &world{World: cluster.New(seed, hosts), struck: map[uint64][]cell{}, cover: Coverage{}}
+	w.Witness = w
+	w.Begin()
+	return w
+}
+
 // Run lives one schedule: launch, faults, healing, rest.
 func Run(s Setup) *Outcome {
 	rng := rand.New(rand.NewPCG(s.Seed, 0xd1ce))
@@ -50,16 +67,16 @@ func Run(s Setup) *Outcome {
 	harsh := rng.IntN(8) == 0
 	list, hours := draw(rng, s.Faults)
 	w := newWorld(s.Seed, s.Hosts)
-	w.harsh, w.book.telling = harsh, s.Story
-	w.run(time.Minute, func() bool { return w.lead() != nil && w.record.Freeze().HostCount() == s.Hosts })
+	w.Harsh, w.Book.Telling = harsh, s.Story
+	w.Run(time.Minute, func() bool { return w.Lead() != nil && w.Record.Freeze().HostCount() == s.Hosts })
 	w.launch(s.Groups)
 	for i, f := range list {
 		if s.Keep == nil || slices.Contains(s.Keep, i) {
-			w.at(f.At, func() { w.hit(f) })
+			w.At(f.At, func() { w.hit(f) })
 		}
 	}
-	broken := func() bool { return len(w.book.violations) > 0 }
-	w.run(hours, broken)
+	broken := func() bool { return len(w.Book.Violations) > 0 }
+	w.Run(hours, broken)
 	if !broken() {
 		w.heal()
 		w.converge()
@@ -95,11 +112,11 @@ func Many(first Setup, n, workers int, each func(*Outcome) bool) {
 }
 
 func (w *world) result(s Setup, list []Fault) *Outcome {
-	b := &w.book
-	b.mark('E', w.virtual(), uint64(b.proposals), uint64(b.orders))
+	b := &w.Book
+	b.Mark('E', w.Virtual(), uint64(b.Proposals), uint64(b.Orders))
 	return &Outcome{
-		Setup: s, Faults: list, Violations: b.violations, Hash: b.hash, Virtual: w.virtual(), Steps: w.steps,
-		Proposals: b.proposals, Orders: b.orders, Coverage: b.cover, Story: b.story,
+		Setup: s, Faults: list, Violations: b.Violations, Hash: b.Hash, Virtual: w.Virtual(), Steps: w.Steps,
+		Proposals: b.Proposals, Orders: b.Orders, Coverage: w.cover, Story: b.Story,
 	}
 }
 
@@ -116,11 +133,21 @@ func few(rng *rand.Rand) int {
 	return 1 + rng.IntN(most)
 }
 
+func spec(name string, replicas int, regions ...*fleetpb.RegionCount) *fleetpb.Spec {
+	return &fleetpb.Spec{Name: name, App: "kv", Replicas: uint32(replicas), Regions: regions}
+}
+
+func (w *world) create(specs ...*fleetpb.Spec) {
+	w.Ask(&fleetpb.Command{Op: &fleetpb.Command_CreateGroups{CreateGroups: &fleetpb.CreateGroups{Specs: specs}}})
+}
+
+func name(n int) string { return fmt.Sprintf("kv/g%d", n) }
+
 // launch asks for the first groups.
 func (w *world) launch(groups int) {
 	specs := make([]*fleetpb.Spec, 0, groups)
 	for i := range groups {
-		specs = append(specs, w.spec(name(i), w.rng.Uint64()))
+		specs = append(specs, w.spec(name(i), w.Rng.Uint64()))
 	}
 	w.create(specs...)
 }

@@ -109,18 +109,18 @@ func TestEveryKindOfFault(t *testing.T) {
 	t.Parallel()
 	for _, k := range Kinds() {
 		t.Run(k, func(t *testing.T) {
-			w := cluster(3, 5)
+			w := newCluster(3, 5)
 			w.create(spec("kv/a", 3), spec("kv/b", 3))
 			w.rest(t)
-			before := w.book.hash
+			before := w.Book.Hash
 			for pick := uint64(0); pick < 4; pick++ {
-				w.hit(Fault{Kind: k, Pick: pick*64 + pick, For: w.downAfter * 2})
-				w.run(w.virtual()+w.downAfter*3, nil)
+				w.hit(Fault{Kind: k, Pick: pick*64 + pick, For: w.DownAfter * 2})
+				w.Run(w.Virtual()+w.DownAfter*3, nil)
 			}
-			require.NotEqual(t, before, w.book.hash)
+			require.NotEqual(t, before, w.Book.Hash)
 			w.heal()
 			w.converge()
-			require.Empty(t, w.book.violations)
+			require.Empty(t, w.Book.Violations)
 		})
 	}
 }

@@ -1,4 +1,4 @@
-package sim
+package cluster
 
 import (
 	"fmt"
@@ -13,93 +13,95 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
+	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
-// host is a nodehost: a disk, a process with the real decisions about replicas, links.
-type host struct {
-	w            *world
-	name, region string
-	disk         *disk
+// Host is a nodehost: a disk, a process with the real decisions about replicas, links.
+type Host struct {
+	w            *World
+	Name, Region string
+	Disk         *disk
 
-	running, paused  bool
-	dark, deaf, mute bool // hears and reaches nobody; does not hear drummers; is not heard by them
-	refused          bool // its identity is spent: it stopped itself
-	slow             int  // how many times slower its disk is
+	Running, Paused  bool
+	Dark, Deaf, Mute bool // hears and reaches nobody; does not hear drummers; is not heard by them
+	Refused          bool // its identity is spent: it stopped itself
+	Slow             int  // how many times slower its disk is
 	life             int  // counts its processes and their ends
-	trap             int  // 1: crash before the next commit, 2: right behind it
+	Trap             int  // 1: crash before the next commit, 2: right behind it
 
 	core     *replicas.Core
 	clock    clock
 	tokens   map[uint64]token
 	token    uint64
 	booted   bool
-	session  *session
-	last     map[int]*session // that each drummer took in
+	session  *Session
+	Last     map[int]*Session // that each drummer took in
 	tried    time.Duration
 	reported map[replicas.Key]*drummerpb.ReplicaReport
 	dirty    map[replicas.Key]bool
 	gone     map[replicas.Key]bool
 	flushing bool
 
-	changed time.Duration // when it last came up, went down, or lost or got a link
+	Changed time.Duration // when it last came up, went down, or lost or got a link
 }
 
 // disk is what survives a process.
 type disk struct {
-	id       string
+	ID       string
 	epoch    uint64
-	manifest replicas.Manifest
-	logs     map[replicas.Key]*log
+	Manifest replicas.Manifest
+	Logs     map[replicas.Key]*Log
 }
 
 // token is an order that a host has taken.
 type token struct {
-	s *session
-	o *order
+	s *Session
+	o *Order
 }
 
-func (w *world) addHost(region string) {
+// AddHost brings a new host, and starts it.
+func (w *World) AddHost(region string) {
 	w.named++
-	h := &host{w: w, name: fmt.Sprintf("h%d", w.named), region: region, slow: 1, last: map[int]*session{}}
-	w.hosts = append(w.hosts, h)
-	h.format()
-	h.boot()
+	h := &Host{w: w, Name: fmt.Sprintf("h%d", w.named), Region: region, Slow: 1, Last: map[int]*Session{}}
+	w.Hosts = append(w.Hosts, h)
+	h.Format()
+	h.Boot()
 }
 
-// format gives the host an empty disk, which makes it a new host.
-func (h *host) format() {
-	if h.disk != nil {
-		for k := range h.disk.logs {
-			h.w.book.wiped[k] = h.w.now
+// Format gives the host an empty disk, which makes it a new host.
+func (h *Host) Format() {
+	if h.Disk != nil {
+		for k := range h.Disk.Logs {
+			h.w.Book.Wiped[k] = h.w.Now
 		}
-		h.w.byID[h.disk.id] = nil // nobody ever has the id again
+		h.w.byID[h.Disk.ID] = nil // nobody ever has the id again
 	}
-	h.disk = &disk{
-		id:       fmt.Sprintf("%s-%08x", h.name, h.w.rng.Uint32()),
-		manifest: replicas.Manifest{Records: map[replicas.Key]replicas.Record{}, Tombstones: map[replicas.Key]replicas.Tombstone{}},
-		logs:     map[replicas.Key]*log{},
+	h.Disk = &disk{
+		ID:       fmt.Sprintf("%s-%08x", h.Name, h.w.Rng.Uint32()),
+		Manifest: replicas.Manifest{Records: map[replicas.Key]replicas.Record{}, Tombstones: map[replicas.Key]replicas.Tombstone{}},
+		Logs:     map[replicas.Key]*Log{},
 	}
-	h.w.byID[h.disk.id] = h
-	h.refused = false
+	h.w.byID[h.Disk.ID] = h
+	h.Refused = false
 }
 
-// boot starts a process. It starts replicas when a drummer has welcomed it, or none
+// Boot starts a process. It starts replicas when a drummer has welcomed it, or none
 // has answered for a while.
-func (h *host) boot() {
-	if h.running || h.refused {
+func (h *Host) Boot() {
+	if h.Running || h.Refused {
 		return
 	}
-	h.disk.epoch++
+	h.Disk.epoch++
 	h.life++
-	h.running, h.paused, h.booted, h.changed, h.tried = true, false, false, h.w.now, h.w.now
-	h.clock = clock{origin: h.w.between(0, time.Hour), ppm: h.w.rng.Int64N(2001) - 1000}
-	h.w.note("%s (%s) starts for the %d. time", h.name, h.disk.id, h.disk.epoch)
-	h.w.book.mark('b', h.w.now, h.disk.epoch, uint64(len(h.disk.logs)))
+	h.Running, h.Paused, h.booted, h.Changed, h.tried = true, false, false, h.w.Now, h.w.Now
+	h.clock = clock{origin: h.w.between(0, time.Hour), ppm: h.w.Rng.Int64N(2001) - 1000}
+	h.w.Note("%s (%s) starts for the %d. time", h.Name, h.Disk.ID, h.Disk.epoch)
+	h.w.Book.Mark('b', h.w.Now, h.Disk.epoch, uint64(len(h.Disk.Logs)))
 	h.core = replicas.New(replicas.Self{
-		Host: ids.Host(h.disk.id), BootEpoch: h.disk.epoch, Apps: func(string) error { return nil }, Batch: 8,
+		Host: ids.Host(h.Disk.ID), BootEpoch: h.Disk.epoch, Apps: func(string) error { return nil }, Batch: 8,
 	}, replicas.Manifest{
-		Fence: h.disk.manifest.Fence, Marker: slices.Clone(h.disk.manifest.Marker),
-		Records: maps.Clone(h.disk.manifest.Records), Tombstones: maps.Clone(h.disk.manifest.Tombstones),
+		Fence: h.Disk.Manifest.Fence, Marker: slices.Clone(h.Disk.Manifest.Marker),
+		Records: maps.Clone(h.Disk.Manifest.Records), Tombstones: maps.Clone(h.Disk.Manifest.Tombstones),
 	})
 	h.tokens, h.dirty, h.gone = map[uint64]token{}, map[replicas.Key]bool{}, map[replicas.Key]bool{}
 	h.session, h.flushing = nil, false
@@ -111,13 +113,13 @@ func (h *host) boot() {
 const bootGrace = 5 * time.Second
 
 // tick lets the process's time pass.
-func (h *host) tick(life int) {
+func (h *Host) tick(life int) {
 	h.w.routine(time.Second, func() {
 		if h.life != life {
 			return
 		}
-		if !h.paused {
-			if !h.booted && h.session == nil && h.w.now-h.tried > bootGrace {
+		if !h.Paused {
+			if !h.booted && h.session == nil && h.w.Now-h.tried > bootGrace {
 				h.start()
 			}
 			h.turn(replicas.Tick{})
@@ -128,24 +130,24 @@ func (h *host) tick(life int) {
 	})
 }
 
-func (h *host) start() {
+func (h *Host) start() {
 	if !h.booted {
 		h.booted = true
 		h.turn(replicas.Boot{})
 	}
 }
 
-// crash ends the process. The drummer learns it at once, or by silence.
-func (h *host) crash() {
-	if !h.running {
+// Crash ends the process. The drummer learns it at once, or by silence.
+func (h *Host) Crash() {
+	if !h.Running {
 		return
 	}
-	h.w.note("%s crashes", h.name)
-	h.touch(func() {
-		h.running, h.paused, h.changed = false, false, h.w.now
+	h.w.Note("%s crashes", h.Name)
+	h.Touch(func() {
+		h.Running, h.Paused, h.Changed = false, false, h.w.Now
 		h.life++
-		for _, l := range h.disk.logs {
-			l.up, l.ready, l.snap = false, false, 0
+		for _, l := range h.Disk.Logs {
+			l.up, l.Ready, l.snap = false, false, 0
 		}
 	})
 	h.core = nil
@@ -157,22 +159,24 @@ func (h *host) crash() {
 	}
 }
 
-func (h *host) pause() {
-	if !h.running || h.paused {
+// Pause suspends the process.
+func (h *Host) Pause() {
+	if !h.Running || h.Paused {
 		return
 	}
-	h.w.note("%s is suspended", h.name)
-	h.touch(func() { h.paused, h.changed = true, h.w.now })
+	h.w.Note("%s is suspended", h.Name)
+	h.Touch(func() { h.Paused, h.Changed = true, h.w.Now })
 }
 
-func (h *host) resume() {
-	if !h.paused {
+// Resume lets a suspended process go on.
+func (h *Host) Resume() {
+	if !h.Paused {
 		return
 	}
-	h.w.note("%s goes on", h.name)
-	h.touch(func() { h.paused, h.changed = false, h.w.now })
+	h.w.Note("%s goes on", h.Name)
+	h.Touch(func() { h.Paused, h.Changed = false, h.w.Now })
 	if s := h.session; s != nil {
-		if !s.atDrummer && s.d.up && s.obeys() {
+		if !s.AtDrummer && s.Drummer.up && s.obeys() {
 			s.flow()
 		} else {
 			s.flow()
@@ -182,11 +186,11 @@ func (h *host) resume() {
 	h.flush()
 }
 
-// touch changes something about the host that its groups notice.
-func (h *host) touch(change func()) {
+// Touch changes something about the host that its groups notice.
+func (h *Host) Touch(change func()) {
 	groups := h.groups()
 	for _, g := range groups {
-		g.settle()
+		g.Settle()
 	}
 	change()
 	for _, g := range groups {
@@ -195,19 +199,20 @@ func (h *host) touch(change func()) {
 }
 
 // groups of which the host has a replica, in order.
-func (h *host) groups() []*group {
-	var list []*group
-	for _, k := range h.keys() {
-		if g := h.w.groups[uint64(k.Group)]; g != nil {
+func (h *Host) groups() []*Group {
+	var list []*Group
+	for _, k := range h.Keys() {
+		if g := h.w.Groups[uint64(k.Group)]; g != nil {
 			list = append(list, g)
 		}
 	}
 	return list
 }
 
-func (h *host) keys() []replicas.Key {
-	keys := make([]replicas.Key, 0, len(h.disk.logs))
-	for k := range h.disk.logs {
+// Keys are the replicas that have data on its disk, in order.
+func (h *Host) Keys() []replicas.Key {
+	keys := make([]replicas.Key, 0, len(h.Disk.Logs))
+	for k := range h.Disk.Logs {
 		keys = append(keys, k)
 	}
 	replicas.SortKeys(keys)
@@ -215,28 +220,28 @@ func (h *host) keys() []replicas.Key {
 }
 
 // turn takes one event in, commits what is to be saved and does the rest.
-func (h *host) turn(e replicas.Event) {
+func (h *Host) turn(e replicas.Event) {
 	if h.core == nil {
 		return
 	}
-	effects := h.core.Step(e, h.clock.read(h.w.now))
+	effects := h.core.Step(e, h.clock.Read(h.w.Now))
 	saves := len(effects) > 0
 	if _, ok := first(effects).(replicas.Save); !ok {
 		saves = false
 	}
-	if saves && h.trap == 1 {
-		h.trap = 0
-		h.crash()
+	if saves && h.Trap == 1 {
+		h.Trap = 0
+		h.Crash()
 		return
 	}
 	for _, f := range effects {
 		if s, ok := f.(replicas.Save); ok {
-			h.disk.save(s)
+			h.Disk.save(s)
 		}
 	}
-	if saves && h.trap == 2 {
-		h.trap = 0
-		h.crash()
+	if saves && h.Trap == 2 {
+		h.Trap = 0
+		h.Crash()
 		return
 	}
 	for _, f := range effects {
@@ -252,7 +257,7 @@ func first(effects []replicas.Effect) replicas.Effect {
 }
 
 func (d *disk) save(s replicas.Save) {
-	m := &d.manifest
+	m := &d.Manifest
 	switch {
 	case s.Record != nil:
 		m.Records[s.Record.Key()] = *s.Record
@@ -269,7 +274,7 @@ func (d *disk) save(s replicas.Save) {
 	}
 }
 
-func (h *host) perform(f replicas.Effect) {
+func (h *Host) perform(f replicas.Effect) {
 	if h.core == nil {
 		return
 	}
@@ -295,13 +300,13 @@ func (h *host) perform(f replicas.Effect) {
 }
 
 // after does something later if the process still is the same then, and runs.
-func (h *host) after(d time.Duration, do func()) {
+func (h *Host) after(d time.Duration, do func()) {
 	life := h.life
 	var try func()
 	try = func() {
 		switch {
 		case h.life != life:
-		case h.paused:
+		case h.Paused:
 			h.w.later(500*time.Millisecond, try)
 		default:
 			do()
@@ -311,14 +316,14 @@ func (h *host) after(d time.Duration, do func()) {
 }
 
 // pace draws how long something takes on the host's disk.
-func (h *host) pace(least, most time.Duration) time.Duration {
-	return h.w.between(least, most) * time.Duration(h.slow)
+func (h *Host) pace(least, most time.Duration) time.Duration {
+	return h.w.between(least, most) * time.Duration(h.Slow)
 }
 
 // hello says who the host is and what it has.
-func (h *host) hello() *drummerpb.Hello {
+func (h *Host) hello() *drummerpb.Hello {
 	hello := &drummerpb.Hello{Deployment: "sim", Version: "sim", Host: &fleetpb.Host{
-		Id: h.disk.id, Name: h.name, Region: h.region, Api: h.name + ":1", Raft: h.name + ":2", BootEpoch: h.disk.epoch,
+		Id: h.Disk.ID, Name: h.Name, Region: h.Region, Api: h.Name + ":1", Raft: h.Name + ":2", BootEpoch: h.Disk.epoch,
 		Apps: []*fleetpb.App{{Name: "kv", Version: 1}},
 	}}
 	h.reported = map[replicas.Key]*drummerpb.ReplicaReport{}
@@ -332,12 +337,12 @@ func (h *host) hello() *drummerpb.Hello {
 }
 
 // beat is the host's heartbeat on one stream.
-func (h *host) beat(s *session) {
+func (h *Host) beat(s *Session) {
 	h.w.routine(time.Second, func() {
 		if !s.atHost || h.life != s.life {
 			return
 		}
-		if !h.paused {
+		if !h.Paused {
 			if s.waiting == 0 && s.hears() {
 				s.waiting++
 				s.arrive(loop.Beat{Session: s.id})
@@ -350,7 +355,7 @@ func (h *host) beat(s *session) {
 }
 
 // mark has a replica reported soon.
-func (h *host) mark(k replicas.Key) {
+func (h *Host) mark(k replicas.Key) {
 	h.dirty[k] = true
 	if h.flushing || h.session == nil {
 		return
@@ -363,7 +368,7 @@ func (h *host) mark(k replicas.Key) {
 }
 
 // flush reports what differs from what was told.
-func (h *host) flush() {
+func (h *Host) flush() {
 	if h.session == nil || len(h.dirty) == 0 || h.core == nil {
 		return
 	}
@@ -388,7 +393,7 @@ func (h *host) flush() {
 	}
 }
 
-func (h *host) describe(k replicas.Key) *drummerpb.ReplicaReport {
+func (h *Host) describe(k replicas.Key) *drummerpb.ReplicaReport {
 	l, here := h.core.Look(k)
 	if !here {
 		return nil
@@ -396,46 +401,46 @@ func (h *host) describe(k replicas.Key) *drummerpb.ReplicaReport {
 	r := &drummerpb.ReplicaReport{
 		Group: uint64(k.Group), Replica: uint64(k.Replica), Name: l.Record.Name, State: l.State, Detail: l.Detail, Observer: l.Record.Join,
 	}
-	if g, log := h.w.groups[uint64(k.Group)], h.disk.logs[k]; g != nil && log != nil && log.up {
+	if g, log := h.w.Groups[uint64(k.Group)], h.Disk.Logs[k]; g != nil && log != nil && log.up {
 		g.describe(h, log, r)
 	}
 	return r
 }
 
 // receive takes what a drummer says.
-func (h *host) receive(s *session, m *drummerpb.SupervisorMessage) {
+func (h *Host) receive(s *Session, m *drummerpb.SupervisorMessage) {
 	if h.life != s.life || !s.atHost || h.core == nil {
 		return
 	}
 	if m := m.GetWelcome(); m != nil {
 		h.turn(replicas.Welcomed{Fence: replicas.Fence{Incarnation: m.GetIncarnation(), Term: m.GetTerm()}})
-		h.w.book.hear(h.disk.id, m.GetTerm())
+		h.w.Book.hear(h.Disk.ID, m.GetTerm())
 		h.start()
 	}
 	o := m.GetOrder()
 	if o == nil || h.core == nil {
 		return
 	}
-	if h.w.lossy && h.w.one(40) {
+	if h.w.Lossy && h.w.one(40) {
 		return // lost on its way through the process
 	}
 	h.token++
-	h.tokens[h.token] = token{s, &order{Order: o, s: s, at: h.w.now, stale: o.GetTerm() < h.w.book.heard[h.disk.id]}}
+	h.tokens[h.token] = token{s, &Order{Order: o, Session: s, At: h.w.Now, Stale: o.GetTerm() < h.w.Book.Heard[h.Disk.ID]}}
 	h.turn(replicas.Ordered{Token: h.token, Order: o})
 }
 
-func (h *host) reply(t token, r *drummerpb.OrderResult) {
+func (h *Host) reply(t token, r *drummerpb.OrderResult) {
 	if r.GetOk() {
-		h.checkObeyed(t.o)
+		h.w.Witness.CheckObeyed(h, t.o)
 	}
-	if h.w.lossy && h.w.one(30) || !t.s.atHost || h.session != t.s {
+	if h.w.Lossy && h.w.one(30) || !t.s.atHost || h.session != t.s {
 		return
 	}
-	h.w.book.mark('a', h.w.now, r.GetOrder(), b2u(r.GetOk()))
-	h.w.note("%s answers order %d: ok=%v refused=%v %s", h.name, r.GetOrder(), r.GetOk(), r.GetRefused(), r.GetDetail())
+	h.w.Book.Mark('a', h.w.Now, r.GetOrder(), b2u(r.GetOk()))
+	h.w.Note("%s answers order %d: ok=%v refused=%v %s", h.Name, r.GetOrder(), r.GetOk(), r.GetRefused(), r.GetDetail())
 	r = proto.CloneOf(r)
 	t.s.up(func() loop.Event {
-		h.w.book.settled(t.o)
+		h.w.Book.settled(t.o)
 		return loop.Answered{Session: t.s.id, Result: r}
 	})
 }
@@ -448,16 +453,21 @@ func b2u(b bool) uint64 {
 }
 
 // ended takes the end of a stream by the drummer.
-func (h *host) ended(s *session) {
+func (h *Host) ended(s *Session) {
 	if h.session != s {
 		return
 	}
 	h.session = nil
 	if s.verdict == loop.Never {
-		h.w.note("%s is told that its identity is spent, and stops", h.name)
-		h.crash()
-		h.refused = true
+		h.w.Note("%s is told that its identity is spent, and stops", h.Name)
+		h.Crash()
+		h.Refused = true
 		return
 	}
 	h.dial()
+}
+
+// HasRun tells that a host's record says that a replica has run.
+func (h *Host) HasRun(k replicas.Key) bool {
+	return h.Disk.Manifest.Records[k].Life == life.Running
 }

@@ -1,4 +1,4 @@
-package sim
+package cluster
 
 import "time"
 
@@ -53,53 +53,53 @@ func (q *queue) pop() event {
 }
 
 // later plans something that has to happen; routine plans what always does.
-func (w *world) later(after time.Duration, do func()) {
+func (w *World) later(after time.Duration, do func()) {
 	w.waiting++
 	w.plan(after, event{do: do})
 }
 
-func (w *world) routine(after time.Duration, do func()) {
+func (w *World) routine(after time.Duration, do func()) {
 	w.plan(after, event{do: do, routine: true})
 }
 
-func (w *world) plan(after time.Duration, e event) {
+func (w *World) plan(after time.Duration, e event) {
 	w.seq++
-	e.at, e.seq = w.now+max(after, 0), w.seq
+	e.at, e.seq = w.Now+max(after, 0), w.seq
 	w.queue.push(e)
 }
 
-// at plans something at a virtual time: faults, and their ends.
-func (w *world) at(virtual time.Duration, do func()) {
+// At plans something at a virtual time: faults, and their ends.
+func (w *World) At(virtual time.Duration, do func()) {
 	w.seq++
-	w.agenda.push(event{at: max(virtual, w.virtual()), seq: w.seq, do: do})
+	w.Agenda.push(event{at: max(virtual, w.Virtual()), seq: w.seq, do: do})
 }
 
-// virtual is the time in the world, jumps included. The clocks of the real code run
-// on w.now, which knows nothing of jumps.
-func (w *world) virtual() time.Duration { return w.now + w.skipped }
+// Virtual is the time in the world, jumps included. The clocks of the real code run
+// on w.Now, which knows nothing of jumps.
+func (w *World) Virtual() time.Duration { return w.Now + w.skipped }
 
-// run lets virtual time pass until the agenda is done and nothing more than that end
+// Run lets virtual time pass until the agenda is done and nothing more than that end
 // is left, or until stop says so.
-func (w *world) run(end time.Duration, stop func() bool) {
-	for w.virtual() < end && (stop == nil || !stop()) {
+func (w *World) Run(end time.Duration, stop func() bool) {
+	for w.Virtual() < end && (stop == nil || !stop()) {
 		w.jump(end)
 		w.step(end)
 	}
 }
 
 // step lets the next event happen, if it does before the end.
-func (w *world) step(end time.Duration) {
+func (w *World) step(end time.Duration) {
 	next := end - w.skipped
 	if len(w.queue) > 0 {
 		next = min(next, w.queue[0].at)
 	}
-	if len(w.agenda) > 0 && w.agenda[0].at-w.skipped <= next {
-		w.now = max(w.now, w.agenda[0].at-w.skipped)
-		e := w.agenda.pop()
+	if len(w.Agenda) > 0 && w.Agenda[0].at-w.skipped <= next {
+		w.Now = max(w.Now, w.Agenda[0].at-w.skipped)
+		e := w.Agenda.pop()
 		e.do()
 		return
 	}
-	w.now = next
+	w.Now = next
 	if len(w.queue) == 0 || w.queue[0].at > next {
 		return
 	}
@@ -107,7 +107,7 @@ func (w *world) step(end time.Duration) {
 	if !e.routine {
 		w.waiting--
 	}
-	w.steps++
+	w.Steps++
 	e.do()
 }
 
@@ -119,37 +119,37 @@ const (
 )
 
 // jump leaves out the time in which nothing would happen.
-func (w *world) jump(end time.Duration) {
-	if w.noJumps || w.waiting > 0 || w.now-w.active < quietWhenStill {
+func (w *World) jump(end time.Duration) {
+	if w.NoJumps || w.waiting > 0 || w.Now-w.Active < quietWhenStill {
 		return
 	}
-	if w.now-w.active < quietOtherwise+w.downAfter && !w.still() {
+	if w.Now-w.Active < quietOtherwise+w.DownAfter && !w.still() {
 		return
 	}
 	to := end
-	if len(w.agenda) > 0 {
-		to = min(to, w.agenda[0].at)
+	if len(w.Agenda) > 0 {
+		to = min(to, w.Agenda[0].at)
 	}
-	if d := to - w.virtual(); d > time.Second {
+	if d := to - w.Virtual(); d > time.Second {
 		w.skipped += d
-		w.active = w.now
+		w.Active = w.Now
 	}
 }
 
 // still tells that the drummer that leads has nothing to do and nothing to say.
-func (w *world) still() bool {
-	for _, d := range w.drummers {
-		if d.leads && (d.paused || !d.core.Still()) {
+func (w *World) still() bool {
+	for _, d := range w.Drummers {
+		if d.leads && (d.Paused || !d.Core.Still()) {
 			return false
 		}
 	}
-	return w.leader >= 0
+	return w.Leader >= 0
 }
 
 // between draws a time.
-func (w *world) between(least, most time.Duration) time.Duration {
-	return least + time.Duration(w.rng.Int64N(int64(most-least)+1))
+func (w *World) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(w.Rng.Int64N(int64(most-least)+1))
 }
 
 // one tells, one time of n, true.
-func (w *world) one(n int) bool { return w.rng.IntN(n) == 0 }
+func (w *World) one(n int) bool { return w.Rng.IntN(n) == 0 }

@@ -1,4 +1,4 @@
-package sim
+package cluster
 
 import (
 	"slices"
@@ -8,40 +8,40 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 )
 
-// session is a stream between a host and a drummer. Both ends keep the order of what is
+// Session is a stream between a host and a drummer. Both ends keep the order of what is
 // said. While a direction is cut its messages wait, as those of a TCP connection do,
 // and are lost with the stream.
-type session struct {
-	id    uint64
-	h     *host
-	d     *drummer
-	reign int // of the drummer's
-	life  int // of the host's process
+type Session struct {
+	id      uint64
+	h       *Host
+	Drummer *Drummer
+	Reign   int // of the drummer's
+	life    int // of the host's process
 
 	// open at the host's end and at the drummer's.
-	atHost, atDrummer bool
+	atHost, AtDrummer bool
 	verdict           loop.Verdict
 	sent, came        time.Duration // of the last message up and down
 	waiting           int           // messages up that have not come
 	heldUp, heldDown  []func()
-	// heard is when the drummer heard the host last, and how long it had been asleep then.
-	heard, asleep time.Duration
-	told          map[uint64]uint64 // config change of its replica by group
+	// Heard is when the drummer heard the host last, and how long it had been asleep then.
+	Heard, Asleep time.Duration
+	Told          map[uint64]uint64 // config change of its replica by group
 }
 
 // hears tells that what the host says comes to the drummer.
-func (s *session) hears() bool {
-	return !s.h.mute && !s.h.dark && !s.d.deaf
+func (s *Session) hears() bool {
+	return !s.h.Mute && !s.h.Dark && !s.Drummer.Deaf
 }
 
 // obeys tells that what the drummer says comes to the host.
-func (s *session) obeys() bool {
-	return !s.h.deaf && !s.h.dark && !s.d.mute
+func (s *Session) obeys() bool {
+	return !s.h.Deaf && !s.h.Dark && !s.Drummer.Mute
 }
 
 // dial opens a stream to a drummer that says that it leads.
-func (h *host) dial() {
-	if !h.running || h.session != nil || h.refused {
+func (h *Host) dial() {
+	if !h.Running || h.session != nil || h.Refused {
 		return
 	}
 	life := h.life
@@ -49,40 +49,40 @@ func (h *host) dial() {
 		if h.life != life || h.session != nil {
 			return
 		}
-		var able []*drummer
-		for _, d := range h.w.drummers {
-			s := session{h: h, d: d}
-			if d.up && !d.paused && d.leads && s.hears() && s.obeys() {
+		var able []*Drummer
+		for _, d := range h.w.Drummers {
+			s := Session{h: h, Drummer: d}
+			if d.up && !d.Paused && d.leads && s.hears() && s.obeys() {
 				able = append(able, d)
 			}
 		}
-		if len(able) == 0 || h.paused {
+		if len(able) == 0 || h.Paused {
 			h.dial()
 			return
 		}
-		h.connect(able[h.w.rng.IntN(len(able))])
+		h.connect(able[h.w.Rng.IntN(len(able))])
 	})
 }
 
-func (h *host) connect(d *drummer) {
-	h.w.active = h.w.now
+func (h *Host) connect(d *Drummer) {
+	h.w.Active = h.w.Now
 	h.w.sessions++
-	s := &session{id: h.w.sessions, h: h, d: d, reign: d.reign, life: h.life, atHost: true, atDrummer: true, told: map[uint64]uint64{}}
-	h.session, h.tried = s, h.w.now
+	s := &Session{id: h.w.sessions, h: h, Drummer: d, Reign: d.Reign, life: h.life, atHost: true, AtDrummer: true, Told: map[uint64]uint64{}}
+	h.session, h.tried = s, h.w.Now
 	d.sessions = append(d.sessions, s)
-	h.w.note("%s connects to drummer %d, session %d", h.name, d.index, s.id)
-	h.w.book.mark('s', h.w.now, s.id, uint64(d.index))
+	h.w.Note("%s connects to drummer %d, session %d", h.Name, d.Index, s.id)
+	h.w.Book.Mark('s', h.w.Now, s.id, uint64(d.Index))
 	hello := h.hello()
 	s.up(func() loop.Event { return loop.Connected{Session: s.id, Hello: hello} })
 	h.beat(s)
 }
 
 // up sends what the host says.
-func (s *session) up(e func() loop.Event) {
+func (s *Session) up(e func() loop.Event) {
 	w := s.h.w
-	s.sent = max(s.sent, w.now+w.lag())
+	s.sent = max(s.sent, w.Now+w.lag())
 	s.waiting++
-	w.later(s.sent-w.now, func() {
+	w.later(s.sent-w.Now, func() {
 		if !s.hears() || len(s.heldUp) > 0 {
 			s.heldUp = append(s.heldUp, func() { s.arrive(e()) })
 			return
@@ -91,22 +91,22 @@ func (s *session) up(e func() loop.Event) {
 	})
 }
 
-func (s *session) arrive(e loop.Event) {
+func (s *Session) arrive(e loop.Event) {
 	s.waiting--
-	if !s.atDrummer {
+	if !s.AtDrummer {
 		return
 	}
 	s.learn(e)
 	if _, gone := e.(loop.Gone); gone {
 		s.drop()
 	} else {
-		s.heard, s.asleep = s.h.w.now, s.d.slept()
+		s.Heard, s.Asleep = s.h.w.Now, s.Drummer.Slept()
 	}
-	s.d.tell(s.reign, e)
+	s.Drummer.tell(s.Reign, e)
 }
 
 // learn keeps the newest membership that the host told of, without saying which it is.
-func (s *session) learn(e loop.Event) {
+func (s *Session) learn(e loop.Event) {
 	var told []*drummerpb.ReplicaReport
 	switch e := e.(type) {
 	case loop.Connected:
@@ -115,26 +115,26 @@ func (s *session) learn(e loop.Event) {
 		told = e.Report.GetChanged()
 	}
 	for _, r := range told {
-		s.told[r.GetGroup()] = r.GetConfigChange()
+		s.Told[r.GetGroup()] = r.GetConfigChange()
 	}
 }
 
 // down sends what the drummer says.
-func (s *session) down(m *drummerpb.SupervisorMessage) {
+func (s *Session) down(m *drummerpb.SupervisorMessage) {
 	w := s.h.w
-	s.came = max(s.came, w.now+w.lag())
-	twice, late := w.lossy && w.one(15), 15*time.Second
+	s.came = max(s.came, w.Now+w.lag())
+	twice, late := w.Lossy && w.one(15), 15*time.Second
 	if m.GetOrder().GetDestroy() != nil { // the most dangerous one to hear again
-		twice, late = w.lossy && w.one(2), 2*time.Minute
+		twice, late = w.Lossy && w.one(2), 2*time.Minute
 	}
-	w.later(s.came-w.now, func() {
+	w.later(s.came-w.Now, func() {
 		do := func() {
 			s.h.receive(s, m)
 			if twice { // and late
 				w.later(w.between(0, late), func() { s.h.receive(s, m) })
 			}
 		}
-		if !s.obeys() || s.h.paused || len(s.heldDown) > 0 {
+		if !s.obeys() || s.h.Paused || len(s.heldDown) > 0 {
 			s.heldDown = append(s.heldDown, do)
 			return
 		}
@@ -143,7 +143,7 @@ func (s *session) down(m *drummerpb.SupervisorMessage) {
 }
 
 // flow lets go what waited for a link or a process.
-func (s *session) flow() {
+func (s *Session) flow() {
 	if s.hears() {
 		held := s.heldUp
 		s.heldUp = nil
@@ -151,7 +151,7 @@ func (s *session) flow() {
 			do()
 		}
 	}
-	if s.obeys() && !s.h.paused && s.atHost {
+	if s.obeys() && !s.h.Paused && s.atHost {
 		held := s.heldDown
 		s.heldDown = nil
 		for _, do := range held {
@@ -161,17 +161,17 @@ func (s *session) flow() {
 }
 
 // suspect has the host look, after its patience, whether the stream still works.
-func (s *session) suspect() {
+func (s *Session) suspect() {
 	w := s.h.w
 	w.later(w.between(3*time.Second, 4*time.Second), func() {
-		if s.atHost && !s.h.paused && (s.d.paused || !s.d.up || !s.hears() || !s.obeys()) {
+		if s.atHost && !s.h.Paused && (s.Drummer.Paused || !s.Drummer.up || !s.hears() || !s.obeys()) {
 			s.hangUp()
 		}
 	})
 }
 
 // hangUp ends the stream from the host's side; the drummer learns it if it can.
-func (s *session) hangUp() {
+func (s *Session) hangUp() {
 	if !s.atHost {
 		return
 	}
@@ -184,8 +184,8 @@ func (s *session) hangUp() {
 }
 
 // closeFromDrummer ends the stream from the drummer's side.
-func (s *session) closeFromDrummer() {
-	if !s.atDrummer {
+func (s *Session) closeFromDrummer() {
+	if !s.AtDrummer {
 		return
 	}
 	s.drop()
@@ -197,7 +197,7 @@ func (s *session) closeFromDrummer() {
 				s.h.ended(s)
 			}
 		}
-		if s.obeys() && !s.h.paused {
+		if s.obeys() && !s.h.Paused {
 			end()
 		} else {
 			s.heldDown = append(s.heldDown, end)
@@ -207,29 +207,29 @@ func (s *session) closeFromDrummer() {
 }
 
 // drop forgets the stream at the drummer's end.
-func (s *session) drop() {
-	s.atDrummer = false
-	if i := slices.Index(s.d.sessions, s); i >= 0 {
-		s.d.sessions = slices.Delete(s.d.sessions, i, i+1)
+func (s *Session) drop() {
+	s.AtDrummer = false
+	if i := slices.Index(s.Drummer.sessions, s); i >= 0 {
+		s.Drummer.sessions = slices.Delete(s.Drummer.sessions, i, i+1)
 	}
 }
 
-// linksChanged lets waiting messages go and makes hosts look at broken streams.
-func (w *world) linksChanged() {
-	for _, d := range w.drummers {
+// LinksChanged lets waiting messages go and makes hosts look at broken streams.
+func (w *World) LinksChanged() {
+	for _, d := range w.Drummers {
 		for _, s := range slices.Clone(d.sessions) {
 			s.settleLinks()
 		}
 	}
-	for _, h := range w.hosts {
-		if h.session != nil && !h.session.atDrummer {
+	for _, h := range w.Hosts {
+		if h.session != nil && !h.session.AtDrummer {
 			h.session.settleLinks()
 		}
 	}
 	w.lookToLead()
 }
 
-func (s *session) settleLinks() {
+func (s *Session) settleLinks() {
 	s.flow()
 	if !s.hears() || !s.obeys() {
 		s.suspect()

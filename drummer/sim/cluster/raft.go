@@ -1,0 +1,331 @@
+package cluster
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas"
+)
+
+// Group is a Raft group. Its log grows with the time in which it serves; a position in
+// it is that time. Who holds how much of it decides who can lead and what is committed.
+type Group struct {
+	w                 *World
+	ID                uint64
+	Voters, Observers map[uint64]string // replica to host id
+	Removed           map[uint64]bool
+	CC                uint64
+	views             []view // memberships, oldest first
+	leader, term      uint64
+	Commit, settled   time.Duration
+	Opened, Sealed    time.Duration // positions of these entries; 0 for none
+	electing          bool
+	spreading         bool
+	Forced            bool // deleted by force, so it may end while it serves
+}
+
+// view is a membership and where in the log it begins.
+type view struct {
+	at time.Duration
+	m  *drummerpb.Membership
+}
+
+// Log is a replica's data on a disk.
+type Log struct {
+	key    replicas.Key
+	join   bool          // it was started as an observer, once
+	Match  time.Duration // how far its log goes
+	up     bool          // its process runs it
+	Ready  bool          // and it said that it takes part
+	Failed time.Duration // when its start failed last
+	Fell   bool          // it saw its own removal and stopped
+	snap   time.Duration // when the snapshot that it is sent is there
+	// claims is the term in which it leads in its own eyes only.
+	claims uint64
+	read   uint64 // the membership that its host read last while it led
+}
+
+// Kept is how much of the log is kept; who is further behind needs a snapshot.
+const Kept = 20 * time.Second
+
+const chase = 8 // times faster than the log grows is a replica that catches up
+
+// NewGroup makes a group of these first members.
+func NewGroup(w *World, id uint64, members map[ids.Replica]ids.Host) *Group {
+	g := &Group{w: w, ID: id, Voters: map[uint64]string{}, Observers: map[uint64]string{}, Removed: map[uint64]bool{}, settled: w.Now}
+	for r, h := range members {
+		g.Voters[uint64(r)] = string(h)
+	}
+	g.CC = uint64(len(members))
+	g.views = []view{{0, g.membership()}}
+	return g
+}
+
+func (g *Group) membership() *drummerpb.Membership {
+	return &drummerpb.Membership{
+		ConfigChange: g.CC, Voters: maps.Clone(g.Voters), Observers: maps.Clone(g.Observers), Removed: slices.Sorted(maps.Keys(g.Removed)),
+	}
+}
+
+// Place is where a member is; empty when the id is none.
+func (g *Group) Place(id uint64) string {
+	if h, ok := g.Voters[id]; ok {
+		return h
+	}
+	return g.Observers[id]
+}
+
+// Quorum is how many of n voters decide.
+func Quorum(n int) int { return n/2 + 1 }
+
+// Peer is a member that runs.
+type Peer struct {
+	id   uint64
+	Host *Host
+	*Log
+}
+
+// Peer returns a member if it runs; its log is nil otherwise.
+func (g *Group) Peer(id uint64) Peer {
+	h := g.w.Host(g.Place(id))
+	if h == nil || !h.Running || h.Paused {
+		return Peer{}
+	}
+	l := h.Disk.Logs[replicas.KeyOf(g.ID, id)]
+	if l == nil || !l.up || l.Fell {
+		return Peer{}
+	}
+	return Peer{id, h, l}
+}
+
+// Live gives those of the ids that run, in order.
+func (g *Group) Live(members map[uint64]string) []Peer {
+	list := make([]Peer, 0, len(members))
+	for id := range members {
+		if p := g.Peer(id); p.Log != nil {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, func(a, b Peer) int { return cmp.Compare(a.id, b.id) })
+	return list
+}
+
+// around gives the voters that a replica's host and theirs hear each other.
+func (g *Group) around(h *Host, voters []Peer) []Peer {
+	var list []Peer
+	for _, p := range voters {
+		if !g.w.cutOff(h, p.Host) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// Lead is the leader while it has a quorum.
+func (g *Group) Lead() Peer {
+	if _, voter := g.Voters[g.leader]; !voter {
+		return Peer{}
+	}
+	p := g.Peer(g.leader)
+	if p.Log == nil {
+		return p
+	}
+	n := 0
+	for id := range g.Voters { // counting needs no order
+		if o := g.Peer(id); o.Log != nil && !g.w.cutOff(p.Host, o.Host) {
+			n++
+		}
+	}
+	if n < Quorum(len(g.Voters)) {
+		return Peer{}
+	}
+	return p
+}
+
+// reaches tells that a host with a replica gets through to the leader and its quorum.
+func (g *Group) reaches(h *Host) bool {
+	p := g.Lead()
+	return p.Log != nil && !g.w.cutOff(h, p.Host)
+}
+
+// Settle brings the logs up to now. Call it before anything that they depend on changes.
+func (g *Group) Settle() {
+	d := g.w.Now - g.settled
+	g.settled = g.w.Now
+	if d == 0 {
+		return
+	}
+	lead := g.Lead()
+	if lead.Log == nil {
+		return
+	}
+	lead.Match += d
+	matches := make([]time.Duration, 0, 8)
+	for _, p := range g.Live(g.Voters) {
+		if !g.w.cutOff(lead.Host, p.Host) {
+			g.follow(lead, p, d)
+			matches = append(matches, p.Match)
+		}
+	}
+	if len(g.Observers) > 0 {
+		for _, p := range g.Live(g.Observers) {
+			if !g.w.cutOff(lead.Host, p.Host) {
+				g.follow(lead, p, d)
+			}
+		}
+	}
+	slices.Sort(matches)
+	g.Commit = max(g.Commit, matches[len(matches)-Quorum(len(g.Voters))])
+}
+
+// follow moves a replica's log towards its leader's.
+func (g *Group) follow(lead, p Peer, d time.Duration) {
+	if p.Log == lead.Log {
+		return
+	}
+	p.claims = 0
+	if lead.Match-d-p.Match > Kept {
+		if p.snap == 0 {
+			p.snap = g.w.Now + p.Host.pace(100*time.Millisecond, 2500*time.Millisecond)
+			g.spread()
+		}
+		if g.w.Now < p.snap {
+			return
+		}
+		p.Match, d = lead.Match-min(d, g.w.Now-p.snap), min(d, g.w.Now-p.snap)
+	}
+	p.snap = 0
+	p.Match = min(lead.Match, p.Match+d*chase/time.Duration(p.Host.Slow))
+}
+
+// look elects, if the leader does not hold any more. Call it after a change.
+func (g *Group) look() {
+	g.Settle()
+	g.spread()
+	if g.electing || g.Lead().Log != nil {
+		return
+	}
+	g.electing = true
+	g.w.later(g.w.between(500*time.Millisecond, 2500*time.Millisecond), g.elect)
+}
+
+// elect makes a voter lead that a quorum hears and that has all that this quorum has.
+func (g *Group) elect() {
+	g.electing = false
+	g.Settle()
+	if g.Lead().Log != nil {
+		g.spread()
+		return
+	}
+	old := g.Peer(g.leader)
+	voters := g.Live(g.Voters)
+	var able []Peer
+	for _, p := range voters {
+		votes := 0
+		for _, o := range g.around(p.Host, voters) {
+			if o.Match <= p.Match {
+				votes++
+			}
+		}
+		if votes >= Quorum(len(g.Voters)) {
+			able = append(able, p)
+		}
+	}
+	g.leader = 0
+	if len(able) == 0 {
+		g.spread()
+		return // the next change of a host or a link looks again
+	}
+	p := able[g.w.Rng.IntN(len(able))]
+	g.term++
+	if old.Log != nil && old.Log != p.Log && g.w.cutOff(old.Host, p.Host) {
+		old.claims = g.term - 1
+	}
+	g.crown(p)
+}
+
+// crown makes a replica lead; what the others have beyond its log is undone.
+func (g *Group) crown(p Peer) {
+	if p.Match < g.Commit {
+		g.w.Violate("group %d: replica %d leads with %s of %s that are committed: acknowledged writes are lost", g.ID, p.id, p.Match, g.Commit)
+	}
+	g.leader, p.claims, p.read = p.id, 0, g.CC
+	for _, id := range slices.Concat(slices.Sorted(maps.Keys(g.Voters)), slices.Sorted(maps.Keys(g.Observers))) {
+		if h := g.w.Host(g.Place(id)); h != nil {
+			if l := h.Disk.Logs[replicas.KeyOf(g.ID, id)]; l != nil {
+				l.Match = min(l.Match, p.Match)
+			}
+		}
+	}
+	g.w.Note("group %d: replica %d leads in term %d", g.ID, p.id, g.term)
+	g.w.Book.Mark('l', g.w.Now, g.ID, p.id)
+	g.w.Active = g.w.Now
+	g.spread()
+}
+
+// spread has the members hear what is new, as soon as they have it.
+func (g *Group) spread() {
+	if g.spreading {
+		return
+	}
+	g.spreading = true
+	var round func()
+	rounds := 0
+	round = func() {
+		g.Settle()
+		rounds++
+		behind := false
+		lead := g.Lead()
+		for _, p := range append(g.Live(g.Voters), g.Live(g.Observers)...) {
+			p.Host.mark(p.key)
+			behind = behind || lead.Log != nil && !g.w.cutOff(lead.Host, p.Host) && lead.Match-p.Match > 100*time.Millisecond
+		}
+		if behind && rounds < 200 {
+			g.w.later(300*time.Millisecond, round)
+			return
+		}
+		g.spreading = false
+	}
+	g.w.later(g.w.between(10*time.Millisecond, 100*time.Millisecond), round)
+}
+
+// seen is the newest membership that a replica has applied.
+func (g *Group) seen(l *Log) *drummerpb.Membership {
+	for _, v := range slices.Backward(g.views) {
+		if v.at <= l.Match {
+			return v.m
+		}
+	}
+	return g.views[0].m
+}
+
+// describe fills in what a running replica says.
+func (g *Group) describe(h *Host, l *Log, d *drummerpb.ReplicaReport) {
+	g.Settle()
+	id := uint64(l.key.Replica)
+	m := g.seen(l)
+	_, voter := m.GetVoters()[id]
+	d.ConfigChange, d.Observer = m.GetConfigChange(), l.join && !voter
+	d.Opened, d.Sealed = g.Opened > 0 && g.Opened <= l.Match, g.Sealed > 0 && g.Sealed <= l.Match
+	if d.GetOpened() {
+		d.Version = 1
+	}
+	if l.claims > 0 {
+		d.Serving, d.LeaderReplica, d.Term = true, id, l.claims
+		return
+	}
+	if l.Fell || g.Place(id) == "" || !g.reaches(h) {
+		return
+	}
+	d.LeaderReplica, d.Term = g.leader, g.term
+	if g.leader == id {
+		d.Serving = true
+		if m.GetConfigChange() == g.CC && l.read == g.CC {
+			d.Membership = g.membership()
+		}
+	}
+}

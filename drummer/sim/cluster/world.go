@@ -1,0 +1,171 @@
+package cluster
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/must"
+	"github.com/drumline/drumline/nodehost/replicas"
+	"github.com/drumline/drumline/statemachines"
+)
+
+// World is a cluster in virtual time.
+type World struct {
+	Rng    *rand.Rand
+	Now    time.Duration // what clocks run on
+	queue  queue         // by that time
+	Agenda queue         // by virtual time
+	// skipped is how much the jumps left out.
+	skipped time.Duration
+	seq     uint64
+	waiting int           // events planned that are no routine
+	Active  time.Duration // when something happened last
+	NoJumps bool
+	Steps   int
+
+	past     []*fleet.View  // the last few views of the record, oldest first
+	Record   *fleet.Machine // of the drummers' group, with all that is committed
+	term     uint64         // of the drummers' group
+	Leader   int            // who leads it, or -1
+	Drummers []*Drummer
+	electing bool
+
+	Hosts    []*Host
+	byID     map[string]*Host
+	Regions  []string
+	Cuts     map[[2]*Host]bool // pairs of hosts of which one does not hear the other
+	Groups   map[uint64]*Group
+	Order    []*Group // groups by number
+	sessions uint64
+	named    int // hosts that were ever there
+
+	// DownAfter, passGap and latency are drawn once.
+	DownAfter, passGap, latency time.Duration
+	Lossy                       bool          // proposals, orders and answers get lost, late, twice
+	Harsh                       bool          // disks are destroyed whatever is on them
+	Changed                     time.Duration // when a fault struck or ended last
+
+	Book    ledger
+	Witness Witness
+}
+
+// Witness is called when something happens that must keep a promise.
+type Witness interface {
+	// CheckOrder sees an order that is sent.
+	CheckOrder(s *Session, o *Order)
+	// CheckProposal sees what a drummer proposes.
+	CheckProposal(d *Drummer, c *fleetpb.Command)
+	// CheckCommand sees what the record has taken, and the record before it.
+	CheckCommand(c *fleetpb.Command, before *fleet.View)
+	// CheckChanged sees a group whose membership was another before.
+	CheckChanged(g *Group, c *drummerpb.Change, before *drummerpb.Membership)
+	// CheckFresh sees a replica that a host starts from nothing.
+	CheckFresh(h *Host, r replicas.Record)
+	// CheckDestroyed sees a replica whose data a host is about to remove.
+	CheckDestroyed(h *Host, k replicas.Key)
+	// CheckExecuted sees an order that a host begins to carry out.
+	CheckExecuted(h *Host, x replicas.Execute)
+	// CheckObeyed sees an order that a host has carried out.
+	CheckObeyed(h *Host, o *Order)
+}
+
+// New makes a cluster of three drummers and some hosts, which nobody leads yet.
+func New(seed uint64, hosts int) *World {
+	w := &World{
+		Rng:    rand.New(rand.NewPCG(seed, 0x5eed)),
+		Record: fleet.New(),
+		Leader: -1,
+		byID:   map[string]*Host{},
+		Cuts:   map[[2]*Host]bool{},
+		Groups: map[uint64]*Group{},
+		Book:   newLedger(),
+	}
+	w.Regions = []string{"east", "west", "north"}[:1+w.Rng.IntN(3)]
+	w.passGap = w.between(150*time.Millisecond, 500*time.Millisecond)
+	w.latency = []time.Duration{2, 10, 60}[w.Rng.IntN(3)] * time.Millisecond
+	w.DownAfter = []time.Duration{8, 10, 10, 10, 30}[w.Rng.IntN(5)] * time.Second
+	for i := range 3 {
+		w.Drummers = append(w.Drummers, newDrummer(w, i))
+	}
+	for i := range hosts {
+		w.AddHost(w.Regions[i%len(w.Regions)])
+	}
+	return w
+}
+
+// Begin sets the limits and has a drummer elected. The witness is there by now.
+func (w *World) Begin() {
+	w.apply(&fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: &fleetpb.Policy{
+		DownAfterMs: w.DownAfter.Milliseconds(), SuspectAfterMs: 3000,
+	}}})
+	w.lookToLead()
+}
+
+// lag draws how long a message is on its way.
+func (w *World) lag() time.Duration {
+	d := w.latency/2 + time.Duration(w.Rng.Int64N(int64(w.latency)))
+	if w.Lossy && w.one(20) {
+		d += w.between(0, 3*time.Second)
+	}
+	return d
+}
+
+// apply applies a command to the record, as if it came out of the drummers' log.
+func (w *World) apply(c *fleetpb.Command) *fleetpb.Result {
+	c = proto.CloneOf(c)
+	c.AtUnixMs = 1_700_000_000_000 + w.Virtual().Milliseconds()
+	data, err := proto.Marshal(c)
+	must.NoError(err, "marshal a command")
+	results := make([]statemachines.Result, 1)
+	before := w.Record.Freeze()
+	w.past = append(w.past, before)
+	w.past = w.past[max(0, len(w.past)-8):]
+	w.Record.Apply([]statemachines.Command{{Data: data}}, results)
+	var r fleetpb.Result
+	must.NoError(proto.Unmarshal(results[0].Data, &r), "unmarshal a result")
+	w.Note("record: %s %s", text(c), r.GetCode())
+	w.Book.Mark('r', w.Now, uint64(r.GetCode()), uint64(len(data)))
+	if r.GetCode() == fleetpb.Code_CODE_OK {
+		w.Witness.CheckCommand(c, before)
+	}
+	return &r
+}
+
+// Ask is an operator's command; it reaches the record while some drummer leads.
+func (w *World) Ask(c *fleetpb.Command) {
+	d := w.Lead()
+	if d == nil {
+		return
+	}
+	w.Active = w.Now
+	w.apply(c)
+	d.wake()
+}
+
+// Lead is the drummer that leads and knows it; nil for none.
+func (w *World) Lead() *Drummer {
+	if w.Leader < 0 {
+		return nil
+	}
+	if d := w.Drummers[w.Leader]; d.leads && d.term == w.term && !d.Paused && d.up && d.Majority() {
+		return d
+	}
+	return nil
+}
+
+// Recorded returns a group of the record's by its number.
+func (w *World) Recorded(id uint64) *fleetpb.Group { return w.Record.Freeze().Group(ids.Group(id)) }
+
+// Host returns the host that has the id now; nil for one whose disk is gone.
+func (w *World) Host(id string) *Host { return w.byID[id] }
+
+// cutOff tells that two hosts do not hear each other, whichever of them is deaf.
+func (w *World) cutOff(a, b *Host) bool {
+	return a != b && (a.Dark || b.Dark || len(w.Cuts) > 0 && (w.Cuts[[2]*Host{a, b}] || w.Cuts[[2]*Host{b, a}]))
+}
