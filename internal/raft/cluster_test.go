@@ -26,7 +26,7 @@ import (
 // The tests wait more than they work: several go on beside one another, unless the command
 // line says how many.
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "6"); err != nil {
+	if err := flag.Set("test.parallel", atOnce); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -177,7 +178,15 @@ func TestANewGroupElectsAtOnce(t *testing.T) {
 	const g = 1000
 	began := time.Now()
 	c.launch(g, 0, 1, 2)
-	l := c.leader(g)
+	var l *node
+	require.Eventually(t, func() bool { // two may stand at once: the later one wins
+		l = c.leader(g)
+		return !slices.ContainsFunc(c.nodes, func(n *node) bool {
+			at, _ := n.Status(g)
+			own, _ := l.Status(g)
+			return at.Leader != own.Replica || at.Term != own.Term
+		})
+	}, testTimeout, testTick)
 	require.Less(t, time.Since(began), 5000*testTick, "it waited for the timeout")
 	s, _ := l.Status(g)
 	for _, n := range c.nodes {
