@@ -130,19 +130,7 @@ func (n *Noun) groupsOf(ctx context.Context, name string) ([]string, error) {
 		}
 		return []string{group}, nil
 	}
-	ctx, cancel := n.Bounded(ctx)
-	defer cancel()
-	infos, err := n.Groups(ctx, counterApp)
-	if err != nil {
-		return nil, noun.Doing("list groups", err)
-	}
-	var names []string
-	for _, g := range infos {
-		if g.GetState() != "deleting" {
-			names = append(names, g.GetName())
-		}
-	}
-	return names, nil
+	return n.Live(ctx, counterApp)
 }
 
 // listCounters fetches every page of a group.

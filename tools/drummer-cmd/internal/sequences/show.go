@@ -104,7 +104,7 @@ func (n *Noun) list() noun.Verb {
 	}
 }
 
-// sequenceGroups is the group that was named, or all there are.
+// groupsOf is the group that was named, or all there are.
 func (n *Noun) groupsOf(ctx context.Context, name string) ([]string, error) {
 	if name != "" {
 		group, key, _ := sequenceName(name)
@@ -113,19 +113,7 @@ func (n *Noun) groupsOf(ctx context.Context, name string) ([]string, error) {
 		}
 		return []string{group}, nil
 	}
-	ctx, cancel := n.Bounded(ctx)
-	defer cancel()
-	infos, err := n.Groups(ctx, sequenceApp)
-	if err != nil {
-		return nil, noun.Doing("list groups", err)
-	}
-	var names []string
-	for _, g := range infos {
-		if g.GetState() != "deleting" {
-			names = append(names, g.GetName())
-		}
-	}
-	return names, nil
+	return n.Live(ctx, sequenceApp)
 }
 
 // listSequences fetches every page of a group.
