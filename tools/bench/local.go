@@ -46,7 +46,7 @@ type local struct {
 
 // startPatience bounds the start of a subject, quickPoll how exactly its end is seen.
 const (
-	startPatience = 10 * time.Minute
+	startPatience = 25 * time.Minute
 	quickPoll     = 10 * time.Millisecond
 )
 
