@@ -2,13 +2,11 @@ package chaos
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/anishathalye/porcupine"
 	"google.golang.org/protobuf/proto"
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
@@ -19,46 +17,11 @@ import (
 const far = 1_000_000
 
 // BeginSequences starts clients of families of dense sequences, who take ranges, give
-// tails back and look where a sequence is, and administrators who let it jump. All calls
-// that change something are sent until there is an answer, and count once. The caller
-// ends them with Finish.
+// tails back and look where a sequence is, and administrators who let it jump, drop it and
+// make it anew. All calls that change something are sent until there is an answer, and
+// count once. The caller ends them with Finish.
 func BeginSequences(ctx context.Context, service sequencepb.SequenceClient, l Load) *Workload {
 	return begin(ctx, &counts{service: service, clients: map[desk]*counter{}}, l)
-}
-
-// verb is what a client asked of a sequence.
-type verb int
-
-const (
-	verbNext verb = iota
-	verbGiveBack
-	verbJump
-	verbDescribe
-)
-
-// request is a call, and reply its answer; nil when there was none.
-type request struct {
-	verb verb
-	// count of numbers that are asked for, or given back.
-	count uint64
-	// first number of the range whose tail is given back, or the one to jump to; behind
-	// is the one behind that range.
-	first, behind int64
-}
-
-type reply struct {
-	// found is false when there was no such sequence yet.
-	found bool
-	// first number granted, or the one that comes next.
-	first int64
-	// count of numbers that were granted, or taken back.
-	count uint64
-}
-
-// counting is the state of a sequence: whether it was used, and what comes next.
-type counting struct {
-	made bool
-	next int64
 }
 
 // counts is sequences; it knows the clients that it has opened.
@@ -86,40 +49,11 @@ type counter struct {
 		serial uint64
 		request
 	}
-}
-
-// model: each range begins where the last one ended.
-func (*counts) model() porcupine.Model {
-	return porcupine.Model{
-		Init:              func() any { return counting{next: 1} },
-		Step:              func(state, in, out any) (bool, any) { return step(state.(counting), in.(request), out) },
-		DescribeOperation: func(in, out any) string { return fmt.Sprintf("%+v: %+v", in, out) },
+	// seen is the incarnation that its newest range of a part is of.
+	seen struct {
+		part        *Part
+		incarnation uint64
 	}
-}
-
-// step is a call at one instant: whether it can have had that answer, and what is then.
-func step(s counting, q request, out any) (bool, counting) {
-	r, answered := out.(reply)
-	before := s
-	switch q.verb {
-	case verbNext:
-		s = counting{true, s.next + int64(q.count)}
-		return !answered || r == reply{true, before.next, q.count}, s
-	case verbGiveBack:
-		if q.behind != s.next {
-			return !answered || r == reply{true, 0, 0}, s
-		}
-		s.next -= int64(q.count)
-		return !answered || r == reply{true, 0, q.count}, s
-	case verbJump:
-		if s.made {
-			s.next = q.first
-		}
-		return !answered || r.found == before.made, s
-	case verbDescribe:
-		return !answered || r.found == s.made && (!s.made || r.first == s.next), s
-	}
-	return false, s
 }
 
 func (c *counts) operate(ctx context.Context, p *Part, client, _ int) operation {
@@ -157,17 +91,25 @@ func (c *counts) counter(group string, client int) *counter {
 func (k *counter) choose(p *Part, c *counts) request {
 	held := k.held
 	k.held.part = nil
-	switch dice := rand.IntN(20); {
-	case dice < 5 && held.part == p && k.who != nil && held.count > 0:
+	switch dice := rand.IntN(80); {
+	case dice < 20 && held.part == p && k.who != nil && held.count > 0:
 		k.held = held // until it is given back
 		unused := 1 + rand.Uint64N(held.count)
-		return request{verb: verbGiveBack, count: unused, first: held.first, behind: held.first + int64(held.count)}
-	case dice < 7:
+		return request{verb: verbGiveBack, count: unused, first: held.first, behind: held.first + int64(held.count), of: held.of}
+	case dice < 28:
 		return request{verb: verbJump, first: far * c.jumps.Add(1)}
-	case dice < 11:
+	case dice < 31:
+		return request{verb: verbDrop}
+	case dice < 34:
+		return request{verb: verbCreate, first: far * c.jumps.Add(1)}
+	case dice < 50:
 		return request{verb: verbDescribe}
 	}
-	return request{verb: verbNext, count: 1 + rand.Uint64N(5)}
+	q := request{verb: verbNext, count: 1 + rand.Uint64N(5)}
+	if k.seen.part == p && rand.IntN(2) == 0 {
+		q.of = k.seen.incarnation // and nothing of another one
+	}
+	return q
 }
 
 // open opens a client.
@@ -217,39 +159,59 @@ func (c *counts) send(ctx context.Context, p *Part, by *sequencepb.Caller, q req
 		}
 		set := &sequencepb.Set{Key: p.Key, Next: proto.Int64(q.first)}
 		return c.service.Set(ctx, &sequencepb.SetRequest{Group: p.Group, Caller: by, Set: set})
+	case verbDrop:
+		return c.service.Drop(ctx, &sequencepb.DropRequest{Group: p.Group, Caller: by, Drop: &sequencepb.Drop{Key: p.Key}})
+	case verbCreate:
+		create := &sequencepb.Create{Key: p.Key, Definition: &sequencepb.Definition{Start: proto.Int64(q.first)}}
+		return c.service.Create(ctx, &sequencepb.CreateRequest{Group: p.Group, Caller: by, Create: create})
 	}
-	next := &sequencepb.Next{Key: p.Key, Count: q.count}
+	next := &sequencepb.Next{Key: p.Key, Count: q.count, Incarnation: q.of}
 	return c.service.Next(ctx, &sequencepb.NextRequest{Group: p.Group, Caller: by, Next: next})
 }
 
-// read is the model's reply in a result.
+// read is the model's reply in a result; false when it says that nothing is known.
 func (k *counter) read(p *Part, q request, r *sequencepb.Result) (reply, bool) {
 	switch r.GetOutcome() { //nolint:exhaustive // the others say that nothing is known
 	case sequencepb.Outcome_OUTCOME_OK:
-		if q.verb == verbNext {
-			g := r.GetGrant()
-			k.held.part, k.held.serial = p, k.serial
-			k.held.request = request{first: g.GetFirst(), count: g.GetCount()}
-			return reply{true, g.GetFirst(), g.GetCount()}, true
-		}
-		if q.verb == verbGiveBack {
-			return reply{true, 0, r.GetReturned()}, true
-		}
-		return reply{found: true}, true
+		return k.done(p, q, r), true
 	case sequencepb.Outcome_OUTCOME_NOT_LAST:
 		return reply{found: true}, q.verb == verbGiveBack
 	case sequencepb.Outcome_OUTCOME_NOT_FOUND:
-		return reply{}, q.verb == verbJump
+		return reply{}, q.verb == verbJump || q.verb == verbDrop || q.verb == verbGiveBack
+	case sequencepb.Outcome_OUTCOME_EXISTS:
+		return reply{found: true}, q.verb == verbCreate
+	case sequencepb.Outcome_OUTCOME_INCARNATION:
+		k.seen.part = nil
+		return reply{found: true, other: true}, q.verb == verbNext
 	}
 	return reply{}, false
 }
 
+// done is the model's reply when it was done.
+func (k *counter) done(p *Part, q request, r *sequencepb.Result) reply {
+	switch q.verb { //nolint:exhaustive // the others have nothing to tell but that
+	case verbNext:
+		g := r.GetGrant()
+		k.held.part, k.held.serial = p, k.serial
+		k.held.request = request{first: g.GetFirst(), count: g.GetCount(), of: g.GetIncarnation()}
+		k.seen.part, k.seen.incarnation = p, g.GetIncarnation()
+		return reply{found: true, first: g.GetFirst(), count: g.GetCount(), of: g.GetIncarnation()}
+	case verbGiveBack:
+		return reply{found: true, count: r.GetReturned()}
+	case verbCreate:
+		return reply{of: r.GetIncarnation()}
+	}
+	return reply{found: true}
+}
+
 func (c *counts) describe(ctx context.Context, p *Part) (reply, bool) {
-	r, err := c.service.Describe(ctx, &sequencepb.DescribeRequest{Group: p.Group, Describe: &sequencepb.Describe{Key: p.Key}})
-	return reply{found: r.GetFound(), first: r.GetInfo().GetNext()}, err == nil
+	o, err := c.last(ctx, p)
+	out, _ := o.out.(reply)
+	return out, err == nil
 }
 
 func (c *counts) last(ctx context.Context, p *Part) (operation, error) {
 	r, err := c.service.Describe(ctx, &sequencepb.DescribeRequest{Group: p.Group, Describe: &sequencepb.Describe{Key: p.Key}})
-	return operation{in: request{verb: verbDescribe}, out: reply{found: r.GetFound(), first: r.GetInfo().GetNext()}}, err
+	out := reply{found: r.GetFound(), first: r.GetInfo().GetNext(), of: r.GetInfo().GetIncarnation()}
+	return operation{in: request{verb: verbDescribe}, out: out}, err
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/anishathalye/porcupine"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -25,7 +26,10 @@ type families struct {
 	// time; stale answers descriptions from the past. 0 and false do nothing.
 	lose, forget int
 	stale        bool
-	old          map[string]*sequencepb.DescribeResponse
+	// keep says that a sequence was dropped, and keeps it; again tells of each incarnation
+	// that it is the first.
+	keep, again bool
+	old         map[string]*sequencepb.DescribeResponse
 }
 
 func newFamilies() *families {
@@ -59,6 +63,9 @@ func (f *families) change(group string, cmd *sequencepb.Command) (*sequencepb.Re
 	if f.forget > 0 && f.calls%f.forget == 0 && r.GetGrant() != nil {
 		r.Grant.First--
 	}
+	if f.again && r.GetGrant() != nil {
+		r.Grant.Incarnation = 1
+	}
 	return r, nil
 }
 
@@ -80,6 +87,17 @@ func (f *families) Set(_ context.Context, q *sequencepb.SetRequest, _ ...grpc.Ca
 
 func (f *families) Restart(_ context.Context, q *sequencepb.RestartRequest, _ ...grpc.CallOption) (*sequencepb.Result, error) {
 	return f.change(q.GetGroup(), &sequencepb.Command{Caller: q.GetCaller(), Op: &sequencepb.Command_Restart{Restart: q.GetRestart()}})
+}
+
+func (f *families) Create(_ context.Context, q *sequencepb.CreateRequest, _ ...grpc.CallOption) (*sequencepb.Result, error) {
+	return f.change(q.GetGroup(), &sequencepb.Command{Caller: q.GetCaller(), Op: &sequencepb.Command_Create{Create: q.GetCreate()}})
+}
+
+func (f *families) Drop(_ context.Context, q *sequencepb.DropRequest, _ ...grpc.CallOption) (*sequencepb.Result, error) {
+	if f.keep {
+		return &sequencepb.Result{Outcome: sequencepb.Outcome_OUTCOME_OK}, nil
+	}
+	return f.change(q.GetGroup(), &sequencepb.Command{Caller: q.GetCaller(), Op: &sequencepb.Command_Drop{Drop: q.GetDrop()}})
 }
 
 func (f *families) Describe(_ context.Context, q *sequencepb.DescribeRequest, _ ...grpc.CallOption) (*sequencepb.DescribeResponse, error) {
@@ -143,4 +161,65 @@ func TestStaleDescriptionsAreFound(t *testing.T) {
 	f.stale = true
 	_, err := count(t, f)
 	require.ErrorContains(t, err, "is not linearizable")
+}
+
+func TestWhatWasDroppedAndIsStillThereIsFound(t *testing.T) {
+	f := newFamilies()
+	f.keep = true
+	_, err := count(t, f)
+	require.ErrorContains(t, err, "is not linearizable")
+}
+
+func TestIncarnationsThatComeAgainAreFound(t *testing.T) {
+	f := newFamilies()
+	f.again = true
+	_, err := count(t, f)
+	require.ErrorContains(t, err, "is not linearizable")
+}
+
+// What one call may be answered, by the state that it meets, and what the state is then.
+func TestOneCallOfASequence(t *testing.T) {
+	there := counting{made: true, next: 10, of: 3, top: 3}
+	for name, test := range map[string]struct {
+		state counting
+		q     request
+		out   any
+		fits  bool
+		then  counting
+	}{
+		"first use":               {counting{}, request{verb: verbNext, count: 2}, reply{found: true, first: 1, count: 2, of: 5}, true, counting{true, 3, 5, 5}},
+		"first use, not at one":   {counting{}, request{verb: verbNext, count: 2}, reply{found: true, first: 2, count: 2, of: 5}, false, counting{true, 3, 0, 0}},
+		"nobody was told":         {counting{}, request{verb: verbNext, count: 2}, nil, true, counting{true, 3, 0, 0}},
+		"of the one that is":      {there, request{verb: verbNext, count: 1, of: 3}, reply{found: true, first: 10, count: 1, of: 3}, true, counting{true, 11, 3, 3}},
+		"of an older one":         {there, request{verb: verbNext, count: 1, of: 2}, reply{found: true, other: true}, true, there},
+		"of an older one, given":  {there, request{verb: verbNext, count: 1, of: 2}, reply{found: true, first: 10, count: 1, of: 3}, false, there},
+		"another incarnation":     {there, request{verb: verbNext, count: 1}, reply{found: true, first: 10, count: 1, of: 4}, false, counting{true, 11, 3, 3}},
+		"dropped":                 {there, request{verb: verbDrop}, reply{found: true}, true, counting{false, 10, 3, 3}},
+		"not there to drop":       {counting{top: 3}, request{verb: verbDrop}, reply{}, true, counting{top: 3}},
+		"created":                 {counting{top: 3}, request{verb: verbCreate, first: 70}, reply{of: 4}, true, counting{true, 70, 4, 4}},
+		"an incarnation again":    {counting{top: 3}, request{verb: verbCreate, first: 70}, reply{of: 3}, false, counting{true, 70, 0, 3}},
+		"created twice":           {there, request{verb: verbCreate, first: 70}, reply{of: 4}, false, there},
+		"there already":           {there, request{verb: verbCreate, first: 70}, reply{found: true}, true, there},
+		"the tail comes back":     {there, request{verb: verbGiveBack, count: 2, behind: 10, of: 3}, reply{found: true, count: 2}, true, counting{true, 8, 3, 3}},
+		"the tail of an old one":  {there, request{verb: verbGiveBack, count: 2, behind: 10, of: 2}, reply{}, true, there},
+		"an old one's tail taken": {there, request{verb: verbGiveBack, count: 2, behind: 10, of: 2}, reply{found: true, count: 2}, false, there},
+		"no tail":                 {there, request{verb: verbGiveBack, count: 2, behind: 9, of: 3}, reply{found: true}, true, there},
+		"a jump":                  {there, request{verb: verbJump, first: 50}, reply{found: true}, true, counting{true, 50, 3, 3}},
+		"a jump of what is not":   {counting{top: 3}, request{verb: verbJump, first: 50}, reply{found: true}, false, counting{top: 3}},
+		"described":               {there, request{verb: verbDescribe}, reply{found: true, first: 10, of: 3}, true, there},
+		"described as it was":     {there, request{verb: verbDescribe}, reply{found: true, first: 10, of: 2}, false, there},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fits, then := step(test.state, test.q, test.out)
+			require.Equal(t, test.fits, fits)
+			require.Equal(t, test.then, then)
+		})
+	}
+}
+
+func TestAHistoryThatIsNotJudgedHasFailed(t *testing.T) {
+	p := &Part{Group: "sequence/a", Key: "k"}
+	require.NoError(t, p.verdict(porcupine.Ok))
+	require.ErrorContains(t, p.verdict(porcupine.Unknown), "could not be judged")
+	require.ErrorContains(t, p.verdict(porcupine.Illegal), "is not linearizable")
 }
