@@ -84,7 +84,7 @@ func (s *seed) plant(ctx context.Context, h *raft.Host, f *formation.Formation) 
 	if err := h.LoadGroup(ctx, ids.DrummerGroup, r); err != nil {
 		return fmt.Errorf("load the seed: %w", err)
 	}
-	return h.OpenLoaded(ctx, ids.DrummerGroup, fleet.AppVersion, r.Header().GetIncarnation())
+	return h.OpenLoaded(ctx, ids.DrummerGroup, raft.Loaded{Version: fleet.AppVersion, Generation: r.Header().GetIncarnation()})
 }
 
 // states serves the record to those who save it, on any drummer.

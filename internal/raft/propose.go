@@ -60,16 +60,31 @@ func (r *replica) notOurs(cmd []byte) error {
 // OpenGroup opens a group: from now on it obeys commands. Only on the leader;
 // idempotent.
 func (h *Host) OpenGroup(ctx context.Context, g ids.Group, version uint32) error {
-	return h.OpenLoaded(ctx, g, version, 0)
+	return h.OpenLoaded(ctx, g, Loaded{Version: version})
 }
 
-// OpenLoaded opens a group whose state was loaded and tells its Machine that it
-// lives again under that generation.
-func (h *Host) OpenLoaded(ctx context.Context, g ids.Group, version uint32, generation uint64) error {
-	if err := h.knows(ctx, g, version); err != nil {
+// Loaded is how a group begins whose state was loaded.
+type Loaded struct {
+	// Version is the behaviour version.
+	Version uint32
+	// Generation is the number of the new life, which the Machine is told.
+	Generation uint64
+	// First, unless empty, is a command that the Machine is given right after that, in the
+	// same entry of the log: what it waits for to go on. Its result is nobody's.
+	First []byte
+}
+
+// OpenLoaded opens a group whose state was loaded and tells its Machine that it lives
+// again. Only on the leader; idempotent.
+func (h *Host) OpenLoaded(ctx context.Context, g ids.Group, l Loaded) error {
+	if err := h.knows(ctx, g, l.Version); err != nil {
 		return err
 	}
-	return h.control(ctx, g, &machine.Entry{Kind: machine.KindOpen, Version: version, Generation: generation})
+	e := &machine.Entry{Kind: machine.KindOpen, Version: l.Version, Generation: l.Generation}
+	if len(l.First) > 0 {
+		e.Commands = [][]byte{l.First}
+	}
+	return h.control(ctx, g, e)
 }
 
 // SealGroup ends a group: it obeys nothing afterwards, for ever. Only on the

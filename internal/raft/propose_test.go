@@ -86,7 +86,7 @@ func TestLoadGroup(t *testing.T) {
 	require.NoError(t, l.LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())))
 	require.True(t, fault.Is(l.LoadGroup(c.ctx(), 2000, bytes.NewReader([]byte("no state"))), fault.Conflict))
 	require.NoError(t, l.LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())))
-	require.NoError(t, c.leader(2000).OpenLoaded(c.ctx(), 2000, 1, 7))
+	require.NoError(t, c.leader(2000).OpenLoaded(c.ctx(), 2000, Loaded{Version: 1, Generation: 7}))
 	require.Equal(t, "1", c.follower(2000).read(2000, "a"))
 	require.Equal(t, "7", c.follower(2000).read(2000, "recovered"))
 	require.Equal(t, "0", c.follower(1000).read(1000, "recovered"))

@@ -55,9 +55,12 @@ func TestAGroupLivesAgainFromItsLastReplica(t *testing.T) {
 	require.NoError(t, last.LoadGroup(c.ctx(), 2000, &state))
 	_, err := last.State(c.ctx(), 2000)
 	require.True(t, fault.Is(err, fault.NotOpen), "%v", err)
-	require.NoError(t, last.OpenLoaded(c.ctx(), 2000, 1, 9))
+	require.NoError(t, last.OpenLoaded(c.ctx(), 2000, Loaded{Version: 1, Generation: 9, First: []byte("first")}))
 	require.Equal(t, "1", last.read(2000, "write 9"))
 	require.Equal(t, "9", last.read(2000, "recovered"))
+	require.Equal(t, "1", last.read(2000, "first"))
+	require.NoError(t, last.OpenLoaded(c.ctx(), 2000, Loaded{Version: 1, Generation: 9, First: []byte("first")}))
+	require.Equal(t, "1", last.read(2000, "first"), "an open group is left as it is")
 	require.Equal(t, map[ids.Replica]ids.Host{77: last.opts.Host}, last.Voters(2000))
 }
 

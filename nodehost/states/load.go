@@ -11,13 +11,14 @@ import (
 	statepb "github.com/drumline/drumline/drummerpb/state"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/internal/statefile"
 	"github.com/drumline/drumline/statemachines"
 )
 
 // Load carries an order out: it fetches the state, proves it, loads it into the group
-// that is led here, opens the group, and has its machine go on. Whatever fails, the whole
-// may be tried again: a load begins anew, and what is open is left as it is.
+// that is led here, opens the group, and has its machine go on, both in one entry. Whatever fails, the
+// whole may be tried again: a load begins anew, and what is open is left as it is.
 func (s *States) Load(ctx context.Context, g ids.Group, l *drummerpb.Load) error {
 	st, ok := s.o.Raft.Status(g)
 	switch {
@@ -40,12 +41,17 @@ func (s *States) Load(ctx context.Context, g ids.Group, l *drummerpb.Load) error
 	if err := s.o.Raft.LoadGroup(ctx, g, f); err != nil {
 		return fmt.Errorf("load the state of %s: %w", h.GetName(), err)
 	}
-	generation := max(l.GetGeneration(), h.GetGeneration()+1)
-	if err := s.o.Raft.OpenLoaded(ctx, g, max(l.GetVersion(), h.GetVersion()), generation); err != nil {
+	open := raft.Loaded{Version: max(l.GetVersion(), h.GetVersion()), Generation: max(l.GetGeneration(), h.GetGeneration()+1)}
+	if app.Resume != nil {
+		if open.First, err = app.Resume(l.GetMargin()); err != nil {
+			return fmt.Errorf("have the machine of app %s go on: %w", app.Name, err)
+		}
+	}
+	if err := s.o.Raft.OpenLoaded(ctx, g, open); err != nil {
 		return fmt.Errorf("open group %s: %w", st.Name, err)
 	}
-	s.o.Log.Info("group loaded", "group", st.Name, "number", g, "from", h.GetName(), "from_number", h.GetGroup(), "applied", h.GetApplied(), "generation", generation)
-	return s.resume(ctx, g, app, l.GetMargin())
+	s.o.Log.Info("group loaded", "group", st.Name, "number", g, "from", h.GetName(), "from_number", h.GetGroup(), "applied", h.GetApplied(), "generation", open.Generation)
+	return nil
 }
 
 // check says why a state does not fit into a group.
@@ -62,21 +68,6 @@ func (s *States) check(name string, h *statepb.Header) (statemachines.App, error
 		err = fault.New(fault.Unavailable, "the state is of behaviour version %d of app %s, this host knows versions up to %d: run a newer program", h.GetVersion(), own, app.Version)
 	}
 	return app, err
-}
-
-// resume lets a machine go on that waits for a word after Recovered.
-func (s *States) resume(ctx context.Context, g ids.Group, app statemachines.App, margin uint64) error {
-	if app.Resume == nil {
-		return nil
-	}
-	cmd, err := app.Resume(margin)
-	if err != nil {
-		return fmt.Errorf("resume the machine of app %s: %w", app.Name, err)
-	}
-	if _, err := s.o.Raft.Propose(ctx, g, cmd); err != nil {
-		return fmt.Errorf("resume the machine of app %s: %w", app.Name, err)
-	}
-	return nil
 }
 
 // fetch brings a state here, whole and proved, before any of it goes into a log.

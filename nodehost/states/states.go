@@ -23,8 +23,7 @@ type Raft interface {
 	Facts(ctx context.Context, g ids.Group) (machine.Facts, bool)
 	Retire(ctx context.Context, g ids.Group, keep func(raft.State) error) error
 	LoadGroup(ctx context.Context, g ids.Group, state io.Reader) error
-	OpenLoaded(ctx context.Context, g ids.Group, version uint32, generation uint64) error
-	Propose(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
+	OpenLoaded(ctx context.Context, g ids.Group, l raft.Loaded) error
 	Status(g ids.Group) (raft.Status, bool)
 	Voters(g ids.Group) map[ids.Replica]ids.Host
 }

@@ -40,13 +40,11 @@ func (view) Close() {}
 
 // fakeRaft has one group with a state, and takes a load into another.
 type fakeRaft struct {
-	state      []byte
-	status     raft.Status
-	loaded     []byte
-	generation uint64
-	version    uint32
-	proposed   []string
-	refuse     error
+	state  []byte
+	status raft.Status
+	loaded []byte
+	opened []raft.Loaded
+	refuse error
 }
 
 func (f *fakeRaft) facts() machine.Facts {
@@ -70,14 +68,9 @@ func (f *fakeRaft) LoadGroup(_ context.Context, _ ids.Group, r io.Reader) (err e
 	return errors.Join(err, f.refuse)
 }
 
-func (f *fakeRaft) OpenLoaded(_ context.Context, _ ids.Group, version uint32, generation uint64) error {
-	f.version, f.generation = version, generation
+func (f *fakeRaft) OpenLoaded(_ context.Context, _ ids.Group, l raft.Loaded) error {
+	f.opened = append(f.opened, l)
 	return nil
-}
-
-func (f *fakeRaft) Propose(_ context.Context, _ ids.Group, cmd []byte) (statemachines.Result, error) {
-	f.proposed = append(f.proposed, string(cmd))
-	return statemachines.Result{}, nil
 }
 
 func (f *fakeRaft) Status(g ids.Group) (raft.Status, bool) { return f.status, g != 1001 }
@@ -161,12 +154,10 @@ func TestAGroupIsLoadedFromWhereverItsStateIs(t *testing.T) {
 		"staged, of a later life and a newer program": {&drummerpb.Load{HostId: "me", Staged: staged, Version: 1, Generation: 1002}, []byte("from a file"), 9001, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h.raft.loaded = nil
+			h.raft.loaded, h.raft.opened = nil, nil
 			require.NoError(t, h.Load(t.Context(), 1002, c.load))
 			require.True(t, bytes.Equal(c.want, h.raft.loaded))
-			require.Equal(t, c.generation, h.raft.generation)
-			require.Equal(t, c.version, h.raft.version)
-			require.Empty(t, h.raft.proposed, "kv waits for no word")
+			require.Equal(t, []raft.Loaded{{Version: c.version, Generation: c.generation}}, h.raft.opened, "kv waits for no word")
 		})
 	}
 	left, err := filepath.Glob(filepath.Join(h.store.dir, temporary+"*"))
@@ -180,10 +171,11 @@ func TestAMachineThatWaitsIsResumed(t *testing.T) {
 	staged := h.stage(t, &statepb.Header{Name: "sequence/a", App: "sequence", Version: 1}, []byte("numbers"))
 	load := &drummerpb.Load{HostId: "me", Staged: staged, Version: 1, Generation: 1002, Margin: 55}
 	require.NoError(t, h.Load(t.Context(), 1002, load))
-	require.Equal(t, []string{"resume 55"}, h.raft.proposed)
+	want := []raft.Loaded{{Version: 1, Generation: 1002, First: []byte("resume 55")}}
+	require.Equal(t, want, h.raft.opened, "in the same entry: a host that dies leaves no sequence closed")
 	h.raft.status.Opened = true
 	require.NoError(t, h.Load(t.Context(), 1002, load), "a group that is open is left as it is")
-	require.Len(t, h.raft.proposed, 1)
+	require.Len(t, h.raft.opened, 1)
 }
 
 func TestWhatIsNotLoaded(t *testing.T) {

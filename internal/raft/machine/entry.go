@@ -25,7 +25,8 @@ import (
 //	1 Lead            empty
 //	2 Commands        uvarint n ≥ 1, then n × (uvarint length, bytes); nothing follows
 //	3 SessionCommand  the command's bytes, all of the rest
-//	4 Open            uvarint behaviour version ≥ 1, uvarint generation
+//	4 Open            uvarint behaviour version ≥ 1, uvarint generation; the rest, unless empty, is a
+//	                  command for a Machine whose state was loaded
 //	5 Seal            empty
 //	6 RaiseVersion    uvarint behaviour version ≥ 1
 //	7 Load            uvarint offset, byte flags (1 = last), then, if last, 4 bytes
@@ -71,7 +72,8 @@ type Entry struct {
 	Serial uint64
 	// Stamp is the lease clock when the entry was sealed.
 	Stamp int64
-	// Commands of KindCommands and, alone, of KindSessionCommand. To encode, Packed may
+	// Commands of KindCommands and, alone, of KindSessionCommand; of KindOpen, none or one
+	// that a Machine is given as soon as it was told that it lives again. To encode, Packed may
 	// hold Count commands instead, each as AppendCommand made it.
 	Commands [][]byte
 	Packed   []byte
@@ -127,6 +129,9 @@ func (e *Entry) AppendTo(b []byte) []byte {
 	case KindOpen:
 		b = binary.AppendUvarint(b, uint64(e.Version))
 		b = binary.AppendUvarint(b, e.Generation)
+		if len(e.Commands) > 0 {
+			b = append(b, e.Commands[0]...)
+		}
 	case KindRaiseVersion:
 		b = binary.AppendUvarint(b, uint64(e.Version))
 	case KindLoad:
@@ -187,6 +192,9 @@ func (e *Entry) decodeBody(r *reader) {
 		e.Commands = append(e.Commands, r.rest())
 	case KindOpen:
 		e.Version, e.Generation = r.version(), r.uvarint()
+		if first := r.rest(); len(first) > 0 {
+			e.Commands = append(e.Commands, first)
+		}
 	case KindRaiseVersion:
 		e.Version = r.version()
 	case KindLoad:

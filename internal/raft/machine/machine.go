@@ -324,8 +324,12 @@ func (m *Adapter) open(e *Entry) Code {
 	m.mustKnow(e.Version)
 	m.life.opened, m.life.version, m.life.generation = true, e.Version, e.Generation
 	m.loading = nil
-	if m.life.loaded {
-		m.state.Recovered(e.Generation)
+	if !m.life.loaded {
+		return CodeOK
+	}
+	m.state.Recovered(e.Generation)
+	if len(e.Commands) > 0 { // in the same entry, so that no end of a host comes between
+		m.commands(e)
 	}
 	return CodeOK
 }

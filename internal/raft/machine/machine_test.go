@@ -213,10 +213,10 @@ func TestLoadThenOpenTellsTheMachineThatItLivesAgain(t *testing.T) {
 		load(0, true, b[:5], sum), // cut: the checksum says so
 		load(0, true, []byte("xx"), crc32.Checksum([]byte("xx"), castagnoli())), // no snapshot
 		load(0, false, b[:3], 0), load(3, true, b[3:], sum),
-		(&Entry{Kind: KindOpen, Term: 1, Lead: 1, Serial: 7, Version: 1, Generation: 42}).Encode(),
+		(&Entry{Kind: KindOpen, Term: 1, Lead: 1, Serial: 7, Version: 1, Generation: 42, Commands: [][]byte{[]byte("go on")}}).Encode(),
 		(&Entry{Kind: KindLoad, Term: 1, Lead: 1, Serial: 8, Load: Chunk{Last: true, CRC: sum, Data: b}}).Encode())
 	require.Equal(t, []Code{CodeOK, CodeOK, CodeRefused, CodeRefused, CodeRefused, CodeOK, CodeOK, CodeOK, CodeRefused}, got)
-	require.Equal(t, []string{"a", "b"}, r.texts())
+	require.Equal(t, []string{"a", "b", "go on"}, r.texts())
 	require.Equal(t, uint64(42), r.state.(*ledger.Ledger).Generation)
 }
 
