@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	"google.golang.org/protobuf/proto"
@@ -16,60 +14,11 @@ import (
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
-// definitionFlags are those of create and set.
-func definitionFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "mode", Usage: "`MODE`: dense, cached, gapfree, time, tso or scatter"},
-		&cli.Int64Flag{Name: "step", DefaultText: "1", Usage: "`STEP` from one number to the next, negative to descend"},
-		&cli.Int64Flag{Name: "start", DefaultText: "min", Usage: "first `NUMBER`"},
-		&cli.Int64Flag{Name: "min", DefaultText: "1", Usage: "least `NUMBER`"},
-		&cli.Int64Flag{Name: "max", DefaultText: "2^63-1", Usage: "greatest `NUMBER`"},
-		noun.Toggle("cycle", "begin again when all numbers were handed out"),
-		&cli.Uint64Flag{Name: "cache", DefaultText: "none", Usage: "`N` numbers are a good range for clients"},
-		&cli.Uint64Flag{Name: "max-range", DefaultText: "none", Usage: "no range has more than `N` numbers"},
-		&cli.StringFlag{Name: "owner", Usage: "`TEXT` that says whose the sequence is"},
-		&cli.Uint64Flag{Name: "quota", DefaultText: "none", Usage: "at most `N` numbers in each --period"},
-		&cli.DurationFlag{Name: "period", Value: time.Second, Usage: "`DURATION` that --quota is about"},
-	}
-}
-
-// definitionOf changes d by the flags that were given, and tells whether there were any.
-func definitionOf(c *cli.Context, d *sequencepb.Definition) (bool, error) {
-	given := false
-	set := func(name string, f func()) {
-		if c.IsSet(name) {
-			given = true
-			f()
-		}
-	}
-	var err error
-	set("mode", func() { d.Mode, err = modeOf(c.String("mode")) })
-	set("step", func() { d.Step = c.Int64("step") })
-	set("start", func() { d.Start = proto.Int64(c.Int64("start")) })
-	set("min", func() { d.Min = proto.Int64(c.Int64("min")) })
-	set("max", func() { d.Max = proto.Int64(c.Int64("max")) })
-	set("cycle", func() { d.Cycle = c.Bool("cycle") })
-	set("cache", func() { d.Cache = c.Uint64("cache") })
-	set("max-range", func() { d.MaxRange = c.Uint64("max-range") })
-	set("owner", func() { d.Owner = c.String("owner") })
-	set("quota", func() {
-		d.Quota = &sequencepb.Quota{Numbers: c.Uint64("quota"), PeriodMs: uint64(c.Duration("period").Milliseconds())}
-	})
-	return given, err
-}
-
-func modeOf(word string) (sequencepb.Mode, error) {
-	m, known := sequencepb.Mode_value["MODE_"+strings.ToUpper(word)]
-	if !known || m == 0 {
-		return 0, noun.Fault(noun.Usage, "--mode=%s is not known: use dense, cached, gapfree, time, tso or scatter", word)
-	}
-	return sequencepb.Mode(m), nil
-}
-
 func (n *Noun) create() noun.Verb {
 	return noun.Verb{
 		Name: "create", Usage: "make a sequence", Args: "NAME", Min: 1, Max: 1, Flags: definitionFlags(),
-		About: "Makes a sequence in a group that exists. Without flags it is what the group makes on first use.",
+		About: "Makes a sequence in a group that exists. Without flags it is what the group makes on first use. " +
+			"How numbers are put together (--layout, --epoch, --logical-bits, --scatter-bits) is fixed then.",
 		Run: func(ctx context.Context, c *cli.Context) error {
 			group, key, full := sequenceName(c.Args().First())
 			d := &sequencepb.Definition{}

@@ -24,6 +24,13 @@ type info struct {
 	Cache    uint64 `json:"cache"`
 	Owner    string `json:"owner"`
 	MaxRange uint64 `json:"max_range"`
+	MaxSkip  uint64 `json:"max_skip"`
+	Quota    *quota `json:"quota,omitempty"`
+
+	Layout        *layout `json:"layout,omitempty"`
+	LogicalBits   uint32  `json:"logical_bits,omitempty"`
+	ScatterBits   uint32  `json:"scatter_bits,omitempty"`
+	ReservationMS uint64  `json:"reservation_ms,omitempty"`
 
 	PerSecond         float64 `json:"per_second"`
 	Issued            uint64  `json:"issued"`
@@ -36,6 +43,21 @@ type info struct {
 	Committed uint64 `json:"committed,omitempty"`
 	Vacant    uint64 `json:"vacant,omitempty"`
 	Workers   uint64 `json:"workers,omitempty"`
+}
+
+// quota is how many numbers a period may use up.
+type quota struct {
+	Numbers  uint64 `json:"numbers"`
+	PeriodMS uint64 `json:"period_ms"`
+}
+
+// layout is how a number of time is put together.
+type layout struct {
+	TimeBits    uint32 `json:"time_bits"`
+	WorkerBits  uint32 `json:"worker_bits"`
+	CounterBits uint32 `json:"counter_bits"`
+	EpochMS     uint64 `json:"epoch_ms"` // Unix milliseconds
+	LeaseMS     uint64 `json:"lease_ms"`
 }
 
 // gaps accounts for numbers that nobody used, as far as the group can know.
@@ -55,14 +77,22 @@ func infoOf(group string, i *sequencepb.Info) info {
 		name += "#" + i.GetKey()
 	}
 	d := i.GetDefinition()
-	return info{
+	out := info{
 		Name: name, Mode: modeWord(d.GetMode()), Next: i.Next, Closed: i.GetClosed(), Incarnation: i.GetIncarnation(),
 		Step: d.GetStep(), Min: d.Min, Max: d.Max, Start: d.Start, Cycle: d.GetCycle(), Cache: d.GetCache(), Owner: d.GetOwner(), MaxRange: d.GetMaxRange(),
+		MaxSkip: d.GetMaxSkip(), LogicalBits: d.GetLogicalBits(), ScatterBits: d.GetScatterBits(), ReservationMS: d.GetReservationMs(),
 		PerSecond: float64(i.GetRecent()) / recentSeconds,
 		Issued:    i.GetIssued(), Returned: i.GetReturned(), OutstandingRanges: i.GetOutstandingRanges(), Outstanding: i.GetOutstanding(),
 		Gaps:     gaps{Skipped: i.GetSkipped(), Unused: i.GetUnused(), Lost: i.GetLost()},
 		Reserved: i.GetReserved(), Committed: i.GetCommitted(), Vacant: i.GetVacant(), Workers: i.GetWorkers(),
 	}
+	if q := d.GetQuota(); q != nil {
+		out.Quota = &quota{q.GetNumbers(), q.GetPeriodMs()}
+	}
+	if t := d.GetTime(); t != nil {
+		out.Layout = &layout{t.GetTimeBits(), t.GetWorkerBits(), t.GetCounterBits(), t.GetEpochMs(), t.GetLeaseMs()}
+	}
+	return out
 }
 
 // modeWord is a mode as people write it.

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"google.golang.org/protobuf/proto"
@@ -173,6 +174,13 @@ func (n *Noun) described(s info) error {
 	add("next", nextCell(s))
 	if s.Min != nil && s.Max != nil {
 		add("range", fmt.Sprintf("%d to %d, step %d", *s.Min, *s.Max, s.Step))
+	}
+	if l := s.Layout; l != nil {
+		add("layout", fmt.Sprintf("%d/%d/%d bits of milliseconds, worker, counter; from %s; workers leased for %s", l.TimeBits, l.WorkerBits, l.CounterBits,
+			time.UnixMilli(int64(l.EpochMS)).UTC().Format(time.RFC3339), time.Duration(l.LeaseMS)*time.Millisecond))
+	}
+	if s.Quota != nil {
+		add("quota", fmt.Sprintf("%d in %s", s.Quota.Numbers, time.Duration(s.Quota.PeriodMS)*time.Millisecond))
 	}
 	if s.Owner != "" {
 		add("owner", s.Owner)
