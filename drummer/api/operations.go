@@ -108,11 +108,14 @@ func (s *Service) Plan(ctx context.Context, r *drummerpb.PlanRequest) (*drummerp
 	if len(r.GetSpecs()) > maxSpecs {
 		return nil, fault.New(fault.Invalid, "%d specs in one call, at most %d are looked at", len(r.GetSpecs()), maxSpecs)
 	}
+	if len(r.GetAdded()) > rules.MaxHosts {
+		return nil, fault.New(fault.Invalid, "%d hosts added, at most %d are looked at", len(r.GetAdded()), rules.MaxHosts)
+	}
 	v, o, err := s.lookSettled(ctx)
 	if err != nil {
 		return nil, err
 	}
-	change := foresight.Change{Specs: normalized(r.GetSpecs()), Policy: r.GetPolicy()}
+	change := foresight.Change{Specs: normalized(r.GetSpecs()), Policy: r.GetPolicy(), Added: r.GetAdded()}
 	find := func(refs []string) (list []ids.Host, err error) {
 		for _, ref := range refs {
 			h := status.FindHost(v, ref)

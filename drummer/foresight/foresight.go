@@ -31,6 +31,8 @@ const (
 type Change struct {
 	// Without are hosts that are taken for lost, Drain hosts that shall be emptied.
 	Without, Drain []ids.Host
+	// Added are empty hosts that come: their names, regions, zones, labels and weights count.
+	Added []*fleetpb.Host
 	// Specs of groups that are launched or changed.
 	Specs []*fleetpb.Spec
 	// Policy in force; nil leaves it.
@@ -58,6 +60,11 @@ func Play(ctx context.Context, v planner.View, c Change) (*drummerpb.PlanRespons
 func (w *world) suppose(c Change) error {
 	if c.Policy != nil {
 		if err := w.apply(&fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: c.Policy}}); err != nil {
+			return err
+		}
+	}
+	for _, h := range c.Added {
+		if err := w.add(h); err != nil {
 			return err
 		}
 	}

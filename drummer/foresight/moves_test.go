@@ -71,6 +71,38 @@ func TestADrainedHostIsEmptied(t *testing.T) {
 	}
 }
 
+func TestAHostThatWouldComeFillsUpInAsManyMoves(t *testing.T) {
+	w := settled(t, 4, 40) // 30 on each
+	supposed, err := Play(t.Context(), w.view(), Change{Added: []*fleetpb.Host{{Name: "new", Region: "east", Labels: []string{"b=1", "a=1"}}}})
+	require.NoError(t, err)
+	require.EqualValues(t, 24, supposed.GetMoves())
+	require.Equal(t, []string{"h0", "h1", "h2", "h3", "new"}, hostNames(supposed))
+	for _, h := range supposed.GetHosts() {
+		require.EqualValues(t, 24, h.GetAfter(), h.GetHost())
+	}
+	half, err := Play(t.Context(), w.view(), Change{Added: []*fleetpb.Host{{Name: "new", Wanted: &fleetpb.HostWanted{Weight: 50}}}})
+	require.NoError(t, err)
+	require.Less(t, half.GetMoves(), supposed.GetMoves())
+	_, err = Play(t.Context(), w.view(), Change{Added: []*fleetpb.Host{{Name: "h1"}}})
+	require.ErrorContains(t, err, "a host h1 is there already")
+}
+
+func hostNames(r *drummerpb.PlanResponse) []string {
+	var list []string
+	for _, h := range r.GetHosts() {
+		list = append(list, h.GetHost())
+	}
+	return list
+}
+
+func TestAHostThatWouldComeRunsWhatAllRun(t *testing.T) {
+	kv, counter := &fleetpb.App{Name: "kv", Version: 2}, &fleetpb.App{Name: "counter", Version: 1}
+	both := common(common(nil, []*fleetpb.App{counter, kv}, true), []*fleetpb.App{{Name: "kv", Version: 1}}, false)
+	require.Len(t, both, 1)
+	require.Equal(t, "kv", both[0].GetName())
+	require.EqualValues(t, 1, both[0].GetVersion())
+}
+
 func TestAnEmptyHostFillsUpInTheFewestMoves(t *testing.T) {
 	w := settled(t, 4, 40) // 30 on each
 	w.join(t, "new")

@@ -4695,7 +4695,9 @@ type PlanRequest struct {
 	// specs that groups would be launched or changed with.
 	Specs []*fleet.Spec `protobuf:"bytes,3,rep,name=specs,proto3" json:"specs,omitempty"`
 	// policy that would be in force; absent leaves it.
-	Policy        *fleet.Policy `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
+	Policy *fleet.Policy `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
+	// added are empty hosts that would come: name, region, zone, labels and the weight that is wanted count.
+	Added         []*fleet.Host `protobuf:"bytes,50,rep,name=added,proto3" json:"added,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4754,6 +4756,13 @@ func (x *PlanRequest) GetSpecs() []*fleet.Spec {
 func (x *PlanRequest) GetPolicy() *fleet.Policy {
 	if x != nil {
 		return x.Policy
+	}
+	return nil
+}
+
+func (x *PlanRequest) GetAdded() []*fleet.Host {
+	if x != nil {
+		return x.Added
 	}
 	return nil
 }
@@ -6593,12 +6602,13 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x13ReleaseBrakeRequest\x12\x16\n" +
 	"\x06author\x18\x01 \x01(\tR\x06author\"C\n" +
 	"\x14ReleaseBrakeResponse\x12+\n" +
-	"\x05brake\x18\x01 \x01(\v2\x15.drumline.fleet.BrakeR\x05brake\"\x99\x01\n" +
+	"\x05brake\x18\x01 \x01(\v2\x15.drumline.fleet.BrakeR\x05brake\"\xc5\x01\n" +
 	"\vPlanRequest\x12\x18\n" +
 	"\awithout\x18\x01 \x03(\tR\awithout\x12\x14\n" +
 	"\x05drain\x18\x02 \x03(\tR\x05drain\x12*\n" +
 	"\x05specs\x18\x03 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\x12.\n" +
-	"\x06policy\x18\x04 \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\"Z\n" +
+	"\x06policy\x18\x04 \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\x12*\n" +
+	"\x05added\x182 \x03(\v2\x14.drumline.fleet.HostR\x05added\"Z\n" +
 	"\bPlanStep\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x12\n" +
@@ -6935,76 +6945,77 @@ var file_drummer_drummer_proto_depIdxs = []int32{
 	100, // 60: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
 	95,  // 61: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
 	96,  // 62: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
-	65,  // 63: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
-	67,  // 64: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
-	68,  // 65: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
-	94,  // 66: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
-	71,  // 67: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
-	72,  // 68: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
-	94,  // 69: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
-	94,  // 70: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
-	102, // 71: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
-	79,  // 72: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
-	80,  // 73: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
-	95,  // 74: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
-	97,  // 75: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	11,  // 76: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
-	29,  // 77: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
-	31,  // 78: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
-	33,  // 79: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
-	37,  // 80: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
-	39,  // 81: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
-	42,  // 82: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
-	44,  // 83: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
-	46,  // 84: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
-	69,  // 85: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
-	70,  // 86: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
-	74,  // 87: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
-	76,  // 88: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
-	78,  // 89: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
-	82,  // 90: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
-	83,  // 91: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
-	85,  // 92: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
-	48,  // 93: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
-	50,  // 94: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
-	52,  // 95: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
-	54,  // 96: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
-	56,  // 97: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
-	58,  // 98: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
-	60,  // 99: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
-	62,  // 100: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
-	64,  // 101: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
-	28,  // 102: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
-	30,  // 103: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
-	32,  // 104: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
-	34,  // 105: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
-	38,  // 106: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
-	40,  // 107: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
-	43,  // 108: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
-	45,  // 109: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
-	47,  // 110: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
-	73,  // 111: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	73,  // 112: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	75,  // 113: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
-	77,  // 114: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
-	81,  // 115: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
-	84,  // 116: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
-	84,  // 117: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
-	86,  // 118: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
-	49,  // 119: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
-	51,  // 120: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
-	53,  // 121: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
-	55,  // 122: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
-	57,  // 123: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
-	59,  // 124: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
-	61,  // 125: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
-	63,  // 126: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
-	66,  // 127: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
-	102, // [102:128] is the sub-list for method output_type
-	76,  // [76:102] is the sub-list for method input_type
-	76,  // [76:76] is the sub-list for extension type_name
-	76,  // [76:76] is the sub-list for extension extendee
-	0,   // [0:76] is the sub-list for field type_name
+	93,  // 63: drumline.drummer.PlanRequest.added:type_name -> drumline.fleet.Host
+	65,  // 64: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
+	67,  // 65: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
+	68,  // 66: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
+	94,  // 67: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
+	71,  // 68: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
+	72,  // 69: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
+	94,  // 70: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
+	94,  // 71: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
+	102, // 72: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
+	79,  // 73: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
+	80,  // 74: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
+	95,  // 75: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
+	97,  // 76: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	11,  // 77: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
+	29,  // 78: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
+	31,  // 79: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
+	33,  // 80: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
+	37,  // 81: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
+	39,  // 82: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
+	42,  // 83: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
+	44,  // 84: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
+	46,  // 85: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
+	69,  // 86: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
+	70,  // 87: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
+	74,  // 88: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
+	76,  // 89: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
+	78,  // 90: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
+	82,  // 91: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
+	83,  // 92: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
+	85,  // 93: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
+	48,  // 94: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
+	50,  // 95: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
+	52,  // 96: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
+	54,  // 97: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
+	56,  // 98: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
+	58,  // 99: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
+	60,  // 100: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
+	62,  // 101: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
+	64,  // 102: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
+	28,  // 103: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
+	30,  // 104: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
+	32,  // 105: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
+	34,  // 106: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
+	38,  // 107: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
+	40,  // 108: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
+	43,  // 109: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
+	45,  // 110: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
+	47,  // 111: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
+	73,  // 112: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	73,  // 113: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	75,  // 114: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
+	77,  // 115: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
+	81,  // 116: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
+	84,  // 117: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
+	84,  // 118: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
+	86,  // 119: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
+	49,  // 120: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
+	51,  // 121: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
+	53,  // 122: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
+	55,  // 123: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
+	57,  // 124: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
+	59,  // 125: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
+	61,  // 126: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
+	63,  // 127: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
+	66,  // 128: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
+	103, // [103:129] is the sub-list for method output_type
+	77,  // [77:103] is the sub-list for method input_type
+	77,  // [77:77] is the sub-list for extension type_name
+	77,  // [77:77] is the sub-list for extension extendee
+	0,   // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_drummer_drummer_proto_init() }

@@ -29,17 +29,31 @@ func (w *world) command(args ...string) (string, error) {
 // commandAt runs it with these servers.
 func (w *world) commandAt(servers []string, args ...string) (string, error) {
 	w.Helper()
+	out, _, err := w.converse(servers, args...)
+	return out, err
+}
+
+// tells is run, and returns also what it told the person who waits.
+func (w *world) tells(args ...string) (out, told string) {
+	w.Helper()
+	out, told, err := w.converse(w.fleet.APIs(localfleet.KindDrummer), args...)
+	w.must(err)
+	return out, told
+}
+
+// converse runs drummer-cmd and returns what it printed on both of its outputs.
+func (w *world) converse(servers []string, args ...string) (out, told string, err error) {
 	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
 	args = append([]string{"--servers", strings.Join(servers, ","), "--yes", "-o", "json"}, args...)
 	cmd := exec.CommandContext(ctx, filepath.Join(programs(w.T), "drummer-cmd"), args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	raw, err := cmd.Output()
 	if err != nil {
 		err = fmt.Errorf("drummer-cmd %s: %w\n%s", strings.Join(args, " "), err, stderr.String())
 	}
-	return string(out), err
+	return string(raw), stderr.String(), err
 }
 
 // run is command for what must go well.

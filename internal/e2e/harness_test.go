@@ -30,6 +30,9 @@ import (
 // downAfter is short, so that the tests need not wait half a minute for each repair.
 const downAfter = 10 * time.Second
 
+// movesAtOnce is how many moves may go on together that only balance the hosts.
+const movesAtOnce = 8
+
 // pollEach is how often a test asks the fleet how it is.
 const pollEach = 100 * time.Millisecond
 
@@ -41,6 +44,8 @@ type world struct {
 	dir    string
 	mayEnd sync.Map // names of processes that may end by themselves
 	loads  int      // begun
+	// patience is the policy's down_after.
+	patience time.Duration
 }
 
 // programs builds the programs once a run, or takes those of E2E_BIN.
@@ -66,7 +71,7 @@ func newWorld(t *testing.T, drummers, hosts int) *world {
 func newWorldOf(t *testing.T, o localfleet.Options) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{T: t, dir: dir}
+	w := &world{T: t, dir: dir, patience: downAfter}
 	o.Dir, o.Bin, o.Output, o.Exited = dir, programs(t), io.Discard, w.ended
 	fleet, err := localfleet.Open(o)
 	require.NoError(t, err)
@@ -149,7 +154,7 @@ func (w *world) create(specs ...*fleetpb.Spec) {
 	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
 	defer cancel()
 	resp, err := w.client.Drummer().CreateGroups(ctx, &drummerpb.CreateGroupsRequest{
-		Specs: specs, Policy: &fleetpb.Policy{DownAfterMs: downAfter.Milliseconds(), SuspectAfterMs: 3000, OperationsPerHost: 8, OperationsTotal: 64},
+		Specs: specs, Policy: &fleetpb.Policy{DownAfterMs: w.patience.Milliseconds(), SuspectAfterMs: 3000, OperationsPerHost: 8, OperationsTotal: 64, BalanceMoves: movesAtOnce},
 	})
 	w.must(err)
 	for _, item := range resp.GetItems() {

@@ -138,6 +138,22 @@ func TestPauseAndResume(t *testing.T) {
 	require.Eventually(t, func() bool { return processState(t, pid(t, f, "host-2")) != "T" }, 5*time.Second, time.Millisecond)
 }
 
+func TestAddHost(t *testing.T) {
+	f, dir := open(t)
+	name, err := f.AddHost("south")
+	require.NoError(t, err)
+	require.Equal(t, "host-3", name)
+	require.NoError(t, f.Start(name))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	require.NoError(t, f.WaitReady(ctx, name))
+	onDisk, err := localfleet.Read(dir)
+	require.NoError(t, err)
+	require.Len(t, onDisk, 4)
+	require.Equal(t, "south", onDisk[3].Region)
+	require.Equal(t, f.Processes(), onDisk)
+}
+
 func TestWipeRemovesTheDataAlone(t *testing.T) {
 	f, dir := open(t)
 	require.DirExists(t, filepath.Join(dir, "host-1", "data"))

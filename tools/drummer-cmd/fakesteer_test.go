@@ -115,6 +115,9 @@ func (f *fake) ReleaseBrake(context.Context, *drummerpb.ReleaseBrakeRequest) (*d
 
 func (f *fake) Plan(_ context.Context, req *drummerpb.PlanRequest) (*drummerpb.PlanResponse, error) {
 	resp := &drummerpb.PlanResponse{Hosts: []*drummerpb.PlanHost{{Host: "host-1", Before: 3, After: 3}}}
+	for _, h := range req.GetAdded() {
+		resp.Hosts = append(resp.Hosts, &drummerpb.PlanHost{Host: h.GetName() + " in " + h.GetRegion() + " " + h.GetZone(), After: 2})
+	}
 	if len(req.GetWithout()) > 0 {
 		resp.Steps = []*drummerpb.PlanStep{{Kind: "add", Group: "kv/a", Host: "host-1", Why: "host host-2 is lost"}}
 		resp.StepsTotal, resp.Moves = 1, 1

@@ -172,7 +172,7 @@ func (l *Line) takeFlag(word string) error {
 		return l.unknown(word, name)
 	}
 	first := flag.Names()[0]
-	if l.given[first] {
+	if _, several := flag.(*cli.StringSliceFlag); l.given[first] && !several {
 		return mistake("", "the flag --%s is given twice", first)
 	}
 	l.given[first] = true

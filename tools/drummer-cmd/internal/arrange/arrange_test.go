@@ -19,7 +19,7 @@ func sample() *cli.App {
 		},
 		Commands: []*cli.Command{
 			{Name: "groups", Subcommands: []*cli.Command{
-				{Name: "list", Aliases: []string{"ls"}, Flags: []cli.Flag{&cli.StringFlag{Name: "state"}}},
+				{Name: "list", Aliases: []string{"ls"}, Flags: []cli.Flag{&cli.StringFlag{Name: "state"}, &cli.StringSliceFlag{Name: "without"}}},
 				{Name: "delete", Flags: []cli.Flag{&cli.BoolFlag{Name: "force"}}},
 			}},
 			{Name: "put", ArgsUsage: "KEY VALUE", HideHelpCommand: true, Flags: []cli.Flag{&cli.StringFlag{Name: "file", Aliases: []string{"f"}}}},
@@ -40,6 +40,7 @@ func TestWords(t *testing.T) {
 		"groups list -output=json":             "--output=json groups list --",
 		"groups list pre -o=json":              "--output=json groups list -- pre",
 		"groups list pre --state ok":           "groups list --state=ok -- pre",
+		"groups list --without a --without=b":  "groups list --without=a --without=b --",
 		"groups delete x --force -y":           "--yes=true groups delete --force=true -- x",
 		"groups delete x --force=false":        "groups delete --force=false -- x",
 		"-y groups delete --force x":           "--yes=true groups delete --force=true -- x",

@@ -13,6 +13,7 @@ import (
 
 	"github.com/drumline/drumline/config"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
@@ -83,8 +84,9 @@ func (r *Room) Plan() noun.Verb {
 	return noun.Verb{
 		Name: "plan", Usage: "show what the supervisor would do",
 		About: "Plays the supervisor's own plans to their end on a copy of what it knows, where every host obeys at once. Alone it shows what would " +
-			"happen now; with hosts taken for lost, or drained, or with a launch file, what would happen then. Nothing is changed.",
+			"happen now; with hosts taken for lost, or drained, or added, or with a launch file, what would happen then. Nothing is changed.",
 		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "with", Usage: "add an empty host, `NAME=REGION` or NAME=REGION/ZONE; may be given several times"},
 			&cli.StringSliceFlag{Name: "without", Usage: "take `HOST` for lost; may be given several times"},
 			&cli.StringSliceFlag{Name: "drain", Usage: "take `HOST` for drained; may be given several times"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "launch `FILE` that would be launched"},
@@ -92,6 +94,13 @@ func (r *Room) Plan() noun.Verb {
 		},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			req := &drummerpb.PlanRequest{Without: c.StringSlice("without"), Drain: c.StringSlice("drain")}
+			for _, text := range c.StringSlice("with") {
+				h, err := added(text)
+				if err != nil {
+					return err
+				}
+				req.Added = append(req.Added, h)
+			}
 			if name := c.String("file"); name != "" {
 				file, err := r.Launch(name)
 				if err != nil {
@@ -108,6 +117,16 @@ func (r *Room) Plan() noun.Verb {
 			})
 		},
 	}
+}
+
+// added reads NAME=REGION[/ZONE].
+func added(text string) (*fleetpb.Host, error) {
+	name, place, ok := strings.Cut(text, "=")
+	region, zone, _ := strings.Cut(place, "/")
+	if !ok || name == "" || region == "" {
+		return nil, noun.Fault(noun.Usage, "--with: %q is not NAME=REGION or NAME=REGION/ZONE, like host-6=east", text)
+	}
+	return &fleetpb.Host{Name: name, Region: region, Zone: zone}, nil
 }
 
 // Plan is what would happen.

@@ -1,0 +1,124 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/chaos"
+	"github.com/drumline/drumline/internal/localfleet"
+)
+
+// handOffGap is the longest time without a write that a leadership may take to change its
+// host when somebody asks for it, on a busy machine.
+const handOffGap = 2 * time.Second
+
+// TestDecommissionUnderLoad takes a host out for good while a hundred groups are written:
+// no write fails, the way there is shown, and then the host is in no list.
+func TestDecommissionUnderLoad(t *testing.T) {
+	w := newWorld(t, 3, 5)
+	hundred := specs("kept", 100)
+	w.create(hundred...)
+	w.within(15*time.Second, "launch of 100 groups", w.whole(names(hundred)))
+	load := w.load(names(hundred), 200*time.Millisecond)
+	w.written(load, hundred)
+
+	start := time.Now()
+	var emptied struct {
+		Duty              string
+		Replicas, Leaders int
+	}
+	out, said := w.tells("hosts", "decommission", "host-2", "--wait", "--reason", "its rack goes", "--author", "test")
+	w.must(json.Unmarshal([]byte(out), &emptied))
+	t.Logf("host-2 is empty %.1fs after the command; it told:\n%s", time.Since(start).Seconds(), said)
+	require.Zero(t, emptied.Replicas+emptied.Leaders, out)
+	require.Greater(t, strings.Count(said, "replicas are left"), 2, "progress is shown: %s", said)
+	w.within(10*time.Second, "all groups are whole without host-2", w.whole(names(hundred), "host-2"))
+	w.run("hosts", "remove", "host-2")
+	w.must(w.fleet.Stop("host-2"))
+	w.unfailing(load)
+	w.nowhere("host-2")
+}
+
+// TestRollingRestart stops every host in turn with SIGTERM and starts it again, and then
+// every drummer, while a hundred groups are written: no write fails.
+func TestRollingRestart(t *testing.T) {
+	w := newWorld(t, 3, 5)
+	hundred := specs("roll", 100)
+	w.create(hundred...)
+	w.within(15*time.Second, "launch of 100 groups", w.whole(names(hundred)))
+	load := w.load(names(hundred), 200*time.Millisecond)
+	w.written(load, hundred)
+	groups, err := w.groups()
+	w.must(err)
+	before := replicaIDs(groups)
+
+	for _, kind := range []string{localfleet.KindNodeHost, localfleet.KindDrummer} {
+		for _, p := range w.fleet.Processes() {
+			if p.Kind == kind {
+				w.restart(p.Name, hundred)
+			}
+		}
+	}
+	w.unfailing(load)
+	groups, err = w.groups()
+	w.must(err)
+	require.Equal(t, before, replicaIDs(groups), "a replica moved")
+}
+
+// restart stops a process gently, starts it, and waits until all is as it was.
+func (w *world) restart(name string, groups []*fleetpb.Spec) {
+	w.Helper()
+	w.must(w.fleet.Stop(name))
+	w.must(w.fleet.Start(name))
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	defer cancel()
+	w.must(w.fleet.WaitReady(ctx, name))
+	w.within(20*time.Second, name+" is back", func() (bool, string) {
+		if p, err := w.fleet.Process(name); err != nil || p.Kind == localfleet.KindDrummer {
+			leader, err := w.leadingDrummer()
+			return err == nil && leader != "", fmt.Sprint(err)
+		}
+		return w.booted(name)
+	})
+	w.within(20*time.Second, "all whole", w.whole(names(groups)))
+}
+
+// written waits until the groups are written.
+func (w *world) written(load *chaos.Workload, groups []*fleetpb.Spec) {
+	w.Helper()
+	w.within(20*time.Second, "the groups are written", func() (bool, string) { return load.Acknowledged() >= 2*len(groups), fmt.Sprint(load.Acknowledged()) })
+}
+
+// unfailing ends a workload of which no call may have failed: clients ask again when a
+// leadership changes its host, inside their deadline.
+func (w *world) unfailing(load *chaos.Workload) chaos.Report {
+	w.Helper()
+	r := w.finish(load)
+	require.Zero(w, r.Unknown+r.Refused, "calls failed")
+	require.LessOrEqual(w, r.Gaps[0].Length, handOffGap, "longest write gap, in %s at %s", r.Gaps[0].Group, r.Gaps[0].Started)
+	return r
+}
+
+// nowhere checks that a host that was removed is in none of the lists.
+func (w *world) nowhere(host string) {
+	w.Helper()
+	for _, list := range [][]string{{"hosts", "list"}, {"groups", "list"}, {"status"}, {"plan"}} {
+		require.NotContains(w, w.run(list...), `"`+host+`"`, list)
+	}
+	_, err := w.command("explain", host)
+	require.ErrorContains(w, err, host)
+	resp, err := w.client.Drummer().ListHosts(w.Context(), &drummerpb.ListHostsRequest{})
+	w.must(err)
+	require.False(w, slices.ContainsFunc(resp.GetHosts(), func(h *drummerpb.HostInfo) bool { return h.GetHost().GetName() == host }))
+}
