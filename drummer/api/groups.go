@@ -9,7 +9,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/fleet/rules"
-	"github.com/drumline/drumline/drummer/planner"
+	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
@@ -84,7 +84,7 @@ func checkPossible(v *fleet.View, spec *fleetpb.Spec) error {
 	if g := v.ByName(spec.GetName()); g != nil && proto.Equal(g.GetSpec(), spec) {
 		return nil // it is so already
 	}
-	return planner.Possible(v, spec)
+	return spread.Possible(v, spec)
 }
 
 // sift answers the specs that are wrong in themselves or impossible, without the record.

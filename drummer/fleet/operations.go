@@ -56,7 +56,7 @@ func (t *turn) finish(id uint64, result string) {
 	t.ended.ReplaceOrInsert(o.GetId())
 	if t.ended.Len() > keptOperations {
 		oldest, _ := t.ended.DeleteMin()
-		t.operations.Delete(&fleetpb.Operation{Id: oldest})
+		t.operations.Delete(oldest)
 	}
 }
 

@@ -41,11 +41,11 @@ type state struct {
 	policy     *fleetpb.Policy
 	brake      *fleetpb.Brake
 	paused     []string // kinds of operation, sorted; never changed in place
-	hosts      *btree.BTreeG[*fleetpb.Host]
-	groups     *btree.BTreeG[*fleetpb.Group]
+	hosts      *tree[string, *fleetpb.Host]
+	groups     *tree[uint64, *fleetpb.Group]
 	names      *btree.BTreeG[taken] // groups that are no tombstones
 	tallies    *btree.BTreeG[tally] // of names
-	operations *btree.BTreeG[*fleetpb.Operation]
+	operations *tree[uint64, *fleetpb.Operation]
 	events     *btree.BTreeG[*fleetpb.Event]
 	ended      *btree.BTreeG[uint64] // ids of the operations that have ended
 	// configurations by app and revision; the highest of an app is in force.
@@ -61,10 +61,10 @@ func newState() *state {
 		nextEvent:     1,
 		policy:        rules.DefaultPolicy(),
 		brake:         &fleetpb.Brake{},
-		hosts:         btree.NewG(degree, func(a, b *fleetpb.Host) bool { return a.GetId() < b.GetId() }),
-		groups:        btree.NewG(degree, func(a, b *fleetpb.Group) bool { return a.GetId() < b.GetId() }),
+		hosts:         newTree((*fleetpb.Host).GetId),
+		groups:        newTree((*fleetpb.Group).GetId),
 		names:         btree.NewG(degree, func(a, b taken) bool { return a.name < b.name }),
-		operations:    btree.NewG(degree, func(a, b *fleetpb.Operation) bool { return a.GetId() < b.GetId() }),
+		operations:    newTree((*fleetpb.Operation).GetId),
 		events:        btree.NewG(degree, func(a, b *fleetpb.Event) bool { return a.GetSequence() < b.GetSequence() }),
 		ended:         btree.NewG(degree, cmp.Less[uint64]),
 		tallies:       btree.NewG(degree, func(a, b tally) bool { return a.app < b.app }),
@@ -123,15 +123,9 @@ func (s *state) count(app string, n int) {
 	s.tallies.ReplaceOrInsert(tally{app, t.n})
 }
 
-func (s *state) host(id string) *fleetpb.Host {
-	h, _ := s.hosts.Get(&fleetpb.Host{Id: id})
-	return h
-}
+func (s *state) host(id string) *fleetpb.Host { return s.hosts.Get(id) }
 
-func (s *state) group(id uint64) *fleetpb.Group {
-	g, _ := s.groups.Get(&fleetpb.Group{Id: id})
-	return g
-}
+func (s *state) group(id uint64) *fleetpb.Group { return s.groups.Get(id) }
 
 func (s *state) named(name string) *fleetpb.Group {
 	t, ok := s.names.Get(taken{name: name})
@@ -141,10 +135,7 @@ func (s *state) named(name string) *fleetpb.Group {
 	return s.group(t.id)
 }
 
-func (s *state) operation(id uint64) *fleetpb.Operation {
-	o, _ := s.operations.Get(&fleetpb.Operation{Id: id})
-	return o
-}
+func (s *state) operation(id uint64) *fleetpb.Operation { return s.operations.Get(id) }
 
 // clone is proto.Clone with its type.
 func clone[M proto.Message](m M) M { return proto.CloneOf(m) }

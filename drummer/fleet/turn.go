@@ -142,7 +142,7 @@ func (t *turn) put(g *fleetpb.Group) {
 	t.revision++
 	if g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING && len(kept) == 0 {
 		t.end(g, "done: nothing of it is left")
-		t.groups.Delete(g)
+		t.groups.Delete(g.GetId())
 		t.event("group-purged", g.GetSpec().GetName(), "", "nothing is left of group %d", g.GetId())
 		return
 	}

@@ -34,6 +34,7 @@ type leadership struct {
 	sessions map[uint64]*session
 	hosts    map[ids.Host]*host
 	groups   map[ids.Group]*planner.Group
+	memory   *planner.Memory
 	refusers map[string]map[ids.Host]time.Duration // until when, by group name
 
 	orders     map[uint64]*order
@@ -82,7 +83,7 @@ func (c *Core) Step(e Event, now time.Duration) []Effect {
 // observe handles the events that mean nothing without the lead.
 func (c *Core) observe(e Event) {
 	switch e.(type) {
-	case Beat, Pass:
+	case Beat, Pass, Reported: // a report wakes by what it says
 	default:
 		c.still = stillness{}
 	}
@@ -115,6 +116,7 @@ func (c *Core) lead(term uint64) {
 		sessions:   map[uint64]*session{},
 		hosts:      map[ids.Host]*host{},
 		groups:     map[ids.Group]*planner.Group{},
+		memory:     planner.NewMemory(),
 		refusers:   map[string]map[ids.Host]time.Duration{},
 		orders:     map[uint64]*order{},
 		slots:      map[slot]*slotState{},
@@ -152,7 +154,11 @@ func (c *Core) pass(v *fleet.View) {
 	if same && c.still.holds(observed) && len(c.proposals) == 0 {
 		return
 	}
-	plan := planner.Plan(planner.View{Fleet: v, Observed: observed, Pending: c.pending()})
+	view := planner.View{Fleet: v, Observed: observed, Pending: c.pending()}
+	plan := c.memory.Plan(view)
+	if c.o.Planned != nil {
+		c.o.Planned(view, plan)
+	}
 	c.settling, c.reasons, c.hostReasons = observed.Settling, plan.Reasons, plan.HostReasons
 	c.still = stillness{}
 	if len(plan.Actions)+len(plan.Reasons)+len(c.proposals) == 0 {
@@ -188,8 +194,15 @@ func (c *Core) forget() {
 	}
 }
 
+// touch has a group looked at again: something was heard of it.
+func (c *Core) touch(id ids.Group) {
+	c.memory.Touch(id)
+	c.still = stillness{}
+}
+
 // group returns what is known of a group, to be changed.
 func (c *Core) group(id ids.Group) *planner.Group {
+	c.touch(id)
 	g := c.groups[id]
 	if g == nil {
 		g = &planner.Group{

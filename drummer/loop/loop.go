@@ -140,6 +140,9 @@ type Options struct {
 	Heartbeat time.Duration
 	// Resend is after how long an unanswered order is sent again; 0 means 5 s.
 	Resend time.Duration
+	// Planned is told of every plan and of what it was made from; it must not change or
+	// keep them. Nil for nobody. It is there for those who check the planner.
+	Planned func(planner.View, planner.Result)
 }
 
 func (o Options) withDefaults() Options {

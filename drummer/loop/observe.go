@@ -46,6 +46,7 @@ func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
 		since = max(since, known.alive)
 		h.Age = c.now - known.session.heard
 		h.Connected = known.live && c.registered(known.session)
+		h.Session = known.session.id
 		h.Version = known.session.hello.GetVersion()
 		h.Replicas = known.session.replicas
 		h.Boot = known.session.boot

@@ -138,6 +138,7 @@ func (c *Core) expire() {
 func (c *Core) settle(o *order) {
 	id := ids.Group(o.slot.group)
 	if g := c.groups[id]; g != nil && o.slot.changes() && c.changes[id] == o.message.GetId() {
+		c.touch(id)
 		g.Changing = false
 	}
 }

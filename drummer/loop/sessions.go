@@ -256,7 +256,11 @@ func (c *Core) reported(e Reported) {
 		s.replicas, s.shared = maps.Clone(s.replicas), false
 	}
 	for _, r := range e.Report.GetChanged() {
-		s.replicas[refOf(r)] = r
+		ref := refOf(r)
+		if s.admitted && !planner.Same(s.replicas[ref], r) {
+			c.touch(ref.Group)
+		}
+		s.replicas[ref] = r
 		if s.admitted {
 			c.learn(s, r)
 		}
@@ -265,6 +269,7 @@ func (c *Core) reported(e Reported) {
 		ref := planner.Ref{Group: ids.Group(r.GetGroup()), Replica: ids.Replica(r.GetReplica())}
 		delete(s.replicas, ref)
 		if s.admitted {
+			c.touch(ref.Group)
 			c.destroyed(s, ref)
 		}
 	}
@@ -273,7 +278,8 @@ func (c *Core) reported(e Reported) {
 // learn takes over what a report says beside the replica's state.
 func (c *Core) learn(s *session, r *drummerpb.ReplicaReport) {
 	ref := refOf(r)
-	if g := c.groups[ref.Group]; g != nil && c.placedOn(s, ref) {
+	if g := c.groups[ref.Group]; g != nil && len(g.Gone)+len(g.Refused) > 0 && c.placedOn(s, ref) {
+		c.touch(ref.Group)
 		delete(g.Gone, ref.Replica)
 		delete(g.Refused, ref.Replica)
 	}
@@ -299,8 +305,8 @@ func (c *Core) sawMembership(id ids.Group, m *drummerpb.Membership) {
 	if m == nil {
 		return
 	}
-	if g := c.group(id); g.Membership.GetConfigChange() < m.GetConfigChange() {
-		g.Membership = m
+	if g := c.groups[id]; g == nil || g.Membership.GetConfigChange() < m.GetConfigChange() {
+		c.group(id).Membership = m
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/drumline/drumline/drummer/fleet/words"
+	"github.com/drumline/drumline/drummer/planner/memo"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
@@ -81,35 +82,41 @@ func (p *pass) balanceReplicas(hosts []*post) {
 	}
 }
 
+// holding is a whole group on a host.
+type holding struct {
+	group  *fleetpb.Group
+	survey *survey // once somebody wanted it
+}
+
 // wholeGroups lists by host the groups that may be moved.
-func (p *pass) wholeGroups(hosts []*post) map[*post][]*survey {
+func (p *pass) wholeGroups(hosts []*post) map[*post][]*holding {
 	least := hosts[len(hosts)-1]
-	over := map[string]*post{}
+	over := make([]bool, len(p.at))
 	for _, h := range hosts {
-		if gains(h.load, least.load, h.weight(), least.weight()) {
-			over[h.rec.GetId()] = h
-		}
+		over[p.memo.Of(h.rec.GetId())] = gains(h.load, least.load, h.weight(), least.weight())
 	}
-	on := map[*post][]*survey{}
-	for g := range p.Fleet.Groups() {
-		if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || len(g.GetReplicas()) != int(g.GetSpec().GetReplicas()) || p.busy[groupID(g)] || len(p.reasons[groupID(g)]) > 0 {
+	on := map[*post][]*holding{}
+	slots := p.memo.Slots()
+	for i := range slots {
+		s := &slots[i]
+		if !slices.ContainsFunc(s.At, func(at int32) bool { return over[at] }) || !p.idle(s) || !p.verdict(s).Whole {
 			continue
 		}
-		var s *survey
-		for _, r := range g.GetReplicas() {
-			h := over[r.GetHostId()]
-			if h == nil {
-				continue
-			}
-			if s == nil {
-				s = p.survey(g)
-			}
-			if s.whole() {
-				on[h] = append(on[h], s)
+		h := &holding{group: s.Group}
+		for _, at := range s.At {
+			if over[at] {
+				on[p.at[at]] = append(on[p.at[at]], h)
 			}
 		}
 	}
 	return on
+}
+
+// idle tells that an open group has nothing better to do than to move.
+func (p *pass) idle(s *memo.Slot) bool {
+	g := s.Group
+	return g.GetState() == fleetpb.GroupState_GROUP_STATE_OPEN && len(g.GetReplicas()) == int(g.GetSpec().GetReplicas()) &&
+		!p.busy[groupID(g)] && len(p.reasons[groupID(g)]) == 0
 }
 
 // move is a replica's way to another host.
@@ -120,7 +127,7 @@ type move struct {
 
 // bestMove finds a move between the fullest and the emptiest hosts that the groups' rules
 // allow: a follower if there is one.
-func (p *pass) bestMove(hosts []*post, on map[*post][]*survey) *move {
+func (p *pass) bestMove(hosts []*post, on map[*post][]*holding) *move {
 	for _, from := range hosts {
 		for i := len(hosts) - 1; i >= 0; i-- {
 			to := hosts[i]
@@ -135,12 +142,16 @@ func (p *pass) bestMove(hosts []*post, on map[*post][]*survey) *move {
 	return nil
 }
 
-func (p *pass) moveBetween(from, to *post, groups []*survey) *move {
+func (p *pass) moveBetween(from, to *post, groups []*holding) *move {
 	var leads *move
-	for _, s := range groups {
-		if p.busy[groupID(s.group)] {
+	for _, on := range groups {
+		if p.busy[groupID(on.group)] {
 			continue
 		}
+		if on.survey == nil {
+			on.survey = p.survey(on.group)
+		}
+		s := on.survey
 		i := slices.IndexFunc(s.voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == from.rec.GetId() })
 		r := &request{group: s.group, repair: s, victim: s.voters[i], kind: words.KindBalance}
 		if p.obstacle(r, to) != "" || !p.keepsSpread(r, to) {
@@ -185,23 +196,25 @@ func (p *pass) balanceLeads(hosts []*post) {
 		return
 	}
 	n := 0
-	for g := range p.Fleet.Groups() {
+	slots := p.memo.Slots()
+	for i := range slots {
 		if n == maxTransfers {
 			return
 		}
-		if p.handsOver(g, fit) {
+		if p.handsOver(&slots[i], fit) {
 			n++
 		}
 	}
 }
 
 // handsOver has the leadership of one group handed over if that evens hosts out.
-func (p *pass) handsOver(g *fleetpb.Group, fit map[string]*post) bool {
-	if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || g.GetLead() != 0 || p.busy[groupID(g)] || len(p.reasons[groupID(g)]) > 0 {
+func (p *pass) handsOver(s *memo.Slot, fit map[string]*post) bool {
+	g := s.Group
+	if p.verdict(s).Leader < 0 || !p.unevenly(s) || g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || g.GetLead() != 0 || p.busy[groupID(g)] || len(p.reasons[groupID(g)]) > 0 {
 		return false
 	}
-	leader, _ := p.leader(g)
-	if leader == nil || fit[leader.GetHostId()] == nil {
+	leader := g.GetReplicas()[s.Leader]
+	if fit[leader.GetHostId()] == nil {
 		return false
 	}
 	from := fit[leader.GetHostId()]
@@ -220,4 +233,14 @@ func (p *pass) handsOver(g *fleetpb.Group, fit map[string]*post) bool {
 	}
 	p.handOver(tidying, g, leader, best, fmt.Sprintf("host %s leads %d groups, and host %s leads %d", from.rec.GetName(), from.leads, p.name(best.GetHostId()), p.post(best.GetHostId()).leads))
 	return true
+}
+
+// unevenly tells that one of the group's other hosts leads less than its leader's, for
+// the weight that it has.
+func (p *pass) unevenly(s *memo.Slot) bool {
+	from := p.at[s.At[s.Leader]]
+	return slices.ContainsFunc(s.At, func(at int32) bool {
+		to := p.at[at]
+		return gains(from.leads, to.leads, from.weight(), to.weight())
+	})
 }

@@ -2,11 +2,10 @@ package planner
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/drumline/drumline/drummer/planner/brake"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -77,47 +76,14 @@ func (p *pass) setBrake(c *fleetpb.SetBrake, why string) {
 
 // vanished says why the brake is needed; empty when it is not.
 func (p *pass) vanished(gone []*post) string {
-	window := time.Duration(p.policy.GetBrakeWindowMs()) * time.Millisecond
-	if n := atOnce(gone, window); n >= 2 && n*100 > len(p.hosts)*int(p.policy.GetBrakePercent()) {
-		return fmt.Sprintf("%d of %d hosts vanished within %s: %s", n, len(p.hosts), window, names(gone))
-	}
-	away, all := map[string][]*post{}, map[string]int{}
+	all := map[string]int{}
 	for _, h := range p.hosts {
 		all[h.rec.GetRegion()]++
 	}
+	var away []brake.Host
 	for _, h := range gone {
-		away[h.rec.GetRegion()] = append(away[h.rec.GetRegion()], h)
+		away = append(away, brake.Host{Name: h.rec.GetName(), Region: h.rec.GetRegion(), Silent: h.seen.Silent})
 	}
-	for _, h := range gone { // in a fixed order
-		region := h.rec.GetRegion()
-		if n := all[region]; n >= 3 && n < len(p.hosts) && atOnce(away[region], window) == n {
-			return fmt.Sprintf("all %d hosts of region %q vanished within %s", n, region, window)
-		}
-	}
-	return ""
-}
-
-// atOnce is how many of the hosts, the longest silent first, fell silent within the window.
-func atOnce(gone []*post, window time.Duration) int {
-	most, from := 0, 0
-	for to := range gone {
-		for gone[from].seen.Silent-gone[to].seen.Silent > window {
-			from++
-		}
-		most = max(most, to-from+1)
-	}
-	return most
-}
-
-func names(posts []*post) string {
-	const shown = 10
-	var list []string
-	for _, h := range posts {
-		list = append(list, h.rec.GetName())
-	}
-	slices.Sort(list)
-	if n := len(list); n > shown {
-		return strings.Join(list[:shown], ", ") + fmt.Sprintf(" and %d more", n-shown)
-	}
-	return strings.Join(list, ", ")
+	rule := brake.Rule{Percent: int(p.policy.GetBrakePercent()), Window: time.Duration(p.policy.GetBrakeWindowMs()) * time.Millisecond}
+	return rule.Needed(all, away)
 }

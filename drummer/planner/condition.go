@@ -3,6 +3,7 @@ package planner
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
@@ -43,16 +44,40 @@ func candidate(g *fleetpb.Group) *fleetpb.Replica {
 	return nil
 }
 
+// seat is a replica as a look sees it, found once for all checkers.
+type seat struct {
+	at   *post
+	rep  *drummerpb.ReplicaReport // nil when its host says nothing of it
+	cond condition
+}
+
+// seat returns that of a replica of the group.
+func (p *pass) seat(g *fleetpb.Group, r *fleetpb.Replica) seat {
+	if p.seated != g {
+		p.seats, p.seated = p.seats[:0], g
+		for _, r := range g.GetReplicas() {
+			p.seats = append(p.seats, p.seatOf(g, r))
+		}
+	}
+	if i := slices.Index(g.GetReplicas(), r); i >= 0 {
+		return p.seats[i]
+	}
+	return p.seatOf(g, r)
+}
+
+func (p *pass) seatOf(g *fleetpb.Group, r *fleetpb.Replica) seat {
+	at := p.post(r.GetHostId())
+	rep := at.report(g, r)
+	return seat{at, rep, p.judge(g, r, at, rep)}
+}
+
 // report returns what the replica's host says of it; nil when it says nothing.
 func (p *pass) report(g *fleetpb.Group, r *fleetpb.Replica) *drummerpb.ReplicaReport {
-	return p.post(r.GetHostId()).report(g, r)
+	return p.seat(g, r).rep
 }
 
 // condition judges a replica.
-func (p *pass) condition(g *fleetpb.Group, r *fleetpb.Replica) condition {
-	at := p.post(r.GetHostId())
-	return p.judge(g, r, at, at.report(g, r))
-}
+func (p *pass) condition(g *fleetpb.Group, r *fleetpb.Replica) condition { return p.seat(g, r).cond }
 
 // gaveUp tells whether a host is silent for longer than the group waits for it.
 func gaveUp(g *fleetpb.Group, h *Host) bool {
@@ -126,10 +151,11 @@ func (p *pass) leader(g *fleetpb.Group) (*fleetpb.Replica, *drummerpb.ReplicaRep
 	var at *fleetpb.Replica
 	var best *drummerpb.ReplicaReport
 	for _, r := range g.GetReplicas() {
-		if !active(r) || p.condition(g, r) != live {
+		s := p.seat(g, r)
+		if !active(r) || s.cond != live {
 			continue
 		}
-		if rep := p.report(g, r); rep.GetServing() && (best == nil || rep.GetTerm() > best.GetTerm()) {
+		if rep := s.rep; rep.GetServing() && (best == nil || rep.GetTerm() > best.GetTerm()) {
 			at, best = r, rep
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/fleet/words"
+	"github.com/drumline/drumline/drummer/planner/memo"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -39,8 +40,13 @@ type ranked struct {
 type pass struct {
 	View
 	policy *fleetpb.Policy
+	memo   *memo.Memory
 	posts  map[string]*post
+	at     []*post // by place
 	hosts  []*post // that are not lost, by id
+
+	seated *fleetpb.Group // whose seats are found
+	seats  []seat
 
 	busy    map[ids.Group]bool // a command of theirs is proposed
 	regions map[string]int     // replicas being built by region
@@ -59,11 +65,40 @@ type pass struct {
 }
 
 // Plan returns the next safe steps.
-func Plan(v View) Result {
-	p := newPass(v)
+func Plan(v View) Result { return NewMemory().Plan(v) }
+
+// Memory is a planner that remembers which groups it found well. It plans as Plan does,
+// for whoever tells it what changed, in the time that the changes take.
+type Memory struct{ memo *memo.Memory }
+
+// NewMemory is a planner that remembers nothing yet.
+func NewMemory() *Memory { return &Memory{memo.New()} }
+
+// Touch says that what is observed of a group has changed, or what a host reports of one
+// of its replicas. Changes of hosts and of the record are seen without a word.
+func (m *Memory) Touch(g ids.Group) { m.memo.Touch(g) }
+
+// Same tells that two reports of a replica are one to the planner, which does not look at
+// how far it has applied before its group is banned.
+func Same(a, b *drummerpb.ReplicaReport) bool {
+	banned := drummerpb.ReplicaState_REPLICA_STATE_RETIRED
+	return a != nil && b != nil && a.GetState() == b.GetState() && a.GetState() != banned && a.GetObserver() == b.GetObserver() &&
+		a.GetTerm() == b.GetTerm() && a.GetConfigChange() == b.GetConfigChange() && a.GetOpened() == b.GetOpened() &&
+		a.GetSealed() == b.GetSealed() && a.GetServing() == b.GetServing() && a.GetVersion() == b.GetVersion() &&
+		a.GetUnloaded() == b.GetUnloaded() && a.GetDetail() == b.GetDetail()
+}
+
+// Plan returns the next safe steps.
+func (m *Memory) Plan(v View) Result {
+	p := m.newPass(v)
 	p.brake()
-	for g := range v.Fleet.Groups() {
-		p.step(g)
+	p.memo.Suppose(memo.Situation{Braked: p.braked, Paused: v.Fleet.Paused(), Policy: p.policy})
+	p.disturbPending()
+	slots := p.memo.Slots()
+	for i := range slots {
+		if s := &slots[i]; !s.Quiet {
+			p.look(s)
+		}
 	}
 	p.grant()
 	p.balance()
@@ -71,10 +106,13 @@ func Plan(v View) Result {
 	return p.result()
 }
 
-func newPass(v View) *pass {
+func newPass(v View) *pass { return NewMemory().newPass(v) }
+
+func (m *Memory) newPass(v View) *pass {
 	p := &pass{
 		View:        v,
 		policy:      v.Fleet.Policy(),
+		memo:        m.memo,
 		posts:       map[string]*post{},
 		busy:        map[ids.Group]bool{},
 		regions:     map[string]int{},
@@ -101,25 +139,28 @@ func (p *pass) result() Result {
 
 // count takes stock of hosts, of what is on them, and of what is on its way.
 func (p *pass) count() {
+	p.memo.Sync(p.Fleet, func(h *fleetpb.Host) memo.Mark {
+		seen := p.Observed.Host(ids.Host(h.GetId()))
+		p.posts[h.GetId()] = &post{rec: h, seen: seen}
+		return memo.Mark{Session: seen.Session, State: int(seen.State), Connected: seen.Connected, Maintained: seen.Maintained}
+	})
+	places := p.memo.Places()
+	p.at = make([]*post, len(places))
+	for i := range p.at {
+		p.at[i] = &p.nowhere
+	}
 	for h := range p.Fleet.Hosts() {
-		at := &post{rec: h, seen: p.Observed.Host(ids.Host(h.GetId()))}
-		p.posts[h.GetId()] = at
+		i := p.memo.Of(h.GetId())
+		at := p.post(h.GetId())
+		p.at[i], at.entries, at.load = at, places[i].Entries, places[i].Load
 		if !h.GetLost() {
 			p.hosts = append(p.hosts, at)
 		}
 	}
-	for g := range p.Fleet.Groups() {
-		onTheWay := false
-		for _, r := range g.GetReplicas() {
-			at := p.post(r.GetHostId())
-			at.entries++
-			if active(r) && g.GetState() != fleetpb.GroupState_GROUP_STATE_RETIRED {
-				at.load++
-				onTheWay = onTheWay || !r.GetVoter() || r.GetMove()
-			}
-		}
-		if onTheWay {
-			p.countBuilding(g)
+	slots := p.memo.Slots()
+	for i := range slots {
+		if slots[i].OnTheWay {
+			p.countBuilding(slots[i].Group)
 		}
 	}
 	for _, c := range p.Pending {
@@ -207,6 +248,53 @@ func GroupOf(c *fleetpb.Command) ids.Group {
 	return ids.Group(op.GetGroup())
 }
 
+// disturbPending has the groups looked at of which a command is proposed.
+func (p *pass) disturbPending() {
+	for id := range p.busy {
+		if s := p.memo.Slot(id); s != nil {
+			s.Quiet, s.Judged = false, false
+		}
+	}
+}
+
+// look plans one group, and notes whether there was nothing to find. What a look depends
+// on is the group in the record, what is observed of it, what its own hosts are and say,
+// and the situation; a member that the record does not know may depend on more.
+func (p *pass) look(s *memo.Slot) {
+	g := s.Group
+	id := ids.Group(g.GetId())
+	actions, requests := len(p.actions), len(p.requests)
+	p.step(g)
+	s.Judged = false
+	s.Quiet = len(p.actions) == actions && len(p.requests) == requests && len(p.reasons[id])+len(p.leftover[id]) == 0 && knows(g, p.observed(g).Membership)
+}
+
+// knows tells that the record has all members of the group.
+func knows(g *fleetpb.Group, m *drummerpb.Membership) bool {
+	for id := range m.GetVoters() {
+		if r := recorded(g, id); r == nil || !active(r) {
+			return false
+		}
+	}
+	for id := range m.GetObservers() {
+		if r := recorded(g, id); r == nil || !active(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// verdict is a slot's group judged: at once when it is quiet and was judged before.
+func (p *pass) verdict(s *memo.Slot) *memo.Slot {
+	if s.Quiet && s.Judged {
+		return s
+	}
+	leader, _ := p.leader(s.Group)
+	s.Leader = int8(slices.Index(s.Group.GetReplicas(), leader)) //nolint:gosec // a group has few replicas
+	s.Whole, s.Judged = p.survey(s.Group).whole(), true
+	return s
+}
+
 // step plans one group. Data of replicas that are no members is removed whatever
 // else goes on; of the rest the first checker that has something to do wins.
 func (p *pass) step(g *fleetpb.Group) {
@@ -254,12 +342,11 @@ func (p *pass) untroubled(g *fleetpb.Group) bool {
 				return false
 			}
 		}
-		at := p.post(r.GetHostId())
-		rep := at.report(g, r)
-		if at.empties() || at.seen.Maintained || p.judge(g, r, at, rep) != live {
+		s := p.seat(g, r)
+		if s.at.empties() || s.at.seen.Maintained || s.cond != live {
 			return false
 		}
-		if rep.GetServing() && rep.GetOpened() {
+		if rep := s.rep; rep.GetServing() && rep.GetOpened() {
 			version = rep.GetVersion()
 		}
 	}

@@ -68,6 +68,8 @@ type Host struct {
 	// Connected tells that it has a session, and that the record has what it said
 	// of itself: orders reach it.
 	Connected bool
+	// Session that its reports came from.
+	Session uint64
 	// Version of its program.
 	Version string
 	// Boot is how far it is when it starts its replicas; nil when it does not. It is

@@ -135,9 +135,10 @@ func (p *pass) countLeads() {
 		return
 	}
 	p.led = true
-	for g := range p.Fleet.Groups() {
-		if r, _ := p.leader(g); r != nil {
-			p.post(r.GetHostId()).leads++
+	slots := p.memo.Slots()
+	for i := range slots {
+		if s := p.verdict(&slots[i]); s.Leader >= 0 {
+			p.at[s.At[s.Leader]].leads++
 		}
 	}
 }

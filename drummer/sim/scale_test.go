@@ -198,6 +198,7 @@ func TestScale(t *testing.T) {
 	l.hellos, l.reports = nil, nil
 	t.Logf("%-44s %8.0f MB", "heap", float64(m.HeapAlloc)/1e6)
 	if asked != "" {
+		require.Less(t, l.slowest, 200*time.Millisecond)
 		require.Less(t, recovery, 5*time.Second)
 		require.Greater(t, float64(updates)/reports.Seconds(), 250_000.0)
 		require.Less(t, m.HeapAlloc, uint64(2<<30))

@@ -13,7 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(1500)
 	goleak.VerifyTestMain(m)
 }
 

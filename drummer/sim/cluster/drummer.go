@@ -67,7 +67,11 @@ func newDrummer(w *World, index int) *Drummer {
 
 // restart is a new process.
 func (d *Drummer) restart() {
-	d.Core = loop.New(loop.Options{Deployment: "sim", Fleet: "sim"})
+	o := loop.Options{Deployment: "sim", Fleet: "sim"}
+	if d.w.Twice {
+		o.Planned = d.planAgain
+	}
+	d.Core = loop.New(o)
 	d.Clock = clock{origin: d.w.between(0, time.Hour), ppm: d.w.Rng.Int64N(2001) - 1000}
 	d.Reign++
 }

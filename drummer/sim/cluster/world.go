@@ -50,6 +50,8 @@ type World struct {
 	Lossy                       bool          // proposals, orders and answers get lost, late, twice
 	Harsh                       bool          // disks are destroyed whatever is on them
 	Changed                     time.Duration // when a fault struck or ended last
+	// Twice tells that every plan is made a second time, from nothing, and must be the same.
+	Twice bool
 
 	Book    ledger
 	Witness Witness
@@ -75,6 +77,9 @@ type Witness interface {
 	CheckObeyed(h *Host, o *Order)
 }
 
+// twice is of how many worlds one plans everything twice.
+const twice = 8
+
 // New makes a cluster of three drummers and some hosts, which nobody leads yet.
 func New(seed uint64, hosts int) *World {
 	w := &World{
@@ -85,6 +90,7 @@ func New(seed uint64, hosts int) *World {
 		Cuts:   map[[2]*Host]bool{},
 		Groups: map[uint64]*Group{},
 		Book:   newLedger(),
+		Twice:  seed%twice == 0,
 	}
 	w.Regions = []string{"east", "west", "north"}[:1+w.Rng.IntN(3)]
 	w.passGap = w.between(150*time.Millisecond, 500*time.Millisecond)
