@@ -2,11 +2,18 @@
 // of weight, with the sums of what stands before each, so that the water level of
 // a fair division is found in as many steps as the tree is deep.
 //
-// The tree is a treap: the weight of a claim in the balance is a hash of its slot.
-// So its shape depends on nothing but the claims in it, and every sum is built of
-// the same parts in the same order, whatever came and went before: replicas that
+// Claims stand in blocks of sixteen in the mean, blocks in blocks of the next level, and so
+// on. A hash of its slot says how high a claim is, and a claim begins a block at each level
+// below its height. So the blocks depend on nothing but the claims, and every sum is
+// built of the same parts in the same order, whatever came and went before: replicas that
 // took different roads to one state agree to the last bit.
+//
+// The tree is flat for the processor's caches: each of a group's replicas decides a little
+// and does much else in between, and then all but the way down is in none. A step on the way
+// reads memory that is in one piece.
 package levels
+
+import "math/bits"
 
 // Claim is what one holder wants, with its weight. Slots differ within a tree.
 type Claim struct {
@@ -15,59 +22,91 @@ type Claim struct {
 	Wants  float64
 }
 
-// none is the index of no node.
-const none = 0
+func (c *Claim) ratio() float64 { return c.Wants / float64(c.Weight) }
 
-// node of the tree. Nodes live in one slice and name each other by index, which
-// spares the collector a walk over them. A node knows the sums of both its
-// subtrees, so that a way down or up touches no node beside it: a node is less than
-// a cache line, and what is beside the way most often is in no cache.
-type node struct {
-	wants       float64
-	left, right side
-	weight      uint32
-	slot        uint32
+func (c *Claim) key() key { return key{ratio: c.ratio(), slot: c.Slot} }
+
+// key is what claims are ordered by.
+type key struct {
+	ratio float64
+	slot  uint32
 }
 
-// side is a subtree of a node, with its sums.
-type side struct {
-	wants  float64
-	weight float64
-	root   uint32
+// before is the order of claims.
+func (k key) before(o key) bool { return k.ratio < o.ratio || (k.ratio == o.ratio && k.slot < o.slot) }
+
+// beforeAll stands before every claim.
+const beforeAll = -1
+
+// widthBits is how many bits of a hash make a claim one level higher, width how much is in a
+// block in the mean.
+const (
+	widthBits = 4
+	width     = 1 << widthBits
+)
+
+// height is below which level a claim with that slot begins a block.
+func height(slot uint32) int {
+	z := uint64(slot) + 0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return bits.TrailingZeros64(z^z>>31) / widthBits
 }
+
+// newcomer is a claim that comes or goes.
+type newcomer struct {
+	Claim
+	key    key
+	height int
+}
+
+func newcomerOf(c Claim) newcomer { return newcomer{Claim: c, key: c.key(), height: height(c.Slot)} }
 
 // Tree of claims. The zero value is not ready; make one with New.
 type Tree struct {
-	nodes []node // nodes[0] is none
-	spare []uint32
-	all   side
+	root  *block
+	level int // of the root: as high as the highest claim
+	all   sum
 }
 
 // New makes an empty tree.
-func New() *Tree { return &Tree{nodes: make([]node, 1)} }
+func New() *Tree { return &Tree{root: &block{}} }
 
 // Wants is the sum of all wants.
 func (t *Tree) Wants() float64 { return t.all.wants }
 
 // Weight is the sum of all weights.
-func (t *Tree) Weight() float64 { return t.all.weight }
+func (t *Tree) Weight() float64 { return float64(t.all.weight) }
 
 // Insert adds a claim.
 func (t *Tree) Insert(c Claim) {
-	n := node{wants: c.Wants, weight: c.Weight, slot: c.Slot}
-	at := uint32(len(t.nodes))
-	if last := len(t.spare) - 1; last >= 0 {
-		at, t.spare = t.spare[last], t.spare[:last]
-		t.nodes[at] = n
-	} else {
-		t.nodes = append(t.nodes, n)
+	n := newcomerOf(c)
+	for ; t.level < n.height; t.level++ {
+		t.root = &block{kids: []kid{{head: key{ratio: beforeAll}, sum: t.all, block: t.root}}}
 	}
-	t.all = t.insert(t.all, at)
+	t.all, _ = t.root.insert(n, t.level)
 }
 
 // Delete removes a claim, which must be the very one that was inserted.
 func (t *Tree) Delete(c Claim) {
-	t.all = t.remove(t.all, key{ratio: c.Wants / float64(c.Weight), slot: c.Slot})
+	n := newcomerOf(c)
+	if n.height > 0 && !t.has(n.key) {
+		return
+	}
+	t.all = t.root.remove(n, t.level)
+	for ; t.level > 0 && len(t.root.kids) == 1; t.level-- {
+		t.root = t.root.kids[0].block
+	}
+}
+
+// has tells whether a claim of that key is there.
+func (t *Tree) has(k key) bool {
+	b := t.root
+	for range t.level {
+		b = b.kids[b.kid(k)].block
+	}
+	_, found := b.place(k)
+	return found
 }
 
 // Level is how much each unit of weight gets when capacity is divided max-min
@@ -77,135 +116,43 @@ func (t *Tree) Level(capacity float64) (level float64, limited bool) {
 	if t.all.wants <= capacity {
 		return 0, false
 	}
-	met, rest := 0.0, t.all.weight // what those before want, the weight of the others
-	for at := t.all.root; at != none; {
-		n := &t.nodes[at]
-		wants := met + n.left.wants + n.wants
-		weight := rest - n.left.weight - float64(n.weight)
-		if wants+float64(n.ratio()*weight) <= capacity {
-			met, rest, at = wants, weight, n.right.root
-		} else {
-			at = n.left.root
-		}
+	// met tells whether there is enough for a claim, given what those before it want, and as much
+	// for each unit of the others' weight.
+	met := func(before sum, ratio float64) bool {
+		return before.wants+float64(ratio*float64(t.all.weight-before.weight)) <= capacity
 	}
-	if rest <= 0 { // rounding met everybody
+	b, before := t.root, sum{}
+	for range t.level {
+		at := 0
+		for next := before; at+1 < len(b.kids); at++ {
+			if next = next.plus(b.kids[at].sum); !met(next, b.kids[at+1].head.ratio) {
+				break
+			}
+			before = next
+		}
+		b = b.kids[at].block
+	}
+	for i := 0; i < len(b.claims) && met(before, b.claims[i].ratio()); i++ {
+		before.add(&b.claims[i])
+	}
+	if before.weight >= t.all.weight { // rounding met everybody
 		return 0, false
 	}
-	return max(0, capacity-met) / rest, true
+	return max(0, capacity-before.wants) / float64(t.all.weight-before.weight), true
 }
 
 // Below sums the claims up that want less than ratio per unit of weight.
 func (t *Tree) Below(ratio float64) (wants, weight float64) {
-	for at := t.all.root; at != none; {
-		n := &t.nodes[at]
-		if n.ratio() < ratio {
-			wants += n.left.wants + n.wants
-			weight += n.left.weight + float64(n.weight)
-			at = n.right.root
-		} else {
-			at = n.left.root
+	b, s := t.root, sum{}
+	for range t.level {
+		at := 0
+		for ; at+1 < len(b.kids) && b.kids[at+1].head.ratio < ratio; at++ {
+			s = s.plus(b.kids[at].sum)
 		}
+		b = b.kids[at].block
 	}
-	return wants, weight
-}
-
-// key is what claims are ordered by.
-type key struct {
-	ratio float64
-	slot  uint32
-}
-
-func (n *node) ratio() float64 { return n.wants / float64(n.weight) }
-
-func (n *node) key() key { return key{ratio: n.ratio(), slot: n.slot} }
-
-// before is the order of the tree.
-func (k key) before(o key) bool { return k.ratio < o.ratio || (k.ratio == o.ratio && k.slot < o.slot) }
-
-// side sums a subtree up by its root.
-func (t *Tree) side(at uint32) side {
-	n := &t.nodes[at]
-	return side{
-		wants:  n.left.wants + n.wants + n.right.wants,
-		weight: n.left.weight + float64(n.weight) + n.right.weight,
-		root:   at,
+	for i := 0; i < len(b.claims) && b.claims[i].ratio() < ratio; i++ {
+		s.add(&b.claims[i])
 	}
-}
-
-// above tells whether node a belongs nearer to the root than node b.
-func (t *Tree) above(a, b uint32) bool { return hash(t.nodes[a].slot) > hash(t.nodes[b].slot) }
-
-// hash is a bijection, so that two slots never weigh the same.
-func hash(slot uint32) uint64 {
-	z := uint64(slot) + 0x9e3779b97f4a7c15
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
-func (t *Tree) insert(s side, at uint32) side {
-	if s.root == none {
-		return t.side(at)
-	}
-	n, r := &t.nodes[at], &t.nodes[s.root]
-	switch {
-	case t.above(at, s.root):
-		n.left, n.right = t.split(s, n.key())
-		return t.side(at)
-	case r.key().before(n.key()):
-		r.right = t.insert(r.right, at)
-	default:
-		r.left = t.insert(r.left, at)
-	}
-	return t.side(s.root)
-}
-
-// split cuts a subtree into what stands before a key and what stands behind it.
-func (t *Tree) split(s side, k key) (before, behind side) {
-	if s.root == none {
-		return side{}, side{}
-	}
-	r := &t.nodes[s.root]
-	if r.key().before(k) {
-		r.right, behind = t.split(r.right, k)
-		return t.side(s.root), behind
-	}
-	before, r.left = t.split(r.left, k)
-	return before, t.side(s.root)
-}
-
-func (t *Tree) remove(s side, k key) side {
-	if s.root == none {
-		return side{}
-	}
-	r := &t.nodes[s.root]
-	switch mine := r.key(); {
-	case mine == k:
-		joined := t.join(r.left, r.right)
-		*r = node{}
-		t.spare = append(t.spare, s.root)
-		return joined
-	case mine.before(k):
-		r.right = t.remove(r.right, k)
-	default:
-		r.left = t.remove(r.left, k)
-	}
-	return t.side(s.root)
-}
-
-// join makes one subtree of two, all of the first before all of the second.
-func (t *Tree) join(a, b side) side {
-	switch {
-	case a.root == none:
-		return b
-	case b.root == none:
-		return a
-	case t.above(a.root, b.root):
-		n := &t.nodes[a.root]
-		n.right = t.join(n.right, b)
-		return t.side(a.root)
-	}
-	n := &t.nodes[b.root]
-	n.left = t.join(a, n.left)
-	return t.side(b.root)
+	return s.wants, float64(s.weight)
 }
