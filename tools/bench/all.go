@@ -31,6 +31,7 @@ func chapters() []chapter {
 		{"start", "start --groups 1000"},
 		{"capacity", "capacity"},
 		{"sequence", "sequence"},
+		{"counter", "counter"},
 		{"start-many", "start --groups 10000 --hosts 1 --rounds 1 --alone"},
 	}
 }

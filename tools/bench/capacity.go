@@ -7,45 +7,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/drumline/drumline/tools/bench/holders"
 	"github.com/drumline/drumline/tools/bench/measure"
 	"github.com/drumline/drumline/tools/bench/report"
 )
-
-// originalEcho is what a bare echo did, 32 callers on 4 connections, on the machine where
-// the original Doorman was measured: its figures are scaled by this run's echo over that.
-// fewCallers is the load under which it was.
-const (
-	originalEcho = 89000
-	fewCallers   = 32
-)
-
-// leaseRow is a row of the table, with what the original did there: requests a second on
-// a quiet machine, except at 5,000 clients, where only figures of a busy one are known.
-type leaseRow struct {
-	via, algorithm         string
-	clients, each, callers int
-	original               float64
-}
-
-func leaseRows() []leaseRow {
-	return []leaseRow{
-		{viaDoorman, "none", 100, 1, fewCallers, 27200},
-		{viaDoorman, "proportional", 100, 1, fewCallers, 28500},
-		{viaDoorman, "proportional", 1000, 1, fewCallers, 16700},
-		{viaDoorman, "proportional", 5000, 1, fewCallers, 5600},
-		{viaDoorman, "proportional", 50000, 1, fewCallers, 0},
-		{viaDoorman, "fair", 100, 1, fewCallers, 26400},
-		{viaDoorman, "fair", 1000, 1, fewCallers, 5900},
-		{viaDoorman, "fair", 5000, 1, fewCallers, 1200},
-		{viaDoorman, "fair", 50000, 1, fewCallers, 0},
-		{viaDoorman, "proportional", 100, 10, fewCallers, 14300},
-		{viaDoorman, "proportional", 5000, 10, fewCallers, 0},
-		{viaDoorman, "proportional", 5000, 1, 256, 5600},
-		{viaAnyHost, "proportional", 5000, 1, 256, 5600},
-		{viaNative, "proportional", 5000, 1, fewCallers, 5600},
-		{viaNative, "proportional", 5000, 1, 256, 5600},
-	}
-}
 
 func capacityCommand() *cli.Command {
 	return &cli.Command{
@@ -54,8 +19,8 @@ func capacityCommand() *cli.Command {
 			&cli.StringFlag{Name: "only", Usage: "measure only rows that contain `TEXT`, like \"doorman fair 100 1 32\""},
 			&cli.DurationFlag{Name: "time", Value: 2 * time.Second, Usage: "length of one run"}),
 		Action: func(c *cli.Context) error {
-			var rows []leaseRow
-			for _, row := range leaseRows() {
+			var rows []holders.Row
+			for _, row := range holders.Rows() {
 				if strings.Contains(row.String(), c.String("only")) {
 					rows = append(rows, row)
 				}
@@ -75,11 +40,6 @@ func capacityCommand() *cli.Command {
 	}
 }
 
-// String names a row.
-func (r leaseRow) String() string {
-	return fmt.Sprintf("%s %s %d %d %d", r.via, r.algorithm, r.clients, r.each, r.callers)
-}
-
 // measured is what was measured of a row: refreshes, and an echo beside each.
 type measured struct {
 	leases, echoes []measure.Sample
@@ -87,9 +47,9 @@ type measured struct {
 
 // measureLeases measures all rows of one fleet, and an echo beside each: a machine is not as
 // fast at one moment as at another.
-func measureLeases(c *cli.Context, rows []leaseRow) (all []measure.Sample, err error) {
+func measureLeases(c *cli.Context, rows []holders.Row) (all []measure.Sample, err error) {
 	s := measure.Setup{Subject: measure.Leases, Hosts: 3, Tick: loadTick}
-	y := measure.Setup{Subject: measure.EchoGRPC, Groups: 1, Hosts: 1, Tick: loadTick, Connections: connections}
+	y := measure.Setup{Subject: measure.EchoGRPC, Groups: 1, Hosts: 1, Tick: loadTick, Connections: holders.Connections}
 	both, err := beginAll(c, s, y)
 	if err != nil {
 		return nil, err
@@ -98,11 +58,11 @@ func measureLeases(c *cli.Context, rows []leaseRow) (all []measure.Sample, err e
 	found := make([]measured, len(rows))
 	for range c.Int("rounds") {
 		for i, row := range rows {
-			a, err := both[0].run(row.request(c.Duration("time")))
+			a, err := both[0].Run(row.Request(c.Duration("time")))
 			if err != nil {
 				return all, fmt.Errorf("%v: %w", row, err)
 			}
-			b, err := both[1].run(measure.Request{Op: "propose", Callers: fewCallers, Time: c.Duration("time")})
+			b, err := both[1].Run(measure.Request{Op: "propose", Callers: holders.FewCallers, Time: c.Duration("time")})
 			if err != nil {
 				return all, err
 			}
@@ -113,13 +73,7 @@ func measureLeases(c *cli.Context, rows []leaseRow) (all []measure.Sample, err e
 	return all, printLeases(c, rows, found)
 }
 
-func (r leaseRow) request(d time.Duration) measure.Request {
-	return measure.Request{
-		Op: measure.OpLease, Via: r.via, Algorithm: r.algorithm, Clients: r.clients, Each: r.each, Callers: r.callers, Time: d,
-	}
-}
-
-func printLeases(c *cli.Context, rows []leaseRow, found []measured) error {
+func printLeases(c *cli.Context, rows []holders.Row, found []measured) error {
 	t := report.New(c.App.Writer, "via", "algorithm", "clients", "resources a request", "callers", "requests/s", "grants/s", "p50 ms", "p99 ms",
 		"log entries of 1000 grants", "server CPU µs/grant", "of that at the fewest clients", "original, scaled", "ratio")
 	fewest := map[string]float64{} // CPU of the first row that differs in the number of clients only
@@ -127,20 +81,20 @@ func printLeases(c *cli.Context, rows []leaseRow, found []measured) error {
 	for i, row := range rows {
 		s := measure.Median(found[i].leases)
 		echoes = append(echoes, found[i].echoes...)
-		grant := s.CPU / float64(row.each)
-		key := fmt.Sprint(row.via, row.algorithm, row.each, row.callers)
+		grant := s.CPU / float64(row.Each)
+		key := fmt.Sprint(row.Via, row.Algorithm, row.Each, row.Callers)
 		if fewest[key] == 0 {
 			fewest[key] = grant
 		}
-		original := row.original * measure.Median(found[i].echoes).PerSec / originalEcho
-		t.Row(report.Failures(s), row.via, row.algorithm, report.Whole(row.clients), report.Whole(row.each), report.Whole(row.callers),
-			fmt.Sprintf("%.0f", s.PerSec), fmt.Sprintf("%.0f", s.PerSec*float64(row.each)), fmt.Sprintf("%.2f", s.P50), fmt.Sprintf("%.2f", s.P99),
+		original := row.Original * measure.Median(found[i].echoes).PerSec / holders.OriginalEcho
+		t.Row(report.Failures(s), row.Via, row.Algorithm, report.Whole(row.Clients), report.Whole(row.Each), report.Whole(row.Callers),
+			fmt.Sprintf("%.0f", s.PerSec), fmt.Sprintf("%.0f", s.PerSec*float64(row.Each)), fmt.Sprintf("%.2f", s.P50), fmt.Sprintf("%.2f", s.P99),
 			report.Positive("%.0f", s.Entries), fmt.Sprintf("%.1f", grant), report.Ratio(grant, fewest[key]), report.Positive("%.0f", original), report.Ratio(s.PerSec, original))
 	}
 	if err := t.Print(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.App.Writer, "\nA bare echo beside each row, %d callers on %d connections: %.0f/s; %d/s where the original was measured.\n",
-		fewCallers, connections, measure.Median(echoes).PerSec, originalEcho)
+	_, err := fmt.Fprintf(c.App.Writer, "\nA bare echo beside each row, %d callers on %d holders.Connections: %.0f/s; %d/s where the original was measured.\n",
+		holders.FewCallers, holders.Connections, measure.Median(echoes).PerSec, holders.OriginalEcho)
 	return err
 }

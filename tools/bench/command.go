@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/process"
 )
 
 func numbers(list string) ([]int, error) {
@@ -54,16 +55,16 @@ func profileTo(c *cli.Context, s measure.Setup) (measure.Setup, error) {
 	return s, nil
 }
 
-func begin(c *cli.Context, s measure.Setup) (*process, error) {
+func begin(c *cli.Context, s measure.Setup) (*process.Process, error) {
 	s, err := profileTo(c, s)
 	if err != nil {
 		return nil, err
 	}
-	return startSubject(c.Context, s)
+	return process.Start(c.Context, s)
 }
 
 // crew is subjects that are measured in turn; those that are not sleep.
-type crew []*process
+type crew []*process.Process
 
 func beginAll(c *cli.Context, setups ...measure.Setup) (crew, error) {
 	var all crew
@@ -74,7 +75,7 @@ func beginAll(c *cli.Context, setups ...measure.Setup) (crew, error) {
 			return nil, err
 		}
 		all = append(all, p)
-		if err := p.sleep(); err != nil {
+		if err := p.Sleep(); err != nil {
 			all.stop()
 			return nil, err
 		}
@@ -84,7 +85,7 @@ func beginAll(c *cli.Context, setups ...measure.Setup) (crew, error) {
 
 func (all crew) stop() {
 	for _, p := range all {
-		p.stop()
+		p.Stop()
 	}
 }
 

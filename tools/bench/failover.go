@@ -42,7 +42,7 @@ func failover(c *cli.Context, setups []measure.Setup) error {
 	rounds := make([][]measure.Sample, len(crew))
 	for range c.Int("rounds") {
 		for i, p := range crew {
-			got, err := scenes(p, measure.Request{Op: measure.OpSettle, Time: time.Second + p.setup.Drowsy()}, measure.Request{Op: measure.OpFail})
+			got, err := scenes(p, measure.Request{Op: measure.OpSettle, Time: time.Second + p.Setup.Drowsy()}, measure.Request{Op: measure.OpFail})
 			if err != nil {
 				return err
 			}

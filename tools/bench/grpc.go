@@ -75,7 +75,7 @@ func newProcesses(dir string, s measure.Setup) (*fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the programs: %w", err)
 	}
-	o := localfleet.Options{Dir: dir, Bin: filepath.Dir(self), Drummers: 1, Hosts: s.Hosts}
+	o := localfleet.Options{Dir: dir, Bin: filepath.Dir(self), Drummers: 1, Hosts: s.Hosts, Regions: s.Regions}
 	if s.Profile != "" {
 		if o.NodeHostBin, err = hostprofile.Link(dir, self); err != nil {
 			return nil, err
@@ -158,16 +158,25 @@ func (f *fleet) aim(where *hostpb.Location) error {
 		}
 	}
 	for addr, to := range map[string]*[]roads.Target{where.GetLeaderApi(): &f.near, other: &f.far} {
-		if f.conns[addr] == nil {
-			conn, err := dial(addr)
-			if err != nil {
-				return err
-			}
-			f.conns[addr] = conn
+		conn, err := f.conn(addr)
+		if err != nil {
+			return err
 		}
-		*to = append(*to, roads.Target{At: hostpb.NewGroupsClient(f.conns[addr]), Ref: &hostpb.GroupRef{Id: where.GetId()}})
+		*to = append(*to, roads.Target{At: hostpb.NewGroupsClient(conn), Ref: &hostpb.GroupRef{Id: where.GetId()}})
 	}
 	return nil
+}
+
+// conn is the connection to a host; close closes it.
+func (f *fleet) conn(addr string) (*grpc.ClientConn, error) {
+	if known := f.conns[addr]; known != nil {
+		return known, nil
+	}
+	conn, err := dial(addr)
+	if err == nil {
+		f.conns[addr] = conn
+	}
+	return conn, err
 }
 
 func (f *fleet) run(ctx context.Context, r measure.Request) (s measure.Sample, err error) {
@@ -235,6 +244,32 @@ func (f *fleet) usage() measure.Usage {
 		}
 	}
 	return u
+}
+
+// entries is how many entries the logs of some groups of an app have.
+func (f *fleet) entries(ctx context.Context, app string, names ...string) (n uint64, err error) {
+	newest := map[string]uint64{}
+	for _, p := range f.local.Processes() {
+		if p.Kind != localfleet.KindNodeHost {
+			continue
+		}
+		var status struct {
+			Replicas []struct {
+				Name    string `json:"name"`
+				Applied uint64 `json:"applied"`
+			} `json:"replicas"`
+		}
+		if err := measure.ProcessStatus(ctx, p.HTTP, &status); err != nil {
+			return 0, err
+		}
+		for _, r := range status.Replicas {
+			newest[r.Name] = max(newest[r.Name], r.Applied)
+		}
+	}
+	for _, name := range names {
+		n += newest[app+name]
+	}
+	return n, nil
 }
 
 func (f *fleet) close() error {

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/tools/bench/measure"
+	"github.com/drumline/drumline/tools/bench/process"
 	"github.com/drumline/drumline/tools/bench/report"
 )
 
@@ -133,32 +134,32 @@ func idleAlone(c *cli.Context, s measure.Setup) (rests, firsts []measure.Sample,
 	if err != nil {
 		return nil, nil, err
 	}
-	defer p.stop()
-	if _, err := p.ask(measure.Request{Op: measure.OpSettle, Time: s.Drowsy()}); err != nil {
+	defer p.Stop()
+	if _, err := p.Ask(measure.Request{Op: measure.OpSettle, Time: s.Drowsy()}); err != nil {
 		return nil, nil, err
 	}
 	for range c.Int("rounds") {
-		got, err := p.ask(measure.Request{Op: measure.OpIdle, Time: c.Duration("time")})
+		got, err := p.Ask(measure.Request{Op: measure.OpIdle, Time: c.Duration("time")})
 		if err != nil {
 			return nil, nil, err
 		}
 		rests = append(rests, got)
 	}
-	first, err := p.ask(measure.Request{Op: measure.OpFirst})
+	first, err := p.Ask(measure.Request{Op: measure.OpFirst})
 	return rests, []measure.Sample{first}, err
 }
 
 // scenes wakes a subject for some things in a row.
-func scenes(p *process, requests ...measure.Request) (all []measure.Sample, err error) {
-	if err = p.wake(); err != nil {
+func scenes(p *process.Process, requests ...measure.Request) (all []measure.Sample, err error) {
+	if err = p.Wake(); err != nil {
 		return nil, err
 	}
 	for _, r := range requests {
-		s, err := p.ask(r)
+		s, err := p.Ask(r)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, s)
 	}
-	return all, p.sleep()
+	return all, p.Sleep()
 }

@@ -18,25 +18,8 @@ import (
 	"github.com/drumline/drumline/tools/bench/measure"
 )
 
-// Ways that clients ask for capacity: with Doorman's protocol at the host that leads the
-// resource or at all hosts in turn, or with our own protocol at the leader's.
-const (
-	viaDoorman = "doorman"
-	viaAnyHost = "doorman, any host"
-	viaNative  = "native"
-)
-
 // leaseMs is the length of leases, refreshMs when a client asks again: none ends in a run.
-// connections are made to each place that is called.
-const leaseMs, refreshMs, connections = 600_000, 60_000, 4
-
-// protocol is what the clients of a road speak: each keeps to one.
-func protocol(via string) string {
-	if via == viaNative {
-		return holders.Native
-	}
-	return holders.Doorman
-}
+const leaseMs, refreshMs = 600_000, 60_000
 
 // algorithms that are measured, by the first part of a resource's name.
 func algorithms() map[string]capacitypb.Algorithm {
@@ -115,7 +98,7 @@ func (l *leases) run(ctx context.Context, r measure.Request) (s measure.Sample, 
 		}
 		return err
 	}
-	before, err := l.entries(ctx, c.Names)
+	before, err := l.entries(ctx, "capacity/", c.Names...)
 	if err != nil {
 		return s, err
 	}
@@ -127,38 +110,12 @@ func (l *leases) run(ctx context.Context, r measure.Request) (s measure.Sample, 
 	if err != nil {
 		return s, err
 	}
-	after, err := l.entries(ctx, c.Names)
+	after, err := l.entries(ctx, "capacity/", c.Names...)
 	if grants := float64(refreshed.Load()) * float64(r.Each); grants > 0 {
 		s.Entries = 1000 * float64(after-before) / grants
 	}
 	s.Algorithm, s.Clients, s.Each = r.Algorithm, r.Clients, r.Each
 	return s, err
-}
-
-// entries is how many entries the logs of some resources have.
-func (l *leases) entries(ctx context.Context, resources []string) (n uint64, err error) {
-	newest := map[string]uint64{}
-	for _, p := range l.local.Processes() {
-		if p.Kind != localfleet.KindNodeHost {
-			continue
-		}
-		var status struct {
-			Replicas []struct {
-				Name    string `json:"name"`
-				Applied uint64 `json:"applied"`
-			} `json:"replicas"`
-		}
-		if err := measure.ProcessStatus(ctx, p.HTTP, &status); err != nil {
-			return 0, err
-		}
-		for _, r := range status.Replicas {
-			newest[r.Name] = max(newest[r.Name], r.Applied)
-		}
-	}
-	for _, name := range resources {
-		n += newest["capacity/"+name]
-	}
-	return n, nil
 }
 
 // served is what the servers alone have used.
@@ -172,14 +129,14 @@ func (l *leases) served() measure.Usage {
 
 // crowd finds the clients of a run, or has them take their first leases.
 func (l *leases) crowd(ctx context.Context, r measure.Request) (*holders.Crowd, error) {
-	c := holders.New(r, protocol(r.Via))
+	c := holders.New(r, holders.Protocol(r.Via))
 	key := strings.Join(c.Names, " ")
 	if known := l.crowds[key]; known != nil {
 		return known, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	lines, err := l.connect(ctx, viaAnyHost, c.Names[0])
+	lines, err := l.connect(ctx, holders.ViaAnyHost, c.Names[0])
 	if err == nil {
 		err = c.Use(ctx, lines)
 	}
@@ -190,10 +147,10 @@ func (l *leases) crowd(ctx context.Context, r measure.Request) (*holders.Crowd, 
 	return c, nil
 }
 
-// connect gives the connections of a road to a resource.
+// connect gives the holders.Connections of a road to a resource.
 func (l *leases) connect(ctx context.Context, via, resource string) ([]*grpc.ClientConn, error) {
 	addrs := l.local.APIs(localfleet.KindNodeHost)
-	if via != viaAnyHost {
+	if via != holders.ViaAnyHost {
 		leader, err := l.leader(ctx, "capacity/"+resource)
 		if err != nil {
 			return nil, err
@@ -201,7 +158,7 @@ func (l *leases) connect(ctx context.Context, via, resource string) ([]*grpc.Cli
 		addrs = []string{leader}
 	}
 	key := strings.Join(addrs, " ")
-	for i := len(l.lines[key]); i < connections; i++ {
+	for i := len(l.lines[key]); i < holders.Connections; i++ {
 		conn, err := dial(addrs[i%len(addrs)])
 		if err != nil {
 			return nil, err

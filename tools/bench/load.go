@@ -104,14 +104,14 @@ func (p pairing) cells(c *cli.Context, op string, groups int, callers []int, t *
 		for range c.Int("rounds") {
 			for i, road := range p.roads {
 				r.Via = road
-				a, err := both[0].run(r)
+				a, err := both[0].Run(r)
 				if err != nil {
 					return all, err
 				}
 				mine[i] = append(mine[i], a)
 			}
 			r.Via = ""
-			b, err := both[1].run(r)
+			b, err := both[1].Run(r)
 			if err != nil {
 				return all, err
 			}

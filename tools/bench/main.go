@@ -54,7 +54,7 @@ func application(out, errOut io.Writer) *cli.App {
 		Writer: out, ErrWriter: errOut, HideHelpCommand: true,
 		ExitErrHandler: func(*cli.Context, error) {}, // run decides on the exit code
 		Commands: []*cli.Command{
-			loadCommand("propose"), loadCommand("read"), idleCommand(), failoverCommand(), startCommand(), capacityCommand(), sequenceCommand(), allCommand(), subjectCommand(),
+			loadCommand("propose"), loadCommand("read"), idleCommand(), failoverCommand(), startCommand(), capacityCommand(), sequenceCommand(), counterCommand(), allCommand(), subjectCommand(),
 		},
 	}
 }

@@ -58,7 +58,7 @@ func measureNumbers(c *cli.Context, rows []string) error {
 			if name == draws.Echo {
 				of, r = both[1], measure.Request{Op: "propose", Callers: 256, Time: r.Time}
 			}
-			s, err := of.run(r)
+			s, err := of.Run(r)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -142,12 +142,7 @@ func (q *sequences) AtLeader(ctx context.Context, group string) (*grpc.ClientCon
 	if err != nil {
 		return nil, err
 	}
-	if q.conns[addr] == nil {
-		if q.conns[addr], err = dial(addr); err != nil {
-			return nil, err
-		}
-	}
-	return q.conns[addr], nil
+	return q.conn(addr)
 }
 
 // Fell implements draws.Fleet.

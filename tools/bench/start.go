@@ -84,10 +84,10 @@ func startTwice(c *cli.Context, s measure.Setup) (first, again measure.Sample, e
 	if err != nil {
 		return first, again, err
 	}
-	defer p.stop()
-	if first, err = p.ask(measure.Request{Op: measure.OpStart}); err != nil {
+	defer p.Stop()
+	if first, err = p.Ask(measure.Request{Op: measure.OpStart}); err != nil {
 		return first, again, err
 	}
-	again, err = p.ask(measure.Request{Op: measure.OpRestart})
+	again, err = p.Ask(measure.Request{Op: measure.OpRestart})
 	return first, again, err
 }

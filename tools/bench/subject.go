@@ -66,7 +66,7 @@ func serveSubject(c *cli.Context, s measure.Setup) (err error) {
 func subjects() map[string]func(ctx context.Context, dir string, s measure.Setup) (subject, error) {
 	return map[string]func(context.Context, string, measure.Setup) (subject, error){
 		measure.Ours: newOurs, measure.Plain: newPlain, measure.OursGRPC: newFleet, measure.EchoGRPC: newEcho,
-		measure.Leases: newLeases, measure.Sequences: newSequences,
+		measure.Leases: newLeases, measure.Sequences: newSequences, measure.Counters: newCounters, measure.BareHTTP: newWeb,
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/drumline/drumline/internal/localfleet"
 	"github.com/drumline/drumline/nodehost"
 	"github.com/drumline/drumline/statemachines/capacity"
+	"github.com/drumline/drumline/statemachines/counter"
 	"github.com/drumline/drumline/statemachines/kv"
 	"github.com/drumline/drumline/statemachines/sequence"
 	"github.com/drumline/drumline/tools/bench/measure"
@@ -46,7 +47,7 @@ func Main() int {
 		_, _ = fmt.Fprintln(os.Stderr, "bench:", err) // nowhere else to say it
 		return 1
 	}
-	return nodehost.Main(kv.App(), capacity.App(), sequence.App())
+	return nodehost.Main(kv.App(), capacity.App(), sequence.App(), counter.App())
 }
 
 func servePprof() error {

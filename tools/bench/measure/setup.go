@@ -14,6 +14,8 @@ type Setup struct {
 	Groups  int    `json:"groups"`
 	// Hosts of the subjects in process: every group has a replica on each.
 	Hosts int `json:"hosts"`
+	// Regions of the hosts of a fleet, in turn; none for those of localfleet.
+	Regions []string `json:"regions,omitempty"`
 	// Tick of the subjects in process.
 	Tick time.Duration `json:"tick"`
 	// Tuned gives plain dragonboat the soft settings that our hosts use.
@@ -40,6 +42,9 @@ const (
 	// Leases is a fleet that leases capacity, Sequences one that hands out numbers.
 	Leases    = "drumline-leases"
 	Sequences = "drumline-sequences"
+	// Counters is a fleet that counts, BareHTTP a handler of net/http that does.
+	Counters = "drumline-counters"
+	BareHTTP = "bare-http"
 )
 
 // Things to ask of a subject; besides those that callers do, see Operation.
@@ -59,6 +64,8 @@ const (
 	// OpLease refreshes leases of capacity, OpNumbers takes numbers of a sequence.
 	OpLease   = "lease"
 	OpNumbers = "numbers"
+	// OpHits counts.
+	OpHits = "hits"
 )
 
 // Request asks a subject for one thing.

@@ -1,0 +1,14 @@
+//go:build e2elong
+
+package e2e
+
+import "time"
+
+// How long the scenarios of counters go on.
+const (
+	oceanLatencies = 2000
+	oceanSevered   = time.Minute
+	oceanFlaps     = 10
+	oceanFlap      = time.Second
+	oceanFire      = 3 * time.Minute // while histories are recorded
+)

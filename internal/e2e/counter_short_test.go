@@ -1,0 +1,14 @@
+//go:build e2e && !e2elong
+
+package e2e
+
+import "time"
+
+// How long the scenarios of counters go on.
+const (
+	oceanLatencies = 200
+	oceanSevered   = 2 * time.Second
+	oceanFlaps     = 2
+	oceanFlap      = 300 * time.Millisecond
+	oceanFire      = 6 * time.Second // while histories are recorded
+)

@@ -1,0 +1,46 @@
+package hits_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/drumline/drumline/tools/bench/hits"
+	"github.com/drumline/drumline/tools/bench/measure"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestTheYardstickCounts(t *testing.T) {
+	w, err := hits.NewWeb(measure.Setup{Subject: measure.BareHTTP})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, w.Close()) }()
+	s, err := w.Run(t.Context(), measure.Request{Op: measure.OpHits, Time: 200 * time.Millisecond})
+	require.NoError(t, err)
+	require.Zero(t, s.Failed, s.Error)
+	require.Positive(t, s.PerSec)
+}
+
+func TestUnknownRuns(t *testing.T) {
+	c := hits.NewCaller()
+	defer c.Close()
+	_, err := c.Workload(hits.Places{}, &measure.Request{Via: "by pigeon"})
+	require.ErrorContains(t, err, "by pigeon")
+}
+
+// TestTable: a target is met or not by the scaled figures of the talk's program.
+func TestTable(t *testing.T) {
+	medians := map[string]measure.Sample{}
+	for _, name := range hits.Names() {
+		medians[name] = measure.Sample{PerSec: 10_025, P50: 1, P99: 2, CPU: 3}
+	}
+	medians[hits.Bare] = measure.Sample{PerSec: 20_050}
+	var out bytes.Buffer
+	require.NoError(t, hits.Print(&out, medians))
+	require.Contains(t, out.String(), "multiplied by 0.50")
+	require.Regexp(t, `inc at the leader's host, 32 connections .* 20050 +\| 0.50 +\| ≥ 0.5× the talk's +\| yes`, out.String())
+	require.Regexp(t, `AddBatch of 200, .* 20050 +\| 0.50 +\| ≥ 5.0× the talk's +\| no`, out.String())
+}
