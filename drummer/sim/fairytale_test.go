@@ -3,11 +3,9 @@ package sim
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,46 +17,17 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 	ledgerapp "github.com/drumline/drumline/internal/raft/ledger"
-	"github.com/drumline/drumline/internal/raft/transport"
-	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/internal/raft/rafttest"
+	"github.com/drumline/drumline/internal/raft/transport/membook"
 )
-
-// addresses is where the real hosts are.
-type addresses struct {
-	mu sync.Mutex
-	m  map[ids.Host]string
-}
-
-func (a *addresses) Lookup(h ids.Host) (string, uint64, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	at, ok := a.m[h]
-	return at, 0, ok
-}
-
-func (a *addresses) Learn(h ids.Host, at string, _ uint64) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.m[h] = at
-	return nil
-}
 
 // realHosts opens hosts of real Raft in this process.
 func realHosts(t *testing.T, n int) []*raft.Host {
-	book := &addresses{m: map[ids.Host]string{}}
+	book := membook.New()
 	var hosts []*raft.Host
 	for i := range n {
 		id := ids.Host(fmt.Sprintf("host-%d", i))
-		tr, err := transport.New(transport.Options{Host: id, BootEpoch: 1, Deployment: "sim", Listen: "127.0.0.1:0", Book: book, Log: slog.New(slog.DiscardHandler)})
-		require.NoError(t, err)
-		require.NoError(t, book.Learn(id, tr.Addr(), 1))
-		apps, err := statemachines.NewRegistry(ledgerapp.App(1))
-		require.NoError(t, err)
-		h, err := raft.Open(raft.Options{
-			Host: id, Deployment: "sim", Dir: t.TempDir(), Memory: true, Transport: tr, Apps: apps,
-			Tick: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
-		})
-		require.NoError(t, err)
+		h := rafttest.Open(t, book, id, ledgerapp.App(1))
 		t.Cleanup(func() { require.NoError(t, h.Close()) })
 		hosts = append(hosts, h)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/ledger"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
+	"github.com/drumline/drumline/internal/raft/transport/membook"
 )
 
 // chaos is three hosts, a network and disks that fail, and callers of one group whose
@@ -45,7 +46,7 @@ type chaos struct {
 func newChaos(t *testing.T, seed uint64, tweak func(*Options)) *chaos {
 	t.Helper()
 	c := &chaos{
-		cluster: &cluster{t: t, book: &book{addrs: make(map[ids.Host]string)}, version: 2, tweak: tweak, network: faults.New(seed)},
+		cluster: &cluster{t: t, book: membook.New(), version: 2, tweak: tweak, network: faults.New(seed)},
 		t:       t, g: 1000, dice: rand.New(rand.NewPCG(seed, 1)), outcomes: make(map[string]string),
 	}
 	for _, id := range []ids.Host{"host-1", "host-2", "host-3", "host-4"} {

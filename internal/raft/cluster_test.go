@@ -20,6 +20,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/ledger"
 	"github.com/drumline/drumline/internal/raft/transport"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
+	"github.com/drumline/drumline/internal/raft/transport/membook"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -38,26 +39,6 @@ const (
 	testTick    = 5 * time.Millisecond
 	testTimeout = 20 * time.Second
 )
-
-// book is the hosts' common address book.
-type book struct {
-	mu    sync.Mutex
-	addrs map[ids.Host]string
-}
-
-func (b *book) Lookup(h ids.Host) (string, uint64, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	a, ok := b.addrs[h]
-	return a, 0, ok
-}
-
-func (b *book) Learn(h ids.Host, addr string, _ uint64) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.addrs[h] = addr
-	return nil
-}
 
 // node is one host of a test's cluster.
 type node struct {
@@ -79,7 +60,7 @@ type node struct {
 
 type cluster struct {
 	t       testing.TB
-	book    *book
+	book    *membook.Book
 	version uint32
 	nodes   []*node
 	tweak   func(*Options)
@@ -90,7 +71,7 @@ type cluster struct {
 // newCluster starts n hosts in memory.
 func newCluster(t testing.TB, n int, tweak ...func(*Options)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, book: &book{addrs: make(map[ids.Host]string)}, version: 2, network: faults.New(1)}
+	c := &cluster{t: t, book: membook.New(), version: 2, network: faults.New(1)}
 	if len(tweak) > 0 {
 		c.tweak = tweak[0]
 	}

@@ -8,12 +8,13 @@ import (
 
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
+	"github.com/drumline/drumline/internal/raft/transport/membook"
 )
 
 // powerCluster is three hosts whose disks lose what was not synced when the power goes.
 func powerCluster(t *testing.T, snapshotEntries uint64) (*cluster, []*vfs.MemFS) {
 	t.Helper()
-	c := &cluster{t: t, book: &book{addrs: make(map[ids.Host]string)}, version: 2, network: faults.New(1)}
+	c := &cluster{t: t, book: membook.New(), version: 2, network: faults.New(1)}
 	c.tweak = func(o *Options) { o.SnapshotEntries = snapshotEntries }
 	var disks []*vfs.MemFS
 	for _, id := range []ids.Host{"host-1", "host-2", "host-3"} {

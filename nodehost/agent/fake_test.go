@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/internal/serve/servetest"
 	"github.com/drumline/drumline/nodehost/replicas"
 )
 
@@ -52,27 +52,12 @@ type fakeDrummer struct {
 }
 
 func newDrummer(t *testing.T) *fakeDrummer {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	d := &fakeDrummer{t: t, addr: l.Addr().String(), stands: make(chan *stand, 100), frozen: make(chan struct{})}
-	s := grpc.NewServer(grpc.StreamInterceptor(func(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-		return serve.Status(h(srv, st)).Err()
-	}), grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-		r, err := h(ctx, req)
-		return r, serve.Status(err).Err()
-	}))
-	drummerpb.RegisterSupervisorServer(s, d)
-	hostpb.RegisterDirectoryServer(s, d)
-	healthpb.RegisterHealthServer(s, d)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = s.Serve(l)
-	}()
-	t.Cleanup(func() {
-		s.Stop()
-		<-done
-	})
+	d := &fakeDrummer{t: t, stands: make(chan *stand, 100), frozen: make(chan struct{})}
+	d.addr = servetest.Start(t, func(s *servetest.Server) {
+		drummerpb.RegisterSupervisorServer(s, d)
+		hostpb.RegisterDirectoryServer(s, d)
+		healthpb.RegisterHealthServer(s, d)
+	}).Addr
 	return d
 }
 

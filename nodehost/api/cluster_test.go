@@ -3,9 +3,7 @@ package api_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,11 +22,12 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
-	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/internal/raft/rafttest"
+	"github.com/drumline/drumline/internal/raft/transport/membook"
 	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/internal/serve/servetest"
 	"github.com/drumline/drumline/nodehost/api"
 	"github.com/drumline/drumline/nodehost/route"
-	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/kv"
 )
 
@@ -40,9 +39,7 @@ const demo ids.Group = 1000
 type fleet struct {
 	t     *testing.T
 	hosts []*realHost
-
-	mu   sync.Mutex
-	raft map[ids.Host]string // guarded by mu
+	book  *membook.Book
 }
 
 // realHost is one of them.
@@ -53,34 +50,19 @@ type realHost struct {
 	raft   *raft.Host
 	router *route.Router
 	pool   *serve.Pool
-	server *grpc.Server
-	served chan struct{}
+	server *servetest.Server
 	dead   bool
 }
 
 func newFleet(t *testing.T, n int) *fleet {
-	f := &fleet{t: t, raft: map[ids.Host]string{}}
+	f := &fleet{t: t, book: membook.New()}
 	for i := range n {
-		h := &realHost{f: f, id: ids.Host(fmt.Sprintf("host-%d", i+1)), served: make(chan struct{})}
+		h := &realHost{f: f, id: ids.Host(fmt.Sprintf("host-%d", i+1))}
 		f.hosts = append(f.hosts, h)
 		h.boot()
 		t.Cleanup(h.kill)
 	}
 	return f
-}
-
-func (f *fleet) Lookup(h ids.Host) (string, uint64, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	addr, ok := f.raft[h]
-	return addr, 0, ok
-}
-
-func (f *fleet) Learn(h ids.Host, addr string, _ uint64) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.raft[h] = addr
-	return nil
 }
 
 func (f *fleet) api(h ids.Host) (string, bool) {
@@ -124,30 +106,13 @@ func (h *realHost) GroupByName(name string) (ids.Group, bool) {
 
 func (h *realHost) boot() {
 	t := h.f.t
-	tr, err := transport.New(transport.Options{Host: h.id, BootEpoch: 1, Deployment: "test", Listen: "127.0.0.1:0", Book: h.f})
-	require.NoError(t, err)
-	require.NoError(t, h.f.Learn(h.id, tr.Addr(), 1))
-	apps, err := statemachines.NewRegistry(kv.App())
-	require.NoError(t, err)
-	h.raft, err = raft.Open(raft.Options{
-		Host: h.id, Deployment: "test", Dir: t.TempDir(), Memory: true, Transport: tr, Apps: apps, Tick: 10 * time.Millisecond,
-	})
-	require.NoError(t, err)
+	var err error
+	h.raft = rafttest.Open(t, h.f.book, h.id, kv.App())
 	h.pool, err = serve.NewPool(config.TLS{})
 	require.NoError(t, err)
 	h.router = route.New(route.Options{Self: h.id, Raft: h.raft, Local: h, Locator: h.f, Pool: h.pool, API: h.f.api})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	h.addr = ln.Addr().String()
-	h.server = grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		resp, err := next(ctx, req)
-		return resp, serve.Status(err).Err()
-	}), grpc.StreamInterceptor(streamStatus))
-	api.Register(h.server, api.Options{Router: h.router})
-	go func() {
-		defer close(h.served)
-		_ = h.server.Serve(ln)
-	}()
+	h.server = servetest.Start(t, func(s *servetest.Server) { api.Register(s, api.Options{Router: h.router}) })
+	h.addr = h.server.Addr
 }
 
 // kill ends the host without handing anything off.
@@ -156,8 +121,7 @@ func (h *realHost) kill() {
 		return
 	}
 	h.dead = true
-	h.server.Stop()
-	<-h.served
+	h.server.Close()
 	require.NoError(h.f.t, h.router.Close())
 	require.NoError(h.f.t, h.raft.Close())
 	require.NoError(h.f.t, h.pool.Close())

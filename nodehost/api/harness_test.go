@@ -2,20 +2,17 @@ package api_test
 
 import (
 	"context"
-	"net"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
-	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/internal/serve/servetest"
 	"github.com/drumline/drumline/nodehost/api"
 	"github.com/drumline/drumline/nodehost/route"
 )
@@ -105,34 +102,9 @@ func (f *fakeRouter) last() any {
 }
 
 // serveRouter serves all services over a Router and returns a connection to them.
-// Panics are not recovered: they end the test.
 func serveRouter(t testing.TB, r api.Router, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		resp, err := next(ctx, req)
-		return resp, serve.Status(err).Err()
-	}), grpc.StreamInterceptor(streamStatus))
-	api.Register(server, api.Options{Router: r})
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(ln)
-	}()
-	conn, err := grpc.NewClient(ln.Addr().String(), append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		_ = conn.Close()
-		server.Stop()
-		<-served
-	})
-	return conn
-}
-
-// streamStatus makes statuses of faults as internal/serve does.
-func streamStatus(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return serve.Status(next(srv, stream)).Err()
+	return servetest.Dial(t, func(s *servetest.Server) { api.Register(s, api.Options{Router: r}) }, opts...)
 }
 
 // within gives a test a deadline.

@@ -3,20 +3,18 @@ package api_test
 import (
 	"context"
 	"io"
-	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/internal/serve/servetest"
 	"github.com/drumline/drumline/nodehost/api"
 	"github.com/drumline/drumline/nodehost/route"
 )
@@ -54,23 +52,12 @@ func echoItems(_ context.Context, m route.Many) []route.Outcome {
 }
 
 // talk opens a stream.
-func talk(t *testing.T, r api.Router, stopping <-chan struct{}) (hostpb.Groups_StreamClient, *grpc.Server) {
+func talk(t *testing.T, r api.Router, stopping <-chan struct{}) (hostpb.Groups_StreamClient, *servetest.Server) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server := grpc.NewServer(grpc.StreamInterceptor(streamStatus), grpc.MaxRecvMsgSize(serve.MaxMessage))
-	api.Register(server, api.Options{Router: r, Stopping: stopping})
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(ln)
-	}()
-	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		_ = conn.Close()
-		server.Stop()
-		<-served
+	var server *servetest.Server
+	conn := servetest.Dial(t, func(s *servetest.Server) {
+		server = s
+		api.Register(s, api.Options{Router: r, Stopping: stopping})
 	})
 	s, err := hostpb.NewGroupsClient(conn).Stream(within(t, 20*time.Second))
 	require.NoError(t, err)

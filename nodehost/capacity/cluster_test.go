@@ -3,14 +3,12 @@ package capacity
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/config"
@@ -21,11 +19,12 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
-	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/internal/raft/rafttest"
+	"github.com/drumline/drumline/internal/raft/transport/membook"
 	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/internal/serve/servetest"
 	"github.com/drumline/drumline/nodehost/api"
 	"github.com/drumline/drumline/nodehost/route"
-	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/capacity"
 )
 
@@ -34,9 +33,9 @@ import (
 type fleet struct {
 	t     *testing.T
 	hosts []*realHost
+	book  *membook.Book
 
 	mu     sync.Mutex
-	raft   map[ids.Host]string         // guarded by mu
 	groups map[string]*hostpb.Location // guarded by mu: by name
 	jump   time.Duration               // guarded by mu: added to the wall clock of all hosts
 	config string
@@ -51,14 +50,14 @@ type realHost struct {
 	router  *route.Router
 	leases  *Service
 	pool    *serve.Pool
-	server  *grpc.Server
+	server  *servetest.Server
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	dead    bool
 }
 
 func newFleet(t *testing.T, n int) *fleet {
-	f := &fleet{t: t, raft: map[ids.Host]string{}, groups: map[string]*hostpb.Location{}}
+	f := &fleet{t: t, book: membook.New(), groups: map[string]*hostpb.Location{}}
 	for i := range n {
 		h := &realHost{f: f, id: ids.Host(fmt.Sprintf("host-%d", i+1))}
 		f.hosts = append(f.hosts, h)
@@ -66,20 +65,6 @@ func newFleet(t *testing.T, n int) *fleet {
 		t.Cleanup(h.kill)
 	}
 	return f
-}
-
-func (f *fleet) Lookup(h ids.Host) (string, uint64, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	addr, ok := f.raft[h]
-	return addr, 0, ok
-}
-
-func (f *fleet) Learn(h ids.Host, addr string, _ uint64) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.raft[h] = addr
-	return nil
 }
 
 func (f *fleet) api(h ids.Host) (string, bool) {
@@ -158,15 +143,8 @@ func (h *realHost) GroupByName(name string) (ids.Group, bool) {
 
 func (h *realHost) boot() {
 	t := h.f.t
-	tr, err := transport.New(transport.Options{Host: h.id, BootEpoch: 1, Deployment: "test", Listen: "127.0.0.1:0", Book: h.f})
-	require.NoError(t, err)
-	require.NoError(t, h.f.Learn(h.id, tr.Addr(), 1))
-	apps, err := statemachines.NewRegistry(capacity.App())
-	require.NoError(t, err)
-	h.raft, err = raft.Open(raft.Options{
-		Host: h.id, Deployment: "test", Dir: t.TempDir(), Memory: true, Transport: tr, Apps: apps, Tick: 10 * time.Millisecond,
-	})
-	require.NoError(t, err)
+	var err error
+	h.raft = rafttest.Open(t, h.f.book, h.id, capacity.App())
 	h.pool, err = serve.NewPool(config.TLS{})
 	require.NoError(t, err)
 	h.router = route.New(route.Options{
@@ -175,19 +153,14 @@ func (h *realHost) boot() {
 			return h.leases.Prepare(ctx, g, cmds)
 		},
 	})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	h.addr = ln.Addr().String()
-	h.leases = New(Options{Router: h.router, Raft: h.raft, Cluster: h.f, Led: h.f.all, Advertise: h.addr, now: h.f.now, idle: time.Second})
-	h.server = grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		resp, err := next(ctx, req)
-		return resp, serve.Status(err).Err()
-	}))
-	api.Register(h.server, api.Options{Router: h.router})
-	h.leases.Register(h.server)
+	h.server = servetest.Start(t, func(s *servetest.Server) {
+		h.addr = s.Addr
+		h.leases = New(Options{Router: h.router, Raft: h.raft, Cluster: h.f, Led: h.f.all, Advertise: h.addr, now: h.f.now, idle: time.Second})
+		api.Register(s, api.Options{Router: h.router})
+		h.leases.Register(s)
+	})
 	ctx, stop := context.WithCancel(context.Background())
 	h.stop = stop
-	h.running.Go(func() { _ = h.server.Serve(ln) })
 	h.running.Go(func() { h.leases.Run(ctx) })
 }
 
@@ -197,7 +170,7 @@ func (h *realHost) kill() {
 		return
 	}
 	h.dead = true
-	h.server.Stop()
+	h.server.Close()
 	h.stop()
 	h.running.Wait()
 	require.NoError(h.f.t, h.router.Close())

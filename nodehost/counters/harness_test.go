@@ -2,22 +2,18 @@ package counters_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
-	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/internal/serve/servetest"
 	"github.com/drumline/drumline/nodehost/counters"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/statemachines"
@@ -117,32 +113,10 @@ func (c *cluster) service(stopping <-chan struct{}) *counters.Service {
 	return counters.New(counters.Options{Router: c, Members: members, Stopping: stopping, Now: c.clock})
 }
 
-// dial serves the native service and returns a client of it. Panics are not recovered:
-// they end the test.
+// dial serves the native service and returns a client of it.
 func (c *cluster) dial(t testing.TB, stopping <-chan struct{}) counterpb.CounterClient {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		resp, err := next(ctx, req)
-		return resp, serve.Status(err).Err()
-	}), grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-		return serve.Status(next(srv, stream)).Err()
-	}))
-	c.service(stopping).Register(server)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(ln)
-	}()
-	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		_ = conn.Close()
-		server.Stop()
-		<-done
-	})
-	return counterpb.NewCounterClient(conn)
+	return counterpb.NewCounterClient(servetest.Dial(t, func(s *servetest.Server) { c.service(stopping).Register(s) }))
 }
 
 // web serves HTTP.

@@ -2,19 +2,16 @@ package sequences_test
 
 import (
 	"context"
-	"net"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
-	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/internal/serve/servetest"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/nodehost/sequences"
 	"github.com/drumline/drumline/statemachines"
@@ -107,32 +104,12 @@ func (c *cluster) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.Read
 // clock is the time of the hosts under test.
 func clock() time.Time { return time.UnixMilli(1_700_000_000_000) }
 
-// served serves both services over a cluster and returns a connection to them. Panics
-// are not recovered: they end the test.
+// served serves both services over a cluster and returns a connection to them.
 func served(t testing.TB, c *cluster, stopping <-chan struct{}) *grpc.ClientConn {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		resp, err := next(ctx, req)
-		return resp, serve.Status(err).Err()
-	}), grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-		return serve.Status(next(srv, stream)).Err()
-	}))
-	sequences.Register(server, sequences.Options{Router: c, Stopping: stopping, Now: clock})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(ln)
-	}()
-	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		_ = conn.Close()
-		server.Stop()
-		<-done
+	return servetest.Dial(t, func(s *servetest.Server) {
+		sequences.Register(s, sequences.Options{Router: c, Stopping: stopping, Now: clock})
 	})
-	return conn
 }
 
 // within gives a test a deadline.

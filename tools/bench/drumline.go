@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"sync"
 
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/internal/raft/transport"
+	"github.com/drumline/drumline/internal/raft/transport/membook"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/bench/measure"
 	"github.com/drumline/drumline/tools/bench/tally"
@@ -21,7 +21,7 @@ type inProcess struct {
 	measure.Setup
 	dir   string
 	apps  *statemachines.Registry
-	book  book
+	book  *membook.Book
 	hosts []*raft.Host
 	lines []*transport.Transport
 }
@@ -32,7 +32,7 @@ func newOurs(ctx context.Context, dir string, s measure.Setup) (subject, error) 
 		return nil, err
 	}
 	return newLocal(ctx, s, &inProcess{
-		Setup: s, dir: dir, apps: apps, book: book{at: map[ids.Host]place{}},
+		Setup: s, dir: dir, apps: apps, book: membook.New(),
 		hosts: make([]*raft.Host, s.Hosts), lines: make([]*transport.Transport, s.Hosts),
 	})
 }
@@ -41,8 +41,8 @@ func hostID(i int) ids.Host { return ids.Host(fmt.Sprintf("bench-%d", i+1)) }
 
 func (s *inProcess) open(i int) error {
 	log, id := slog.New(slog.DiscardHandler), hostID(i)
-	epoch := s.book.next(id)
-	t, err := transport.New(transport.Options{Host: id, BootEpoch: epoch, Deployment: "bench", Listen: "127.0.0.1:0", Book: &s.book, Log: log})
+	epoch := s.book.Next(id)
+	t, err := transport.New(transport.Options{Host: id, BootEpoch: epoch, Deployment: "bench", Listen: "127.0.0.1:0", Book: s.book, Log: log})
 	if err != nil {
 		return err
 	}
@@ -109,41 +109,4 @@ func (s *inProcess) stop(i int, dead bool) error {
 		err = s.lines[i].Close()
 	}
 	return errors.Join(err, s.hosts[i].Close())
-}
-
-// book is the hosts' common address book.
-type book struct {
-	mu sync.Mutex
-	at map[ids.Host]place
-}
-
-// place is where a host is since which start.
-type place struct {
-	addr  string
-	epoch uint64
-}
-
-// next is the epoch of a host's next start.
-func (b *book) next(h ids.Host) uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.at[h].epoch + 1
-}
-
-// Lookup returns where a host is.
-func (b *book) Lookup(h ids.Host) (string, uint64, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p, ok := b.at[h]
-	return p.addr, p.epoch, ok
-}
-
-// Learn notes where a host is.
-func (b *book) Learn(h ids.Host, addr string, epoch uint64) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if epoch >= b.at[h].epoch {
-		b.at[h] = place{addr, epoch}
-	}
-	return nil
 }

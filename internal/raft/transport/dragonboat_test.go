@@ -21,6 +21,7 @@ import (
 
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
+	"github.com/drumline/drumline/internal/raft/transport/membook"
 )
 
 // sum is a state machine that adds numbers; its padding makes snapshots of several
@@ -56,7 +57,7 @@ func (s *sum) RecoverFromSnapshot(r io.Reader, _ []sm.SnapshotFile, _ <-chan str
 type machine struct {
 	id    ids.Host
 	disk  vfs.FS
-	book  *memBook
+	book  *membook.Book
 	epoch uint64
 	hook  faults.Hook
 
@@ -159,7 +160,7 @@ func realCluster(t *testing.T, hook faults.Hook) ([]*machine, map[uint64]string)
 	machines := make([]*machine, 3)
 	members := make(map[uint64]string)
 	for n := range machines {
-		m := &machine{id: ids.Host(fmt.Sprintf("nh-%d", n+1)), disk: vfs.NewMem(), book: newBook(), hook: hook}
+		m := &machine{id: ids.Host(fmt.Sprintf("nh-%d", n+1)), disk: vfs.NewMem(), book: membook.New(), hook: hook}
 		m.start(t)
 		t.Cleanup(m.stop)
 		machines[n] = m

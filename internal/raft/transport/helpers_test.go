@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,47 +15,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/transport/membook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait for an event; on a busy machine it may be long.
 const patience = 20 * time.Second
-
-// memBook is an address book in memory with the semantics of hostdir's.
-type memBook struct {
-	mu      sync.Mutex
-	entries map[ids.Host]memEntry
-}
-
-type memEntry struct {
-	addr  string
-	epoch uint64
-}
-
-func newBook() *memBook { return &memBook{entries: make(map[ids.Host]memEntry)} }
-
-func (b *memBook) Lookup(h ids.Host) (string, uint64, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e, ok := b.entries[h]
-	return e.addr, e.epoch, ok
-}
-
-func (b *memBook) Learn(h ids.Host, addr string, epoch uint64) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if epoch >= b.entries[h].epoch {
-		b.entries[h] = memEntry{addr, epoch}
-	}
-	return nil
-}
-
-func (b *memBook) Hosts() []ids.Host {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Sorted(maps.Keys(b.entries))
-}
 
 const (
 	deploymentText = "test"
@@ -69,14 +32,14 @@ const (
 type node struct {
 	*Transport
 	module  raftio.ITransport
-	book    *memBook
+	book    *membook.Book
 	batches chan pb.MessageBatch
 	chunks  chan pb.Chunk
 	refuse  atomic.Bool // chunks
 }
 
 func options(host ids.Host) Options {
-	return Options{Host: host, BootEpoch: 1, Deployment: deploymentText, Listen: "127.0.0.1:0", Book: newBook()}
+	return Options{Host: host, BootEpoch: 1, Deployment: deploymentText, Listen: "127.0.0.1:0", Book: membook.New()}
 }
 
 // start makes a node; it is Ready and closed with the test.
@@ -95,7 +58,7 @@ func create(t *testing.T, o Options) *node {
 	tr, err := New(o)
 	require.NoError(t, err)
 	n := &node{Transport: tr, batches: make(chan pb.MessageBatch, 10000), chunks: make(chan pb.Chunk, 10000)}
-	n.book, _ = o.Book.(*memBook)
+	n.book, _ = o.Book.(*membook.Book)
 	n.module = tr.Factory().Create(config.NodeHostConfig{DeploymentID: deploymentID},
 		func(b pb.MessageBatch) { n.batches <- b },
 		func(c pb.Chunk) bool { n.chunks <- c; return !n.refuse.Load() })
