@@ -29,6 +29,7 @@ func describe(t testing.TB, f apps.File) string {
 		require.NoError(t, proto.Unmarshal(tmpl.GetOptions(), &d))
 		fmt.Fprintf(&b, "%q replicas=%d regions=%v auto=%v\n  %s\n", tmpl.GetMatch(), tmpl.GetReplicas(), regions(tmpl), tmpl.GetAutoCreate(), text(&d))
 	}
+	b.WriteString(placement(f))
 	for _, w := range f.Warnings {
 		fmt.Fprintf(&b, "warning: %s\n", w)
 	}
@@ -40,6 +41,18 @@ func regions(t *fleetpb.Template) (list []string) {
 		list = append(list, fmt.Sprint(r.GetRegion(), "=", r.GetCount()))
 	}
 	return list
+}
+
+// placement is the rules of the templates that have some, beside their regions.
+func placement(f apps.File) string {
+	var b strings.Builder
+	for _, t := range f.Configuration.GetTemplates() {
+		rules := &fleetpb.Template{Require: t.GetRequire(), Forbid: t.GetForbid(), Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs()}
+		if proto.Size(rules) > 0 {
+			fmt.Fprintf(&b, "%q has rules: %s\n", t.GetMatch(), text(rules))
+		}
+	}
+	return b.String()
 }
 
 // text is a message on one line, with the same spaces in every run.
@@ -91,6 +104,7 @@ func TestPlainFiles(t *testing.T) {
 			require.NoError(t, proto.Unmarshal(tmpl.GetOptions(), &s))
 			fmt.Fprintf(&b, "%q replicas=%d regions=%v auto=%v\n  %s\n", tmpl.GetMatch(), tmpl.GetReplicas(), regions(tmpl), tmpl.GetAutoCreate(), text(&s))
 		}
+		b.WriteString(placement(f))
 		for _, w := range f.Warnings {
 			fmt.Fprintf(&b, "warning: %s\n", w)
 		}

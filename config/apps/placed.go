@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -16,6 +17,10 @@ type placed struct {
 	regions    map[string]int64
 	autoCreate bool
 	at         ast.Node
+
+	require, forbid, leaders []string
+	isolation                fleetpb.Isolation
+	downAfter                time.Duration
 }
 
 // defaultPlaced: three voters anywhere, made on first use, as the original does.
@@ -26,6 +31,11 @@ func (p *placed) fields(r *reader, with map[string]field) map[string]field {
 	maps.Copy(with, map[string]field{
 		"replicas":    r.integer(&p.replicas, 1, 7),
 		"auto_create": r.flag(&p.autoCreate),
+		"require":     r.texts(&p.require),
+		"forbid":      r.texts(&p.forbid),
+		"leaders":     r.texts(&p.leaders),
+		"isolation":   r.isolation(&p.isolation),
+		"down_after":  r.duration(&p.downAfter),
 		"regions": func(n ast.Node, path string) {
 			p.regions = map[string]int64{}
 			m, ok := n.(ast.MapNode)
@@ -45,7 +55,10 @@ func (p *placed) fields(r *reader, with map[string]field) map[string]field {
 
 // template makes a template of it.
 func (p *placed) template(r *reader, path, match string, options []byte) *fleetpb.Template {
-	t := &fleetpb.Template{Match: match, AutoCreate: p.autoCreate, Options: options}
+	t := &fleetpb.Template{
+		Match: match, AutoCreate: p.autoCreate, Options: options, Require: slices.Sorted(slices.Values(p.require)), Forbid: slices.Sorted(slices.Values(p.forbid)),
+		Isolation: p.isolation, Leaders: p.leaders, DownAfterMs: p.downAfter.Milliseconds(),
+	}
 	sum := int64(0)
 	for _, name := range slices.Sorted(maps.Keys(p.regions)) {
 		count := p.regions[name]
@@ -66,4 +79,45 @@ func (p *placed) template(r *reader, path, match string, options []byte) *fleetp
 	}
 	t.Replicas = uint32(min(replicas, math.MaxInt32))
 	return t
+}
+
+// texts reads a list of texts.
+func (r *reader) texts(to *[]string) field {
+	return func(n ast.Node, path string) {
+		*to = nil
+		r.list(n, path, func(n ast.Node, path string) {
+			text := ""
+			r.text(&text)(n, path)
+			*to = append(*to, text)
+		})
+	}
+}
+
+// isolation reads what no two replicas may share.
+func (r *reader) isolation(to *fleetpb.Isolation) field {
+	known := map[string]fleetpb.Isolation{
+		"host": fleetpb.Isolation_ISOLATION_UNSPECIFIED, "zone": fleetpb.Isolation_ISOLATION_ZONE, "region": fleetpb.Isolation_ISOLATION_REGION,
+	}
+	return func(n ast.Node, path string) {
+		word := ""
+		r.text(&word)(n, path)
+		kind, ok := known[word]
+		if !ok && word != "" {
+			r.fail(n, path, "is %q; use host, zone or region", word)
+		}
+		*to = kind
+	}
+}
+
+// duration reads a time like 90s.
+func (r *reader) duration(to *time.Duration) field {
+	return func(n ast.Node, path string) {
+		text := ""
+		r.text(&text)(n, path)
+		d, err := time.ParseDuration(text)
+		if text != "" && err != nil {
+			r.fail(n, path, "is %q; want a duration like 90s", text)
+		}
+		*to = d
+	}
 }

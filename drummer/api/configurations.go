@@ -118,7 +118,10 @@ func bare(all iter.Seq[*fleetpb.Configuration]) (list []*fleetpb.Configuration) 
 			App: c.GetApp(), Revision: c.GetRevision(), AtUnixMs: c.GetAtUnixMs(), Author: c.GetAuthor(), MaxGroups: c.GetMaxGroups(), Restores: c.GetRestores(),
 		}
 		for _, t := range c.GetTemplates() {
-			b.Templates = append(b.Templates, &fleetpb.Template{Match: t.GetMatch(), Replicas: t.GetReplicas(), Regions: t.GetRegions(), AutoCreate: t.GetAutoCreate()})
+			b.Templates = append(b.Templates, &fleetpb.Template{
+				Match: t.GetMatch(), Replicas: t.GetReplicas(), Regions: t.GetRegions(), AutoCreate: t.GetAutoCreate(), Require: t.GetRequire(), Forbid: t.GetForbid(),
+				Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(),
+			})
 		}
 		list = append(list, b)
 	}
@@ -244,7 +247,7 @@ func whatChanged(a, b *fleetpb.Template) (what []string) {
 	if !bytes.Equal(a.GetOptions(), b.GetOptions()) {
 		what = append(what, "options")
 	}
-	if a.GetReplicas() != b.GetReplicas() || !proto.Equal(&fleetpb.Spec{Regions: a.GetRegions()}, &fleetpb.Spec{Regions: b.GetRegions()}) {
+	if !proto.Equal(rules.SpecOf("", "", a), rules.SpecOf("", "", b)) {
 		what = append(what, "placement")
 	}
 	if a.GetAutoCreate() != b.GetAutoCreate() {

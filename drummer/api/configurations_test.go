@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -59,6 +60,12 @@ func TestApplyTellsTheDifference(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, []string{"moved * []", "moved a []"}, templatesOf(moved))
+
+	elsewhere := proto.CloneOf(next)
+	elsewhere.Templates[0].Leaders = []string{"west"}
+	placed, err := w.drummer(0).ApplyConfiguration(t.Context(), &drummerpb.ApplyConfigurationRequest{Configuration: elsewhere, DryRun: true})
+	require.NoError(t, err)
+	require.Equal(t, []string{"changed * [placement]"}, templatesOf(placed))
 
 	// What is so already is no conflict: an answer may have been lost.
 	again, err := w.drummer(0).ApplyConfiguration(t.Context(), &drummerpb.ApplyConfigurationRequest{Configuration: next, Base: 1})

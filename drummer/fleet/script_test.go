@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 				}
 			case "groups":
 				for g := range m.Freeze().Groups() {
-					fmt.Fprintf(&b, "%d %s %s gen=%d cc=%d op=%d\n", g.GetId(), g.GetSpec().GetName(), words.StateWord(g.GetState()), g.GetGeneration(), g.GetConfigChange(), g.GetOperation())
+					fmt.Fprintf(&b, "%d %s %s gen=%d cc=%d op=%d%s\n", g.GetId(), g.GetSpec().GetName(), words.StateWord(g.GetState()), g.GetGeneration(), g.GetConfigChange(), g.GetOperation(), words.RulesOf(g.GetSpec()))
 					for _, r := range g.GetReplicas() {
 						fmt.Fprintf(&b, "  %d on %s %s joined=%v voter=%v replaces=%d\n", r.GetId(), r.GetHostId(),
 							strings.ToLower(strings.TrimPrefix(r.GetPhase().String(), "REPLICA_PHASE_")), r.GetJoined(), r.GetVoter(), r.GetReplaces())

@@ -1791,7 +1791,17 @@ type Template struct {
 	// auto_create makes a group when a name is used for the first time.
 	AutoCreate bool `protobuf:"varint,4,opt,name=auto_create,json=autoCreate,proto3" json:"auto_create,omitempty"`
 	// options are the app's own, opaque to the record; live groups follow them.
-	Options       []byte `protobuf:"bytes,5,opt,name=options,proto3" json:"options,omitempty"`
+	Options []byte `protobuf:"bytes,5,opt,name=options,proto3" json:"options,omitempty"`
+	// require lists labels that every host of a group that is made must have; sorted.
+	Require []string `protobuf:"bytes,50,rep,name=require,proto3" json:"require,omitempty"`
+	// forbid lists labels that none of them may have; sorted.
+	Forbid []string `protobuf:"bytes,51,rep,name=forbid,proto3" json:"forbid,omitempty"`
+	// isolation is what no two replicas may share, beside the host.
+	Isolation Isolation `protobuf:"varint,52,opt,name=isolation,proto3,enum=drumline.fleet.Isolation" json:"isolation,omitempty"`
+	// leaders are the regions whose replicas shall lead, best first; empty means any.
+	Leaders []string `protobuf:"bytes,53,rep,name=leaders,proto3" json:"leaders,omitempty"`
+	// down_after_ms is the groups' own down_after; 0 means the policy's.
+	DownAfterMs   int64 `protobuf:"varint,54,opt,name=down_after_ms,json=downAfterMs,proto3" json:"down_after_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1859,6 +1869,41 @@ func (x *Template) GetOptions() []byte {
 		return x.Options
 	}
 	return nil
+}
+
+func (x *Template) GetRequire() []string {
+	if x != nil {
+		return x.Require
+	}
+	return nil
+}
+
+func (x *Template) GetForbid() []string {
+	if x != nil {
+		return x.Forbid
+	}
+	return nil
+}
+
+func (x *Template) GetIsolation() Isolation {
+	if x != nil {
+		return x.Isolation
+	}
+	return Isolation_ISOLATION_UNSPECIFIED
+}
+
+func (x *Template) GetLeaders() []string {
+	if x != nil {
+		return x.Leaders
+	}
+	return nil
+}
+
+func (x *Template) GetDownAfterMs() int64 {
+	if x != nil {
+		return x.DownAfterMs
+	}
+	return 0
 }
 
 // Configuration is one revision of what is said of an app.
@@ -4481,14 +4526,19 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05group\x18\x04 \x01(\tR\x05group\x12\x12\n" +
 	"\x04host\x18\x05 \x01(\tR\x04host\x12\x12\n" +
-	"\x04text\x18\x06 \x01(\tR\x04text\"\xae\x01\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\"\xd7\x02\n" +
 	"\bTemplate\x12\x14\n" +
 	"\x05match\x18\x01 \x01(\tR\x05match\x12\x1a\n" +
 	"\breplicas\x18\x02 \x01(\rR\breplicas\x125\n" +
 	"\aregions\x18\x03 \x03(\v2\x1b.drumline.fleet.RegionCountR\aregions\x12\x1f\n" +
 	"\vauto_create\x18\x04 \x01(\bR\n" +
 	"autoCreate\x12\x18\n" +
-	"\aoptions\x18\x05 \x01(\fR\aoptions\"\xfe\x01\n" +
+	"\aoptions\x18\x05 \x01(\fR\aoptions\x12\x18\n" +
+	"\arequire\x182 \x03(\tR\arequire\x12\x16\n" +
+	"\x06forbid\x183 \x03(\tR\x06forbid\x127\n" +
+	"\tisolation\x184 \x01(\x0e2\x19.drumline.fleet.IsolationR\tisolation\x12\x18\n" +
+	"\aleaders\x185 \x03(\tR\aleaders\x12\"\n" +
+	"\rdown_after_ms\x186 \x01(\x03R\vdownAfterMs\"\xfe\x01\n" +
 	"\rConfiguration\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1c\n" +
@@ -4795,56 +4845,57 @@ var file_fleet_fleet_proto_depIdxs = []int32{
 	5,  // 11: drumline.fleet.Origin.kind:type_name -> drumline.fleet.OriginKind
 	16, // 12: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
 	7,  // 13: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
-	20, // 14: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
-	9,  // 15: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
-	37, // 16: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
-	38, // 17: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
-	12, // 18: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
-	39, // 19: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
-	40, // 20: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
-	41, // 21: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
-	42, // 22: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
-	43, // 23: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
-	44, // 24: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
-	45, // 25: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
-	46, // 26: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
-	34, // 27: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
-	35, // 28: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
-	36, // 29: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
-	23, // 30: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
-	24, // 31: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
-	25, // 32: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
-	26, // 33: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
-	27, // 34: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
-	28, // 35: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
-	29, // 36: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
-	30, // 37: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
-	31, // 38: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
-	32, // 39: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
-	33, // 40: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
-	8,  // 41: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
-	17, // 42: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
-	10, // 43: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
-	8,  // 44: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
-	21, // 45: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
-	8,  // 46: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
-	3,  // 47: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
-	6,  // 48: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
-	48, // 49: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
-	6,  // 50: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
-	9,  // 51: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
-	11, // 52: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
-	49, // 53: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
-	12, // 54: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
-	15, // 55: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
-	18, // 56: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
-	19, // 57: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
-	21, // 58: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
-	59, // [59:59] is the sub-list for method output_type
-	59, // [59:59] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	0,  // 14: drumline.fleet.Template.isolation:type_name -> drumline.fleet.Isolation
+	20, // 15: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
+	9,  // 16: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
+	37, // 17: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
+	38, // 18: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
+	12, // 19: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
+	39, // 20: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
+	40, // 21: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
+	41, // 22: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
+	42, // 23: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
+	43, // 24: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
+	44, // 25: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
+	45, // 26: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
+	46, // 27: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
+	34, // 28: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
+	35, // 29: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
+	36, // 30: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
+	23, // 31: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
+	24, // 32: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
+	25, // 33: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
+	26, // 34: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
+	27, // 35: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
+	28, // 36: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
+	29, // 37: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
+	30, // 38: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
+	31, // 39: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
+	32, // 40: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
+	33, // 41: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
+	8,  // 42: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
+	17, // 43: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
+	10, // 44: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
+	8,  // 45: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
+	21, // 46: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
+	8,  // 47: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
+	3,  // 48: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
+	6,  // 49: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
+	48, // 50: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
+	6,  // 51: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
+	9,  // 52: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
+	11, // 53: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
+	49, // 54: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
+	12, // 55: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
+	15, // 56: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
+	18, // 57: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
+	19, // 58: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
+	21, // 59: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_fleet_fleet_proto_init() }

@@ -80,6 +80,20 @@ func (b *Book) Granted(first int64, count uint64) {
 	b.grants = append(b.grants, grant{first, first + int64(count) - 1})
 }
 
+// Highest is the highest number that was granted to anybody so far.
+func (s *Numbers) Highest() (most int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.books {
+		b.mu.Lock()
+		for _, g := range b.grants {
+			most = max(most, g.last)
+		}
+		b.mu.Unlock()
+	}
+	return most
+}
+
 // NumbersReport is what came of a sequence.
 type NumbersReport struct {
 	// Count of numbers that clients got, the Least and the Greatest, and how many

@@ -70,6 +70,15 @@ func TestNumbersLieInWhatWasGranted(t *testing.T) {
 	require.ErrorContains(t, err, "a got 15, which no server granted it")
 }
 
+func TestTheHighestNumberGranted(t *testing.T) {
+	s := NewNumbers()
+	require.Zero(t, s.Highest())
+	a, b := s.Book("a"), s.Book("b")
+	a.Granted(11, 10)
+	b.Granted(1, 10)
+	require.EqualValues(t, 20, s.Highest())
+}
+
 func TestStalls(t *testing.T) {
 	s := diary{{"a", 1, 0, 3}, {"b", 2, 4, 6}, {"a", 3, 9, 20}}.numbers()
 	at := func(second int) time.Time { return s.began.Add(time.Duration(second) * time.Second) }

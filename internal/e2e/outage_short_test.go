@@ -6,3 +6,10 @@ import "time"
 
 // allDrummersDead is longer than down_after; `make e2e-long` takes a minute.
 const allDrummersDead = 15 * time.Second
+
+// changesFor is how long TestChangesWhileHostsCrash goes on, and changesGranted how many
+// changes must have been granted meanwhile.
+const (
+	changesFor     = 12 * time.Second
+	changesGranted = 10
+)

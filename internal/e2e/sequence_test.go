@@ -70,13 +70,18 @@ func newSequences(t *testing.T, names ...string) (*world, *client.Client) {
 // sequences makes groups of sequences and a client of the hosts.
 func (w *world) sequences(names ...string) *client.Client {
 	w.Helper()
-	var specs []*fleetpb.Spec
-	for _, name := range append(names, family) {
-		specs = append(specs, &fleetpb.Spec{Name: name, App: "sequence", Replicas: 3})
-	}
-	w.create(specs...)
+	w.create(sequenceSpecs(append(names, family)...)...)
 	w.within(20*time.Second, "groups are whole", w.whole(nil))
 	return w.hostsClient()
+}
+
+// sequenceSpecs are groups of sequences.
+func sequenceSpecs(names ...string) []*fleetpb.Spec {
+	var specs []*fleetpb.Spec
+	for _, name := range names {
+		specs = append(specs, &fleetpb.Spec{Name: name, App: "sequence", Replicas: 3})
+	}
+	return specs
 }
 
 // hostsClient is a client that knows the hosts only.

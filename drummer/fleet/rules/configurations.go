@@ -55,7 +55,10 @@ func checkTemplate(app string, t *fleetpb.Template) error {
 
 // SpecOf is what a template wants of a group.
 func SpecOf(name, app string, t *fleetpb.Template) *fleetpb.Spec {
-	return &fleetpb.Spec{Name: name, App: app, Replicas: t.GetReplicas(), Regions: t.GetRegions()}
+	return &fleetpb.Spec{
+		Name: name, App: app, Replicas: t.GetReplicas(), Regions: t.GetRegions(), Require: t.GetRequire(), Forbid: t.GetForbid(),
+		Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(),
+	}
 }
 
 // Bound is how many groups of the app first uses may make, with those there are.

@@ -3,6 +3,7 @@ package words
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
@@ -48,6 +49,9 @@ func RulesOf(s *fleetpb.Spec) string {
 	}
 	if len(s.GetLeaders()) > 0 {
 		parts = append(parts, "led from "+strings.Join(s.GetLeaders(), ", "))
+	}
+	if ms := s.GetDownAfterMs(); ms != 0 {
+		parts = append(parts, "replaced after "+(time.Duration(ms)*time.Millisecond).String())
 	}
 	if len(parts) == 0 {
 		return ""

@@ -68,7 +68,7 @@ func (n *Noun) runRecover(ctx context.Context, c *cli.Context) error {
 	}
 	ready := good(plan)
 	if c.Bool("dry-run") || len(ready) == 0 {
-		return n.showRecovery(plan, true)
+		return n.showRecovery(plan, c.Bool("dry-run"))
 	}
 	n.warn(plan, req.GetMargin())
 	question := fmt.Sprintf("recover %s from the furthest survivors; what they do not have is lost", plural(len(ready)))
