@@ -33,7 +33,19 @@ func (g *Group) Name() string { return g.name }
 // Propose applies a command. It is sent again only while it was surely not applied:
 // an error with Outcome Unknown means that it may be applied once, now or a little later.
 func (g *Group) Propose(ctx context.Context, cmd []byte) (Result, error) {
-	t := item{g: g, effect: writes, data: cmd, alone: g.proposeAlone}
+	return g.apply(ctx, writes, cmd)
+}
+
+// ProposeIdempotent applies a command that does no harm when it is applied twice: one that
+// the machine recognises, or that sets what is set already. It is sent again also when it
+// may have been applied, so a host that is paused, or cut off from the others, costs a third
+// of the time that is left and not all of it. An error does not tell whether it was applied.
+func (g *Group) ProposeIdempotent(ctx context.Context, cmd []byte) (Result, error) {
+	return g.apply(ctx, repeats, cmd)
+}
+
+func (g *Group) apply(ctx context.Context, e effect, cmd []byte) (Result, error) {
+	t := item{g: g, effect: e, data: cmd, alone: g.proposeAlone}
 	if err := t.do(ctx); err != nil {
 		return Result{}, err
 	}
@@ -53,7 +65,7 @@ func (g *Group) Read(ctx context.Context, query []byte) ([]byte, error) {
 // proposeAlone proposes in a call of its own.
 func (g *Group) proposeAlone(t *item) send {
 	return func(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) error {
-		req := &hostpb.ProposeRequest{Group: g.ref, Command: t.data, Locate: g.strays(conn)}
+		req := &hostpb.ProposeRequest{Group: g.ref, Command: t.data, Locate: g.strays(conn), Repeatable: t.effect == repeats}
 		resp, err := hostpb.NewGroupsClient(conn).Propose(ctx, req, opts...)
 		t.result, t.where = Result{Value: resp.GetValue(), Data: resp.GetData()}, resp.GetLeader()
 		return err
@@ -111,8 +123,8 @@ func (g *Group) call(e effect, do send) *call {
 	k := g.c.newCall(e, nodehostKind, func() []string { return g.c.locations.prefer(g.name) }, do)
 	k.forget = func(e *Error) {
 		switch e.Reason {
-		case hostpb.Reason_REASON_SEALED, hostpb.Reason_REASON_GROUP_NOT_FOUND:
-			g.c.locations.drop(g.name)
+		case hostpb.Reason_REASON_SEALED, hostpb.Reason_REASON_GROUP_NOT_FOUND, hostpb.Reason_REASON_NO_QUORUM:
+			g.c.locations.drop(g.name) // whoever says so does not lead it
 		}
 	}
 	return k

@@ -38,12 +38,12 @@ func (c *Client) Timestamps(name string, opts ...sequence.Option) *sequence.Time
 }
 
 // sequenceGroup proposes for a sequence. Its commands are applied exactly once however
-// often they are sent, so also those of unknown outcome are sent again.
+// often they are sent, so also those of unknown outcome are sent again, and soon.
 type sequenceGroup struct{ g *Group }
 
 // Propose implements sequence.Group.
 func (s sequenceGroup) Propose(ctx context.Context, cmd []byte) ([]byte, bool, error) {
-	r, err := s.g.Propose(ctx, cmd)
+	r, err := s.g.ProposeIdempotent(ctx, cmd)
 	return r.Data, mayHelp(err), err
 }
 

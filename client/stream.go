@@ -63,7 +63,7 @@ func (t *item) window(ctx context.Context) time.Duration {
 		left = time.Until(end)
 	}
 	switch {
-	case t.effect == reads:
+	case t.effect != writes:
 		return max(shortTry, left/3)
 	case ok:
 		return 0
@@ -95,7 +95,7 @@ func (t *item) call() *call {
 
 // share makes one try over the stream to the server at addr.
 func (t *item) share(ctx context.Context, l *lane.Lane, addr string, within time.Duration) error {
-	h := lane.Head{Group: t.g.ref, Read: t.effect == reads, Within: within}
+	h := lane.Head{Group: t.g.ref, Read: t.effect == reads, Repeatable: t.effect == repeats, Within: within}
 	h.Locate = t.g.c.locations.get(t.g.name).GetLeaderApi() != addr
 	a, where, err := l.One(ctx, h, t.data)
 	if err != nil {

@@ -44,6 +44,8 @@ type NodeHost struct {
 	UnloadAfter Duration `yaml:"unload_after" doc:"unload a group that slept for so long until the next command, 10s or more; 0s: never; needs hibernate"`
 	// BootGrace is how long a starting host asks who it is before it starts alone.
 	BootGrace Duration `yaml:"boot_grace" doc:"how long a starting host asks drummers and peers before it starts its replicas alone"`
+	// ClockOffset is added to what the host takes for the time of day; only tests have one.
+	ClockOffset Duration `yaml:"clock_offset" doc:"take the time of day to be so much later, or earlier if negative: for tests of wrong clocks only"`
 	// Insecure allows ports off loopback without TLS.
 	Insecure bool `yaml:"insecure" doc:"allow ports off loopback without TLS"`
 }
@@ -87,6 +89,9 @@ func (c NodeHost) Validate() error {
 	p.storage(c.Storage, c.WALDir)
 	if c.BootGrace < 0 || c.BootGrace > maxBootGrace {
 		p.add("boot_grace", "is out of range", c.BootGrace, "use 0s to %s", maxBootGrace)
+	}
+	if c.ClockOffset.Abs() > maxClockOffset {
+		p.add("clock_offset", "is out of range", c.ClockOffset, "use -%s to %s, or leave it out", maxClockOffset, maxClockOffset)
 	}
 	return p.join()
 }

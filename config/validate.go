@@ -22,6 +22,8 @@ const (
 	maxTick      = 10 * time.Second
 	maxTicks     = 10_000
 	maxBootGrace = 10 * time.Minute
+	// maxClockOffset is more than clocks of machines that somebody looks after are off.
+	maxClockOffset = time.Hour
 	// minUnloadAfter keeps a group that is used now and then from being loaded over
 	// and over: to load it costs more than to let it sleep for so long.
 	minUnloadAfter = 10 * time.Second

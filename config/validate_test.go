@@ -53,6 +53,7 @@ func TestValidateNodeHost(t *testing.T) {
 		"unload_after: is out of range (got -1s": func(c *NodeHost) { c.UnloadAfter = -time.Second },
 		"0s for never, or 20s and more":          func(c *NodeHost) { c.UnloadAfter, c.Tick = 19*time.Second, 500*time.Millisecond },
 		"unload_after: is set without hibernate": func(c *NodeHost) { c.Hibernate, c.UnloadAfter = false, time.Minute },
+		"clock_offset: is out of range":          func(c *NodeHost) { c.ClockOffset = -2 * time.Hour },
 		"boot_grace: is out of range":            func(c *NodeHost) { c.BootGrace = -time.Second },
 		`storage: is unknown (got "tape")`:       func(c *NodeHost) { c.Storage = "tape" },
 		"wal_dir: is set with storage: memory":   func(c *NodeHost) { c.Storage, c.WALDir = StorageMemory, "/tmp/wal" },

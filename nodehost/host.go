@@ -128,6 +128,7 @@ func (h *host) open() (err error) {
 	if err := h.cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
+	h.warnOfClock()
 	if h.dir, err = h.openDir(); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
@@ -211,7 +212,7 @@ func (h *host) openRooms() (err error) {
 	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log},
 		duty.Membership(h.raft.Membership, h.tellMembership),
 		follow.Task(follow.Options{Book: h.book, Raft: h.raft, Apps: h.o.Apps, Log: h.log}))
-	timestamps := front.New(h.raft, time.Now)
+	timestamps := front.New(h.raft, h.now)
 	h.stop.Push("timestamps", timestamps.Close)
 	h.router = route.New(route.Options{
 		Self: h.dir.Host(), Raft: timestamps, Local: h.keeper, Locator: h.agent, Pool: h.pool,
@@ -228,11 +229,11 @@ func (h *host) openRooms() (err error) {
 	h.endStreams = end
 	h.stop.Push("streams", func() error { end(); return nil })
 	api.Register(h.server.GRPC(), api.Options{Router: h.router, Stopping: streams.Done(), Log: h.log})
-	sequences.Register(h.server.GRPC(), sequences.Options{Router: h.router, Stopping: streams.Done()})
+	sequences.Register(h.server.GRPC(), sequences.Options{Router: h.router, Stopping: streams.Done(), Now: h.now})
 	h.counters = counters.New(counters.Options{
-		Router: h.router, Region: h.cfg.Region, Knows: h.router.Knows, Groups: h.names, Members: h.members, Stopping: streams.Done(),
+		Router: h.router, Region: h.cfg.Region, Knows: h.router.Knows, Groups: h.names, Members: h.members, Stopping: streams.Done(), Now: h.now,
 	})
-	h.exchange = exchange.New(exchange.Options{Router: h.router, Raft: h.raft, Local: h.groups, Groups: h.names, Log: h.log})
+	h.exchange = exchange.New(exchange.Options{Router: h.router, Raft: h.raft, Local: h.groups, Groups: h.names, Now: h.now, Log: h.log})
 	h.counters.Register(h.server.GRPC())
 	h.leases.Register(h.server.GRPC())
 	h.states.Register(h.server.GRPC())

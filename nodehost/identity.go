@@ -3,6 +3,7 @@ package nodehost
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/drumline/drumline/config"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -34,6 +35,16 @@ func (h *host) self() *fleetpb.Host {
 
 // inMemory tells whether everything here ends with the process.
 func (h *host) inMemory() bool { return h.cfg.Storage == config.StorageMemory }
+
+// now is what this host takes for the time of day.
+func (h *host) now() time.Time { return time.Now().Add(h.cfg.ClockOffset) }
+
+// warnOfClock says loudly that the clock is not the machine's.
+func (h *host) warnOfClock() {
+	if h.cfg.ClockOffset != 0 {
+		h.log.Warn("THE CLOCK IS SET OFF: times of day are not the machine's; for tests only", "name", h.cfg.Name, "clock_offset", h.cfg.ClockOffset)
+	}
+}
 
 // openDir opens the data directory, or what stands for it.
 func (h *host) openDir() (*hostdir.Dir, error) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,6 +64,8 @@ func TestStorageInMemory(t *testing.T) {
 	log := &journal{}
 	over, end := context.WithCancel(t.Context())
 	end()
+	a.cfg.ClockOffset = -10 * time.Second
 	require.NoError(t, RunWith(over, Options{Config: a.cfg, Apps: a.apps, Log: slog.New(slog.NewTextHandler(log, nil))}))
 	require.Contains(t, log.String(), "level=WARN msg=\"STORAGE IS IN MEMORY")
+	require.Contains(t, log.String(), "level=WARN msg=\"THE CLOCK IS SET OFF")
 }

@@ -14,6 +14,8 @@ type Head struct {
 	Group *hostpb.GroupRef
 	// Read: the items are queries, not commands.
 	Read bool
+	// Repeatable: the items are commands that do no harm when they are applied twice.
+	Repeatable bool
 	// Hops is how many hosts forwarded the items.
 	Hops uint32
 	// Locate asks where the group is led.

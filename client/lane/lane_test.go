@@ -209,6 +209,44 @@ func TestTimeTravelsAndEnds(t *testing.T) {
 	require.LessOrEqual(t, <-timeouts, uint64(1_000_000))
 }
 
+// What may be applied twice travels in lots that say so, and nothing else does.
+func TestWhatMayBeRepeatedTravelsApart(t *testing.T) {
+	l := open(t, &other{serve: func(_ int, s hostpb.Groups_StreamServer) error {
+		for {
+			req, err := s.Recv()
+			if err != nil {
+				return err
+			}
+			resp := &hostpb.StreamResponse{}
+			for _, x := range req.GetLots() {
+				a := echoed(x)
+				for i := range a.GetData() {
+					a.Data[i] = fmt.Append(nil, x.GetRepeatable())
+				}
+				resp.Answers = append(resp.Answers, a)
+			}
+			if err := s.Send(resp); err != nil {
+				return err
+			}
+		}
+	}})
+	ctx := within(t, 20*time.Second)
+	var wg sync.WaitGroup
+	for caller := range 32 {
+		wg.Go(func() {
+			h := head("kv/a")
+			h.Repeatable = caller%2 == 0
+			for range 20 {
+				a, _, err := l.One(ctx, h, []byte("x"))
+				if err != nil || string(a.Data) != fmt.Sprint(h.Repeatable) {
+					t.Errorf("%v: %q %v", h.Repeatable, a.Data, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestAnEndSaysWhatWasNotTaken(t *testing.T) {
 	l := open(t, &other{serve: func(n int, s hostpb.Groups_StreamServer) error {
 		if n > 1 {

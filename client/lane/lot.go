@@ -35,6 +35,7 @@ type key struct {
 	bucket uint8
 	read   bool
 	locate bool
+	again  bool
 }
 
 // noDeadline is the time of a call that has no deadline.
@@ -62,7 +63,10 @@ func (t *talk) sort(calls []*call, now time.Time) []*lot {
 		if !c.deadline.IsZero() {
 			left = max(c.deadline.Sub(now), time.Microsecond)
 		}
-		k := key{name: c.head.Group.GetName(), id: c.head.Group.GetId(), hops: c.head.Hops, bucket: bucketOf(left), read: c.head.Read, locate: c.head.Locate}
+		k := key{
+			name: c.head.Group.GetName(), id: c.head.Group.GetId(), hops: c.head.Hops, bucket: bucketOf(left),
+			read: c.head.Read, locate: c.head.Locate, again: c.head.Repeatable,
+		}
 		x := t.open[k]
 		if x == nil || c.head.Room != 0 || len(x.calls)+len(c.items) > lotItems {
 			x = t.newLot(c.head, left)
@@ -83,7 +87,7 @@ func (t *talk) sort(calls []*call, now time.Time) []*lot {
 func (t *talk) newLot(h Head, left time.Duration) *lot {
 	t.last++
 	x := &lot{talk: t, id: t.last, least: left}
-	x.wire = &hostpb.Lot{Id: x.id, Group: h.Group, Hops: h.Hops, Locate: h.Locate, Room: h.Room}
+	x.wire = &hostpb.Lot{Id: x.id, Group: h.Group, Hops: h.Hops, Locate: h.Locate, Room: h.Room, Repeatable: h.Repeatable}
 	t.lots[x.id] = x
 	return x
 }

@@ -672,7 +672,11 @@ type ProposeRequest struct {
 	// session makes the proposal exactly once; absent for at-most-once.
 	Session *Session `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`
 	// locate asks where the group is led, even if the host asked leads it.
-	Locate        bool `protobuf:"varint,5,opt,name=locate,proto3" json:"locate,omitempty"`
+	Locate bool `protobuf:"varint,5,opt,name=locate,proto3" json:"locate,omitempty"`
+	// repeatable says that the command does no harm when it is applied twice: the host may
+	// propose it again when it does not know what became of it, and does not wait long for a
+	// leader that says nothing. An error does not tell then whether it was applied.
+	Repeatable    bool `protobuf:"varint,6,opt,name=repeatable,proto3" json:"repeatable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -738,6 +742,13 @@ func (x *ProposeRequest) GetSession() *Session {
 func (x *ProposeRequest) GetLocate() bool {
 	if x != nil {
 		return x.Locate
+	}
+	return false
+}
+
+func (x *ProposeRequest) GetRepeatable() bool {
+	if x != nil {
+		return x.Repeatable
 	}
 	return false
 }
@@ -1630,7 +1641,9 @@ type Lot struct {
 	// room, unless 0, bounds the answers to queries in bytes: from the query on whose
 	// answer would go beyond, but never the first, they are left unread, and the last
 	// Answers says so. Those that were read saw the same state.
-	Room          uint64 `protobuf:"varint,8,opt,name=room,proto3" json:"room,omitempty"`
+	Room uint64 `protobuf:"varint,8,opt,name=room,proto3" json:"room,omitempty"`
+	// repeatable says that commands do no harm when they are applied twice: see ProposeRequest.
+	Repeatable    bool `protobuf:"varint,9,opt,name=repeatable,proto3" json:"repeatable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1719,6 +1732,13 @@ func (x *Lot) GetRoom() uint64 {
 		return x.Room
 	}
 	return 0
+}
+
+func (x *Lot) GetRepeatable() bool {
+	if x != nil {
+		return x.Repeatable
+	}
+	return false
 }
 
 // Cancel tells that nobody waits for items of a lot any more. It is a hint: they are
@@ -2131,13 +2151,16 @@ const file_host_host_proto_rawDesc = "" +
 	"\x06leader\x18\x05 \x01(\bR\x06leader\x12\x16\n" +
 	"\x06region\x18\x06 \x01(\tR\x06region\"B\n" +
 	"\x0fServersResponse\x12/\n" +
-	"\aservers\x18\x01 \x03(\v2\x15.drumline.host.ServerR\aservers\"\xb7\x01\n" +
+	"\aservers\x18\x01 \x03(\v2\x15.drumline.host.ServerR\aservers\"\xd7\x01\n" +
 	"\x0eProposeRequest\x12-\n" +
 	"\x05group\x18\x01 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\fR\acommand\x12\x12\n" +
 	"\x04hops\x18\x03 \x01(\rR\x04hops\x120\n" +
 	"\asession\x18\x04 \x01(\v2\x16.drumline.host.SessionR\asession\x12\x16\n" +
-	"\x06locate\x18\x05 \x01(\bR\x06locate\"l\n" +
+	"\x06locate\x18\x05 \x01(\bR\x06locate\x12\x1e\n" +
+	"\n" +
+	"repeatable\x18\x06 \x01(\bR\n" +
+	"repeatable\"l\n" +
 	"\x0fProposeResponse\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\x04R\x05value\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12/\n" +
@@ -2190,7 +2213,7 @@ const file_host_host_proto_rawDesc = "" +
 	"\x04hops\x18\x03 \x01(\rR\x04hops\"X\n" +
 	"\x11ReadBatchResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x03(\fR\x04data\x12/\n" +
-	"\x06leader\x18\x02 \x01(\v2\x17.drumline.host.LocationR\x06leader\"\xd9\x01\n" +
+	"\x06leader\x18\x02 \x01(\v2\x17.drumline.host.LocationR\x06leader\"\xf9\x01\n" +
 	"\x03Lot\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
 	"\x05group\x18\x02 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x1a\n" +
@@ -2200,7 +2223,10 @@ const file_host_host_proto_rawDesc = "" +
 	"\n" +
 	"timeout_us\x18\x06 \x01(\x04R\ttimeoutUs\x12\x16\n" +
 	"\x06locate\x18\a \x01(\bR\x06locate\x12\x12\n" +
-	"\x04room\x18\b \x01(\x04R\x04room\"0\n" +
+	"\x04room\x18\b \x01(\x04R\x04room\x12\x1e\n" +
+	"\n" +
+	"repeatable\x18\t \x01(\bR\n" +
+	"repeatable\"0\n" +
 	"\x06Cancel\x12\x10\n" +
 	"\x03lot\x18\x01 \x01(\x04R\x03lot\x12\x14\n" +
 	"\x05items\x18\x02 \x01(\rR\x05items\"h\n" +

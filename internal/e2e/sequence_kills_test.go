@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,10 +19,13 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/drumline/drumline/client"
 	"github.com/drumline/drumline/client/sequence"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/internal/localfleet"
 )
 
@@ -37,6 +41,7 @@ const (
 func TestSequencesAndKills(t *testing.T) {
 	w, c := newSequences(t, "sequence/dense")
 	t.Run("strangers", func(t *testing.T) { strangers(t, w) })
+	t.Run("wrong drummers", func(t *testing.T) { wrongDrummers(t, w) })
 	t.Run("one by one", func(t *testing.T) { oneByOne(t, w, c) })
 	t.Run("all at once", func(t *testing.T) { allAtOnce(t, w, c) })
 }
@@ -76,6 +81,63 @@ func strangers(t *testing.T, w *world) {
 	hosts, err := w.client.Drummer().ListHosts(t.Context(), &drummerpb.ListHostsRequest{})
 	w.must(err)
 	require.NotContains(t, hosts.String(), "stranger")
+}
+
+// wrongDrummers: a host whose list has the drummers of another cluster, and a host in place
+// of a drummer, is told so by both and no host of theirs. It serves what it has all the same,
+// and is ours again when the list is right.
+func wrongDrummers(t *testing.T, w *world) {
+	other := newWorld(t, 1, 1)
+	right := w.fleet.APIs(localfleet.KindDrummer)
+	starts := func() uint64 { // of host-1, as its own drummers know
+		hosts, err := w.client.Drummer().ListHosts(t.Context(), &drummerpb.ListHostsRequest{})
+		w.must(err)
+		for _, h := range hosts.GetHosts() {
+			if h.GetHost().GetName() == "host-1" && h.GetState() == "up" {
+				return h.GetHost().GetBootEpoch()
+			}
+		}
+		return 0
+	}
+	before := starts()
+	w.reconfigure("host-1", "drummers", append(other.fleet.APIs(localfleet.KindDrummer), other.fleet.APIs(localfleet.KindNodeHost)...))
+	w.within(20*time.Second, "the host says what is wrong", func() (bool, string) {
+		text := tail(w.dir, "host-1")
+		return strings.Contains(text, "these drummers keep the record of fleet") && strings.Contains(text, "Unimplemented"), text
+	})
+	p, err := w.fleet.Process("host-1")
+	w.must(err)
+	conn, err := grpc.NewClient(p.API, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	w.must(err)
+	defer func() { w.must(conn.Close()) }()
+	w.within(20*time.Second, "it serves", func() (bool, string) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		r, err := sequencepb.NewSequenceClient(conn).Next(ctx, &sequencepb.NextRequest{Group: family, Next: &sequencepb.Next{Key: "served"}})
+		return err == nil && r.GetGrant().GetCount() == 1, fmt.Sprint(r, err)
+	})
+	hosts, err := other.client.Drummer().ListHosts(t.Context(), &drummerpb.ListHostsRequest{})
+	w.must(err)
+	require.Len(t, hosts.GetHosts(), 1, "the other cluster has its own host only")
+	w.reconfigure("host-1", "drummers", right)
+	w.within(20*time.Second, "it is ours again", func() (bool, string) { n := starts(); return n == before+2, fmt.Sprint(before, n) })
+}
+
+// reconfigure changes a setting of a server, which it starts again.
+func (w *world) reconfigure(name, setting string, value any) {
+	w.Helper()
+	path := filepath.Join(w.dir, name, "config.yaml")
+	raw, err := os.ReadFile(path)
+	w.must(err)
+	conf := map[string]any{}
+	w.must(yaml.Unmarshal(raw, &conf))
+	conf[setting] = value
+	raw, err = yaml.Marshal(conf)
+	w.must(err)
+	w.must(w.fleet.Stop(name))
+	w.must(os.WriteFile(path, raw, 0o600))
+	w.must(w.fleet.Start(name))
+	w.ready(name)
 }
 
 // lockedBuffer is what a process says.
@@ -237,8 +299,8 @@ func (w *world) hostNames() (names []string) {
 // noQuorum: two of three are gone. What is in hand is handed out, then callers are told
 // why they wait, waiting costs nothing, and one host is enough to go on.
 func noQuorum(t *testing.T, w *world, c *client.Client) {
-	p := newCast(t, c, family+"#quorum")
-	hand := p.actor("with a range in hand", sequence.Buffer(1000))
+	p := newCast(t, c, family+"#drained")
+	hand := p.actor("with a range in hand", sequence.Buffer(1000), sequence.Timeout(time.Second))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w.must(hand.draw(ctx, 1, nil))
@@ -255,7 +317,7 @@ func noQuorum(t *testing.T, w *world, c *client.Client) {
 	defer cut()
 	err := hand.draw(short, 1001, nil) // at most one more range was on its way
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "quorum", "it says what it waits for")
+	require.ErrorContains(t, err, "no quorum", "it says what it waits for")
 
 	before, window := idle.used(), time.NewTimer(4*time.Second)
 	<-window.C

@@ -26,20 +26,43 @@ import (
 // leads them is killed again and again.
 func TestSequencesOfOtherModes(t *testing.T) {
 	w, c := newSequences(t)
-	for _, scenario := range []struct {
-		name string
-		mode *sequencepb.Definition
-		run  func(*testing.T, *caller)
-	}{
+	w.whileLeadersDie(c, 0, scenarios())
+}
+
+// TestSequencesOnHostsWithWrongClocks: the clock of one host is 10 s ahead, that of another
+// one 10 s behind, and leadership goes from one to the other.
+func TestSequencesOnHostsWithWrongClocks(t *testing.T) {
+	w, c := newSequences(t)
+	for name, offset := range map[string]string{"host-1": "10s", "host-2": "-10s"} {
+		w.reconfigure(name, "clock_offset", offset)
+	}
+	w.within(20*time.Second, "groups are whole again", w.whole(nil))
+	w.whileLeadersDie(c, 10*time.Second, scenarios()[1:]) // a reservation ends by the lease clock, which is none of these
+}
+
+// scenario is what a mode promises.
+type scenario struct {
+	name string
+	mode *sequencepb.Definition
+	run  func(*testing.T, *caller)
+}
+
+func scenarios() []scenario {
+	return []scenario{
 		{"gap-free", &sequencepb.Definition{Mode: sequencepb.Mode_MODE_GAPFREE, ReservationMs: 500}, gapFree},
 		{"time", &sequencepb.Definition{Mode: sequencepb.Mode_MODE_TIME, Time: &sequencepb.TimeLayout{LeaseMs: 2000}}, ofTime},
 		{"timestamps", &sequencepb.Definition{Mode: sequencepb.Mode_MODE_TSO}, timestamps},
-	} {
-		t.Run(scenario.name, func(t *testing.T) {
-			newAdmin(t, c).create(scenario.name, scenario.mode)
+	}
+}
+
+// whileLeadersDie runs scenarios while the host that leads is killed again and again.
+func (w *world) whileLeadersDie(c *client.Client, off time.Duration, all []scenario) {
+	for _, s := range all {
+		w.Run(s.name, func(t *testing.T) {
+			newAdmin(t, c).create(s.name, s.mode)
 			over, kills := make(chan struct{}), make(chan int)
 			go func() { kills <- w.killLeaders(family, over) }()
-			scenario.run(t, &caller{T: t, c: c, key: scenario.name})
+			s.run(t, &caller{T: t, c: c, key: s.name, off: off})
 			close(over)
 			t.Logf("%d kills of leaders", <-kills)
 		})
@@ -87,6 +110,8 @@ type caller struct {
 	*testing.T
 	c   *client.Client
 	key string
+	// off is how far the clocks of hosts are off.
+	off time.Duration
 }
 
 // patient repeats a call, which must be one that may be repeated, while hosts die.
@@ -182,7 +207,7 @@ func (k *caller) hold(ctx context.Context, q *sequence.GapFree, fate int) int64 
 // timestamps: asked one after the other, and by several at a time, they rise over every
 // failover, and their physical part is the time of day.
 func timestamps(t *testing.T, k *caller) {
-	const slack = 5 * time.Second
+	slack := 5*time.Second + k.off
 	ctx, cancel := context.WithTimeout(t.Context(), seqRun+time.Minute)
 	defer cancel()
 	var top atomic.Int64

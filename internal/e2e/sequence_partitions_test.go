@@ -39,9 +39,9 @@ func TestSequencesPartitioned(t *testing.T) {
 	dense, ranges := newCast(t, c, "sequence/dense"), newCast(t, c, family+"#ranges")
 	var load crew
 	for i := range 6 {
-		load.hire(dense, fmt.Sprint("unbuffered ", i), sequence.Timeout(time.Second))
+		load.hire(dense, fmt.Sprint("unbuffered ", i))
 	}
-	load.hire(ranges, "buffered", sequence.Buffer(20), sequence.Timeout(time.Second))
+	load.hire(ranges, "buffered", sequence.Buffer(20))
 	for _, trouble := range troubles()[:seqTroubles] {
 		victim := w.leader("sequence/dense")
 		began := time.Now()

@@ -33,6 +33,7 @@ import (
 // logs under drummer-cmd sequence verify. With the build tag e2elong all go on for longer.
 //
 //	servers start, serve soon, and refuse strangers         TestSequencesAndKills/strangers
+//	a host whose list of drummers is wrong                   TestSequencesAndKills/wrong drummers
 //	rr_seq's quick start, by the command line                TestSequencesOfManyKinds/quick start
 //	buffers mixed, no delay                                  TestSequencesOfManyKinds/mixed buffers
 //	one client, many readers: dense                          TestSequencesOfManyKinds/readers
@@ -50,6 +51,7 @@ import (
 //	gap-free numbers while holders and hosts die             TestSequencesOfOtherModes/gap-free
 //	numbers of time, workers with wrong clocks               TestSequencesOfOtherModes/time
 //	timestamps while leaders are killed                      TestSequencesOfOtherModes/timestamps
+//	hosts whose clocks are wrong by 10 s                     TestSequencesOnHostsWithWrongClocks
 //	a family of very many keys                               TestSequencesOfManyKinds/many keys
 //	Close while nothing answers                              TestSequencesWithoutAMajority/close
 //	linearizable, with an administrator at work              TestSequencesAreLinearizable
@@ -191,7 +193,7 @@ type witness struct {
 
 // Propose implements sequence.Group.
 func (g *witness) Propose(ctx context.Context, cmd []byte) ([]byte, bool, error) {
-	r, err := g.group.Propose(ctx, cmd)
+	r, err := g.group.ProposeIdempotent(ctx, cmd)
 	if err != nil {
 		reason := reasonOf(err)
 		return nil, reason != hostpb.Reason_REASON_INVALID && reason != hostpb.Reason_REASON_GROUP_NOT_FOUND, err

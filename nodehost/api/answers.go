@@ -38,7 +38,7 @@ func (t *talk) do(w *work) {
 			t.panicked(w, cause)
 		}
 	}()
-	m := route.Many{Group: w.lot.GetGroup(), Items: w.items, Hops: w.lot.GetHops()}
+	m := route.Many{Group: w.lot.GetGroup(), Items: w.items, Hops: w.lot.GetHops(), Repeatable: w.lot.GetRepeatable()}
 	if len(w.lot.GetCommands()) > 0 {
 		out, where := t.router.ProposeMany(w.ctx, m)
 		t.answer(w, out, news{where: where, told: w.lot.GetLocate()})

@@ -14,15 +14,19 @@ import (
 func (w *walk) giveUp(ctx context.Context) error {
 	name := w.title()
 	explain := fmt.Sprintf("%q tells why", "drummer-cmd explain "+w.name())
+	reason, applied := fault.NoQuorum, "nothing was applied"
+	if w.unsure {
+		reason, applied = fault.UnknownOutcome, "an earlier try may have been applied"
+	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return fault.Wrap(context.Canceled, fault.Deadline, "the caller gave up on group %s; nothing was applied", name).InGroup(w.name())
+		return fault.Wrap(context.Canceled, fault.Deadline, "the caller gave up on group %s; %s", name, applied).InGroup(w.name())
 	case w.saidAny(fault.NotOpen):
 		return fault.New(fault.NotOpen, "group %s is being launched and not open yet: try again shortly; %s", name, explain).InGroup(w.name())
 	}
-	return fault.New(fault.NoQuorum,
-		"no quorum: group %s has no leader that answers (%s), so most likely too few of its replicas are up; nothing was applied; %s",
-		name, w.tried(), explain).InGroup(w.name())
+	return fault.New(reason,
+		"no quorum: group %s has no leader that answers (%s), so most likely too few of its replicas are up; %s; %s",
+		name, w.tried(), applied, explain).InGroup(w.name())
 }
 
 // saidAny tells whether one of the newest answers has that reason.

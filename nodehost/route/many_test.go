@@ -3,6 +3,7 @@ package route_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,6 +130,37 @@ func TestManyThatMayBeRepeated(t *testing.T) {
 			require.NoError(t, out[1].Err, "%s through %s", cmd, via)
 			require.Equal(t, 1, tries["now"], "what is settled stays settled")
 		}
+	}
+}
+
+// What was proposed again and again without a word from its leader may have been applied;
+// a request of its own is repeated like one of many.
+func TestWhatWasRepeatedInVainMayBeApplied(t *testing.T) {
+	w := newWorld(t, "a", "b", "c")
+	g := &group{id: 1000, name: "kv/x", voters: []ids.Host{"a", "b", "c"}, leader: "a"}
+	var tries atomic.Int64
+	g.onPropose = func(ctx context.Context, cmd string) error {
+		if tries.Add(1); cmd == "once" && tries.Load() > 1 {
+			return nil
+		}
+		<-ctx.Done()
+		return fault.Wrap(ctx.Err(), fault.UnknownOutcome, "it hung")
+	}
+	w.add(g)
+	for _, via := range []ids.Host{"a", "b"} {
+		tries.Store(0)
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		_, err := w.hosts[via].router.Propose(ctx, &hostpb.ProposeRequest{Group: named("kv/x"), Command: []byte("never"), Repeatable: true})
+		cancel()
+		requireReason(t, err, fault.UnknownOutcome)
+		require.ErrorContains(t, err, "an earlier try may have been applied")
+		require.Greater(t, tries.Load(), int64(1))
+		tries.Store(0)
+		ctx, cancel = context.WithTimeout(t.Context(), 3*time.Second)
+		_, err = w.hosts[via].router.Propose(ctx, &hostpb.ProposeRequest{Group: named("kv/x"), Command: []byte("once"), Repeatable: true})
+		cancel()
+		require.NoError(t, err)
+		require.EqualValues(t, 2, tries.Load())
 	}
 }
 

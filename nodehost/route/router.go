@@ -50,7 +50,7 @@ func (r *Router) Propose(ctx context.Context, req *hostpb.ProposeRequest) (*host
 		return nil, err
 	}
 	resp := &hostpb.ProposeResponse{}
-	o := &op{ref: ref, hops: req.GetHops()}
+	o := &op{ref: ref, hops: req.GetHops(), repeatable: req.GetRepeatable()}
 	o.local = func(ctx context.Context, g ids.Group) error {
 		res, failed := r.proposeHere(ctx, g, req)
 		resp.Value, resp.Data = res.Value, res.Data

@@ -31,10 +31,13 @@ func (r *Router) route(ctx context.Context, o *op) (*hostpb.Location, error) {
 	if o.hops > maxHops {
 		return nil, fault.New(fault.Invalid, "the request was forwarded %d times, at most %d are allowed", o.hops, maxHops)
 	}
+	var before error
 	if o.hops == 0 {
-		if where, done, err := r.straight(ctx, o); done {
+		where, done, err := r.straight(ctx, o)
+		if done {
 			return where, err
 		}
+		before = err
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -42,6 +45,7 @@ func (r *Router) route(ctx context.Context, o *op) (*hostpb.Location, error) {
 		return r.pass(ctx, o)
 	}
 	w := &walk{r: r, o: o, begun: time.Now()}
+	w.doubt(before)
 	return w.run(ctx)
 }
 
@@ -80,6 +84,15 @@ type walk struct {
 	said  []answer // of the last whole round
 	pause time.Duration
 	took  time.Duration // by the longest try so far that got an answer
+	// unsure: a command that may be repeated was sent, and nobody said what became of it.
+	unsure bool
+}
+
+// doubt notes what the error of a try leaves open.
+func (w *walk) doubt(err error) {
+	if err != nil && w.o.repeatable && !w.o.anywhere && (late(err) || errors.As(err, new(silence))) {
+		w.unsure = true
+	}
 }
 
 // answer is what one try came to.
@@ -102,6 +115,7 @@ func (w *walk) run(ctx context.Context) (*hostpb.Location, error) {
 		if err == nil {
 			return w.learn(t, where), nil
 		}
+		w.doubt(err)
 		f := fault.Of(err)
 		if f == nil {
 			return nil, err

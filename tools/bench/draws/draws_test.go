@@ -30,8 +30,8 @@ func TestTheOriginalIsScaled(t *testing.T) {
 		draws.Unary: {PerSec: 3000}, draws.Echo: {PerSec: 10_000}, draws.Adapted: {Max: 51},
 	}))
 	for _, want := range []string{
-		`\| 32 clients, unbuffered +\| 6000 .* 1365/s, p99 153 ms +\| 682/s, p99 306 ms +\| 8.79, p99 0.16 +\| [^|]+\| no `,
-		`\| ranges of 1024, one reader .* 291.0 .*\| 291 ns +\| 582 ns +\| 0.50 +\| ≤ 1× +\| yes`,
+		`\| 32 clients, unbuffered +\| 6000 .* 1365/s, p99 153 ms +\| 4.40, p99 0.33 +\| 682/s, p99 306 ms +\| 8.79, p99 0.16 +\| [^|]+\| no `,
+		`\| ranges of 1024, one reader .* 291.0 .*\| 291 ns +\| 1.00 +\| 582 ns +\| 0.50 +\| ≤ 1× +\| yes`,
 		`0.30 of the echo +\| ≥ 0.4× the echo +\| no`,
 		`client with 5 s in hand .* 51.00 .*\| no `,
 		`took 140 ns, and 70 ns where rr_seq was measured: its times are multiplied by 2.00`,

@@ -87,7 +87,7 @@ func nanos(s measure.Sample) float64 {
 func Print(out io.Writer, medians map[string]measure.Sample) error {
 	scale := nanos(medians[Channel]) / quietChannel
 	t := report.New(out, "numbers", "per second", "ns each", "p50 ms", "p99 ms", "longest ms",
-		"rr_seq", "rr_seq, scaled", "ratio", "target", "met")
+		"rr_seq", "ratio", "rr_seq, scaled", "ratio, scaled", "target, scaled", "met")
 	for _, r := range rows() {
 		s, measured := medians[r.name]
 		if !measured {
@@ -97,9 +97,10 @@ func Print(out io.Writer, medians map[string]measure.Sample) error {
 		if scale > 0 {
 			o.perSec = r.perSec / scale
 		}
-		was, now, ratio := r.cells(s, o)
+		was, ratio := r.beside(s, original{nanos: r.nanos, perSec: r.perSec, p99: r.p99})
+		now, scaled := r.beside(s, o)
 		t.Row(report.Failures(s), r.name, report.Positive("%.0f", s.PerSec), each(s), latency(s.P50), latency(s.P99), latency(s.Max),
-			was, now, ratio, cell(r.target), r.verdict(s, o))
+			was, ratio, now, scaled, cell(r.target), r.verdict(s, o))
 	}
 	if err := t.Print(); err != nil {
 		return err
@@ -109,18 +110,17 @@ func Print(out io.Writer, medians map[string]measure.Sample) error {
 	return err
 }
 
-// cells are rr_seq's figure, the same scaled, and ours divided by that.
-func (r row) cells(s measure.Sample, o original) (was, now, ratio string) {
+// beside is rr_seq's figure, or the echo's, and ours divided by that.
+func (r row) beside(s measure.Sample, o original) (figure, ratio string) {
 	switch {
-	case r.name == Unary:
-		return report.None, report.None, report.Ratio(s.PerSec, o.echo) + " of the echo"
+	case r.name == Unary && o.echo > 0:
+		return report.None, report.Ratio(s.PerSec, o.echo) + " of the echo"
 	case r.perSec > 0:
-		return fmt.Sprintf("%.0f/s, p99 %.0f ms", r.perSec, r.p99), fmt.Sprintf("%.0f/s, p99 %.0f ms", o.perSec, o.p99),
-			fmt.Sprintf("%s, p99 %s", report.Ratio(s.PerSec, o.perSec), report.Ratio(s.P99, o.p99))
+		return fmt.Sprintf("%.0f/s, p99 %.0f ms", o.perSec, o.p99), fmt.Sprintf("%s, p99 %s", report.Ratio(s.PerSec, o.perSec), report.Ratio(s.P99, o.p99))
 	case r.nanos > 0:
-		return fmt.Sprintf("%.0f ns", r.nanos), fmt.Sprintf("%.0f ns", o.nanos), report.Ratio(nanos(s), o.nanos)
+		return fmt.Sprintf("%.0f ns", o.nanos), report.Ratio(nanos(s), o.nanos)
 	}
-	return report.None, report.None, report.None
+	return report.None, report.None
 }
 
 func (r row) verdict(s measure.Sample, o original) string {
