@@ -268,13 +268,7 @@ func (d *drummer) obey(h *testHost, group, replica uint64, opt func(*drummerpb.O
 	}
 }
 
-// report returns what a host says of a replica, or nil.
-func (d *drummer) report(h *testHost, replica uint64) *drummerpb.ReplicaReport {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.reportLocked(h, replica)
-}
-
+// reportLocked returns what a host says of a replica, or nil; mu is held.
 func (d *drummer) reportLocked(h *testHost, replica uint64) *drummerpb.ReplicaReport {
 	if a := d.hosts[h.id()]; a != nil && a.live {
 		return a.reports[replica]

@@ -69,7 +69,7 @@ func TestHostsLaunchServeAndAreRepaired(t *testing.T) {
 	at, from = d.leader(group, a, c)
 	d.obey(at, group, from, change(drummerpb.ChangeKind_CHANGE_KIND_REMOVE, 2, b))
 	d.obey(spare, group, 4, catchUp)
-	require.True(t, d.report(spare, 4).GetObserver())
+	d.awaitReport(spare, 4, "is an observer", func(r *drummerpb.ReplicaReport) bool { return r.GetObserver() })
 	at, from = d.leader(group, a, c)
 	done := d.obey(at, group, from, change(drummerpb.ChangeKind_CHANGE_KIND_PROMOTE, 4, spare))
 	require.Equal(t, []uint64{1, 3, 4}, voters(&drummerpb.ReplicaReport{Membership: done.GetMembership()}))

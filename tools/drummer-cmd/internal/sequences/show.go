@@ -179,6 +179,15 @@ func (n *Noun) described(s info) error {
 		add("layout", fmt.Sprintf("%d/%d/%d bits of milliseconds, worker, counter; from %s; workers leased for %s", l.TimeBits, l.WorkerBits, l.CounterBits,
 			time.UnixMilli(int64(l.EpochMS)).UTC().Format(time.RFC3339), time.Duration(l.LeaseMS)*time.Millisecond))
 	}
+	if s.LogicalBits > 0 {
+		add("layout", fmt.Sprintf("milliseconds, then %d bits of a logical part", s.LogicalBits))
+	}
+	if s.ScatterBits > 0 {
+		add("layout", fmt.Sprintf("%d bits in reverse order", s.ScatterBits))
+	}
+	if s.ReservationMS > 0 {
+		add("reserved", fmt.Sprintf("for %s", time.Duration(s.ReservationMS)*time.Millisecond))
+	}
 	if s.Quota != nil {
 		add("quota", fmt.Sprintf("%d in %s", s.Quota.Numbers, time.Duration(s.Quota.PeriodMS)*time.Millisecond))
 	}
