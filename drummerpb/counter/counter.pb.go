@@ -2598,7 +2598,10 @@ type Answer struct {
 	// group is set for a get, windows and status.
 	Group *GroupInfo `protobuf:"bytes,6,opt,name=group,proto3" json:"group,omitempty"`
 	// after_key is where a page of a relayed export ended.
-	AfterKey      string `protobuf:"bytes,7,opt,name=after_key,json=afterKey,proto3" json:"after_key,omitempty"`
+	AfterKey string `protobuf:"bytes,7,opt,name=after_key,json=afterKey,proto3" json:"after_key,omitempty"`
+	// newest is the version of a group that exports: what lies between it and the version
+	// that the export is complete up to is not told yet.
+	Newest        uint64 `protobuf:"varint,65,opt,name=newest,proto3" json:"newest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2680,6 +2683,13 @@ func (x *Answer) GetAfterKey() string {
 		return x.AfterKey
 	}
 	return ""
+}
+
+func (x *Answer) GetNewest() uint64 {
+	if x != nil {
+		return x.Newest
+	}
+	return 0
 }
 
 // AddRequest counts.
@@ -4013,7 +4023,7 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\aregions\x18\t \x03(\v2\x18.drumline.counter.RegionR\aregions\x12\x1a\n" +
 	"\bunsealed\x18\n" +
 	" \x01(\bR\bunsealed\x12\x16\n" +
-	"\x06forged\x18\v \x01(\x04R\x06forged\"\x9b\x02\n" +
+	"\x06forged\x18\v \x01(\x04R\x06forged\"\xb3\x02\n" +
 	"\x06Answer\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x122\n" +
 	"\bcounters\x18\x02 \x03(\v2\x16.drumline.counter.InfoR\bcounters\x12\x12\n" +
@@ -4021,7 +4031,8 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\awindows\x18\x04 \x03(\v2\x18.drumline.counter.WindowR\awindows\x12/\n" +
 	"\x06export\x18\x05 \x01(\v2\x17.drumline.counter.MergeR\x06export\x121\n" +
 	"\x05group\x18\x06 \x01(\v2\x1b.drumline.counter.GroupInfoR\x05group\x12\x1b\n" +
-	"\tafter_key\x18\a \x01(\tR\bafterKey\"]\n" +
+	"\tafter_key\x18\a \x01(\tR\bafterKey\x12\x16\n" +
+	"\x06newest\x18A \x01(\x04R\x06newest\"]\n" +
 	"\n" +
 	"AddRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12'\n" +

@@ -41,41 +41,6 @@ func (d *desk) change(ctx context.Context, group string, cmd *counterpb.Command)
 	return r, err
 }
 
-// addMany proposes many additions. Each has a result of its own, one that breaks a rule
-// too; an error says that nothing is known of any of them.
-func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add) ([]*counterpb.Result, error) {
-	m := route.Many{Group: &hostpb.GroupRef{}, Repeatable: true}
-	results, places := make([]*counterpb.Result, len(adds)), make([]int, 0, len(adds))
-	if err := checkGroup(group); err != nil {
-		return nil, err
-	}
-	for i, a := range adds {
-		data, err := d.pack(group, &counterpb.Command{Op: &counterpb.Command_Add{Add: a}})
-		if err != nil {
-			results[i] = &counterpb.Result{Outcome: counterpb.Outcome_OUTCOME_INVALID, Detail: err.Error()}
-			continue
-		}
-		m.Items, places = append(m.Items, data), append(places, i)
-		m.Repeatable = m.Repeatable && a.GetOnce() != nil
-	}
-	if len(m.Items) == 0 {
-		return results, nil
-	}
-	m.Group.Name = d.atlas.place(ctx, group)
-	out, _ := d.router.ProposeMany(ctx, m)
-	for k, i := range places {
-		if out[k].Err != nil {
-			return nil, out[k].Err
-		}
-		r, err := unpack(group, out[k].Result.Data)
-		if err != nil {
-			return nil, err
-		}
-		results[i] = r
-	}
-	return results, nil
-}
-
 // pack checks a command and puts it into bytes, with the time.
 func (d *desk) pack(group string, cmd *counterpb.Command) ([]byte, error) {
 	if err := checkGroup(group); err != nil {

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	"github.com/drumline/drumline/statemachines/counter"
 )
 
 // state is all that a group knows of counters, in text.
@@ -314,4 +315,63 @@ func TestRetire(t *testing.T) {
 	ord.relay(hkg)
 	require.EqualValues(t, 7, ord.value(""))
 	require.EqualValues(t, 7, hkg.value(""))
+}
+
+// TestClientsTellNothingOfOthers: what only hosts may propose is theirs.
+func TestClientsTellNothingOfOthers(t *testing.T) {
+	owns := counter.App().Owns
+	for _, cmd := range []*counterpb.Command{
+		merge(&counterpb.Merge{From: &counterpb.Origin{Region: "ord", Incarnation: 1}}),
+		{Op: &counterpb.Command_Settle{Settle: &counterpb.Settle{Region: "ord"}}},
+		{Op: &counterpb.Command_Configure{Configure: &counterpb.Configure{Revision: 1}}},
+		{Op: &counterpb.Command_Tick{Tick: &counterpb.Tick{}}},
+	} {
+		require.True(t, owns(encode(cmd)), "%v", cmd)
+		require.True(t, owns(append(encode(add("", 1)), encode(cmd)...)), "behind another: %v", cmd)
+	}
+	for _, cmd := range []*counterpb.Command{add("a", 1), retire("ord"), {Op: &counterpb.Command_Reset_{Reset_: &counterpb.Reset{}}}} {
+		require.False(t, owns(encode(cmd)), "%v", cmd)
+	}
+}
+
+// TestRetiredWhileTheyExchange: regions retire one that goes on counting, while they hear of
+// it at different times. All that live come to the same, nothing that it counted is lost or
+// doubled, and it goes on as another.
+func TestRetiredWhileTheyExchange(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := &sea{t: t, acked: map[string]int64{}, sealed: map[string]string{}}
+		for i, region := range []string{"ord", "hkg", "ams"} {
+			s.regions = append(s.regions, newWorld(t, uint64(1000+i), region))
+		}
+		s.settle()
+		over := rapid.IntRange(0, 30).Draw(t, "retired at")
+		for i := range 40 {
+			w := s.regions[rapid.IntRange(0, 2).Draw(t, "region")]
+			w.must(add("", 1))
+			s.acked[""]++
+			if i == over {
+				s.regions[0].must(retire("ams"))
+			}
+			to, from := s.regions[rapid.IntRange(0, 2).Draw(t, "to")], s.regions[rapid.IntRange(0, 2).Draw(t, "from")]
+			if to != from {
+				g, _ := to.next(from, 0)
+				to.do(merge(g)) // the retired one is refused
+			}
+		}
+		for range 3 { // they hear of it, then of what it counted before it heard
+			for _, to := range s.regions {
+				for _, from := range s.regions {
+					if to != from {
+						g, _ := to.next(from, 0)
+						to.do(merge(g))
+						g, _ = from.export(&counterpb.Export{Relayed: true})
+						to.do(merge(g))
+					}
+				}
+			}
+		}
+		for i, w := range s.regions {
+			require.Equal(t, s.acked[""], w.value(""), "region %d", i)
+		}
+	})
 }

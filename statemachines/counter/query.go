@@ -128,7 +128,7 @@ func (m *Machine) export(x *counterpb.Export) *counterpb.Answer {
 			g.Retired = append(g.Retired, p.origin.message())
 		}
 	}
-	a := &counterpb.Answer{Export: g}
+	a := &counterpb.Answer{Export: g, Newest: m.version}
 	if limit := int(or(uint64(x.GetLimit()), MaxEntries)); x.GetRelayed() {
 		m.exportAll(a, x, limit)
 	} else {

@@ -119,12 +119,15 @@ type sibling struct {
 	cursor
 	// asking: a pull is under way. failing: the last one had no answer.
 	asking, failing bool
+	told            told
 }
 
-// cursor is what the own group has of a sibling.
+// cursor is what the own group has of a sibling: up to which version and time, and whom it
+// called over.
 type cursor struct {
 	origin        *counterpb.Origin
 	version, wall uint64
+	over          string
 }
 
 // New makes an Exchange.
@@ -251,7 +254,7 @@ func (l *lead) begin(ctx context.Context) error {
 			p = &sibling{region: r.GetOrigin().GetRegion()}
 			l.peers[p.region] = p
 		}
-		p.cursor = cursor{r.GetOrigin(), r.GetVersion(), r.GetWallMs()}
+		p.cursor = cursor{origin: r.GetOrigin(), version: r.GetVersion(), wall: r.GetWallMs()}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -36,10 +37,16 @@ type world struct {
 	all      []*counter.Machine          // guarded by mu, by number less 1000
 	cut      map[string]bool             // guarded by mu: regions that answer nobody but themselves
 	proposed int                         // guarded by mu: by the exchange
+	// told is the bytes of answers that crossed the sea with changes in them, and idle the
+	// longest without; guarded by mu.
+	told, idle int
+	// pace is how often as fast as real time goes.
+	pace  time.Duration
+	began time.Time
 }
 
 func newWorld(regions ...string) *world {
-	w := &world{machines: map[string]*counter.Machine{}, cut: map[string]bool{}}
+	w := &world{machines: map[string]*counter.Machine{}, cut: map[string]bool{}, pace: 1, began: time.Now()}
 	for _, r := range regions {
 		w.found("counter/hits@" + r)
 	}
@@ -54,6 +61,8 @@ func (w *world) found(name string) {
 	w.machines[name] = counter.New(statemachines.Group{ID: id, Name: name})
 	w.names, w.all = append(w.names, name), append(w.all, w.machines[name])
 }
+
+func (w *world) now() time.Time { return w.began.Add(w.pace * time.Since(w.began)) }
 
 func (w *world) set(f func()) {
 	w.mu.Lock()
@@ -85,7 +94,20 @@ func (h host) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResp
 		return nil, err
 	}
 	data, err := m.Query(req.GetQuery())
+	if _, region := exchange.Split(req.GetGroup().GetName()); err == nil && region != h.region {
+		h.weigh(data)
+	}
 	return &hostpb.ReadResponse{Data: data}, err
+}
+
+// weigh notes what crosses the sea; mu is held.
+func (w *world) weigh(data []byte) {
+	a := &counterpb.Answer{}
+	if err := proto.Unmarshal(data, a); err == nil && len(a.GetExport().GetEntries()) > 0 {
+		w.told += len(data)
+		return
+	}
+	w.idle = max(w.idle, len(data))
 }
 
 func (h host) ProposeOwn(_ context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) {
@@ -131,7 +153,7 @@ func (h host) Status(g ids.Group) (raft.Status, bool) {
 func (w *world) start(t *testing.T, region string) *exchange.Exchange {
 	t.Helper()
 	h := host{w, region}
-	x := exchange.New(exchange.Options{Router: h, Raft: h, Local: h.local, Groups: h.groups, Every: 2 * time.Millisecond})
+	x := exchange.New(exchange.Options{Router: h, Raft: h, Local: h.local, Groups: h.groups, Every: 2 * time.Millisecond, Now: w.now})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -144,7 +166,12 @@ func (w *world) start(t *testing.T, region string) *exchange.Exchange {
 
 func (w *world) add(t *testing.T, region string, amount int64) {
 	t.Helper()
-	cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Add{Add: &counterpb.Add{Amount: amount}}, NowMs: uint64(time.Now().UnixMilli())})
+	w.addTo(t, region, "", amount)
+}
+
+func (w *world) addTo(t *testing.T, region, key string, amount int64) {
+	t.Helper()
+	cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Add{Add: &counterpb.Add{Key: key, Amount: amount}}, NowMs: uint64(w.now().UnixMilli())})
 	require.NoError(t, err)
 	w.set(func() {
 		w.machines["counter/hits@"+region].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, make([]statemachines.Result, 1))
@@ -201,7 +228,18 @@ func TestRegionsAgree(t *testing.T) {
 	w.agree(t, 24, "ord", "ams")
 	w.agree(t, 24, "hkg")
 
-	// The windows end some time after the last change; then all is quiet.
+	w.quiet(t)
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(x))
+	n, err := testutil.GatherAndCount(registry)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, n, 3+2*3)
+}
+
+// quiet waits until nothing is proposed any more: windows end some time after the last
+// change.
+func (w *world) quiet(t *testing.T) {
+	t.Helper()
 	require.Eventually(t, func() bool { return !w.get(t, "ord").GetGroup().GetUnsealed() }, 30*time.Second, 20*time.Millisecond)
 	last, since := -1, time.Now()
 	require.Eventually(t, func() bool {
@@ -210,13 +248,62 @@ func TestRegionsAgree(t *testing.T) {
 		if now != last {
 			last, since = now, time.Now()
 		}
-		return time.Since(since) > 1500*time.Millisecond // many rounds, and longer than windows take to end
-	}, 30*time.Second, 5*time.Millisecond)
-	registry := prometheus.NewPedanticRegistry()
-	require.NoError(t, registry.Register(x))
-	n, err := testutil.GatherAndCount(registry)
+		return time.Since(since) > max(1500*time.Millisecond/w.pace, 500*time.Millisecond) // many rounds, and longer than windows take to end
+	}, 60*time.Second, 5*time.Millisecond)
+}
+
+// TestALostRegionIsNoUnrest: who is gone is asked for again and again, and nothing is
+// proposed for that; what others heard of it last still gets around.
+func TestALostRegionIsNoUnrest(t *testing.T) {
+	w := newWorld("ord", "hkg", "ams")
+	w.pace = 100 // the quiet time is many looks at what others counted
+	for _, r := range []string{"ord", "hkg", "ams"} {
+		w.start(t, r)
+		w.add(t, r, 1)
+	}
+	w.agree(t, 3, "ord", "hkg", "ams")
+	w.set(func() { w.cut["ord"] = true })
+	w.add(t, "ams", 10)
+	w.agree(t, 13, "hkg")
+	w.set(func() { w.cut["ord"], w.cut["ams"] = false, true })
+	w.agree(t, 13, "ord")
+	w.quiet(t)
+	retire, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Retire{Retire: &counterpb.Retire{Region: "ams"}}})
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, n, 5)
+	w.set(func() {
+		w.machines["counter/hits@ord"].Apply([]statemachines.Command{{Version: 1, Data: retire}}, make([]statemachines.Result, 1))
+	})
+	require.Eventually(t, func() bool {
+		return slices.ContainsFunc(w.get(t, "hkg").GetGroup().GetRegions(), (*counterpb.Region).GetRetired)
+	}, 30*time.Second, 5*time.Millisecond, "hkg hears that ams is over")
+	w.quiet(t)
+	w.agree(t, 13, "ord", "hkg")
+}
+
+// TestOnlyChangesCrossTheSea: what travels depends on what changed, not on how much there is.
+func TestOnlyChangesCrossTheSea(t *testing.T) {
+	w := newWorld("ord", "hkg")
+	const keys = 3000
+	for i := range keys {
+		w.addTo(t, "ord", fmt.Sprint("key", i), 1)
+	}
+	w.start(t, "ord")
+	w.start(t, "hkg")
+	w.add(t, "ord", 1)
+	w.agree(t, 1, "hkg")
+	require.Eventually(t, func() bool { return w.get(t, "hkg").GetGroup().GetKeys() == keys+1 }, 30*time.Second, 5*time.Millisecond)
+	all := 0
+	w.set(func() { all, w.told = w.told, 0 })
+	require.Greater(t, all, keys*20)
+	w.addTo(t, "ord", "key7", 1)
+	w.add(t, "ord", 1)
+	w.agree(t, 2, "hkg")
+	w.quiet(t)
+	w.set(func() {
+		require.Positive(t, w.told)
+		require.Less(t, w.told, 2000, "two changes travelled")
+		require.Less(t, w.idle, 1000, "an answer without changes")
+	})
 }
 
 func TestNames(t *testing.T) {

@@ -10,8 +10,15 @@ import (
 // tally counts what the exchange did.
 type tally struct {
 	bytes, entries, refused uint64
-	// heard is when each sibling was last heard of, by group and region.
-	heard map[[2]string]time.Time
+	// ears are what was heard of each sibling, by group and region.
+	ears map[[2]string]ear
+}
+
+// ear is when a sibling was last heard of, when the own group last had all that it had, and
+// how many changes it was behind.
+type ear struct {
+	heard, even time.Time
+	behind      uint64
 }
 
 func (x *Exchange) count(f func(*tally)) {
@@ -20,52 +27,65 @@ func (x *Exchange) count(f func(*tally)) {
 	f(&x.tally)
 }
 
-func (x *Exchange) hear(group, region string, at time.Time) {
+// hear notes that a sibling was heard of, and how many of its changes are missing.
+func (x *Exchange) hear(group, region string, behind uint64) {
+	now, of := x.o.Now(), [2]string{group, region}
 	x.count(func(t *tally) {
-		if t.heard == nil {
-			t.heard = map[[2]string]time.Time{}
+		if t.ears == nil {
+			t.ears = map[[2]string]ear{}
 		}
-		t.heard[[2]string{group, region}] = at
+		e, known := t.ears[of]
+		if e.heard, e.behind = now, behind; behind == 0 || !known {
+			e.even = now
+		}
+		t.ears[of] = e
 	})
 }
 
-// The metrics of the exchange.
-func descs() (bytes, entries, refused, silence *prometheus.Desc) {
-	return prometheus.NewDesc("drumline_counter_exchange_bytes_total", "Bytes that siblings of the counters led here answered.", nil, nil),
+// descriptions of the metrics of the exchange.
+type descriptions struct{ bytes, entries, refused, silence, lag, behind *prometheus.Desc }
+
+func descs() descriptions {
+	of := []string{"group", "region"}
+	return descriptions{
+		prometheus.NewDesc("drumline_counter_exchange_bytes_total", "Bytes that siblings of the counters led here answered.", nil, nil),
 		prometheus.NewDesc("drumline_counter_exchange_entries_total", "Changes of counters that were taken from siblings.", nil, nil),
 		prometheus.NewDesc("drumline_counter_exchange_refused_total", "Merges that a group refused: of a retired region, or malformed.", nil, nil),
-		prometheus.NewDesc("drumline_counter_exchange_silence_seconds", "Time since a sibling of a counter led here was heard of: what it counted since is not known.", []string{"group", "region"}, nil)
+		prometheus.NewDesc("drumline_counter_exchange_silence_seconds", "Time since a sibling of a counter led here was heard of: what it counted since is not known.", of, nil),
+		prometheus.NewDesc("drumline_counter_exchange_lag_seconds", "Time since a counter led here had all that a sibling had counted.", of, nil),
+		prometheus.NewDesc("drumline_counter_exchange_lag_changes", "Changes that a sibling had and a counter led here had not, when it was last heard of.", of, nil),
+	}
 }
 
 // Describe implements prometheus.Collector.
 func (x *Exchange) Describe(out chan<- *prometheus.Desc) {
-	bytes, entries, refused, silence := descs()
-	for _, d := range []*prometheus.Desc{bytes, entries, refused, silence} {
-		out <- d
+	d := descs()
+	for _, desc := range []*prometheus.Desc{d.bytes, d.entries, d.refused, d.silence, d.lag, d.behind} {
+		out <- desc
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (x *Exchange) Collect(out chan<- prometheus.Metric) {
-	bytes, entries, refused, silence := descs()
-	now := x.o.Now()
+	d, now := descs(), x.o.Now()
 	x.mu.Lock()
 	t, led := x.tally, map[string]bool{}
 	for _, l := range x.leads {
 		led[l.name] = true
 	}
-	heard := map[[2]string]time.Time{}
-	for k, at := range t.heard {
-		if led[k[0]] {
-			heard[k] = at
-		}
-	}
-	x.tally.heard = maps.Clone(heard)
+	ears := maps.Clone(t.ears)
+	maps.DeleteFunc(ears, func(of [2]string, _ ear) bool { return !led[of[0]] })
+	x.tally.ears = maps.Clone(ears)
 	x.mu.Unlock()
-	out <- prometheus.MustNewConstMetric(bytes, prometheus.CounterValue, float64(t.bytes))
-	out <- prometheus.MustNewConstMetric(entries, prometheus.CounterValue, float64(t.entries))
-	out <- prometheus.MustNewConstMetric(refused, prometheus.CounterValue, float64(t.refused))
-	for k, at := range heard {
-		out <- prometheus.MustNewConstMetric(silence, prometheus.GaugeValue, now.Sub(at).Seconds(), k[0], k[1])
+	out <- prometheus.MustNewConstMetric(d.bytes, prometheus.CounterValue, float64(t.bytes))
+	out <- prometheus.MustNewConstMetric(d.entries, prometheus.CounterValue, float64(t.entries))
+	out <- prometheus.MustNewConstMetric(d.refused, prometheus.CounterValue, float64(t.refused))
+	for of, e := range ears {
+		gauge := func(desc *prometheus.Desc, v float64) {
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, of[0], of[1])
+		}
+		gauge(d.silence, now.Sub(e.heard).Seconds())
+		gauge(d.lag, now.Sub(e.even).Seconds())
+		gauge(d.behind, float64(e.behind))
 	}
 }

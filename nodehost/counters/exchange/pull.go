@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,11 +12,13 @@ import (
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 )
 
-// answer is a page of what a sibling changed; without a page there was no answer.
+// answer is a page of what a sibling changed; without a page there was no answer. behind is
+// how many changes are not told with it.
 type answer struct {
 	region string
 	page   *counterpb.Merge
 	more   bool
+	behind uint64
 }
 
 // known are the siblings that have a name, by region.
@@ -62,7 +65,8 @@ func (x *Exchange) pull(ctx context.Context, name string, has cursor) answer {
 		x.o.Log.Debug("a sibling of a counter does not answer", "sibling", name, "err", err)
 		return answer{}
 	}
-	return answer{page: a.GetExport(), more: a.GetMore()}
+	behind := a.GetNewest() - min(a.GetExport().GetUpto(), a.GetNewest())
+	return answer{page: a.GetExport(), more: a.GetMore(), behind: behind}
 }
 
 // take merges a page, and the pages after it.
@@ -70,11 +74,14 @@ func (l *lead) take(ctx context.Context, a answer) error {
 	p := l.peers[a.region]
 	p.asking, p.failing = false, a.page == nil
 	for a.page != nil {
-		l.x.hear(l.name, p.region, l.x.o.Now())
 		if a.page.GetFrom().GetRegion() == "" || l.self == nil {
 			return nil // its leader, or this one, has to find out first who it is
 		}
-		if err := l.merge(ctx, p, a.page); err != nil || !a.more {
+		err := l.merge(ctx, p, a.page)
+		if err == nil {
+			l.x.hear(l.name, p.region, a.behind)
+		}
+		if err != nil || !a.more {
 			return err
 		}
 		a = l.x.pull(ctx, p.name, p.cursor)
@@ -85,6 +92,7 @@ func (l *lead) take(ctx context.Context, a answer) error {
 // merge proposes a page if it says anything new.
 func (l *lead) merge(ctx context.Context, p *sibling, g *counterpb.Merge) error {
 	if !l.isNews(p, g) {
+		p.version = max(p.version, g.GetUpto())
 		return nil
 	}
 	if err := l.propose(ctx, &counterpb.Command{Op: &counterpb.Command_Merge{Merge: g}}); err != nil {
@@ -95,7 +103,7 @@ func (l *lead) merge(ctx context.Context, p *sibling, g *counterpb.Merge) error 
 		p.cursor = cursor{origin: g.GetFrom()}
 		l.relayed = time.Time{} // what it was before has to be asked of others now
 	}
-	p.version, p.wall = max(p.version, g.GetUpto()), max(p.wall, g.GetWallMs())
+	p.version, p.wall, p.over = max(p.version, g.GetUpto()), max(p.wall, g.GetWallMs()), text(g.GetRetired())
 	if len(g.GetEntries()) > 0 {
 		l.tickAt = l.x.o.Now().Add(settling)
 	}
@@ -103,9 +111,18 @@ func (l *lead) merge(ctx context.Context, p *sibling, g *counterpb.Merge) error 
 }
 
 // isNews tells whether a page says what the own group does not know: an idle exchange
-// proposes nothing.
+// proposes nothing. That a sibling merged something itself is no news.
 func (l *lead) isNews(p *sibling, g *counterpb.Merge) bool {
-	return len(g.GetEntries()) > 0 || g.GetUpto() > p.version || g.GetWallMs() > p.wall || !proto.Equal(g.GetFrom(), p.origin)
+	return len(g.GetEntries()) > 0 || g.GetWallMs() > p.wall || text(g.GetRetired()) != p.over || !proto.Equal(g.GetFrom(), p.origin)
+}
+
+// told is what a sibling has told of others: up to which version of it, with which origins
+// left out, and which it called over.
+type told struct {
+	of      *counterpb.Origin
+	skipped string
+	upto    uint64
+	retired string
 }
 
 // relay asks each sibling for what those counted that do not answer themselves.
@@ -131,21 +148,45 @@ func (l *lead) relay(ctx context.Context) error {
 	return nil
 }
 
+// relayFrom asks a sibling for what it heard since it was asked last, if it was asked the
+// same then. What it told once is not proposed again: an idle fleet is quiet, also one that
+// has lost a region.
 func (l *lead) relayFrom(ctx context.Context, p *sibling, skip []*counterpb.Origin) error {
-	q := &counterpb.Export{Relayed: true, Skip: skip, Limit: pageLimit}
+	skipped := text(skip)
+	if !proto.Equal(p.told.of, p.origin) || p.told.skipped != skipped {
+		p.told = told{of: p.origin, skipped: skipped}
+	}
+	q := &counterpb.Export{Relayed: true, Skip: skip, Limit: pageLimit, After: p.told.upto}
+	first := uint64(0)
 	for {
 		a, err := l.x.query(ctx, p.name, &counterpb.Query{Op: &counterpb.Query_Export{Export: q}})
-		if err != nil || a.GetExport().GetFrom().GetRegion() == "" {
+		g := a.GetExport()
+		if err != nil || !proto.Equal(g.GetFrom(), p.origin) {
 			return nil //nolint:nilerr // it is asked again later
 		}
-		if g := a.GetExport(); len(g.GetEntries()) > 0 || len(g.GetRetired()) > 0 {
+		if first == 0 {
+			first = g.GetUpto() // what changes while pages are turned is for the next time
+		}
+		over := text(g.GetRetired())
+		if len(g.GetEntries()) > 0 || over != p.told.retired {
 			if err := l.propose(ctx, &counterpb.Command{Op: &counterpb.Command_Merge{Merge: g}}); err != nil {
 				return err
 			}
 		}
+		p.told.retired = over
 		if !a.GetMore() {
+			p.told.upto = first
 			return nil
 		}
 		q.AfterKey = proto.String(a.GetAfterKey())
 	}
+}
+
+// text is origins in one string, which tells whether they are the same.
+func text(origins []*counterpb.Origin) string {
+	var out []byte
+	for _, o := range origins {
+		out = fmt.Appendf(out, "%s %x\n", o.GetRegion(), o.GetIncarnation())
+	}
+	return string(out)
 }
