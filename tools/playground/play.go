@@ -27,7 +27,7 @@ func runFlags() []cli.Flag {
 		&cli.StringFlag{Name: "dir", Value: filepath.Join("run", "playground"), Usage: "directory of the cluster; kept at the end"},
 		&cli.IntFlag{Name: "drummers", Value: 3, Usage: "number of drummers: 1, 3 or 5"},
 		&cli.IntFlag{Name: "hosts", Value: 5, Usage: "number of nodehosts"},
-		&cli.StringFlag{Name: "regions", Value: "east,west", Usage: "regions, given to the processes in turn"},
+		&cli.StringFlag{Name: "regions", Value: "east,west", Usage: "regions, given to the processes in turn; when set, a counter that each of them counts is launched instead of the example (kept as DIR/counters.yaml)"},
 		&cli.IntFlag{Name: "base-port", Usage: "first of consecutive ports; 0 takes free ones"},
 		&cli.StringFlag{Name: "launch", Usage: "launch `FILE` instead of the built-in example (kept as DIR/cluster.yaml); \"none\" launches nothing"},
 		&cli.BoolFlag{Name: "quiet", Usage: "keep the processes' logs off the terminal (they are in DIR/NAME/log)"},
@@ -69,7 +69,7 @@ func play(c *cli.Context) (err error) {
 		}
 		return err
 	}
-	printGuide(out, c.String("dir"), bin, fleet)
+	printGuide(out, c.String("dir"), bin, fleet, counts(c))
 	<-c.Context.Done()
 	return nil
 }
@@ -109,12 +109,19 @@ func bringUp(c *cli.Context, fleet *localfleet.Fleet, bin string) error {
 	if err := attended(ctx, fleet); err != nil {
 		return err
 	}
-	file, err := launchFile(c.String("dir"), c.String("launch"))
+	find := func() (string, error) { return launchFile(c.String("dir"), c.String("launch")) }
+	if counts(c) {
+		find = func() (string, error) { return countersFile(c.String("dir"), fleet.Processes()) }
+	}
+	file, err := find()
 	if err != nil || file == "" {
 		return err
 	}
 	return launch(c, fleet, filepath.Join(bin, "drummer-cmd"), file)
 }
+
+// counts tells whether regions were asked for, and nothing else to launch.
+func counts(c *cli.Context) bool { return c.IsSet("regions") && !c.IsSet("launch") }
 
 // attended waits until the supervisor knows all hosts.
 func attended(ctx context.Context, fleet *localfleet.Fleet) error {
@@ -168,7 +175,7 @@ func say(w io.Writer, text string) {
 	_, _ = fmt.Fprintln(w, "playground:", text) // the terminal is gone or it is not
 }
 
-func printGuide(w io.Writer, dir, bin string, fleet *localfleet.Fleet) {
+func printGuide(w io.Writer, dir, bin string, fleet *localfleet.Fleet, counters bool) {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "NAME\tREGION\tGRPC\tHTTP\tPID") // a Builder does not fail
@@ -179,13 +186,17 @@ func printGuide(w io.Writer, dir, bin string, fleet *localfleet.Fleet) {
 	// A host is among the servers, so that reads and writes go on with no drummer up.
 	servers := append(fleet.APIs(localfleet.KindDrummer), fleet.APIs(localfleet.KindNodeHost)[0])
 	cmd := filepath.Join(bin, "drummer-cmd")
+	try := "\n  " + cmd + " kv put kv/demo-001 hello world"
+	if counters {
+		try = ""
+		defer printCounters(w, fleet.Processes())
+	}
 	_, _ = fmt.Fprintf(w, `
 %s
 The cluster is up. Try, in another terminal:
   export DRUMMER_SERVERS=%s
-  %s groups list
-  %s kv put kv/demo-001 hello world
+  %s groups list%s
   %s ctl --dir %s kill host-2      (and watch: %s events --follow)
 Stop it with Ctrl-C; start it again and it is the same cluster.
-`, b.String(), strings.Join(servers, ","), cmd, cmd, filepath.Join(bin, "playground"), dir, cmd)
+`, b.String(), strings.Join(servers, ","), cmd, try, filepath.Join(bin, "playground"), dir, cmd)
 }

@@ -98,11 +98,44 @@ func TestControl(t *testing.T) {
 func TestGuideNamesEveryProcess(t *testing.T) {
 	f, dir := idle(t)
 	var out bytes.Buffer
-	printGuide(&out, dir, "bin", f)
+	printGuide(&out, dir, "bin", f, false)
 	for _, p := range f.Processes() {
 		require.Contains(t, out.String(), p.Name)
 		require.Contains(t, out.String(), p.API)
 	}
+	require.Contains(t, out.String(), "kv put kv/demo-001")
+}
+
+// TestRegionsCount: with regions a counter is launched in each that has hosts, by as many
+// replicas as these allow, and the guide says how to count.
+func TestRegionsCount(t *testing.T) {
+	var procs []localfleet.Process
+	for _, region := range []string{"ord", "hkg", "ord", "eu-west", "ord", "hkg", "ord"} {
+		procs = append(procs, localfleet.Process{Name: "x", Kind: localfleet.KindNodeHost, Region: region, HTTP: "127.0.0.1:1"})
+	}
+	procs = append(procs, localfleet.Process{Name: "drummer-1", Kind: localfleet.KindDrummer, Region: "nowhere"})
+	file, err := countersFile(t.TempDir(), procs)
+	require.NoError(t, err)
+	l, err := config.ReadLaunch(file)
+	require.NoError(t, err)
+	replicas := map[string]uint32{}
+	for _, s := range l.Specs() {
+		replicas[s.GetName()] = s.GetReplicas()
+		require.Equal(t, s.GetReplicas(), s.GetRegions()[0].GetCount())
+	}
+	require.Equal(t, map[string]uint32{"counter/default@ord": 3, "counter/default@hkg": 1, "counter/default@eu-west": 1}, replicas)
+
+	require.NoError(t, os.WriteFile(file, []byte("groups: []\n"), 0o600))
+	_, err = countersFile(filepath.Dir(file), procs)
+	require.NoError(t, err)
+	raw, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, "groups: []\n", string(raw), "what the user changed was overwritten")
+
+	var out bytes.Buffer
+	printCounters(&out, procs)
+	require.Contains(t, out.String(), "export ORD=127.0.0.1:1 HKG=127.0.0.1:1 EU_WEST=127.0.0.1:1\n")
+	require.Contains(t, out.String(), `curl "$ORD/inc?amount=1"`)
 }
 
 func TestOptionsComeFromTheFlags(t *testing.T) {

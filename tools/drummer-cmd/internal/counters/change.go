@@ -43,49 +43,58 @@ func (n *Noun) add() noun.Verb {
 	}
 }
 
-func (n *Noun) create() noun.Verb {
+// simple is a verb that changes one counter and needs nothing but its name.
+type simple struct {
+	name, usage, about string
+	// warning, unless empty, is what has to be confirmed.
+	warning string
+	call    func(ctx context.Context, s counterpb.CounterClient, group, key string) (*counterpb.Result, error)
+}
+
+func (n *Noun) simple(v simple) noun.Verb {
 	return noun.Verb{
-		Name: "create", Usage: "make a counter at 0", Args: "NAME", Min: 1, Max: 1,
-		About: aboutName + "Only needed where a first use makes none.",
+		Name: v.name, Usage: v.usage, Args: "NAME", Min: 1, Max: 1, About: aboutName + v.about,
 		Run: func(ctx context.Context, c *cli.Context) error {
 			group, key, full := nameOf(c.Args().First())
-			return n.changed(ctx, "create", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return s.Create(ctx, &counterpb.CreateRequest{Group: group, Create: &counterpb.Create{Key: key}})
+			if v.warning != "" {
+				if err := n.Confirm(full, v.warning); err != nil {
+					return err
+				}
+			}
+			return n.changed(ctx, v.name, full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return v.call(ctx, s, group, key)
 			})
 		},
 	}
+}
+
+func (n *Noun) create() noun.Verb {
+	return n.simple(simple{
+		name: "create", usage: "make a counter at 0", about: "Only needed where a first use makes none.",
+		call: func(ctx context.Context, s counterpb.CounterClient, group, key string) (*counterpb.Result, error) {
+			return s.Create(ctx, &counterpb.CreateRequest{Group: group, Create: &counterpb.Create{Key: key}})
+		},
+	})
 }
 
 func (n *Noun) reset() noun.Verb {
-	return noun.Verb{
-		Name: "reset", Usage: "take off what was counted", Args: "NAME", Min: 1, Max: 1,
-		About: aboutName + "Takes off what this region knows now. What other regions count meanwhile stays, and so do the windows.",
-		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := nameOf(c.Args().First())
-			if err := n.Confirm(full, "what was counted is taken off"); err != nil {
-				return err
-			}
-			return n.changed(ctx, "reset", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return s.Reset(ctx, &counterpb.ResetRequest{Group: group, Reset_: &counterpb.Reset{Key: key}})
-			})
+	return n.simple(simple{
+		name: "reset", usage: "take off what was counted", warning: "what was counted is taken off",
+		about: "Takes off what this region knows now. What other regions count meanwhile stays, and so do the windows.",
+		call: func(ctx context.Context, s counterpb.CounterClient, group, key string) (*counterpb.Result, error) {
+			return s.Reset(ctx, &counterpb.ResetRequest{Group: group, Reset_: &counterpb.Reset{Key: key}})
 		},
-	}
+	})
 }
 
 func (n *Noun) remove() noun.Verb {
-	return noun.Verb{
-		Name: "delete", Usage: "remove a counter", Args: "NAME", Min: 1, Max: 1,
-		About: aboutName + "What other regions count before they hear of it goes, too. Counting begins again at 0.",
-		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := nameOf(c.Args().First())
-			if err := n.Confirm(full, "the counter and its windows are removed, in all regions"); err != nil {
-				return err
-			}
-			return n.changed(ctx, "delete", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return s.Delete(ctx, &counterpb.DeleteRequest{Group: group, Delete: &counterpb.Delete{Key: key}})
-			})
+	return n.simple(simple{
+		name: "delete", usage: "remove a counter", warning: "the counter and its windows are removed, in all regions",
+		about: "What other regions count before they hear of it goes, too. Counting begins again at 0.",
+		call: func(ctx context.Context, s counterpb.CounterClient, group, key string) (*counterpb.Result, error) {
+			return s.Delete(ctx, &counterpb.DeleteRequest{Group: group, Delete: &counterpb.Delete{Key: key}})
 		},
-	}
+	})
 }
 
 func (n *Noun) transfer() noun.Verb {
