@@ -13,8 +13,12 @@ type Drummer struct {
 	WALDir string `yaml:"wal_dir" doc:"directory of Raft's log, for a faster disk; empty: data_dir"`
 	// Index is this drummer's place in Drummers, from 1.
 	Index int `yaml:"index" doc:"place of this drummer in drummers, from 1"`
-	// Drummers are the gRPC addresses of all drummers, the same list on each.
+	// Drummers are the gRPC addresses of all drummers, the same list on each; of some that
+	// run for a drummer that joins.
 	Drummers []string `yaml:"drummers" doc:"gRPC addresses of all drummers, in the same order on each"`
+	// Join makes a drummer with an empty DataDir wait until it is added to the others. It
+	// means nothing once it has a number. Index may be 0 then.
+	Join bool `yaml:"join" doc:"wait to be added to drummers that run (drummer-cmd servers add), instead of forming a group with them"`
 	// API is the gRPC port.
 	API Listener `yaml:"api"`
 	// Raft is the port that drummers speak Raft on.
@@ -58,10 +62,10 @@ func DefaultDrummer() Drummer {
 func (c Drummer) Validate() error {
 	var p problems
 	p.process(c.Name, c.Deployment, c.DataDir, c.Drummers)
-	if len(c.Drummers) > 0 && len(c.Drummers)%2 == 0 {
+	if len(c.Drummers) > 0 && len(c.Drummers)%2 == 0 && !c.Join {
 		p.add("drummers", "has an even number of addresses", len(c.Drummers), "use 1, 3 or 5: one more brings no more safety")
 	}
-	if most := max(1, len(c.Drummers)); c.Index < 1 || c.Index > most {
+	if most := max(1, len(c.Drummers)); c.Index < 1 && !c.Join || c.Index < 0 || c.Index > most {
 		p.add("index", "names no entry of drummers", c.Index, "use 1 to %d, this drummer's place in the list", most)
 	}
 	p.ports(c.API, c.Raft, c.HTTP)

@@ -30,12 +30,13 @@ const testTick = 10 * time.Millisecond
 
 // cluster is drummers in this process, with real Raft on real disks.
 type cluster struct {
-	t         *testing.T
-	dir       string
-	addresses []string
-	masters   []*master
-	tls       config.TLS
-	hook      faults.Hook
+	t          *testing.T
+	dir        string
+	addresses  []string // of all masters
+	configured []string // of the first ones
+	masters    []*master
+	tls        config.TLS
+	hook       faults.Hook
 }
 
 // master is one drummer that may be stopped and started again.
@@ -49,21 +50,16 @@ type master struct {
 	conn   *grpc.ClientConn
 	port   net.Listener // reserved for the first start
 	web    net.Listener // nil for no HTTP port
+	joins  bool         // it waits to be added
 }
 
 // newCluster reserves the API ports; nothing runs yet.
 func newCluster(t *testing.T, size int) *cluster {
 	c := &cluster{t: t, dir: t.TempDir()}
-	for i := range size {
-		l, err := freeport.Listen() // it comes back there
-		require.NoError(t, err)
-		addr := l.Addr().String()
-		c.addresses = append(c.addresses, addr)
-		conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second}))
-		require.NoError(t, err)
-		c.masters = append(c.masters, &master{c: c, index: i + 1, disk: fmt.Sprintf("drummer-%d", i+1), conn: conn, port: l})
+	for range size {
+		c.add()
 	}
+	c.configured = c.addresses
 	t.Cleanup(func() {
 		for _, m := range c.masters {
 			if m.cancel != nil {
@@ -81,6 +77,21 @@ func newCluster(t *testing.T, size int) *cluster {
 	return c
 }
 
+// add reserves the API port of one more drummer.
+func (c *cluster) add() *master {
+	l, err := freeport.Listen() // it comes back there
+	require.NoError(c.t, err)
+	addr := l.Addr().String()
+	c.addresses = append(c.addresses, addr)
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second}))
+	require.NoError(c.t, err)
+	n := len(c.masters) + 1
+	m := &master{c: c, index: n, disk: fmt.Sprintf("drummer-%d", n), conn: conn, port: l}
+	c.masters = append(c.masters, m)
+	return m
+}
+
 func testLog() *slog.Logger {
 	if os.Getenv("DRUMMER_TEST_LOG") == "" {
 		return slog.New(slog.DiscardHandler)
@@ -93,8 +104,10 @@ func (m *master) config() config.Drummer {
 	cfg.Name = fmt.Sprintf("drummer-%d", m.index)
 	cfg.Deployment = "test"
 	cfg.DataDir = filepath.Join(m.c.dir, m.disk)
-	cfg.Index = m.index
-	cfg.Drummers = m.c.addresses
+	cfg.Index, cfg.Join = m.index, m.joins
+	if cfg.Drummers = m.c.configured; m.index > len(m.c.configured) {
+		cfg.Index = 0
+	}
 	cfg.API = config.Listener{Listen: m.c.addresses[m.index-1]}
 	cfg.Raft = config.Listener{Listen: "127.0.0.1:0"} // another port at each start: the others must find it
 	cfg.HTTP = config.Listener{}

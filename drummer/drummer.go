@@ -31,6 +31,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/formation"
 	"github.com/drumline/drumline/drummer/loop"
+	"github.com/drumline/drumline/drummer/members"
 	"github.com/drumline/drumline/drummer/supervise"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	statepb "github.com/drumline/drumline/drummerpb/state"
@@ -89,9 +90,11 @@ type drummer struct {
 	pool      *serve.Pool
 	server    *serve.Server
 	transport *transport.Transport
-	formation *formation.Formation
+	formation *formation.Formation // nil on a drummer that joins the others later
+	members   *members.Members
 	seed      *seed  // a record to go on with; nil without one
 	fleet     string // identifies the record; set before the supervisor starts
+	number    uint64 // of this drummer's replica; set with fleet
 	api       *api.Service
 
 	mu         sync.Mutex            // guards the rest
@@ -131,7 +134,7 @@ func (d *drummer) open() (err error) {
 		return fmt.Errorf("raft port: %w", err)
 	}
 	d.stop.Push("raft port", d.closeTransport)
-	if err = d.openFormation(); err != nil {
+	if err = d.openMembers(); err != nil {
 		return err
 	}
 	return d.register(d.server.GRPC())
@@ -167,27 +170,16 @@ func (d *drummer) closeTransport() error {
 	return d.transport.Close()
 }
 
-func (d *drummer) openFormation() (err error) {
-	if d.seed, err = findSeed(d.cfg.DataDir); err != nil {
-		return err
-	}
-	d.formation, err = formation.New(formation.Options{
-		Fleet:      d.seed.fleet(),
-		Deployment: d.cfg.Deployment, Drummers: d.cfg.Drummers, DB: d.dir.DB(), Learn: d.dir.Book().Learn, Log: d.log,
-		Self: formation.Identity{
-			Index: d.cfg.Index, Host: d.dir.Host(), BootEpoch: d.dir.BootEpoch(),
-			Raft: d.transport.Addr(), Name: d.cfg.Name, Region: d.cfg.Region,
-		},
-		Conn: func(addr string) (grpc.ClientConnInterface, error) { return d.pool.Conn(addr) },
-	})
-	return err
-}
-
 func (d *drummer) register(r grpc.ServiceRegistrar) error {
 	d.api = api.New(api.Options{
 		Deployment: d.cfg.Deployment, Name: d.cfg.Name, API: d.ownAddress(), Dial: d.pool, Log: d.log,
 	})
-	drummerpb.RegisterFormationServer(r, d.formation)
+	if d.formation != nil {
+		drummerpb.RegisterFormationServer(r, d.formation)
+	} else {
+		drummerpb.RegisterFormationServer(r, lateFormation{})
+	}
+	drummerpb.RegisterMembersServer(r, d.members)
 	drummerpb.RegisterSupervisorServer(r, attendant{d: d})
 	statepb.RegisterStatesServer(r, states{d: d})
 	if err := d.registry.Register(d.api.Collector()); err != nil {
@@ -195,9 +187,6 @@ func (d *drummer) register(r grpc.ServiceRegistrar) error {
 	}
 	return d.api.Register(r)
 }
-
-// ownAddress is the address that the others know this drummer by.
-func (d *drummer) ownAddress() string { return d.cfg.Drummers[d.cfg.Index-1] }
 
 // run serves and supervises until ctx ends or a part fails.
 func (d *drummer) run(ctx context.Context) error {
@@ -219,16 +208,15 @@ func ignoreEnd(ctx context.Context, err error) error {
 // work forms the group or finds it formed, starts this drummer's replica, and
 // supervises until the graceful stop.
 func (d *drummer) work(ctx context.Context) error {
-	members, err := d.formation.Agree(ctx)
+	founders, err := d.agree(ctx)
 	if err != nil {
 		return err
 	}
-	d.fleet, _ = d.formation.Fleet()
 	if err := d.startRaft(); err != nil {
 		return err
 	}
 	d.stop.Push("raft", func() error { h, _ := d.parts(); return h.Close() })
-	if err := d.startReplica(ctx, members); err != nil {
+	if err := d.startReplica(ctx, founders); err != nil {
 		return err
 	}
 	supervising, ok := d.startSupervisor(ctx)
@@ -237,9 +225,12 @@ func (d *drummer) work(ctx context.Context) error {
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { d.formation.Greet(ctx) })
 	wg.Go(func() { defer close(d.retired); d.supervisor.Run(supervising) })
 	d.supervisor.Poke()
+	if err := d.members.Run(ctx); err != nil {
+		d.retire() // it is no drummer any more; set before, and for good
+		return err
+	}
 	return nil
 }
 
@@ -263,30 +254,6 @@ func (d *drummer) startRaft() error {
 	return nil
 }
 
-// startReplica starts the group's replica; with the first members only if it never
-// was started on this directory.
-func (d *drummer) startReplica(ctx context.Context, members formation.Members) error {
-	r := raft.Replica{Group: ids.DrummerGroup, ID: ids.Replica(d.cfg.Index), Name: recordName}
-	started, err := d.formation.Started()
-	if err != nil {
-		return err
-	}
-	if !started {
-		r.Members = make(map[ids.Replica]ids.Host, len(members))
-		for index, host := range members {
-			r.Members[ids.Replica(index)] = host
-		}
-	}
-	h, _ := d.parts()
-	if err := h.Start(ctx, r); err != nil {
-		if started && fault.Is(err, fault.Conflict) {
-			return fmt.Errorf("the Raft data of this drummer, which has run before, is gone or damaged; put it back, it can't vote anew under its number: %w", err)
-		}
-		return fmt.Errorf("start the drummers' group: %w", err)
-	}
-	return d.formation.MarkStarted()
-}
-
 // startSupervisor makes the supervisor and lets calls in, unless the stop has begun.
 func (d *drummer) startSupervisor(ctx context.Context) (context.Context, bool) {
 	d.mu.Lock()
@@ -294,15 +261,16 @@ func (d *drummer) startSupervisor(ctx context.Context) (context.Context, bool) {
 	if d.stopping {
 		return nil, false
 	}
-	d.peers = &peers{addresses: d.cfg.Drummers, formation: d.formation, host: d.host}
 	rec := &record{host: d.host, changed: d.poke, first: d.openRecord}
+	d.members.Attach(members.Cluster{Group: d.host, Record: rec, Fleet: d.fleet, Founders: d.founders()})
+	d.peers = &peers{members: d.members, founders: d.founders(), host: d.host}
 	o := d.o.Loop
 	o.Deployment, o.Fleet, o.Drummers = d.cfg.Deployment, d.fleet, d.cfg.Drummers
 	d.supervisor = supervise.New(supervise.Options{
 		Record: rec, Core: loop.New(o), Deployment: d.cfg.Deployment, Leader: d.peers.Leader,
 		PassEvery: loop.PassPeriod, Metrics: d.registry, Log: d.log,
 	})
-	d.api.Ready(api.Cluster{Record: rec, Supervisor: d.supervisor, Peers: d.peers})
+	d.api.Ready(api.Cluster{Record: rec, Supervisor: d.supervisor, Peers: d.peers, Members: d.members})
 	d.retired = make(chan struct{})
 	// The supervisor outlives ctx: it ends after the leadership was handed off.
 	ctx, d.retire = context.WithCancel(context.WithoutCancel(ctx))
@@ -325,7 +293,10 @@ func (d *drummer) poke() {
 // ready tells whether this drummer can serve: its replica runs and knows a leader.
 func (d *drummer) ready() error {
 	h, s := d.parts()
-	if h == nil || s == nil {
+	switch {
+	case d.members.Number() == 0:
+		return errors.New("waiting to be added to the other drummers")
+	case h == nil || s == nil:
 		return errors.New("waiting for the other drummers")
 	}
 	st, ok := h.Status(ids.DrummerGroup)

@@ -191,6 +191,9 @@ func (h *fakeHost) attend(ctx context.Context, addr string) (redirect string, er
 			if m.GetRedirect() != nil {
 				return m.GetRedirect().GetLeader(), nil
 			}
+			if told := m.GetAddresses().GetDrummers(); len(told) > 0 {
+				h.drummers = told
+			}
 			if err := h.obey(st, m); err != nil {
 				return "", err
 			}

@@ -4,35 +4,43 @@ import (
 	"fmt"
 
 	"github.com/drumline/drumline/drummer/api"
-	"github.com/drumline/drumline/drummer/formation"
+	"github.com/drumline/drumline/drummer/members"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 )
 
-// peers knows the drummers: addresses by configuration, identities by formation,
-// the leader by Raft.
+// peers knows the drummers: who they are by the record's list, and until that is written
+// by the group's formation; the leader by Raft.
 type peers struct {
-	addresses []string
-	formation *formation.Formation
-	host      *raft.Host
+	members  *members.Members
+	founders []*fleetpb.Drummer
+	host     *raft.Host
 }
 
 var _ api.Peers = (*peers)(nil)
 
-// leader returns the leading drummer's index, 0 when unknown.
-func (p *peers) leader() int {
-	st, _ := p.host.Status(ids.DrummerGroup)
-	if st.Leader == 0 || int(st.Leader) > len(p.addresses) {
-		return 0
+func (p *peers) list() []*fleetpb.Drummer {
+	if list := p.members.List().All; len(list) > 0 {
+		return list
 	}
-	return int(st.Leader) // the founders' replica ids are their indexes
+	return p.founders
+}
+
+// leader returns the leading drummer's number, 0 when unknown.
+func (p *peers) leader() uint64 {
+	st, _ := p.host.Status(ids.DrummerGroup)
+	return uint64(st.Leader)
 }
 
 // Leader returns the gRPC address of the drummer that leads, empty when unknown.
 func (p *peers) Leader() string {
-	if i := p.leader(); i != 0 {
-		return p.addresses[i-1]
+	leader := p.leader()
+	for _, d := range p.list() {
+		if leader != 0 && d.GetNumber() == leader {
+			return d.GetApi()
+		}
 	}
 	return ""
 }
@@ -40,14 +48,14 @@ func (p *peers) Leader() string {
 // Servers are all drummers.
 func (p *peers) Servers() []*hostpb.Server {
 	leader := p.leader()
-	servers := make([]*hostpb.Server, 0, len(p.addresses))
-	for i, addr := range p.addresses {
-		peer := p.formation.Peer(i + 1)
-		if peer.Name == "" {
-			peer.Name = fmt.Sprintf("drummer-%d", peer.Index)
+	var servers []*hostpb.Server
+	for _, d := range p.list() {
+		name := d.GetName()
+		if name == "" {
+			name = fmt.Sprintf("drummer-%d", d.GetNumber())
 		}
 		servers = append(servers, &hostpb.Server{
-			Kind: "drummer", Id: string(peer.Host), Name: peer.Name, Api: addr, Leader: peer.Index == leader, Region: peer.Region,
+			Kind: "drummer", Id: d.GetHostId(), Name: name, Api: d.GetApi(), Leader: d.GetNumber() == leader, Region: d.GetRegion(), Number: d.GetNumber(),
 		})
 	}
 	return servers

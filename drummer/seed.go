@@ -107,10 +107,9 @@ func (s states) Read(r *statepb.ReadRequest, stream grpc.ServerStreamingServer[s
 		return err
 	}
 	defer st.View.Close()
-	fleetID, _ := s.d.formation.Fleet()
 	w, err := statefile.NewWriter(&statepb.Header{
-		Name: st.Name, App: fleet.AppName, Group: uint64(ids.DrummerGroup), Replica: uint64(s.d.cfg.Index), HostId: string(s.d.dir.Host()),
-		Applied: st.Applied, Commands: st.Commands, Version: st.Version, Generation: st.Generation, Fleet: fleetID, TakenUnixMs: time.Now().UnixMilli(),
+		Name: st.Name, App: fleet.AppName, Group: uint64(ids.DrummerGroup), Replica: s.d.number, HostId: string(s.d.dir.Host()),
+		Applied: st.Applied, Commands: st.Commands, Version: st.Version, Generation: st.Generation, Fleet: s.d.fleet, TakenUnixMs: time.Now().UnixMilli(),
 	}, stream.Send)
 	if err != nil {
 		return err
@@ -124,6 +123,9 @@ func (s states) Read(r *statepb.ReadRequest, stream grpc.ServerStreamingServer[s
 // openRecord opens the group on its very first leadership: empty, or with the seed.
 func (d *drummer) openRecord(ctx context.Context) error {
 	h, _ := d.parts()
+	if d.formation == nil {
+		return fault.New(fault.Internal, "a drummer that joined leads a group that was never opened")
+	}
 	if _, seeded := d.formation.Fleet(); seeded {
 		return d.seed.plant(ctx, h, d.formation)
 	}

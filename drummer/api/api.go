@@ -65,6 +65,7 @@ type Cluster struct {
 	Record     Record
 	Supervisor Supervisor
 	Peers      Peers
+	Members    Members
 }
 
 // Options of a Service; all are needed but Patience.

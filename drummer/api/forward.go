@@ -67,7 +67,8 @@ func writes(full string) bool {
 		drummerpb.Drummer_CloneGroup_FullMethodName, drummerpb.Drummer_PurgeGroups_FullMethodName,
 		drummerpb.Drummer_ChangeHost_FullMethodName, drummerpb.Drummer_ShapeGroups_FullMethodName, drummerpb.Drummer_MoveReplica_FullMethodName,
 		drummerpb.Drummer_TransferLeader_FullMethodName, drummerpb.Drummer_CancelOperation_FullMethodName,
-		drummerpb.Drummer_PauseOperations_FullMethodName, drummerpb.Drummer_ReleaseBrake_FullMethodName:
+		drummerpb.Drummer_PauseOperations_FullMethodName, drummerpb.Drummer_ReleaseBrake_FullMethodName,
+		drummerpb.Drummer_AddDrummer_FullMethodName, drummerpb.Drummer_RemoveDrummer_FullMethodName:
 		return true
 	}
 	return false

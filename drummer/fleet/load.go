@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/drumline/drumline/drummer/fleet/drummers"
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -76,6 +77,10 @@ func (l *loader) header(h *fleetpb.SnapshotHeader) error {
 	}
 	l.s.incarnation, l.s.revision, l.s.policy = h.GetIncarnation(), h.GetRevision(), rules.FillPolicy(h.GetPolicy())
 	l.s.paused = h.GetPaused()
+	l.s.drummers = drummers.List{All: h.GetDrummers(), Next: h.GetNextDrummer()}
+	if err := l.s.drummers.Check(); err != nil {
+		return err
+	}
 	if h.GetBrake() != nil {
 		l.s.brake = h.GetBrake()
 	}

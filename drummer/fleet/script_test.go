@@ -17,7 +17,7 @@ import (
 )
 
 // TestScripts runs testdata/*.txt. Verbs: apply (commands as prototext, one on each
-// line), hosts N (registers h1..hN), groups, configurations, recover, operations, events.
+// line), hosts N (registers h1..hN), groups, configurations, drummers, recover, operations, events.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		m := fleet.New()
@@ -59,6 +59,11 @@ func TestScripts(t *testing.T) {
 			case "operations":
 				for o := range m.Freeze().Operations() {
 					fmt.Fprintf(&b, "%d %s %s (%d): %q -> %q\n", o.GetId(), o.GetKind(), o.GetGroupName(), o.GetGroup(), o.GetReason(), o.GetResult())
+				}
+			case "drummers":
+				for _, x := range m.Freeze().Drummers().All {
+					word, _ := words.DrummerState(x.GetState())
+					fmt.Fprintf(&b, "%d %s %s %s %s %s replaces=%d\n", x.GetNumber(), x.GetHostId(), x.GetName(), x.GetApi(), x.GetRaft(), word, x.GetReplaces())
 				}
 			case "events":
 				events, _ := m.Freeze().Events(0, 1000)

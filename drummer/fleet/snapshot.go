@@ -83,6 +83,8 @@ func (s *state) header() *fleetpb.SnapshotHeader {
 		Revision:      s.revision,
 		Brake:         s.brake,
 		Paused:        s.paused,
+		Drummers:      s.drummers.All,
+		NextDrummer:   s.drummers.Next,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/google/btree"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/fleet/drummers"
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -40,6 +41,7 @@ type state struct {
 
 	policy     *fleetpb.Policy
 	brake      *fleetpb.Brake
+	drummers   drummers.List
 	paused     []string // kinds of operation, sorted; never changed in place
 	hosts      *tree[string, *fleetpb.Host]
 	groups     *tree[uint64, *fleetpb.Group]
@@ -89,6 +91,7 @@ func (s *state) recover(generation uint64) {
 	if s.incarnation >= maxIncarnation {
 		return
 	}
+	s.drummers = drummers.List{} // others keep the record now, in another group
 	s.incarnation = min(max(s.incarnation+1, generation), maxIncarnation)
 	base := (s.incarnation - 1) * incarnationSpan
 	s.nextGroup = max(s.nextGroup, base+uint64(ids.FirstGroup))

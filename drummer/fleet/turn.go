@@ -87,8 +87,21 @@ func (t *turn) executeWish(c *fleetpb.Command) *fleetpb.Result {
 	case *fleetpb.Command_SetBrake:
 		return t.setBrake(op.SetBrake)
 	default:
+		return t.executeDrummers(c)
+	}
+}
+
+// executeDrummers is execute of what is about the drummers themselves.
+func (t *turn) executeDrummers(c *fleetpb.Command) *fleetpb.Result {
+	list, result, events, known := t.drummers.Execute(c)
+	if !known {
 		return refuse(fleetpb.Code_CODE_INVALID, "the command says nothing that this version of the record knows")
 	}
+	t.drummers = list
+	for _, e := range events {
+		t.event(e.Kind, "", "", "%s", e.Text)
+	}
+	return result
 }
 
 func (t *turn) setPolicy(p *fleetpb.Policy) *fleetpb.Result {

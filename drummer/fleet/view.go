@@ -4,6 +4,7 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/drumline/drumline/drummer/fleet/drummers"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 )
@@ -100,6 +101,9 @@ func (v *View) ConfigurationAt(app string, revision uint64) *fleetpb.Configurati
 	c, _ := v.s.configurations.Get(&fleetpb.Configuration{App: app, Revision: revision})
 	return c
 }
+
+// Drummers are the members of the drummers' own group.
+func (v *View) Drummers() drummers.List { return v.s.drummers }
 
 // Brake as it is.
 func (v *View) Brake() *fleetpb.Brake { return v.s.brake }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
@@ -111,47 +110,6 @@ func (f *Formation) learn(id Identity) {
 	if err := f.store.savePeer(id); err != nil {
 		f.o.Log.Error("keep a drummer's name", "drummer", id.Index, "err", err)
 	}
-}
-
-// Greet asks every other drummer where it is, until each has answered once since
-// this start: its address may have changed, and so may ours, which it learns from
-// the question. It returns early only when ctx ends.
-func (f *Formation) Greet(ctx context.Context) {
-	left := f.others()
-	for len(left) > 0 {
-		answers, _ := f.askAll(ctx, left)
-		left = f.greeted(left, answers)
-		if len(left) == 0 {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(f.o.Retry):
-		}
-	}
-}
-
-// greeted keeps what the answers say and returns the indexes that have not answered.
-func (f *Formation) greeted(asked []int, answers []answer) (left []int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	done := map[int]bool{}
-	for _, a := range answers {
-		done[a.id.Index] = true
-		if f.members[a.id.Index] != a.id.Host {
-			f.o.Log.Error("a drummer is not the one that the group was formed with: its disk was lost, or it uses another data directory",
-				"drummer", a.id.Index, "host", a.id.Host, "member", f.members[a.id.Index])
-			continue
-		}
-		f.learn(a.id)
-	}
-	for _, i := range asked {
-		if !done[i] {
-			left = append(left, i)
-		}
-	}
-	return left
 }
 
 func (f *Formation) statements() uint64 {

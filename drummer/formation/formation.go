@@ -13,8 +13,8 @@
 // disk: it may have voted under the id in the map, and would forget that vote.
 // Agree returns a LostError then, and the drummer must not start.
 //
-// After the map is known, Greet asks every other drummer for its Raft address, so
-// that a drummer may come back on another one.
+// The map stays as it was formed. Who belongs to the group later, and where they are, is
+// package members' to know.
 package formation
 
 import (
@@ -114,8 +114,9 @@ func (e *LostError) Error() string {
 	}
 	return fmt.Sprintf("the drummers' group was formed with host %s as drummer %d, and this data directory is host %s (%s says so). "+
 		"The disk of drummer %d was lost or another directory is configured, and its old identity can't vote again: a vote that it forgot could elect two leaders. "+
-		"Put the old data directory back if it still exists (not a copy made while it ran); else leave this drummer stopped: "+
-		"the others go on as long as more than half of all drummers run", e.Was, e.Index, e.Is, e.Told, e.Index)
+		"Put the old data directory back if it still exists (not a copy made while it ran); else start this drummer with --join and this empty directory, "+
+		"and run drummer-cmd servers replace %d with its address: it gets a number of its own. "+
+		"Until then the others go on as long as more than half of all drummers run", e.Was, e.Index, e.Is, e.Told, e.Index, e.Index)
 }
 
 // New reads what is on disk and checks it against the configuration.
@@ -133,8 +134,9 @@ func New(o Options) (*Formation, error) {
 	}
 	f.fleet = fleet
 	if members != nil {
-		if err := f.checkMine(members, "its own disk"); err != nil {
-			return nil, err
+		// Drummers may have come and gone since: the configuration may list others now.
+		if was := members[o.Self.Index]; was != o.Self.Host {
+			return nil, &LostError{Index: o.Self.Index, Was: was, Is: o.Self.Host, Drummers: len(o.Drummers), Told: "its own disk"}
 		}
 	}
 	f.members = members

@@ -52,6 +52,13 @@ func (s store) load() (members Members, fleet string, peers map[int]Identity, er
 	return members, fleet, peers, nil
 }
 
+// Formed tells whether the data directory of this database has the map of a group that was
+// formed with it.
+func Formed(db *bbolt.DB) (bool, error) {
+	members, _, _, err := store{db}.load()
+	return members != nil, err
+}
+
 func (s store) saveMembers(m Members, fleet string) error {
 	r := &drummerpb.FormResponse{Members: make(map[uint32]string, len(m)), Fleet: fleet}
 	for i, h := range m {

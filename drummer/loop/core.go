@@ -45,6 +45,7 @@ type leadership struct {
 	holds      map[string]time.Duration // until when a proposal is not repeated, by key
 	addresses  map[ids.Host]*drummerpb.HostAddress
 	addressed  uint64            // revision of the record that addresses is of
+	told       []string          // drummers that the sessions were told of
 	configured map[string]uint64 // revision of each app's configuration that was told
 
 	still    stillness

@@ -134,7 +134,7 @@ type Options struct {
 	Deployment string
 	// Fleet identifies the record for ever; hosts of another one are not attended.
 	Fleet string
-	// Drummers are the gRPC addresses of all drummers, told to hosts.
+	// Drummers are the gRPC addresses that hosts are told until the record lists drummers.
 	Drummers []string
 	// Heartbeat is the period asked of hosts; 0 means 1 s.
 	Heartbeat time.Duration

@@ -397,7 +397,10 @@ func (c *Core) tellAddresses() {
 			c.addresses[id], changed[id] = a, a
 		}
 	}
-	if len(changed) == 0 {
+	drummers := c.drummers()
+	news := c.told != nil && !slices.Equal(drummers, c.told) // a session begins with all there is
+	c.told = drummers
+	if len(changed) == 0 && !news {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.sessions)) {
@@ -408,6 +411,21 @@ func (c *Core) tellAddresses() {
 func (c *Core) sendAddresses(session uint64, hosts map[ids.Host]*drummerpb.HostAddress) {
 	list := slices.SortedFunc(maps.Values(hosts), func(a, b *drummerpb.HostAddress) int { return cmp.Compare(a.GetId(), b.GetId()) })
 	c.emit(Send{session, &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Addresses{Addresses: &drummerpb.Addresses{
-		Hosts: list, Drummers: c.o.Drummers,
+		Hosts: list, Drummers: c.drummers(),
 	}}}})
+}
+
+// drummers are the addresses that hosts are to find drummers at: those of the record, and
+// the configured ones until it lists any.
+func (c *Core) drummers() []string {
+	if c.view == nil || len(c.view.Drummers().All) == 0 {
+		return c.o.Drummers
+	}
+	var list []string
+	for _, d := range c.view.Drummers().All {
+		if !slices.Contains(list, d.GetApi()) {
+			list = append(list, d.GetApi())
+		}
+	}
+	return list
 }

@@ -2510,6 +2510,636 @@ func (x *FormResponse) GetFleet() string {
 	return ""
 }
 
+// Roster is who the drummers are, as one of them knows it.
+type Roster struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// fleet that they keep the record of.
+	Fleet string `protobuf:"bytes,1,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// revision of the record that tells it; 0 while nothing is known.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// drummers of the record.
+	Drummers []*fleet.Drummer `protobuf:"bytes,3,rep,name=drummers,proto3" json:"drummers,omitempty"`
+	// incarnation of the record; the list of a higher one is newer, whatever the revisions.
+	Incarnation   uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Roster) Reset() {
+	*x = Roster{}
+	mi := &file_drummer_drummer_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Roster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Roster) ProtoMessage() {}
+
+func (x *Roster) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Roster.ProtoReflect.Descriptor instead.
+func (*Roster) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Roster) GetFleet() string {
+	if x != nil {
+		return x.Fleet
+	}
+	return ""
+}
+
+func (x *Roster) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Roster) GetDrummers() []*fleet.Drummer {
+	if x != nil {
+		return x.Drummers
+	}
+	return nil
+}
+
+func (x *Roster) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+// MeetRequest is what one drummer says to another, at any time after the group was formed.
+type MeetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// deployment of the asker.
+	Deployment string `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// self is what the asker says of itself.
+	Self *fleet.Drummer `protobuf:"bytes,2,opt,name=self,proto3" json:"self,omitempty"`
+	// boot_epoch of the asker.
+	BootEpoch uint64 `protobuf:"varint,3,opt,name=boot_epoch,json=bootEpoch,proto3" json:"boot_epoch,omitempty"`
+	// roster as the asker knows it.
+	Roster *Roster `protobuf:"bytes,4,opt,name=roster,proto3" json:"roster,omitempty"`
+	// admit is the number that the drummer asked may join with: the group has it as an observer. 0 for none.
+	Admit uint64 `protobuf:"varint,5,opt,name=admit,proto3" json:"admit,omitempty"`
+	// prove asks for a linearizable read on the very replica of the drummer asked.
+	Prove         bool `protobuf:"varint,6,opt,name=prove,proto3" json:"prove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeetRequest) Reset() {
+	*x = MeetRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeetRequest) ProtoMessage() {}
+
+func (x *MeetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeetRequest.ProtoReflect.Descriptor instead.
+func (*MeetRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *MeetRequest) GetDeployment() string {
+	if x != nil {
+		return x.Deployment
+	}
+	return ""
+}
+
+func (x *MeetRequest) GetSelf() *fleet.Drummer {
+	if x != nil {
+		return x.Self
+	}
+	return nil
+}
+
+func (x *MeetRequest) GetBootEpoch() uint64 {
+	if x != nil {
+		return x.BootEpoch
+	}
+	return 0
+}
+
+func (x *MeetRequest) GetRoster() *Roster {
+	if x != nil {
+		return x.Roster
+	}
+	return nil
+}
+
+func (x *MeetRequest) GetAdmit() uint64 {
+	if x != nil {
+		return x.Admit
+	}
+	return 0
+}
+
+func (x *MeetRequest) GetProve() bool {
+	if x != nil {
+		return x.Prove
+	}
+	return false
+}
+
+// MeetResponse is what the other says.
+type MeetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// self is what the drummer asked says of itself; its number is 0 while it waits to be added.
+	Self *fleet.Drummer `protobuf:"bytes,1,opt,name=self,proto3" json:"self,omitempty"`
+	// boot_epoch of the drummer asked.
+	BootEpoch uint64 `protobuf:"varint,2,opt,name=boot_epoch,json=bootEpoch,proto3" json:"boot_epoch,omitempty"`
+	// roster as it knows it.
+	Roster *Roster `protobuf:"bytes,3,opt,name=roster,proto3" json:"roster,omitempty"`
+	// running is true when its replica runs.
+	Running bool `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
+	// observer is true while its replica has no vote.
+	Observer bool `protobuf:"varint,5,opt,name=observer,proto3" json:"observer,omitempty"`
+	// applied is the index of the last entry that its replica has applied.
+	Applied uint64 `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
+	// leader is the number of the drummer that it takes for the leader; 0 for none.
+	Leader uint64 `protobuf:"varint,7,opt,name=leader,proto3" json:"leader,omitempty"`
+	// proven is true when the read that was asked for was answered.
+	Proven        bool `protobuf:"varint,8,opt,name=proven,proto3" json:"proven,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeetResponse) Reset() {
+	*x = MeetResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeetResponse) ProtoMessage() {}
+
+func (x *MeetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeetResponse.ProtoReflect.Descriptor instead.
+func (*MeetResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *MeetResponse) GetSelf() *fleet.Drummer {
+	if x != nil {
+		return x.Self
+	}
+	return nil
+}
+
+func (x *MeetResponse) GetBootEpoch() uint64 {
+	if x != nil {
+		return x.BootEpoch
+	}
+	return 0
+}
+
+func (x *MeetResponse) GetRoster() *Roster {
+	if x != nil {
+		return x.Roster
+	}
+	return nil
+}
+
+func (x *MeetResponse) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *MeetResponse) GetObserver() bool {
+	if x != nil {
+		return x.Observer
+	}
+	return false
+}
+
+func (x *MeetResponse) GetApplied() uint64 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *MeetResponse) GetLeader() uint64 {
+	if x != nil {
+		return x.Leader
+	}
+	return 0
+}
+
+func (x *MeetResponse) GetProven() bool {
+	if x != nil {
+		return x.Proven
+	}
+	return false
+}
+
+// AddDrummerRequest lets a drummer join that was started with join and waits.
+type AddDrummerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// address of its gRPC port.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// replaces is the name or number of the drummer that it takes the place of; empty for none.
+	Replaces string `protobuf:"bytes,2,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// author of the change, for people.
+	Author string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// dry_run checks and changes nothing.
+	DryRun        bool `protobuf:"varint,4,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddDrummerRequest) Reset() {
+	*x = AddDrummerRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddDrummerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddDrummerRequest) ProtoMessage() {}
+
+func (x *AddDrummerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddDrummerRequest.ProtoReflect.Descriptor instead.
+func (*AddDrummerRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *AddDrummerRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *AddDrummerRequest) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
+func (x *AddDrummerRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *AddDrummerRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// RemoveDrummerRequest removes a drummer for good.
+type RemoveDrummerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// drummer is its name or number.
+	Drummer string `protobuf:"bytes,1,opt,name=drummer,proto3" json:"drummer,omitempty"`
+	// author of the change, for people.
+	Author string `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	// dry_run checks and changes nothing.
+	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveDrummerRequest) Reset() {
+	*x = RemoveDrummerRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveDrummerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveDrummerRequest) ProtoMessage() {}
+
+func (x *RemoveDrummerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveDrummerRequest.ProtoReflect.Descriptor instead.
+func (*RemoveDrummerRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RemoveDrummerRequest) GetDrummer() string {
+	if x != nil {
+		return x.Drummer
+	}
+	return ""
+}
+
+func (x *RemoveDrummerRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *RemoveDrummerRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// DrummerInfo is one drummer for people.
+type DrummerInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// drummer as the record has it.
+	Drummer *fleet.Drummer `protobuf:"bytes,1,opt,name=drummer,proto3" json:"drummer,omitempty"`
+	// role is leader, follower, observer or none.
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// answers is true when it answered just now as who the record has it.
+	Answers bool `protobuf:"varint,3,opt,name=answers,proto3" json:"answers,omitempty"`
+	// lag is how many entries of the record's log it has not applied.
+	Lag uint64 `protobuf:"varint,4,opt,name=lag,proto3" json:"lag,omitempty"`
+	// detail says what is wrong with it.
+	Detail        string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrummerInfo) Reset() {
+	*x = DrummerInfo{}
+	mi := &file_drummer_drummer_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrummerInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrummerInfo) ProtoMessage() {}
+
+func (x *DrummerInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrummerInfo.ProtoReflect.Descriptor instead.
+func (*DrummerInfo) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *DrummerInfo) GetDrummer() *fleet.Drummer {
+	if x != nil {
+		return x.Drummer
+	}
+	return nil
+}
+
+func (x *DrummerInfo) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *DrummerInfo) GetAnswers() bool {
+	if x != nil {
+		return x.Answers
+	}
+	return false
+}
+
+func (x *DrummerInfo) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *DrummerInfo) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// DrummerResponse answers a change.
+type DrummerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// drummer as the record has it now; it goes on after the answer.
+	Drummer       *fleet.Drummer `protobuf:"bytes,1,opt,name=drummer,proto3" json:"drummer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrummerResponse) Reset() {
+	*x = DrummerResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrummerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrummerResponse) ProtoMessage() {}
+
+func (x *DrummerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrummerResponse.ProtoReflect.Descriptor instead.
+func (*DrummerResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DrummerResponse) GetDrummer() *fleet.Drummer {
+	if x != nil {
+		return x.Drummer
+	}
+	return nil
+}
+
+// ListDrummersRequest asks for the drummers.
+type ListDrummersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDrummersRequest) Reset() {
+	*x = ListDrummersRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDrummersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDrummersRequest) ProtoMessage() {}
+
+func (x *ListDrummersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDrummersRequest.ProtoReflect.Descriptor instead.
+func (*ListDrummersRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
+}
+
+// ListDrummersResponse lists them.
+type ListDrummersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// drummers of the record, by number.
+	Drummers []*DrummerInfo `protobuf:"bytes,1,rep,name=drummers,proto3" json:"drummers,omitempty"`
+	// step says what the change that is under way does or waits for; empty when none is.
+	Step          string `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDrummersResponse) Reset() {
+	*x = ListDrummersResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDrummersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDrummersResponse) ProtoMessage() {}
+
+func (x *ListDrummersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDrummersResponse.ProtoReflect.Descriptor instead.
+func (*ListDrummersResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListDrummersResponse) GetDrummers() []*DrummerInfo {
+	if x != nil {
+		return x.Drummers
+	}
+	return nil
+}
+
+func (x *ListDrummersResponse) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
 // CreateGroupsRequest defines groups and may set the policy first.
 type CreateGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2525,7 +3155,7 @@ type CreateGroupsRequest struct {
 
 func (x *CreateGroupsRequest) Reset() {
 	*x = CreateGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2537,7 +3167,7 @@ func (x *CreateGroupsRequest) String() string {
 func (*CreateGroupsRequest) ProtoMessage() {}
 
 func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2550,7 +3180,7 @@ func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CreateGroupsRequest) GetSpecs() []*fleet.Spec {
@@ -2585,7 +3215,7 @@ type CreateGroupsResponse struct {
 
 func (x *CreateGroupsResponse) Reset() {
 	*x = CreateGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2597,7 +3227,7 @@ func (x *CreateGroupsResponse) String() string {
 func (*CreateGroupsResponse) ProtoMessage() {}
 
 func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2610,7 +3240,7 @@ func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CreateGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -2633,7 +3263,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2645,7 +3275,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2658,7 +3288,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -2686,7 +3316,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2698,7 +3328,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2711,7 +3341,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DeleteGroupResponse) GetId() uint64 {
@@ -2746,7 +3376,7 @@ type ReplicaInfo struct {
 
 func (x *ReplicaInfo) Reset() {
 	*x = ReplicaInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +3388,7 @@ func (x *ReplicaInfo) String() string {
 func (*ReplicaInfo) ProtoMessage() {}
 
 func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +3401,7 @@ func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaInfo.ProtoReflect.Descriptor instead.
 func (*ReplicaInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReplicaInfo) GetId() uint64 {
@@ -2859,7 +3489,7 @@ type GroupInfo struct {
 
 func (x *GroupInfo) Reset() {
 	*x = GroupInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2871,7 +3501,7 @@ func (x *GroupInfo) String() string {
 func (*GroupInfo) ProtoMessage() {}
 
 func (x *GroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2884,7 +3514,7 @@ func (x *GroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupInfo.ProtoReflect.Descriptor instead.
 func (*GroupInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *GroupInfo) GetName() string {
@@ -2974,7 +3604,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3616,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3629,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListGroupsRequest) GetPrefix() string {
@@ -3043,7 +3673,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3055,7 +3685,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3068,7 +3698,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*GroupInfo {
@@ -3100,7 +3730,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3112,7 +3742,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3125,7 +3755,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -3166,7 +3796,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3178,7 +3808,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3191,7 +3821,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ExplainResponse) GetGroup() *GroupInfo {
@@ -3251,7 +3881,7 @@ type HostInfo struct {
 
 func (x *HostInfo) Reset() {
 	*x = HostInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3263,7 +3893,7 @@ func (x *HostInfo) String() string {
 func (*HostInfo) ProtoMessage() {}
 
 func (x *HostInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3276,7 +3906,7 @@ func (x *HostInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInfo.ProtoReflect.Descriptor instead.
 func (*HostInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *HostInfo) GetHost() *fleet.Host {
@@ -3358,7 +3988,7 @@ type ListHostsRequest struct {
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3370,7 +4000,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3383,7 +4013,7 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
 }
 
 // ListHostsResponse lists all of them.
@@ -3397,7 +4027,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3409,7 +4039,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3422,7 +4052,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListHostsResponse) GetHosts() []*HostInfo {
@@ -3441,7 +4071,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3453,7 +4083,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3466,7 +4096,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
 }
 
 // StatusResponse sums the cluster up.
@@ -3500,7 +4130,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[43]
+	mi := &file_drummer_drummer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3512,7 +4142,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[43]
+	mi := &file_drummer_drummer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3525,7 +4155,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{43}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *StatusResponse) GetDeployment() string {
@@ -3618,7 +4248,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[44]
+	mi := &file_drummer_drummer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3630,7 +4260,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[44]
+	mi := &file_drummer_drummer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3643,7 +4273,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{44}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListEventsRequest) GetAfter() uint64 {
@@ -3673,7 +4303,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[45]
+	mi := &file_drummer_drummer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3685,7 +4315,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[45]
+	mi := &file_drummer_drummer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3698,7 +4328,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{45}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListEventsResponse) GetEvents() []*fleet.Event {
@@ -3740,7 +4370,7 @@ type ChangeHostRequest struct {
 
 func (x *ChangeHostRequest) Reset() {
 	*x = ChangeHostRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +4382,7 @@ func (x *ChangeHostRequest) String() string {
 func (*ChangeHostRequest) ProtoMessage() {}
 
 func (x *ChangeHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +4395,7 @@ func (x *ChangeHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeHostRequest.ProtoReflect.Descriptor instead.
 func (*ChangeHostRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ChangeHostRequest) GetHost() string {
@@ -3841,7 +4471,7 @@ type ChangeHostResponse struct {
 
 func (x *ChangeHostResponse) Reset() {
 	*x = ChangeHostResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3853,7 +4483,7 @@ func (x *ChangeHostResponse) String() string {
 func (*ChangeHostResponse) ProtoMessage() {}
 
 func (x *ChangeHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3866,7 +4496,7 @@ func (x *ChangeHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeHostResponse.ProtoReflect.Descriptor instead.
 func (*ChangeHostResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ChangeHostResponse) GetHost() *HostInfo {
@@ -3912,7 +4542,7 @@ type ShapeGroupsRequest struct {
 
 func (x *ShapeGroupsRequest) Reset() {
 	*x = ShapeGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3924,7 +4554,7 @@ func (x *ShapeGroupsRequest) String() string {
 func (*ShapeGroupsRequest) ProtoMessage() {}
 
 func (x *ShapeGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3937,7 +4567,7 @@ func (x *ShapeGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShapeGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ShapeGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ShapeGroupsRequest) GetSpecs() []*fleet.Spec {
@@ -3972,7 +4602,7 @@ type ShapeGroupsResponse struct {
 
 func (x *ShapeGroupsResponse) Reset() {
 	*x = ShapeGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3984,7 +4614,7 @@ func (x *ShapeGroupsResponse) String() string {
 func (*ShapeGroupsResponse) ProtoMessage() {}
 
 func (x *ShapeGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3997,7 +4627,7 @@ func (x *ShapeGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShapeGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ShapeGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ShapeGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -4026,7 +4656,7 @@ type MoveReplicaRequest struct {
 
 func (x *MoveReplicaRequest) Reset() {
 	*x = MoveReplicaRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4038,7 +4668,7 @@ func (x *MoveReplicaRequest) String() string {
 func (*MoveReplicaRequest) ProtoMessage() {}
 
 func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4051,7 +4681,7 @@ func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaRequest.ProtoReflect.Descriptor instead.
 func (*MoveReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *MoveReplicaRequest) GetName() string {
@@ -4100,7 +4730,7 @@ type MoveReplicaResponse struct {
 
 func (x *MoveReplicaResponse) Reset() {
 	*x = MoveReplicaResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4742,7 @@ func (x *MoveReplicaResponse) String() string {
 func (*MoveReplicaResponse) ProtoMessage() {}
 
 func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4125,7 +4755,7 @@ func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaResponse.ProtoReflect.Descriptor instead.
 func (*MoveReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *MoveReplicaResponse) GetOperation() uint64 {
@@ -4150,7 +4780,7 @@ type TransferLeaderRequest struct {
 
 func (x *TransferLeaderRequest) Reset() {
 	*x = TransferLeaderRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4162,7 +4792,7 @@ func (x *TransferLeaderRequest) String() string {
 func (*TransferLeaderRequest) ProtoMessage() {}
 
 func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4175,7 +4805,7 @@ func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *TransferLeaderRequest) GetName() string {
@@ -4210,7 +4840,7 @@ type TransferLeaderResponse struct {
 
 func (x *TransferLeaderResponse) Reset() {
 	*x = TransferLeaderResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[53]
+	mi := &file_drummer_drummer_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4222,7 +4852,7 @@ func (x *TransferLeaderResponse) String() string {
 func (*TransferLeaderResponse) ProtoMessage() {}
 
 func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[53]
+	mi := &file_drummer_drummer_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4235,7 +4865,7 @@ func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{53}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *TransferLeaderResponse) GetOperation() uint64 {
@@ -4262,7 +4892,7 @@ type ListOperationsRequest struct {
 
 func (x *ListOperationsRequest) Reset() {
 	*x = ListOperationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[54]
+	mi := &file_drummer_drummer_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4274,7 +4904,7 @@ func (x *ListOperationsRequest) String() string {
 func (*ListOperationsRequest) ProtoMessage() {}
 
 func (x *ListOperationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[54]
+	mi := &file_drummer_drummer_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4287,7 +4917,7 @@ func (x *ListOperationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperationsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{54}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ListOperationsRequest) GetKind() string {
@@ -4333,7 +4963,7 @@ type ListOperationsResponse struct {
 
 func (x *ListOperationsResponse) Reset() {
 	*x = ListOperationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[55]
+	mi := &file_drummer_drummer_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4345,7 +4975,7 @@ func (x *ListOperationsResponse) String() string {
 func (*ListOperationsResponse) ProtoMessage() {}
 
 func (x *ListOperationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[55]
+	mi := &file_drummer_drummer_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4358,7 +4988,7 @@ func (x *ListOperationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperationsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{55}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ListOperationsResponse) GetOperations() []*fleet.Operation {
@@ -4395,7 +5025,7 @@ type CancelOperationRequest struct {
 
 func (x *CancelOperationRequest) Reset() {
 	*x = CancelOperationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[56]
+	mi := &file_drummer_drummer_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4407,7 +5037,7 @@ func (x *CancelOperationRequest) String() string {
 func (*CancelOperationRequest) ProtoMessage() {}
 
 func (x *CancelOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[56]
+	mi := &file_drummer_drummer_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4420,7 +5050,7 @@ func (x *CancelOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOperationRequest.ProtoReflect.Descriptor instead.
 func (*CancelOperationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{56}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CancelOperationRequest) GetId() uint64 {
@@ -4448,7 +5078,7 @@ type CancelOperationResponse struct {
 
 func (x *CancelOperationResponse) Reset() {
 	*x = CancelOperationResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[57]
+	mi := &file_drummer_drummer_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4460,7 +5090,7 @@ func (x *CancelOperationResponse) String() string {
 func (*CancelOperationResponse) ProtoMessage() {}
 
 func (x *CancelOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[57]
+	mi := &file_drummer_drummer_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4473,7 +5103,7 @@ func (x *CancelOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOperationResponse.ProtoReflect.Descriptor instead.
 func (*CancelOperationResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{57}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *CancelOperationResponse) GetOperation() *fleet.Operation {
@@ -4498,7 +5128,7 @@ type PauseOperationsRequest struct {
 
 func (x *PauseOperationsRequest) Reset() {
 	*x = PauseOperationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[58]
+	mi := &file_drummer_drummer_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4510,7 +5140,7 @@ func (x *PauseOperationsRequest) String() string {
 func (*PauseOperationsRequest) ProtoMessage() {}
 
 func (x *PauseOperationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[58]
+	mi := &file_drummer_drummer_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4523,7 +5153,7 @@ func (x *PauseOperationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseOperationsRequest.ProtoReflect.Descriptor instead.
 func (*PauseOperationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{58}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PauseOperationsRequest) GetKind() string {
@@ -4558,7 +5188,7 @@ type PauseOperationsResponse struct {
 
 func (x *PauseOperationsResponse) Reset() {
 	*x = PauseOperationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[59]
+	mi := &file_drummer_drummer_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4570,7 +5200,7 @@ func (x *PauseOperationsResponse) String() string {
 func (*PauseOperationsResponse) ProtoMessage() {}
 
 func (x *PauseOperationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[59]
+	mi := &file_drummer_drummer_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4583,7 +5213,7 @@ func (x *PauseOperationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseOperationsResponse.ProtoReflect.Descriptor instead.
 func (*PauseOperationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{59}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *PauseOperationsResponse) GetPaused() []string {
@@ -4604,7 +5234,7 @@ type ReleaseBrakeRequest struct {
 
 func (x *ReleaseBrakeRequest) Reset() {
 	*x = ReleaseBrakeRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[60]
+	mi := &file_drummer_drummer_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4616,7 +5246,7 @@ func (x *ReleaseBrakeRequest) String() string {
 func (*ReleaseBrakeRequest) ProtoMessage() {}
 
 func (x *ReleaseBrakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[60]
+	mi := &file_drummer_drummer_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4629,7 +5259,7 @@ func (x *ReleaseBrakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBrakeRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseBrakeRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{60}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ReleaseBrakeRequest) GetAuthor() string {
@@ -4650,7 +5280,7 @@ type ReleaseBrakeResponse struct {
 
 func (x *ReleaseBrakeResponse) Reset() {
 	*x = ReleaseBrakeResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[61]
+	mi := &file_drummer_drummer_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4662,7 +5292,7 @@ func (x *ReleaseBrakeResponse) String() string {
 func (*ReleaseBrakeResponse) ProtoMessage() {}
 
 func (x *ReleaseBrakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[61]
+	mi := &file_drummer_drummer_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4675,7 +5305,7 @@ func (x *ReleaseBrakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBrakeResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseBrakeResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{61}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ReleaseBrakeResponse) GetBrake() *fleet.Brake {
@@ -4704,7 +5334,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[62]
+	mi := &file_drummer_drummer_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4716,7 +5346,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[62]
+	mi := &file_drummer_drummer_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4729,7 +5359,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{62}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *PlanRequest) GetWithout() []string {
@@ -4784,7 +5414,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_drummer_drummer_proto_msgTypes[63]
+	mi := &file_drummer_drummer_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4796,7 +5426,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[63]
+	mi := &file_drummer_drummer_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4809,7 +5439,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{63}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *PlanStep) GetKind() string {
@@ -4861,7 +5491,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[64]
+	mi := &file_drummer_drummer_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4873,7 +5503,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[64]
+	mi := &file_drummer_drummer_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4886,7 +5516,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{64}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *PlanResponse) GetSteps() []*PlanStep {
@@ -4944,7 +5574,7 @@ type PlanOpen struct {
 
 func (x *PlanOpen) Reset() {
 	*x = PlanOpen{}
-	mi := &file_drummer_drummer_proto_msgTypes[65]
+	mi := &file_drummer_drummer_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4956,7 +5586,7 @@ func (x *PlanOpen) String() string {
 func (*PlanOpen) ProtoMessage() {}
 
 func (x *PlanOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[65]
+	mi := &file_drummer_drummer_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4969,7 +5599,7 @@ func (x *PlanOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanOpen.ProtoReflect.Descriptor instead.
 func (*PlanOpen) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{65}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *PlanOpen) GetGroup() string {
@@ -5001,7 +5631,7 @@ type PlanHost struct {
 
 func (x *PlanHost) Reset() {
 	*x = PlanHost{}
-	mi := &file_drummer_drummer_proto_msgTypes[66]
+	mi := &file_drummer_drummer_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5013,7 +5643,7 @@ func (x *PlanHost) String() string {
 func (*PlanHost) ProtoMessage() {}
 
 func (x *PlanHost) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[66]
+	mi := &file_drummer_drummer_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5026,7 +5656,7 @@ func (x *PlanHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanHost.ProtoReflect.Descriptor instead.
 func (*PlanHost) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{66}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *PlanHost) GetHost() string {
@@ -5065,7 +5695,7 @@ type ApplyConfigurationRequest struct {
 
 func (x *ApplyConfigurationRequest) Reset() {
 	*x = ApplyConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[67]
+	mi := &file_drummer_drummer_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5077,7 +5707,7 @@ func (x *ApplyConfigurationRequest) String() string {
 func (*ApplyConfigurationRequest) ProtoMessage() {}
 
 func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[67]
+	mi := &file_drummer_drummer_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5090,7 +5720,7 @@ func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{67}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ApplyConfigurationRequest) GetConfiguration() *fleet.Configuration {
@@ -5131,7 +5761,7 @@ type RollbackConfigurationRequest struct {
 
 func (x *RollbackConfigurationRequest) Reset() {
 	*x = RollbackConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[68]
+	mi := &file_drummer_drummer_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5143,7 +5773,7 @@ func (x *RollbackConfigurationRequest) String() string {
 func (*RollbackConfigurationRequest) ProtoMessage() {}
 
 func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[68]
+	mi := &file_drummer_drummer_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5156,7 +5786,7 @@ func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*RollbackConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{68}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *RollbackConfigurationRequest) GetApp() string {
@@ -5202,7 +5832,7 @@ type TemplateChange struct {
 
 func (x *TemplateChange) Reset() {
 	*x = TemplateChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[69]
+	mi := &file_drummer_drummer_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5214,7 +5844,7 @@ func (x *TemplateChange) String() string {
 func (*TemplateChange) ProtoMessage() {}
 
 func (x *TemplateChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[69]
+	mi := &file_drummer_drummer_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5227,7 +5857,7 @@ func (x *TemplateChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateChange.ProtoReflect.Descriptor instead.
 func (*TemplateChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{69}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *TemplateChange) GetMatch() string {
@@ -5266,7 +5896,7 @@ type GroupChange struct {
 
 func (x *GroupChange) Reset() {
 	*x = GroupChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[70]
+	mi := &file_drummer_drummer_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5278,7 +5908,7 @@ func (x *GroupChange) String() string {
 func (*GroupChange) ProtoMessage() {}
 
 func (x *GroupChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[70]
+	mi := &file_drummer_drummer_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5291,7 +5921,7 @@ func (x *GroupChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
 func (*GroupChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{70}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *GroupChange) GetName() string {
@@ -5342,7 +5972,7 @@ type ConfigurationChange struct {
 
 func (x *ConfigurationChange) Reset() {
 	*x = ConfigurationChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[71]
+	mi := &file_drummer_drummer_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5354,7 +5984,7 @@ func (x *ConfigurationChange) String() string {
 func (*ConfigurationChange) ProtoMessage() {}
 
 func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[71]
+	mi := &file_drummer_drummer_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5367,7 +5997,7 @@ func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigurationChange.ProtoReflect.Descriptor instead.
 func (*ConfigurationChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{71}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ConfigurationChange) GetApp() string {
@@ -5446,7 +6076,7 @@ type ShowConfigurationRequest struct {
 
 func (x *ShowConfigurationRequest) Reset() {
 	*x = ShowConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[72]
+	mi := &file_drummer_drummer_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5458,7 +6088,7 @@ func (x *ShowConfigurationRequest) String() string {
 func (*ShowConfigurationRequest) ProtoMessage() {}
 
 func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[72]
+	mi := &file_drummer_drummer_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5471,7 +6101,7 @@ func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{72}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ShowConfigurationRequest) GetApp() string {
@@ -5501,7 +6131,7 @@ type ShowConfigurationResponse struct {
 
 func (x *ShowConfigurationResponse) Reset() {
 	*x = ShowConfigurationResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[73]
+	mi := &file_drummer_drummer_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5513,7 +6143,7 @@ func (x *ShowConfigurationResponse) String() string {
 func (*ShowConfigurationResponse) ProtoMessage() {}
 
 func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[73]
+	mi := &file_drummer_drummer_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5526,7 +6156,7 @@ func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{73}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ShowConfigurationResponse) GetConfiguration() *fleet.Configuration {
@@ -5554,7 +6184,7 @@ type ListConfigurationsRequest struct {
 
 func (x *ListConfigurationsRequest) Reset() {
 	*x = ListConfigurationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[74]
+	mi := &file_drummer_drummer_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5566,7 +6196,7 @@ func (x *ListConfigurationsRequest) String() string {
 func (*ListConfigurationsRequest) ProtoMessage() {}
 
 func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[74]
+	mi := &file_drummer_drummer_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5579,7 +6209,7 @@ func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsRequest.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{74}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListConfigurationsRequest) GetApp() string {
@@ -5600,7 +6230,7 @@ type ListConfigurationsResponse struct {
 
 func (x *ListConfigurationsResponse) Reset() {
 	*x = ListConfigurationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[75]
+	mi := &file_drummer_drummer_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5612,7 +6242,7 @@ func (x *ListConfigurationsResponse) String() string {
 func (*ListConfigurationsResponse) ProtoMessage() {}
 
 func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[75]
+	mi := &file_drummer_drummer_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5625,7 +6255,7 @@ func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsResponse.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{75}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListConfigurationsResponse) GetConfigurations() []*fleet.Configuration {
@@ -5654,7 +6284,7 @@ type RecoverGroupsRequest struct {
 
 func (x *RecoverGroupsRequest) Reset() {
 	*x = RecoverGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[76]
+	mi := &file_drummer_drummer_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5666,7 +6296,7 @@ func (x *RecoverGroupsRequest) String() string {
 func (*RecoverGroupsRequest) ProtoMessage() {}
 
 func (x *RecoverGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[76]
+	mi := &file_drummer_drummer_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5679,7 +6309,7 @@ func (x *RecoverGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverGroupsRequest.ProtoReflect.Descriptor instead.
 func (*RecoverGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{76}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *RecoverGroupsRequest) GetNames() []string {
@@ -5740,7 +6370,7 @@ type Survivor struct {
 
 func (x *Survivor) Reset() {
 	*x = Survivor{}
-	mi := &file_drummer_drummer_proto_msgTypes[77]
+	mi := &file_drummer_drummer_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5752,7 +6382,7 @@ func (x *Survivor) String() string {
 func (*Survivor) ProtoMessage() {}
 
 func (x *Survivor) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[77]
+	mi := &file_drummer_drummer_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5765,7 +6395,7 @@ func (x *Survivor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Survivor.ProtoReflect.Descriptor instead.
 func (*Survivor) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{77}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Survivor) GetReplica() uint64 {
@@ -5843,7 +6473,7 @@ type Recovery struct {
 
 func (x *Recovery) Reset() {
 	*x = Recovery{}
-	mi := &file_drummer_drummer_proto_msgTypes[78]
+	mi := &file_drummer_drummer_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5855,7 +6485,7 @@ func (x *Recovery) String() string {
 func (*Recovery) ProtoMessage() {}
 
 func (x *Recovery) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[78]
+	mi := &file_drummer_drummer_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5868,7 +6498,7 @@ func (x *Recovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
 func (*Recovery) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{78}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Recovery) GetName() string {
@@ -5938,7 +6568,7 @@ type RecoverGroupsResponse struct {
 
 func (x *RecoverGroupsResponse) Reset() {
 	*x = RecoverGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[79]
+	mi := &file_drummer_drummer_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5950,7 +6580,7 @@ func (x *RecoverGroupsResponse) String() string {
 func (*RecoverGroupsResponse) ProtoMessage() {}
 
 func (x *RecoverGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[79]
+	mi := &file_drummer_drummer_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5963,7 +6593,7 @@ func (x *RecoverGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverGroupsResponse.ProtoReflect.Descriptor instead.
 func (*RecoverGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{79}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *RecoverGroupsResponse) GetItems() []*Recovery {
@@ -5992,7 +6622,7 @@ type RestoreGroupRequest struct {
 
 func (x *RestoreGroupRequest) Reset() {
 	*x = RestoreGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[80]
+	mi := &file_drummer_drummer_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6004,7 +6634,7 @@ func (x *RestoreGroupRequest) String() string {
 func (*RestoreGroupRequest) ProtoMessage() {}
 
 func (x *RestoreGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[80]
+	mi := &file_drummer_drummer_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6017,7 +6647,7 @@ func (x *RestoreGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreGroupRequest.ProtoReflect.Descriptor instead.
 func (*RestoreGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{80}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *RestoreGroupRequest) GetSpec() *fleet.Spec {
@@ -6070,7 +6700,7 @@ type CloneGroupRequest struct {
 
 func (x *CloneGroupRequest) Reset() {
 	*x = CloneGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[81]
+	mi := &file_drummer_drummer_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6082,7 +6712,7 @@ func (x *CloneGroupRequest) String() string {
 func (*CloneGroupRequest) ProtoMessage() {}
 
 func (x *CloneGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[81]
+	mi := &file_drummer_drummer_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6095,7 +6725,7 @@ func (x *CloneGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneGroupRequest.ProtoReflect.Descriptor instead.
 func (*CloneGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{81}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *CloneGroupRequest) GetName() string {
@@ -6130,7 +6760,7 @@ type LoadGroupResponse struct {
 
 func (x *LoadGroupResponse) Reset() {
 	*x = LoadGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[82]
+	mi := &file_drummer_drummer_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6142,7 +6772,7 @@ func (x *LoadGroupResponse) String() string {
 func (*LoadGroupResponse) ProtoMessage() {}
 
 func (x *LoadGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[82]
+	mi := &file_drummer_drummer_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6155,7 +6785,7 @@ func (x *LoadGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadGroupResponse.ProtoReflect.Descriptor instead.
 func (*LoadGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{82}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *LoadGroupResponse) GetId() uint64 {
@@ -6176,7 +6806,7 @@ type PurgeGroupsRequest struct {
 
 func (x *PurgeGroupsRequest) Reset() {
 	*x = PurgeGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[83]
+	mi := &file_drummer_drummer_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6188,7 +6818,7 @@ func (x *PurgeGroupsRequest) String() string {
 func (*PurgeGroupsRequest) ProtoMessage() {}
 
 func (x *PurgeGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[83]
+	mi := &file_drummer_drummer_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6201,7 +6831,7 @@ func (x *PurgeGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeGroupsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{83}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *PurgeGroupsRequest) GetIds() []uint64 {
@@ -6222,7 +6852,7 @@ type PurgeGroupsResponse struct {
 
 func (x *PurgeGroupsResponse) Reset() {
 	*x = PurgeGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[84]
+	mi := &file_drummer_drummer_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6234,7 +6864,7 @@ func (x *PurgeGroupsResponse) String() string {
 func (*PurgeGroupsResponse) ProtoMessage() {}
 
 func (x *PurgeGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[84]
+	mi := &file_drummer_drummer_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6247,7 +6877,7 @@ func (x *PurgeGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeGroupsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{84}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *PurgeGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -6443,7 +7073,53 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05fleet\x18\x1e \x01(\tR\x05fleet\x1a:\n" +
 	"\fMembersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x91\x01\n" +
+	"\x06Roster\x12\x14\n" +
+	"\x05fleet\x18\x01 \x01(\tR\x05fleet\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x123\n" +
+	"\bdrummers\x18\x03 \x03(\v2\x17.drumline.fleet.DrummerR\bdrummers\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"\xd7\x01\n" +
+	"\vMeetRequest\x12\x1e\n" +
+	"\n" +
+	"deployment\x18\x01 \x01(\tR\n" +
+	"deployment\x12+\n" +
+	"\x04self\x18\x02 \x01(\v2\x17.drumline.fleet.DrummerR\x04self\x12\x1d\n" +
+	"\n" +
+	"boot_epoch\x18\x03 \x01(\x04R\tbootEpoch\x120\n" +
+	"\x06roster\x18\x04 \x01(\v2\x18.drumline.drummer.RosterR\x06roster\x12\x14\n" +
+	"\x05admit\x18\x05 \x01(\x04R\x05admit\x12\x14\n" +
+	"\x05prove\x18\x06 \x01(\bR\x05prove\"\x8c\x02\n" +
+	"\fMeetResponse\x12+\n" +
+	"\x04self\x18\x01 \x01(\v2\x17.drumline.fleet.DrummerR\x04self\x12\x1d\n" +
+	"\n" +
+	"boot_epoch\x18\x02 \x01(\x04R\tbootEpoch\x120\n" +
+	"\x06roster\x18\x03 \x01(\v2\x18.drumline.drummer.RosterR\x06roster\x12\x18\n" +
+	"\arunning\x18\x04 \x01(\bR\arunning\x12\x1a\n" +
+	"\bobserver\x18\x05 \x01(\bR\bobserver\x12\x18\n" +
+	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12\x16\n" +
+	"\x06leader\x18\a \x01(\x04R\x06leader\x12\x16\n" +
+	"\x06proven\x18\b \x01(\bR\x06proven\"z\n" +
+	"\x11AddDrummerRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
+	"\breplaces\x18\x02 \x01(\tR\breplaces\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x17\n" +
+	"\adry_run\x18\x04 \x01(\bR\x06dryRun\"a\n" +
+	"\x14RemoveDrummerRequest\x12\x18\n" +
+	"\adrummer\x18\x01 \x01(\tR\adrummer\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\x98\x01\n" +
+	"\vDrummerInfo\x121\n" +
+	"\adrummer\x18\x01 \x01(\v2\x17.drumline.fleet.DrummerR\adrummer\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x18\n" +
+	"\aanswers\x18\x03 \x01(\bR\aanswers\x12\x10\n" +
+	"\x03lag\x18\x04 \x01(\x04R\x03lag\x12\x16\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\"D\n" +
+	"\x0fDrummerResponse\x121\n" +
+	"\adrummer\x18\x01 \x01(\v2\x17.drumline.fleet.DrummerR\adrummer\"\x15\n" +
+	"\x13ListDrummersRequest\"e\n" +
+	"\x14ListDrummersResponse\x129\n" +
+	"\bdrummers\x18\x01 \x03(\v2\x1d.drumline.drummer.DrummerInfoR\bdrummers\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\tR\x04step\"\x8a\x01\n" +
 	"\x13CreateGroupsRequest\x12*\n" +
 	"\x05specs\x18\x01 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\x12.\n" +
 	"\x06policy\x18\x02 \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\x12\x17\n" +
@@ -6731,7 +7407,9 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"Supervisor\x12P\n" +
 	"\x06Attend\x12\x1d.drumline.drummer.HostMessage\x1a#.drumline.drummer.SupervisorMessage(\x010\x012R\n" +
 	"\tFormation\x12E\n" +
-	"\x04Form\x12\x1d.drumline.drummer.FormRequest\x1a\x1e.drumline.drummer.FormResponse2\xe5\x11\n" +
+	"\x04Form\x12\x1d.drumline.drummer.FormRequest\x1a\x1e.drumline.drummer.FormResponse2P\n" +
+	"\aMembers\x12E\n" +
+	"\x04Meet\x12\x1d.drumline.drummer.MeetRequest\x1a\x1e.drumline.drummer.MeetResponse2\xf6\x13\n" +
 	"\aDrummer\x12]\n" +
 	"\fCreateGroups\x12%.drumline.drummer.CreateGroupsRequest\x1a&.drumline.drummer.CreateGroupsResponse\x12Z\n" +
 	"\vDeleteGroup\x12$.drumline.drummer.DeleteGroupRequest\x1a%.drumline.drummer.DeleteGroupResponse\x12W\n" +
@@ -6760,7 +7438,11 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x0fCancelOperation\x12(.drumline.drummer.CancelOperationRequest\x1a).drumline.drummer.CancelOperationResponse\x12f\n" +
 	"\x0fPauseOperations\x12(.drumline.drummer.PauseOperationsRequest\x1a).drumline.drummer.PauseOperationsResponse\x12]\n" +
 	"\fReleaseBrake\x12%.drumline.drummer.ReleaseBrakeRequest\x1a&.drumline.drummer.ReleaseBrakeResponse\x12E\n" +
-	"\x04Plan\x12\x1d.drumline.drummer.PlanRequest\x1a\x1e.drumline.drummer.PlanResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
+	"\x04Plan\x12\x1d.drumline.drummer.PlanRequest\x1a\x1e.drumline.drummer.PlanResponse\x12T\n" +
+	"\n" +
+	"AddDrummer\x12#.drumline.drummer.AddDrummerRequest\x1a!.drumline.drummer.DrummerResponse\x12Z\n" +
+	"\rRemoveDrummer\x12&.drumline.drummer.RemoveDrummerRequest\x1a!.drumline.drummer.DrummerResponse\x12]\n" +
+	"\fListDrummers\x12%.drumline.drummer.ListDrummersRequest\x1a&.drumline.drummer.ListDrummersResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
 
 var (
 	file_drummer_drummer_proto_rawDescOnce sync.Once
@@ -6775,7 +7457,7 @@ func file_drummer_drummer_proto_rawDescGZIP() []byte {
 }
 
 var file_drummer_drummer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 91)
+var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 100)
 var file_drummer_drummer_proto_goTypes = []any{
 	(ReplicaState)(0),                    // 0: drumline.drummer.ReplicaState
 	(ChangeKind)(0),                      // 1: drumline.drummer.ChangeKind
@@ -6808,85 +7490,95 @@ var file_drummer_drummer_proto_goTypes = []any{
 	(*SupervisorMessage)(nil),            // 28: drumline.drummer.SupervisorMessage
 	(*FormRequest)(nil),                  // 29: drumline.drummer.FormRequest
 	(*FormResponse)(nil),                 // 30: drumline.drummer.FormResponse
-	(*CreateGroupsRequest)(nil),          // 31: drumline.drummer.CreateGroupsRequest
-	(*CreateGroupsResponse)(nil),         // 32: drumline.drummer.CreateGroupsResponse
-	(*DeleteGroupRequest)(nil),           // 33: drumline.drummer.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),          // 34: drumline.drummer.DeleteGroupResponse
-	(*ReplicaInfo)(nil),                  // 35: drumline.drummer.ReplicaInfo
-	(*GroupInfo)(nil),                    // 36: drumline.drummer.GroupInfo
-	(*ListGroupsRequest)(nil),            // 37: drumline.drummer.ListGroupsRequest
-	(*ListGroupsResponse)(nil),           // 38: drumline.drummer.ListGroupsResponse
-	(*ExplainRequest)(nil),               // 39: drumline.drummer.ExplainRequest
-	(*ExplainResponse)(nil),              // 40: drumline.drummer.ExplainResponse
-	(*HostInfo)(nil),                     // 41: drumline.drummer.HostInfo
-	(*ListHostsRequest)(nil),             // 42: drumline.drummer.ListHostsRequest
-	(*ListHostsResponse)(nil),            // 43: drumline.drummer.ListHostsResponse
-	(*StatusRequest)(nil),                // 44: drumline.drummer.StatusRequest
-	(*StatusResponse)(nil),               // 45: drumline.drummer.StatusResponse
-	(*ListEventsRequest)(nil),            // 46: drumline.drummer.ListEventsRequest
-	(*ListEventsResponse)(nil),           // 47: drumline.drummer.ListEventsResponse
-	(*ChangeHostRequest)(nil),            // 48: drumline.drummer.ChangeHostRequest
-	(*ChangeHostResponse)(nil),           // 49: drumline.drummer.ChangeHostResponse
-	(*ShapeGroupsRequest)(nil),           // 50: drumline.drummer.ShapeGroupsRequest
-	(*ShapeGroupsResponse)(nil),          // 51: drumline.drummer.ShapeGroupsResponse
-	(*MoveReplicaRequest)(nil),           // 52: drumline.drummer.MoveReplicaRequest
-	(*MoveReplicaResponse)(nil),          // 53: drumline.drummer.MoveReplicaResponse
-	(*TransferLeaderRequest)(nil),        // 54: drumline.drummer.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil),       // 55: drumline.drummer.TransferLeaderResponse
-	(*ListOperationsRequest)(nil),        // 56: drumline.drummer.ListOperationsRequest
-	(*ListOperationsResponse)(nil),       // 57: drumline.drummer.ListOperationsResponse
-	(*CancelOperationRequest)(nil),       // 58: drumline.drummer.CancelOperationRequest
-	(*CancelOperationResponse)(nil),      // 59: drumline.drummer.CancelOperationResponse
-	(*PauseOperationsRequest)(nil),       // 60: drumline.drummer.PauseOperationsRequest
-	(*PauseOperationsResponse)(nil),      // 61: drumline.drummer.PauseOperationsResponse
-	(*ReleaseBrakeRequest)(nil),          // 62: drumline.drummer.ReleaseBrakeRequest
-	(*ReleaseBrakeResponse)(nil),         // 63: drumline.drummer.ReleaseBrakeResponse
-	(*PlanRequest)(nil),                  // 64: drumline.drummer.PlanRequest
-	(*PlanStep)(nil),                     // 65: drumline.drummer.PlanStep
-	(*PlanResponse)(nil),                 // 66: drumline.drummer.PlanResponse
-	(*PlanOpen)(nil),                     // 67: drumline.drummer.PlanOpen
-	(*PlanHost)(nil),                     // 68: drumline.drummer.PlanHost
-	(*ApplyConfigurationRequest)(nil),    // 69: drumline.drummer.ApplyConfigurationRequest
-	(*RollbackConfigurationRequest)(nil), // 70: drumline.drummer.RollbackConfigurationRequest
-	(*TemplateChange)(nil),               // 71: drumline.drummer.TemplateChange
-	(*GroupChange)(nil),                  // 72: drumline.drummer.GroupChange
-	(*ConfigurationChange)(nil),          // 73: drumline.drummer.ConfigurationChange
-	(*ShowConfigurationRequest)(nil),     // 74: drumline.drummer.ShowConfigurationRequest
-	(*ShowConfigurationResponse)(nil),    // 75: drumline.drummer.ShowConfigurationResponse
-	(*ListConfigurationsRequest)(nil),    // 76: drumline.drummer.ListConfigurationsRequest
-	(*ListConfigurationsResponse)(nil),   // 77: drumline.drummer.ListConfigurationsResponse
-	(*RecoverGroupsRequest)(nil),         // 78: drumline.drummer.RecoverGroupsRequest
-	(*Survivor)(nil),                     // 79: drumline.drummer.Survivor
-	(*Recovery)(nil),                     // 80: drumline.drummer.Recovery
-	(*RecoverGroupsResponse)(nil),        // 81: drumline.drummer.RecoverGroupsResponse
-	(*RestoreGroupRequest)(nil),          // 82: drumline.drummer.RestoreGroupRequest
-	(*CloneGroupRequest)(nil),            // 83: drumline.drummer.CloneGroupRequest
-	(*LoadGroupResponse)(nil),            // 84: drumline.drummer.LoadGroupResponse
-	(*PurgeGroupsRequest)(nil),           // 85: drumline.drummer.PurgeGroupsRequest
-	(*PurgeGroupsResponse)(nil),          // 86: drumline.drummer.PurgeGroupsResponse
-	nil,                                  // 87: drumline.drummer.Membership.VotersEntry
-	nil,                                  // 88: drumline.drummer.Membership.ObserversEntry
-	nil,                                  // 89: drumline.drummer.Start.InitialMembersEntry
-	nil,                                  // 90: drumline.drummer.FormResponse.MembersEntry
-	nil,                                  // 91: drumline.drummer.StatusResponse.GroupsEntry
-	nil,                                  // 92: drumline.drummer.StatusResponse.HostsEntry
-	(*fleet.Host)(nil),                   // 93: drumline.fleet.Host
-	(*fleet.Configuration)(nil),          // 94: drumline.fleet.Configuration
-	(*fleet.Spec)(nil),                   // 95: drumline.fleet.Spec
-	(*fleet.Policy)(nil),                 // 96: drumline.fleet.Policy
-	(*fleet.ItemResult)(nil),             // 97: drumline.fleet.ItemResult
-	(*fleet.RegionCount)(nil),            // 98: drumline.fleet.RegionCount
-	(*fleet.Operation)(nil),              // 99: drumline.fleet.Operation
-	(*fleet.Brake)(nil),                  // 100: drumline.fleet.Brake
-	(*fleet.Event)(nil),                  // 101: drumline.fleet.Event
-	(fleet.Code)(0),                      // 102: drumline.fleet.Code
+	(*Roster)(nil),                       // 31: drumline.drummer.Roster
+	(*MeetRequest)(nil),                  // 32: drumline.drummer.MeetRequest
+	(*MeetResponse)(nil),                 // 33: drumline.drummer.MeetResponse
+	(*AddDrummerRequest)(nil),            // 34: drumline.drummer.AddDrummerRequest
+	(*RemoveDrummerRequest)(nil),         // 35: drumline.drummer.RemoveDrummerRequest
+	(*DrummerInfo)(nil),                  // 36: drumline.drummer.DrummerInfo
+	(*DrummerResponse)(nil),              // 37: drumline.drummer.DrummerResponse
+	(*ListDrummersRequest)(nil),          // 38: drumline.drummer.ListDrummersRequest
+	(*ListDrummersResponse)(nil),         // 39: drumline.drummer.ListDrummersResponse
+	(*CreateGroupsRequest)(nil),          // 40: drumline.drummer.CreateGroupsRequest
+	(*CreateGroupsResponse)(nil),         // 41: drumline.drummer.CreateGroupsResponse
+	(*DeleteGroupRequest)(nil),           // 42: drumline.drummer.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),          // 43: drumline.drummer.DeleteGroupResponse
+	(*ReplicaInfo)(nil),                  // 44: drumline.drummer.ReplicaInfo
+	(*GroupInfo)(nil),                    // 45: drumline.drummer.GroupInfo
+	(*ListGroupsRequest)(nil),            // 46: drumline.drummer.ListGroupsRequest
+	(*ListGroupsResponse)(nil),           // 47: drumline.drummer.ListGroupsResponse
+	(*ExplainRequest)(nil),               // 48: drumline.drummer.ExplainRequest
+	(*ExplainResponse)(nil),              // 49: drumline.drummer.ExplainResponse
+	(*HostInfo)(nil),                     // 50: drumline.drummer.HostInfo
+	(*ListHostsRequest)(nil),             // 51: drumline.drummer.ListHostsRequest
+	(*ListHostsResponse)(nil),            // 52: drumline.drummer.ListHostsResponse
+	(*StatusRequest)(nil),                // 53: drumline.drummer.StatusRequest
+	(*StatusResponse)(nil),               // 54: drumline.drummer.StatusResponse
+	(*ListEventsRequest)(nil),            // 55: drumline.drummer.ListEventsRequest
+	(*ListEventsResponse)(nil),           // 56: drumline.drummer.ListEventsResponse
+	(*ChangeHostRequest)(nil),            // 57: drumline.drummer.ChangeHostRequest
+	(*ChangeHostResponse)(nil),           // 58: drumline.drummer.ChangeHostResponse
+	(*ShapeGroupsRequest)(nil),           // 59: drumline.drummer.ShapeGroupsRequest
+	(*ShapeGroupsResponse)(nil),          // 60: drumline.drummer.ShapeGroupsResponse
+	(*MoveReplicaRequest)(nil),           // 61: drumline.drummer.MoveReplicaRequest
+	(*MoveReplicaResponse)(nil),          // 62: drumline.drummer.MoveReplicaResponse
+	(*TransferLeaderRequest)(nil),        // 63: drumline.drummer.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),       // 64: drumline.drummer.TransferLeaderResponse
+	(*ListOperationsRequest)(nil),        // 65: drumline.drummer.ListOperationsRequest
+	(*ListOperationsResponse)(nil),       // 66: drumline.drummer.ListOperationsResponse
+	(*CancelOperationRequest)(nil),       // 67: drumline.drummer.CancelOperationRequest
+	(*CancelOperationResponse)(nil),      // 68: drumline.drummer.CancelOperationResponse
+	(*PauseOperationsRequest)(nil),       // 69: drumline.drummer.PauseOperationsRequest
+	(*PauseOperationsResponse)(nil),      // 70: drumline.drummer.PauseOperationsResponse
+	(*ReleaseBrakeRequest)(nil),          // 71: drumline.drummer.ReleaseBrakeRequest
+	(*ReleaseBrakeResponse)(nil),         // 72: drumline.drummer.ReleaseBrakeResponse
+	(*PlanRequest)(nil),                  // 73: drumline.drummer.PlanRequest
+	(*PlanStep)(nil),                     // 74: drumline.drummer.PlanStep
+	(*PlanResponse)(nil),                 // 75: drumline.drummer.PlanResponse
+	(*PlanOpen)(nil),                     // 76: drumline.drummer.PlanOpen
+	(*PlanHost)(nil),                     // 77: drumline.drummer.PlanHost
+	(*ApplyConfigurationRequest)(nil),    // 78: drumline.drummer.ApplyConfigurationRequest
+	(*RollbackConfigurationRequest)(nil), // 79: drumline.drummer.RollbackConfigurationRequest
+	(*TemplateChange)(nil),               // 80: drumline.drummer.TemplateChange
+	(*GroupChange)(nil),                  // 81: drumline.drummer.GroupChange
+	(*ConfigurationChange)(nil),          // 82: drumline.drummer.ConfigurationChange
+	(*ShowConfigurationRequest)(nil),     // 83: drumline.drummer.ShowConfigurationRequest
+	(*ShowConfigurationResponse)(nil),    // 84: drumline.drummer.ShowConfigurationResponse
+	(*ListConfigurationsRequest)(nil),    // 85: drumline.drummer.ListConfigurationsRequest
+	(*ListConfigurationsResponse)(nil),   // 86: drumline.drummer.ListConfigurationsResponse
+	(*RecoverGroupsRequest)(nil),         // 87: drumline.drummer.RecoverGroupsRequest
+	(*Survivor)(nil),                     // 88: drumline.drummer.Survivor
+	(*Recovery)(nil),                     // 89: drumline.drummer.Recovery
+	(*RecoverGroupsResponse)(nil),        // 90: drumline.drummer.RecoverGroupsResponse
+	(*RestoreGroupRequest)(nil),          // 91: drumline.drummer.RestoreGroupRequest
+	(*CloneGroupRequest)(nil),            // 92: drumline.drummer.CloneGroupRequest
+	(*LoadGroupResponse)(nil),            // 93: drumline.drummer.LoadGroupResponse
+	(*PurgeGroupsRequest)(nil),           // 94: drumline.drummer.PurgeGroupsRequest
+	(*PurgeGroupsResponse)(nil),          // 95: drumline.drummer.PurgeGroupsResponse
+	nil,                                  // 96: drumline.drummer.Membership.VotersEntry
+	nil,                                  // 97: drumline.drummer.Membership.ObserversEntry
+	nil,                                  // 98: drumline.drummer.Start.InitialMembersEntry
+	nil,                                  // 99: drumline.drummer.FormResponse.MembersEntry
+	nil,                                  // 100: drumline.drummer.StatusResponse.GroupsEntry
+	nil,                                  // 101: drumline.drummer.StatusResponse.HostsEntry
+	(*fleet.Host)(nil),                   // 102: drumline.fleet.Host
+	(*fleet.Configuration)(nil),          // 103: drumline.fleet.Configuration
+	(*fleet.Drummer)(nil),                // 104: drumline.fleet.Drummer
+	(*fleet.Spec)(nil),                   // 105: drumline.fleet.Spec
+	(*fleet.Policy)(nil),                 // 106: drumline.fleet.Policy
+	(*fleet.ItemResult)(nil),             // 107: drumline.fleet.ItemResult
+	(*fleet.RegionCount)(nil),            // 108: drumline.fleet.RegionCount
+	(*fleet.Operation)(nil),              // 109: drumline.fleet.Operation
+	(*fleet.Brake)(nil),                  // 110: drumline.fleet.Brake
+	(*fleet.Event)(nil),                  // 111: drumline.fleet.Event
+	(fleet.Code)(0),                      // 112: drumline.fleet.Code
 }
 var file_drummer_drummer_proto_depIdxs = []int32{
-	87,  // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
-	88,  // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
+	96,  // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
+	97,  // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
 	0,   // 2: drumline.drummer.ReplicaReport.state:type_name -> drumline.drummer.ReplicaState
 	2,   // 3: drumline.drummer.ReplicaReport.membership:type_name -> drumline.drummer.Membership
-	93,  // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
+	102, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
 	3,   // 5: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
 	7,   // 6: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
 	3,   // 7: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
@@ -6899,8 +7591,8 @@ var file_drummer_drummer_proto_depIdxs = []int32{
 	10,  // 14: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
 	9,   // 15: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
 	13,  // 16: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
-	94,  // 17: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
-	89,  // 18: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
+	103, // 17: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
+	98,  // 18: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
 	1,   // 19: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
 	17,  // 20: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
 	18,  // 21: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
@@ -6917,105 +7609,121 @@ var file_drummer_drummer_proto_depIdxs = []int32{
 	14,  // 32: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
 	16,  // 33: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
 	15,  // 34: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
-	90,  // 35: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
-	95,  // 36: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	96,  // 37: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
-	97,  // 38: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	0,   // 39: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
-	35,  // 40: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
-	98,  // 41: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
-	95,  // 42: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
-	36,  // 43: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
-	36,  // 44: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
-	99,  // 45: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
-	41,  // 46: drumline.drummer.ExplainResponse.host:type_name -> drumline.drummer.HostInfo
-	93,  // 47: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
-	7,   // 48: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
-	41,  // 49: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
-	91,  // 50: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
-	92,  // 51: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
-	96,  // 52: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
-	100, // 53: drumline.drummer.StatusResponse.brake:type_name -> drumline.fleet.Brake
-	101, // 54: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
-	41,  // 55: drumline.drummer.ChangeHostResponse.host:type_name -> drumline.drummer.HostInfo
-	95,  // 56: drumline.drummer.ShapeGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	97,  // 57: drumline.drummer.ShapeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	99,  // 58: drumline.drummer.ListOperationsResponse.operations:type_name -> drumline.fleet.Operation
-	99,  // 59: drumline.drummer.CancelOperationResponse.operation:type_name -> drumline.fleet.Operation
-	100, // 60: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
-	95,  // 61: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
-	96,  // 62: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
-	93,  // 63: drumline.drummer.PlanRequest.added:type_name -> drumline.fleet.Host
-	65,  // 64: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
-	67,  // 65: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
-	68,  // 66: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
-	94,  // 67: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
-	71,  // 68: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
-	72,  // 69: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
-	94,  // 70: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
-	94,  // 71: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
-	102, // 72: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
-	79,  // 73: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
-	80,  // 74: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
-	95,  // 75: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
-	97,  // 76: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	11,  // 77: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
-	29,  // 78: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
-	31,  // 79: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
-	33,  // 80: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
-	37,  // 81: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
-	39,  // 82: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
-	42,  // 83: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
-	44,  // 84: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
-	46,  // 85: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
-	69,  // 86: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
-	70,  // 87: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
-	74,  // 88: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
-	76,  // 89: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
-	78,  // 90: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
-	82,  // 91: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
-	83,  // 92: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
-	85,  // 93: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
-	48,  // 94: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
-	50,  // 95: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
-	52,  // 96: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
-	54,  // 97: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
-	56,  // 98: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
-	58,  // 99: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
-	60,  // 100: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
-	62,  // 101: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
-	64,  // 102: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
-	28,  // 103: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
-	30,  // 104: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
-	32,  // 105: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
-	34,  // 106: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
-	38,  // 107: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
-	40,  // 108: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
-	43,  // 109: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
-	45,  // 110: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
-	47,  // 111: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
-	73,  // 112: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	73,  // 113: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	75,  // 114: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
-	77,  // 115: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
-	81,  // 116: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
-	84,  // 117: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
-	84,  // 118: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
-	86,  // 119: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
-	49,  // 120: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
-	51,  // 121: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
-	53,  // 122: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
-	55,  // 123: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
-	57,  // 124: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
-	59,  // 125: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
-	61,  // 126: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
-	63,  // 127: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
-	66,  // 128: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
-	103, // [103:129] is the sub-list for method output_type
-	77,  // [77:103] is the sub-list for method input_type
-	77,  // [77:77] is the sub-list for extension type_name
-	77,  // [77:77] is the sub-list for extension extendee
-	0,   // [0:77] is the sub-list for field type_name
+	99,  // 35: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
+	104, // 36: drumline.drummer.Roster.drummers:type_name -> drumline.fleet.Drummer
+	104, // 37: drumline.drummer.MeetRequest.self:type_name -> drumline.fleet.Drummer
+	31,  // 38: drumline.drummer.MeetRequest.roster:type_name -> drumline.drummer.Roster
+	104, // 39: drumline.drummer.MeetResponse.self:type_name -> drumline.fleet.Drummer
+	31,  // 40: drumline.drummer.MeetResponse.roster:type_name -> drumline.drummer.Roster
+	104, // 41: drumline.drummer.DrummerInfo.drummer:type_name -> drumline.fleet.Drummer
+	104, // 42: drumline.drummer.DrummerResponse.drummer:type_name -> drumline.fleet.Drummer
+	36,  // 43: drumline.drummer.ListDrummersResponse.drummers:type_name -> drumline.drummer.DrummerInfo
+	105, // 44: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	106, // 45: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
+	107, // 46: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	0,   // 47: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
+	44,  // 48: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
+	108, // 49: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
+	105, // 50: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
+	45,  // 51: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
+	45,  // 52: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
+	109, // 53: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
+	50,  // 54: drumline.drummer.ExplainResponse.host:type_name -> drumline.drummer.HostInfo
+	102, // 55: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
+	7,   // 56: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
+	50,  // 57: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
+	100, // 58: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
+	101, // 59: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
+	106, // 60: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
+	110, // 61: drumline.drummer.StatusResponse.brake:type_name -> drumline.fleet.Brake
+	111, // 62: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
+	50,  // 63: drumline.drummer.ChangeHostResponse.host:type_name -> drumline.drummer.HostInfo
+	105, // 64: drumline.drummer.ShapeGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	107, // 65: drumline.drummer.ShapeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	109, // 66: drumline.drummer.ListOperationsResponse.operations:type_name -> drumline.fleet.Operation
+	109, // 67: drumline.drummer.CancelOperationResponse.operation:type_name -> drumline.fleet.Operation
+	110, // 68: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
+	105, // 69: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
+	106, // 70: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
+	102, // 71: drumline.drummer.PlanRequest.added:type_name -> drumline.fleet.Host
+	74,  // 72: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
+	76,  // 73: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
+	77,  // 74: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
+	103, // 75: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
+	80,  // 76: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
+	81,  // 77: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
+	103, // 78: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
+	103, // 79: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
+	112, // 80: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
+	88,  // 81: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
+	89,  // 82: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
+	105, // 83: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
+	107, // 84: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	11,  // 85: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
+	29,  // 86: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
+	32,  // 87: drumline.drummer.Members.Meet:input_type -> drumline.drummer.MeetRequest
+	40,  // 88: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
+	42,  // 89: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
+	46,  // 90: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
+	48,  // 91: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
+	51,  // 92: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
+	53,  // 93: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
+	55,  // 94: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
+	78,  // 95: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
+	79,  // 96: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
+	83,  // 97: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
+	85,  // 98: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
+	87,  // 99: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
+	91,  // 100: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
+	92,  // 101: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
+	94,  // 102: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
+	57,  // 103: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
+	59,  // 104: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
+	61,  // 105: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
+	63,  // 106: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
+	65,  // 107: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
+	67,  // 108: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
+	69,  // 109: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
+	71,  // 110: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
+	73,  // 111: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
+	34,  // 112: drumline.drummer.Drummer.AddDrummer:input_type -> drumline.drummer.AddDrummerRequest
+	35,  // 113: drumline.drummer.Drummer.RemoveDrummer:input_type -> drumline.drummer.RemoveDrummerRequest
+	38,  // 114: drumline.drummer.Drummer.ListDrummers:input_type -> drumline.drummer.ListDrummersRequest
+	28,  // 115: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
+	30,  // 116: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
+	33,  // 117: drumline.drummer.Members.Meet:output_type -> drumline.drummer.MeetResponse
+	41,  // 118: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
+	43,  // 119: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
+	47,  // 120: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
+	49,  // 121: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
+	52,  // 122: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
+	54,  // 123: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
+	56,  // 124: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
+	82,  // 125: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	82,  // 126: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	84,  // 127: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
+	86,  // 128: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
+	90,  // 129: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
+	93,  // 130: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
+	93,  // 131: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
+	95,  // 132: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
+	58,  // 133: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
+	60,  // 134: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
+	62,  // 135: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
+	64,  // 136: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
+	66,  // 137: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
+	68,  // 138: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
+	70,  // 139: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
+	72,  // 140: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
+	75,  // 141: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
+	37,  // 142: drumline.drummer.Drummer.AddDrummer:output_type -> drumline.drummer.DrummerResponse
+	37,  // 143: drumline.drummer.Drummer.RemoveDrummer:output_type -> drumline.drummer.DrummerResponse
+	39,  // 144: drumline.drummer.Drummer.ListDrummers:output_type -> drumline.drummer.ListDrummersResponse
+	115, // [115:145] is the sub-list for method output_type
+	85,  // [85:115] is the sub-list for method input_type
+	85,  // [85:85] is the sub-list for extension type_name
+	85,  // [85:85] is the sub-list for extension extendee
+	0,   // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_drummer_drummer_proto_init() }
@@ -7055,9 +7763,9 @@ func file_drummer_drummer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drummer_drummer_proto_rawDesc), len(file_drummer_drummer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   91,
+			NumMessages:   100,
 			NumExtensions: 0,
-			NumServices:   3,
+			NumServices:   4,
 		},
 		GoTypes:           file_drummer_drummer_proto_goTypes,
 		DependencyIndexes: file_drummer_drummer_proto_depIdxs,

@@ -232,6 +232,114 @@ var Formation_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Members_Meet_FullMethodName = "/drumline.drummer.Members/Meet"
+)
+
+// MembersClient is the client API for Members service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Members is the drummers' service to each other once their group exists.
+type MembersClient interface {
+	// Meet exchanges who and where they are, and how far.
+	Meet(ctx context.Context, in *MeetRequest, opts ...grpc.CallOption) (*MeetResponse, error)
+}
+
+type membersClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewMembersClient(cc grpc.ClientConnInterface) MembersClient {
+	return &membersClient{cc}
+}
+
+func (c *membersClient) Meet(ctx context.Context, in *MeetRequest, opts ...grpc.CallOption) (*MeetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MeetResponse)
+	err := c.cc.Invoke(ctx, Members_Meet_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// MembersServer is the server API for Members service.
+// All implementations must embed UnimplementedMembersServer
+// for forward compatibility.
+//
+// Members is the drummers' service to each other once their group exists.
+type MembersServer interface {
+	// Meet exchanges who and where they are, and how far.
+	Meet(context.Context, *MeetRequest) (*MeetResponse, error)
+	mustEmbedUnimplementedMembersServer()
+}
+
+// UnimplementedMembersServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedMembersServer struct{}
+
+func (UnimplementedMembersServer) Meet(context.Context, *MeetRequest) (*MeetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Meet not implemented")
+}
+func (UnimplementedMembersServer) mustEmbedUnimplementedMembersServer() {}
+func (UnimplementedMembersServer) testEmbeddedByValue()                 {}
+
+// UnsafeMembersServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to MembersServer will
+// result in compilation errors.
+type UnsafeMembersServer interface {
+	mustEmbedUnimplementedMembersServer()
+}
+
+func RegisterMembersServer(s grpc.ServiceRegistrar, srv MembersServer) {
+	// If the following call panics, it indicates UnimplementedMembersServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Members_ServiceDesc, srv)
+}
+
+func _Members_Meet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MeetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembersServer).Meet(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Members_Meet_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembersServer).Meet(ctx, req.(*MeetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Members_ServiceDesc is the grpc.ServiceDesc for Members service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Members_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "drumline.drummer.Members",
+	HandlerType: (*MembersServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Meet",
+			Handler:    _Members_Meet_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "drummer/drummer.proto",
+}
+
+const (
 	Drummer_CreateGroups_FullMethodName          = "/drumline.drummer.Drummer/CreateGroups"
 	Drummer_DeleteGroup_FullMethodName           = "/drumline.drummer.Drummer/DeleteGroup"
 	Drummer_ListGroups_FullMethodName            = "/drumline.drummer.Drummer/ListGroups"
@@ -256,6 +364,9 @@ const (
 	Drummer_PauseOperations_FullMethodName       = "/drumline.drummer.Drummer/PauseOperations"
 	Drummer_ReleaseBrake_FullMethodName          = "/drumline.drummer.Drummer/ReleaseBrake"
 	Drummer_Plan_FullMethodName                  = "/drumline.drummer.Drummer/Plan"
+	Drummer_AddDrummer_FullMethodName            = "/drumline.drummer.Drummer/AddDrummer"
+	Drummer_RemoveDrummer_FullMethodName         = "/drumline.drummer.Drummer/RemoveDrummer"
+	Drummer_ListDrummers_FullMethodName          = "/drumline.drummer.Drummer/ListDrummers"
 )
 
 // DrummerClient is the client API for Drummer service.
@@ -313,6 +424,12 @@ type DrummerClient interface {
 	ReleaseBrake(ctx context.Context, in *ReleaseBrakeRequest, opts ...grpc.CallOption) (*ReleaseBrakeResponse, error)
 	// Plan tells what the supervisor would do, and changes nothing.
 	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
+	// AddDrummer lets a drummer join the drummers' own group.
+	AddDrummer(ctx context.Context, in *AddDrummerRequest, opts ...grpc.CallOption) (*DrummerResponse, error)
+	// RemoveDrummer removes a drummer from it for good.
+	RemoveDrummer(ctx context.Context, in *RemoveDrummerRequest, opts ...grpc.CallOption) (*DrummerResponse, error)
+	// ListDrummers shows its members.
+	ListDrummers(ctx context.Context, in *ListDrummersRequest, opts ...grpc.CallOption) (*ListDrummersResponse, error)
 }
 
 type drummerClient struct {
@@ -563,6 +680,36 @@ func (c *drummerClient) Plan(ctx context.Context, in *PlanRequest, opts ...grpc.
 	return out, nil
 }
 
+func (c *drummerClient) AddDrummer(ctx context.Context, in *AddDrummerRequest, opts ...grpc.CallOption) (*DrummerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrummerResponse)
+	err := c.cc.Invoke(ctx, Drummer_AddDrummer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) RemoveDrummer(ctx context.Context, in *RemoveDrummerRequest, opts ...grpc.CallOption) (*DrummerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrummerResponse)
+	err := c.cc.Invoke(ctx, Drummer_RemoveDrummer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *drummerClient) ListDrummers(ctx context.Context, in *ListDrummersRequest, opts ...grpc.CallOption) (*ListDrummersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDrummersResponse)
+	err := c.cc.Invoke(ctx, Drummer_ListDrummers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DrummerServer is the server API for Drummer service.
 // All implementations must embed UnimplementedDrummerServer
 // for forward compatibility.
@@ -618,6 +765,12 @@ type DrummerServer interface {
 	ReleaseBrake(context.Context, *ReleaseBrakeRequest) (*ReleaseBrakeResponse, error)
 	// Plan tells what the supervisor would do, and changes nothing.
 	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
+	// AddDrummer lets a drummer join the drummers' own group.
+	AddDrummer(context.Context, *AddDrummerRequest) (*DrummerResponse, error)
+	// RemoveDrummer removes a drummer from it for good.
+	RemoveDrummer(context.Context, *RemoveDrummerRequest) (*DrummerResponse, error)
+	// ListDrummers shows its members.
+	ListDrummers(context.Context, *ListDrummersRequest) (*ListDrummersResponse, error)
 	mustEmbedUnimplementedDrummerServer()
 }
 
@@ -699,6 +852,15 @@ func (UnimplementedDrummerServer) ReleaseBrake(context.Context, *ReleaseBrakeReq
 }
 func (UnimplementedDrummerServer) Plan(context.Context, *PlanRequest) (*PlanResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Plan not implemented")
+}
+func (UnimplementedDrummerServer) AddDrummer(context.Context, *AddDrummerRequest) (*DrummerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddDrummer not implemented")
+}
+func (UnimplementedDrummerServer) RemoveDrummer(context.Context, *RemoveDrummerRequest) (*DrummerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveDrummer not implemented")
+}
+func (UnimplementedDrummerServer) ListDrummers(context.Context, *ListDrummersRequest) (*ListDrummersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDrummers not implemented")
 }
 func (UnimplementedDrummerServer) mustEmbedUnimplementedDrummerServer() {}
 func (UnimplementedDrummerServer) testEmbeddedByValue()                 {}
@@ -1153,6 +1315,60 @@ func _Drummer_Plan_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Drummer_AddDrummer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddDrummerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).AddDrummer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_AddDrummer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).AddDrummer(ctx, req.(*AddDrummerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_RemoveDrummer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveDrummerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).RemoveDrummer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_RemoveDrummer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).RemoveDrummer(ctx, req.(*RemoveDrummerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Drummer_ListDrummers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDrummersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).ListDrummers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_ListDrummers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).ListDrummers(ctx, req.(*ListDrummersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Drummer_ServiceDesc is the grpc.ServiceDesc for Drummer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1255,6 +1471,18 @@ var Drummer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Plan",
 			Handler:    _Drummer_Plan_Handler,
+		},
+		{
+			MethodName: "AddDrummer",
+			Handler:    _Drummer_AddDrummer_Handler,
+		},
+		{
+			MethodName: "RemoveDrummer",
+			Handler:    _Drummer_RemoveDrummer_Handler,
+		},
+		{
+			MethodName: "ListDrummers",
+			Handler:    _Drummer_ListDrummers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -371,6 +371,63 @@ func (OriginKind) EnumDescriptor() ([]byte, []int) {
 	return file_fleet_fleet_proto_rawDescGZIP(), []int{5}
 }
 
+// DrummerState is how far a drummer is as a member of the drummers' own group.
+type DrummerState int32
+
+const (
+	// DRUMMER_STATE_UNSPECIFIED is no state.
+	DrummerState_DRUMMER_STATE_UNSPECIFIED DrummerState = 0
+	// DRUMMER_STATE_MEMBER: it votes.
+	DrummerState_DRUMMER_STATE_MEMBER DrummerState = 1
+	// DRUMMER_STATE_JOINING: it copies the record, and will vote.
+	DrummerState_DRUMMER_STATE_JOINING DrummerState = 2
+	// DRUMMER_STATE_LEAVING: it will be removed.
+	DrummerState_DRUMMER_STATE_LEAVING DrummerState = 3
+)
+
+// Enum value maps for DrummerState.
+var (
+	DrummerState_name = map[int32]string{
+		0: "DRUMMER_STATE_UNSPECIFIED",
+		1: "DRUMMER_STATE_MEMBER",
+		2: "DRUMMER_STATE_JOINING",
+		3: "DRUMMER_STATE_LEAVING",
+	}
+	DrummerState_value = map[string]int32{
+		"DRUMMER_STATE_UNSPECIFIED": 0,
+		"DRUMMER_STATE_MEMBER":      1,
+		"DRUMMER_STATE_JOINING":     2,
+		"DRUMMER_STATE_LEAVING":     3,
+	}
+)
+
+func (x DrummerState) Enum() *DrummerState {
+	p := new(DrummerState)
+	*p = x
+	return p
+}
+
+func (x DrummerState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DrummerState) Descriptor() protoreflect.EnumDescriptor {
+	return file_fleet_fleet_proto_enumTypes[6].Descriptor()
+}
+
+func (DrummerState) Type() protoreflect.EnumType {
+	return &file_fleet_fleet_proto_enumTypes[6]
+}
+
+func (x DrummerState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DrummerState.Descriptor instead.
+func (DrummerState) EnumDescriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{6}
+}
+
 // Code classes a result of the record.
 type Code int32
 
@@ -424,11 +481,11 @@ func (x Code) String() string {
 }
 
 func (Code) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_fleet_proto_enumTypes[6].Descriptor()
+	return file_fleet_fleet_proto_enumTypes[7].Descriptor()
 }
 
 func (Code) Type() protoreflect.EnumType {
-	return &file_fleet_fleet_proto_enumTypes[6]
+	return &file_fleet_fleet_proto_enumTypes[7]
 }
 
 func (x Code) Number() protoreflect.EnumNumber {
@@ -437,7 +494,7 @@ func (x Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Code.Descriptor instead.
 func (Code) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{6}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{7}
 }
 
 // RegionCount is a rule: so many voters in that region.
@@ -2050,6 +2107,11 @@ type Command struct {
 	//	*Command_CancelOperation
 	//	*Command_Pause
 	//	*Command_SetBrake
+	//	*Command_FoundDrummers
+	//	*Command_AddDrummer
+	//	*Command_UpdateDrummer
+	//	*Command_RemoveDrummer
+	//	*Command_DrummerSettled
 	Op            isCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2333,6 +2395,51 @@ func (x *Command) GetSetBrake() *SetBrake {
 	return nil
 }
 
+func (x *Command) GetFoundDrummers() *FoundDrummers {
+	if x != nil {
+		if x, ok := x.Op.(*Command_FoundDrummers); ok {
+			return x.FoundDrummers
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAddDrummer() *AddDrummer {
+	if x != nil {
+		if x, ok := x.Op.(*Command_AddDrummer); ok {
+			return x.AddDrummer
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUpdateDrummer() *UpdateDrummer {
+	if x != nil {
+		if x, ok := x.Op.(*Command_UpdateDrummer); ok {
+			return x.UpdateDrummer
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRemoveDrummer() *RemoveDrummer {
+	if x != nil {
+		if x, ok := x.Op.(*Command_RemoveDrummer); ok {
+			return x.RemoveDrummer
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDrummerSettled() *DrummerSettled {
+	if x != nil {
+		if x, ok := x.Op.(*Command_DrummerSettled); ok {
+			return x.DrummerSettled
+		}
+	}
+	return nil
+}
+
 type isCommand_Op interface {
 	isCommand_Op()
 }
@@ -2467,6 +2574,31 @@ type Command_SetBrake struct {
 	SetBrake *SetBrake `protobuf:"bytes,25,opt,name=set_brake,json=setBrake,proto3,oneof"`
 }
 
+type Command_FoundDrummers struct {
+	// found_drummers writes the first drummers into a record that lists none.
+	FoundDrummers *FoundDrummers `protobuf:"bytes,70,opt,name=found_drummers,json=foundDrummers,proto3,oneof"`
+}
+
+type Command_AddDrummer struct {
+	// add_drummer lets a new drummer join.
+	AddDrummer *AddDrummer `protobuf:"bytes,71,opt,name=add_drummer,json=addDrummer,proto3,oneof"`
+}
+
+type Command_UpdateDrummer struct {
+	// update_drummer stores what a drummer says of itself.
+	UpdateDrummer *UpdateDrummer `protobuf:"bytes,72,opt,name=update_drummer,json=updateDrummer,proto3,oneof"`
+}
+
+type Command_RemoveDrummer struct {
+	// remove_drummer wants a drummer gone.
+	RemoveDrummer *RemoveDrummer `protobuf:"bytes,73,opt,name=remove_drummer,json=removeDrummer,proto3,oneof"`
+}
+
+type Command_DrummerSettled struct {
+	// drummer_settled says what Raft's membership shows: a drummer has its vote, or is gone for ever.
+	DrummerSettled *DrummerSettled `protobuf:"bytes,74,opt,name=drummer_settled,json=drummerSettled,proto3,oneof"`
+}
+
 func (*Command_SetPolicy) isCommand_Op() {}
 
 func (*Command_CreateGroups) isCommand_Op() {}
@@ -2519,6 +2651,391 @@ func (*Command_Pause) isCommand_Op() {}
 
 func (*Command_SetBrake) isCommand_Op() {}
 
+func (*Command_FoundDrummers) isCommand_Op() {}
+
+func (*Command_AddDrummer) isCommand_Op() {}
+
+func (*Command_UpdateDrummer) isCommand_Op() {}
+
+func (*Command_RemoveDrummer) isCommand_Op() {}
+
+func (*Command_DrummerSettled) isCommand_Op() {}
+
+// Drummer is one member of the drummers' own group.
+type Drummer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number of its replica; never given twice.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// host_id of its data directory.
+	HostId string `protobuf:"bytes,2,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// name of the drummer, for people.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// region that it is in.
+	Region string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
+	// api is the address of its gRPC port.
+	Api string `protobuf:"bytes,5,opt,name=api,proto3" json:"api,omitempty"`
+	// raft is the address of its Raft port.
+	Raft string `protobuf:"bytes,6,opt,name=raft,proto3" json:"raft,omitempty"`
+	// state of its membership.
+	State DrummerState `protobuf:"varint,7,opt,name=state,proto3,enum=drumline.fleet.DrummerState" json:"state,omitempty"`
+	// replaces is the number of the drummer that goes when this one has caught up; 0 for none.
+	Replaces uint64 `protobuf:"varint,8,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// since_unix_ms is when it got into its state.
+	SinceUnixMs   int64 `protobuf:"varint,9,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drummer) Reset() {
+	*x = Drummer{}
+	mi := &file_fleet_fleet_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drummer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drummer) ProtoMessage() {}
+
+func (x *Drummer) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drummer.ProtoReflect.Descriptor instead.
+func (*Drummer) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Drummer) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Drummer) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *Drummer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Drummer) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *Drummer) GetApi() string {
+	if x != nil {
+		return x.Api
+	}
+	return ""
+}
+
+func (x *Drummer) GetRaft() string {
+	if x != nil {
+		return x.Raft
+	}
+	return ""
+}
+
+func (x *Drummer) GetState() DrummerState {
+	if x != nil {
+		return x.State
+	}
+	return DrummerState_DRUMMER_STATE_UNSPECIFIED
+}
+
+func (x *Drummer) GetReplaces() uint64 {
+	if x != nil {
+		return x.Replaces
+	}
+	return 0
+}
+
+func (x *Drummer) GetSinceUnixMs() int64 {
+	if x != nil {
+		return x.SinceUnixMs
+	}
+	return 0
+}
+
+// FoundDrummers writes the first drummers into a record that lists none.
+type FoundDrummers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// drummers that the group was formed with; their numbers are their indexes.
+	Drummers      []*Drummer `protobuf:"bytes,1,rep,name=drummers,proto3" json:"drummers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FoundDrummers) Reset() {
+	*x = FoundDrummers{}
+	mi := &file_fleet_fleet_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FoundDrummers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FoundDrummers) ProtoMessage() {}
+
+func (x *FoundDrummers) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FoundDrummers.ProtoReflect.Descriptor instead.
+func (*FoundDrummers) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *FoundDrummers) GetDrummers() []*Drummer {
+	if x != nil {
+		return x.Drummers
+	}
+	return nil
+}
+
+// AddDrummer lets a new drummer join; one that is joining already under the same host id is no error.
+type AddDrummer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// drummer as it says of itself; the record gives it its number.
+	Drummer *Drummer `protobuf:"bytes,1,opt,name=drummer,proto3" json:"drummer,omitempty"`
+	// author of the change, for people.
+	Author        string `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddDrummer) Reset() {
+	*x = AddDrummer{}
+	mi := &file_fleet_fleet_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddDrummer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddDrummer) ProtoMessage() {}
+
+func (x *AddDrummer) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddDrummer.ProtoReflect.Descriptor instead.
+func (*AddDrummer) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *AddDrummer) GetDrummer() *Drummer {
+	if x != nil {
+		return x.Drummer
+	}
+	return nil
+}
+
+func (x *AddDrummer) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// UpdateDrummer stores what a drummer says of itself: name, region, addresses.
+type UpdateDrummer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// drummer with its number and host id.
+	Drummer       *Drummer `protobuf:"bytes,1,opt,name=drummer,proto3" json:"drummer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateDrummer) Reset() {
+	*x = UpdateDrummer{}
+	mi := &file_fleet_fleet_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateDrummer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateDrummer) ProtoMessage() {}
+
+func (x *UpdateDrummer) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateDrummer.ProtoReflect.Descriptor instead.
+func (*UpdateDrummer) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *UpdateDrummer) GetDrummer() *Drummer {
+	if x != nil {
+		return x.Drummer
+	}
+	return nil
+}
+
+// RemoveDrummer wants a drummer gone.
+type RemoveDrummer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number of the drummer.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// author of the change, for people.
+	Author        string `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveDrummer) Reset() {
+	*x = RemoveDrummer{}
+	mi := &file_fleet_fleet_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveDrummer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveDrummer) ProtoMessage() {}
+
+func (x *RemoveDrummer) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveDrummer.ProtoReflect.Descriptor instead.
+func (*RemoveDrummer) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RemoveDrummer) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *RemoveDrummer) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+// DrummerSettled says what Raft's membership shows of a drummer whose change was under way.
+type DrummerSettled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number of the drummer.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// gone is true when it was removed for ever, false when it has its vote.
+	Gone          bool `protobuf:"varint,2,opt,name=gone,proto3" json:"gone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrummerSettled) Reset() {
+	*x = DrummerSettled{}
+	mi := &file_fleet_fleet_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrummerSettled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrummerSettled) ProtoMessage() {}
+
+func (x *DrummerSettled) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrummerSettled.ProtoReflect.Descriptor instead.
+func (*DrummerSettled) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DrummerSettled) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *DrummerSettled) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
+}
+
 // LoadGroup defines a group whose first state comes from somewhere.
 type LoadGroup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2536,7 +3053,7 @@ type LoadGroup struct {
 
 func (x *LoadGroup) Reset() {
 	*x = LoadGroup{}
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2548,7 +3065,7 @@ func (x *LoadGroup) String() string {
 func (*LoadGroup) ProtoMessage() {}
 
 func (x *LoadGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2561,7 +3078,7 @@ func (x *LoadGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadGroup.ProtoReflect.Descriptor instead.
 func (*LoadGroup) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LoadGroup) GetSpec() *Spec {
@@ -2603,7 +3120,7 @@ type PurgeRetired struct {
 
 func (x *PurgeRetired) Reset() {
 	*x = PurgeRetired{}
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +3132,7 @@ func (x *PurgeRetired) String() string {
 func (*PurgeRetired) ProtoMessage() {}
 
 func (x *PurgeRetired) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +3145,7 @@ func (x *PurgeRetired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeRetired.ProtoReflect.Descriptor instead.
 func (*PurgeRetired) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PurgeRetired) GetGroup() uint64 {
@@ -2651,7 +3168,7 @@ type SetHost struct {
 
 func (x *SetHost) Reset() {
 	*x = SetHost{}
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2663,7 +3180,7 @@ func (x *SetHost) String() string {
 func (*SetHost) ProtoMessage() {}
 
 func (x *SetHost) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2676,7 +3193,7 @@ func (x *SetHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHost.ProtoReflect.Descriptor instead.
 func (*SetHost) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SetHost) GetHostId() string {
@@ -2704,7 +3221,7 @@ type HostEmptied struct {
 
 func (x *HostEmptied) Reset() {
 	*x = HostEmptied{}
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2716,7 +3233,7 @@ func (x *HostEmptied) String() string {
 func (*HostEmptied) ProtoMessage() {}
 
 func (x *HostEmptied) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2729,7 +3246,7 @@ func (x *HostEmptied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostEmptied.ProtoReflect.Descriptor instead.
 func (*HostEmptied) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *HostEmptied) GetHostId() string {
@@ -2754,7 +3271,7 @@ type RemoveHost struct {
 
 func (x *RemoveHost) Reset() {
 	*x = RemoveHost{}
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +3283,7 @@ func (x *RemoveHost) String() string {
 func (*RemoveHost) ProtoMessage() {}
 
 func (x *RemoveHost) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +3296,7 @@ func (x *RemoveHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHost.ProtoReflect.Descriptor instead.
 func (*RemoveHost) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoveHost) GetHostId() string {
@@ -2816,7 +3333,7 @@ type ShapeGroups struct {
 
 func (x *ShapeGroups) Reset() {
 	*x = ShapeGroups{}
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2828,7 +3345,7 @@ func (x *ShapeGroups) String() string {
 func (*ShapeGroups) ProtoMessage() {}
 
 func (x *ShapeGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2841,7 +3358,7 @@ func (x *ShapeGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShapeGroups.ProtoReflect.Descriptor instead.
 func (*ShapeGroups) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ShapeGroups) GetSpecs() []*Spec {
@@ -2873,7 +3390,7 @@ type PreferLeader struct {
 
 func (x *PreferLeader) Reset() {
 	*x = PreferLeader{}
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2885,7 +3402,7 @@ func (x *PreferLeader) String() string {
 func (*PreferLeader) ProtoMessage() {}
 
 func (x *PreferLeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2898,7 +3415,7 @@ func (x *PreferLeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreferLeader.ProtoReflect.Descriptor instead.
 func (*PreferLeader) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PreferLeader) GetName() string {
@@ -2935,7 +3452,7 @@ type LeaderSeen struct {
 
 func (x *LeaderSeen) Reset() {
 	*x = LeaderSeen{}
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3464,7 @@ func (x *LeaderSeen) String() string {
 func (*LeaderSeen) ProtoMessage() {}
 
 func (x *LeaderSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3477,7 @@ func (x *LeaderSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderSeen.ProtoReflect.Descriptor instead.
 func (*LeaderSeen) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LeaderSeen) GetGroup() uint64 {
@@ -2990,7 +3507,7 @@ type CancelOperation struct {
 
 func (x *CancelOperation) Reset() {
 	*x = CancelOperation{}
-	mi := &file_fleet_fleet_proto_msgTypes[24]
+	mi := &file_fleet_fleet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3002,7 +3519,7 @@ func (x *CancelOperation) String() string {
 func (*CancelOperation) ProtoMessage() {}
 
 func (x *CancelOperation) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[24]
+	mi := &file_fleet_fleet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3015,7 +3532,7 @@ func (x *CancelOperation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOperation.ProtoReflect.Descriptor instead.
 func (*CancelOperation) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{24}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CancelOperation) GetId() uint64 {
@@ -3047,7 +3564,7 @@ type Pause struct {
 
 func (x *Pause) Reset() {
 	*x = Pause{}
-	mi := &file_fleet_fleet_proto_msgTypes[25]
+	mi := &file_fleet_fleet_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3059,7 +3576,7 @@ func (x *Pause) String() string {
 func (*Pause) ProtoMessage() {}
 
 func (x *Pause) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[25]
+	mi := &file_fleet_fleet_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3072,7 +3589,7 @@ func (x *Pause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pause.ProtoReflect.Descriptor instead.
 func (*Pause) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{25}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Pause) GetKind() string {
@@ -3113,7 +3630,7 @@ type SetBrake struct {
 
 func (x *SetBrake) Reset() {
 	*x = SetBrake{}
-	mi := &file_fleet_fleet_proto_msgTypes[26]
+	mi := &file_fleet_fleet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3642,7 @@ func (x *SetBrake) String() string {
 func (*SetBrake) ProtoMessage() {}
 
 func (x *SetBrake) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[26]
+	mi := &file_fleet_fleet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3655,7 @@ func (x *SetBrake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBrake.ProtoReflect.Descriptor instead.
 func (*SetBrake) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{26}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetBrake) GetEngaged() bool {
@@ -3182,7 +3699,7 @@ type ApplyConfiguration struct {
 
 func (x *ApplyConfiguration) Reset() {
 	*x = ApplyConfiguration{}
-	mi := &file_fleet_fleet_proto_msgTypes[27]
+	mi := &file_fleet_fleet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3194,7 +3711,7 @@ func (x *ApplyConfiguration) String() string {
 func (*ApplyConfiguration) ProtoMessage() {}
 
 func (x *ApplyConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[27]
+	mi := &file_fleet_fleet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3207,7 +3724,7 @@ func (x *ApplyConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfiguration.ProtoReflect.Descriptor instead.
 func (*ApplyConfiguration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{27}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ApplyConfiguration) GetConfiguration() *Configuration {
@@ -3239,7 +3756,7 @@ type RollbackConfiguration struct {
 
 func (x *RollbackConfiguration) Reset() {
 	*x = RollbackConfiguration{}
-	mi := &file_fleet_fleet_proto_msgTypes[28]
+	mi := &file_fleet_fleet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3251,7 +3768,7 @@ func (x *RollbackConfiguration) String() string {
 func (*RollbackConfiguration) ProtoMessage() {}
 
 func (x *RollbackConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[28]
+	mi := &file_fleet_fleet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3264,7 +3781,7 @@ func (x *RollbackConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackConfiguration.ProtoReflect.Descriptor instead.
 func (*RollbackConfiguration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{28}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RollbackConfiguration) GetApp() string {
@@ -3299,7 +3816,7 @@ type FirstUse struct {
 
 func (x *FirstUse) Reset() {
 	*x = FirstUse{}
-	mi := &file_fleet_fleet_proto_msgTypes[29]
+	mi := &file_fleet_fleet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3311,7 +3828,7 @@ func (x *FirstUse) String() string {
 func (*FirstUse) ProtoMessage() {}
 
 func (x *FirstUse) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[29]
+	mi := &file_fleet_fleet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3324,7 +3841,7 @@ func (x *FirstUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstUse.ProtoReflect.Descriptor instead.
 func (*FirstUse) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{29}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FirstUse) GetNames() []string {
@@ -3345,7 +3862,7 @@ type CreateGroups struct {
 
 func (x *CreateGroups) Reset() {
 	*x = CreateGroups{}
-	mi := &file_fleet_fleet_proto_msgTypes[30]
+	mi := &file_fleet_fleet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3357,7 +3874,7 @@ func (x *CreateGroups) String() string {
 func (*CreateGroups) ProtoMessage() {}
 
 func (x *CreateGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[30]
+	mi := &file_fleet_fleet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3370,7 +3887,7 @@ func (x *CreateGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroups.ProtoReflect.Descriptor instead.
 func (*CreateGroups) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{30}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CreateGroups) GetSpecs() []*Spec {
@@ -3394,7 +3911,7 @@ type DeleteGroup struct {
 
 func (x *DeleteGroup) Reset() {
 	*x = DeleteGroup{}
-	mi := &file_fleet_fleet_proto_msgTypes[31]
+	mi := &file_fleet_fleet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3406,7 +3923,7 @@ func (x *DeleteGroup) String() string {
 func (*DeleteGroup) ProtoMessage() {}
 
 func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[31]
+	mi := &file_fleet_fleet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3419,7 +3936,7 @@ func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroup.ProtoReflect.Descriptor instead.
 func (*DeleteGroup) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{31}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeleteGroup) GetName() string {
@@ -3449,7 +3966,7 @@ type HostLost struct {
 
 func (x *HostLost) Reset() {
 	*x = HostLost{}
-	mi := &file_fleet_fleet_proto_msgTypes[32]
+	mi := &file_fleet_fleet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3461,7 +3978,7 @@ func (x *HostLost) String() string {
 func (*HostLost) ProtoMessage() {}
 
 func (x *HostLost) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[32]
+	mi := &file_fleet_fleet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3474,7 +3991,7 @@ func (x *HostLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostLost.ProtoReflect.Descriptor instead.
 func (*HostLost) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{32}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *HostLost) GetHostId() string {
@@ -3506,7 +4023,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_fleet_fleet_proto_msgTypes[33]
+	mi := &file_fleet_fleet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3518,7 +4035,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[33]
+	mi := &file_fleet_fleet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3531,7 +4048,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{33}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Place) GetGroup() uint64 {
@@ -3571,7 +4088,7 @@ type Abandon struct {
 
 func (x *Abandon) Reset() {
 	*x = Abandon{}
-	mi := &file_fleet_fleet_proto_msgTypes[34]
+	mi := &file_fleet_fleet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3583,7 +4100,7 @@ func (x *Abandon) String() string {
 func (*Abandon) ProtoMessage() {}
 
 func (x *Abandon) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[34]
+	mi := &file_fleet_fleet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3596,7 +4113,7 @@ func (x *Abandon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Abandon.ProtoReflect.Descriptor instead.
 func (*Abandon) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{34}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Abandon) GetGroup() uint64 {
@@ -3633,7 +4150,7 @@ type ReplicasStarted struct {
 
 func (x *ReplicasStarted) Reset() {
 	*x = ReplicasStarted{}
-	mi := &file_fleet_fleet_proto_msgTypes[35]
+	mi := &file_fleet_fleet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3645,7 +4162,7 @@ func (x *ReplicasStarted) String() string {
 func (*ReplicasStarted) ProtoMessage() {}
 
 func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[35]
+	mi := &file_fleet_fleet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3658,7 +4175,7 @@ func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicasStarted.ProtoReflect.Descriptor instead.
 func (*ReplicasStarted) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{35}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReplicasStarted) GetGroup() uint64 {
@@ -3691,7 +4208,7 @@ type Advance struct {
 
 func (x *Advance) Reset() {
 	*x = Advance{}
-	mi := &file_fleet_fleet_proto_msgTypes[36]
+	mi := &file_fleet_fleet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3703,7 +4220,7 @@ func (x *Advance) String() string {
 func (*Advance) ProtoMessage() {}
 
 func (x *Advance) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[36]
+	mi := &file_fleet_fleet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3716,7 +4233,7 @@ func (x *Advance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advance.ProtoReflect.Descriptor instead.
 func (*Advance) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{36}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Advance) GetGroup() uint64 {
@@ -3765,7 +4282,7 @@ type AddReplica struct {
 
 func (x *AddReplica) Reset() {
 	*x = AddReplica{}
-	mi := &file_fleet_fleet_proto_msgTypes[37]
+	mi := &file_fleet_fleet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3777,7 +4294,7 @@ func (x *AddReplica) String() string {
 func (*AddReplica) ProtoMessage() {}
 
 func (x *AddReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[37]
+	mi := &file_fleet_fleet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3790,7 +4307,7 @@ func (x *AddReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddReplica.ProtoReflect.Descriptor instead.
 func (*AddReplica) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{37}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AddReplica) GetGroup() uint64 {
@@ -3869,7 +4386,7 @@ type MembershipSeen struct {
 
 func (x *MembershipSeen) Reset() {
 	*x = MembershipSeen{}
-	mi := &file_fleet_fleet_proto_msgTypes[38]
+	mi := &file_fleet_fleet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3881,7 +4398,7 @@ func (x *MembershipSeen) String() string {
 func (*MembershipSeen) ProtoMessage() {}
 
 func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[38]
+	mi := &file_fleet_fleet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3894,7 +4411,7 @@ func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembershipSeen.ProtoReflect.Descriptor instead.
 func (*MembershipSeen) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{38}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *MembershipSeen) GetGroup() uint64 {
@@ -3945,7 +4462,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_fleet_fleet_proto_msgTypes[39]
+	mi := &file_fleet_fleet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3957,7 +4474,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[39]
+	mi := &file_fleet_fleet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3970,7 +4487,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{39}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Purged) GetGroup() uint64 {
@@ -4004,7 +4521,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fleet_fleet_proto_msgTypes[40]
+	mi := &file_fleet_fleet_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4016,7 +4533,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[40]
+	mi := &file_fleet_fleet_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4029,7 +4546,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{40}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Result) GetCode() Code {
@@ -4077,7 +4594,7 @@ type ItemResult struct {
 
 func (x *ItemResult) Reset() {
 	*x = ItemResult{}
-	mi := &file_fleet_fleet_proto_msgTypes[41]
+	mi := &file_fleet_fleet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4089,7 +4606,7 @@ func (x *ItemResult) String() string {
 func (*ItemResult) ProtoMessage() {}
 
 func (x *ItemResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[41]
+	mi := &file_fleet_fleet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4102,7 +4619,7 @@ func (x *ItemResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemResult.ProtoReflect.Descriptor instead.
 func (*ItemResult) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{41}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ItemResult) GetName() string {
@@ -4153,14 +4670,18 @@ type SnapshotHeader struct {
 	// brake as it is.
 	Brake *Brake `protobuf:"bytes,20,opt,name=brake,proto3" json:"brake,omitempty"`
 	// paused kinds of operation, sorted.
-	Paused        []string `protobuf:"bytes,21,rep,name=paused,proto3" json:"paused,omitempty"`
+	Paused []string `protobuf:"bytes,21,rep,name=paused,proto3" json:"paused,omitempty"`
+	// drummers are the members of the drummers' own group, by number.
+	Drummers []*Drummer `protobuf:"bytes,40,rep,name=drummers,proto3" json:"drummers,omitempty"`
+	// next_drummer is the number that the next drummer gets; 0 while none is listed.
+	NextDrummer   uint64 `protobuf:"varint,41,opt,name=next_drummer,json=nextDrummer,proto3" json:"next_drummer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_fleet_fleet_proto_msgTypes[42]
+	mi := &file_fleet_fleet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4172,7 +4693,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[42]
+	mi := &file_fleet_fleet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4185,7 +4706,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{42}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SnapshotHeader) GetIncarnation() uint64 {
@@ -4251,6 +4772,20 @@ func (x *SnapshotHeader) GetPaused() []string {
 	return nil
 }
 
+func (x *SnapshotHeader) GetDrummers() []*Drummer {
+	if x != nil {
+		return x.Drummers
+	}
+	return nil
+}
+
+func (x *SnapshotHeader) GetNextDrummer() uint64 {
+	if x != nil {
+		return x.NextDrummer
+	}
+	return 0
+}
+
 // SnapshotRecord is one item of a snapshot.
 type SnapshotRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4271,7 +4806,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_fleet_fleet_proto_msgTypes[43]
+	mi := &file_fleet_fleet_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4283,7 +4818,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[43]
+	mi := &file_fleet_fleet_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4296,7 +4831,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{43}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SnapshotRecord) GetItem() isSnapshotRecord_Item {
@@ -4549,7 +5084,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\ttemplates\x18\x06 \x03(\v2\x18.drumline.fleet.TemplateR\ttemplates\x12\x1d\n" +
 	"\n" +
 	"max_groups\x18\a \x01(\rR\tmaxGroups\x12\x1a\n" +
-	"\brestores\x18\b \x01(\x04R\brestores\"\xa1\r\n" +
+	"\brestores\x18\b \x01(\x04R\brestores\"\x83\x10\n" +
 	"\aCommand\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\x01 \x01(\x03R\batUnixMs\x127\n" +
@@ -4586,8 +5121,38 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"leaderSeen\x12L\n" +
 	"\x10cancel_operation\x18\x17 \x01(\v2\x1f.drumline.fleet.CancelOperationH\x00R\x0fcancelOperation\x12-\n" +
 	"\x05pause\x18\x18 \x01(\v2\x15.drumline.fleet.PauseH\x00R\x05pause\x127\n" +
-	"\tset_brake\x18\x19 \x01(\v2\x18.drumline.fleet.SetBrakeH\x00R\bsetBrakeB\x04\n" +
-	"\x02op\"\x99\x01\n" +
+	"\tset_brake\x18\x19 \x01(\v2\x18.drumline.fleet.SetBrakeH\x00R\bsetBrake\x12F\n" +
+	"\x0efound_drummers\x18F \x01(\v2\x1d.drumline.fleet.FoundDrummersH\x00R\rfoundDrummers\x12=\n" +
+	"\vadd_drummer\x18G \x01(\v2\x1a.drumline.fleet.AddDrummerH\x00R\n" +
+	"addDrummer\x12F\n" +
+	"\x0eupdate_drummer\x18H \x01(\v2\x1d.drumline.fleet.UpdateDrummerH\x00R\rupdateDrummer\x12F\n" +
+	"\x0eremove_drummer\x18I \x01(\v2\x1d.drumline.fleet.RemoveDrummerH\x00R\rremoveDrummer\x12I\n" +
+	"\x0fdrummer_settled\x18J \x01(\v2\x1e.drumline.fleet.DrummerSettledH\x00R\x0edrummerSettledB\x04\n" +
+	"\x02op\"\x80\x02\n" +
+	"\aDrummer\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x17\n" +
+	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\x12\x10\n" +
+	"\x03api\x18\x05 \x01(\tR\x03api\x12\x12\n" +
+	"\x04raft\x18\x06 \x01(\tR\x04raft\x122\n" +
+	"\x05state\x18\a \x01(\x0e2\x1c.drumline.fleet.DrummerStateR\x05state\x12\x1a\n" +
+	"\breplaces\x18\b \x01(\x04R\breplaces\x12\"\n" +
+	"\rsince_unix_ms\x18\t \x01(\x03R\vsinceUnixMs\"D\n" +
+	"\rFoundDrummers\x123\n" +
+	"\bdrummers\x18\x01 \x03(\v2\x17.drumline.fleet.DrummerR\bdrummers\"W\n" +
+	"\n" +
+	"AddDrummer\x121\n" +
+	"\adrummer\x18\x01 \x01(\v2\x17.drumline.fleet.DrummerR\adrummer\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\"B\n" +
+	"\rUpdateDrummer\x121\n" +
+	"\adrummer\x18\x01 \x01(\v2\x17.drumline.fleet.DrummerR\adrummer\"?\n" +
+	"\rRemoveDrummer\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\"<\n" +
+	"\x0eDrummerSettled\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04gone\x18\x02 \x01(\bR\x04gone\"\x99\x01\n" +
 	"\tLoadGroup\x12(\n" +
 	"\x04spec\x18\x01 \x01(\v2\x14.drumline.fleet.SpecR\x04spec\x12.\n" +
 	"\x06origin\x18\x02 \x01(\v2\x16.drumline.fleet.OriginR\x06origin\x12\x1a\n" +
@@ -4699,7 +5264,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x14.drumline.fleet.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\x04R\x02id\"\xcb\x02\n" +
+	"\x02id\x18\x04 \x01(\x04R\x02id\"\xa3\x03\n" +
 	"\x0eSnapshotHeader\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x1d\n" +
 	"\n" +
@@ -4711,7 +5276,9 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x06policy\x18\x06 \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\x12\x1a\n" +
 	"\brevision\x18\a \x01(\x04R\brevision\x12+\n" +
 	"\x05brake\x18\x14 \x01(\v2\x15.drumline.fleet.BrakeR\x05brake\x12\x16\n" +
-	"\x06paused\x18\x15 \x03(\tR\x06paused\"\xde\x02\n" +
+	"\x06paused\x18\x15 \x03(\tR\x06paused\x123\n" +
+	"\bdrummers\x18( \x03(\v2\x17.drumline.fleet.DrummerR\bdrummers\x12!\n" +
+	"\fnext_drummer\x18) \x01(\x04R\vnextDrummer\"\xde\x02\n" +
 	"\x0eSnapshotRecord\x128\n" +
 	"\x06header\x18\x01 \x01(\v2\x1e.drumline.fleet.SnapshotHeaderH\x00R\x06header\x12*\n" +
 	"\x04host\x18\x02 \x01(\v2\x14.drumline.fleet.HostH\x00R\x04host\x12-\n" +
@@ -4752,7 +5319,12 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x17ORIGIN_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13ORIGIN_KIND_RECOVER\x10\x01\x12\x17\n" +
 	"\x13ORIGIN_KIND_RESTORE\x10\x02\x12\x15\n" +
-	"\x11ORIGIN_KIND_CLONE\x10\x03*\x83\x01\n" +
+	"\x11ORIGIN_KIND_CLONE\x10\x03*}\n" +
+	"\fDrummerState\x12\x1d\n" +
+	"\x19DRUMMER_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14DRUMMER_STATE_MEMBER\x10\x01\x12\x19\n" +
+	"\x15DRUMMER_STATE_JOINING\x10\x02\x12\x19\n" +
+	"\x15DRUMMER_STATE_LEAVING\x10\x03*\x83\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aCODE_OK\x10\x01\x12\x10\n" +
@@ -4775,8 +5347,8 @@ func file_fleet_fleet_proto_rawDescGZIP() []byte {
 	return file_fleet_fleet_proto_rawDescData
 }
 
-var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_fleet_fleet_proto_goTypes = []any{
 	(Isolation)(0),                // 0: drumline.fleet.Isolation
 	(HostDuty)(0),                 // 1: drumline.fleet.HostDuty
@@ -4784,118 +5356,135 @@ var file_fleet_fleet_proto_goTypes = []any{
 	(GroupState)(0),               // 3: drumline.fleet.GroupState
 	(ReplicaPhase)(0),             // 4: drumline.fleet.ReplicaPhase
 	(OriginKind)(0),               // 5: drumline.fleet.OriginKind
-	(Code)(0),                     // 6: drumline.fleet.Code
-	(*RegionCount)(nil),           // 7: drumline.fleet.RegionCount
-	(*Spec)(nil),                  // 8: drumline.fleet.Spec
-	(*Policy)(nil),                // 9: drumline.fleet.Policy
-	(*HostWanted)(nil),            // 10: drumline.fleet.HostWanted
-	(*Brake)(nil),                 // 11: drumline.fleet.Brake
-	(*Host)(nil),                  // 12: drumline.fleet.Host
-	(*App)(nil),                   // 13: drumline.fleet.App
-	(*Replica)(nil),               // 14: drumline.fleet.Replica
-	(*Group)(nil),                 // 15: drumline.fleet.Group
-	(*Source)(nil),                // 16: drumline.fleet.Source
-	(*Origin)(nil),                // 17: drumline.fleet.Origin
-	(*Operation)(nil),             // 18: drumline.fleet.Operation
-	(*Event)(nil),                 // 19: drumline.fleet.Event
-	(*Template)(nil),              // 20: drumline.fleet.Template
-	(*Configuration)(nil),         // 21: drumline.fleet.Configuration
-	(*Command)(nil),               // 22: drumline.fleet.Command
-	(*LoadGroup)(nil),             // 23: drumline.fleet.LoadGroup
-	(*PurgeRetired)(nil),          // 24: drumline.fleet.PurgeRetired
-	(*SetHost)(nil),               // 25: drumline.fleet.SetHost
-	(*HostEmptied)(nil),           // 26: drumline.fleet.HostEmptied
-	(*RemoveHost)(nil),            // 27: drumline.fleet.RemoveHost
-	(*ShapeGroups)(nil),           // 28: drumline.fleet.ShapeGroups
-	(*PreferLeader)(nil),          // 29: drumline.fleet.PreferLeader
-	(*LeaderSeen)(nil),            // 30: drumline.fleet.LeaderSeen
-	(*CancelOperation)(nil),       // 31: drumline.fleet.CancelOperation
-	(*Pause)(nil),                 // 32: drumline.fleet.Pause
-	(*SetBrake)(nil),              // 33: drumline.fleet.SetBrake
-	(*ApplyConfiguration)(nil),    // 34: drumline.fleet.ApplyConfiguration
-	(*RollbackConfiguration)(nil), // 35: drumline.fleet.RollbackConfiguration
-	(*FirstUse)(nil),              // 36: drumline.fleet.FirstUse
-	(*CreateGroups)(nil),          // 37: drumline.fleet.CreateGroups
-	(*DeleteGroup)(nil),           // 38: drumline.fleet.DeleteGroup
-	(*HostLost)(nil),              // 39: drumline.fleet.HostLost
-	(*Place)(nil),                 // 40: drumline.fleet.Place
-	(*Abandon)(nil),               // 41: drumline.fleet.Abandon
-	(*ReplicasStarted)(nil),       // 42: drumline.fleet.ReplicasStarted
-	(*Advance)(nil),               // 43: drumline.fleet.Advance
-	(*AddReplica)(nil),            // 44: drumline.fleet.AddReplica
-	(*MembershipSeen)(nil),        // 45: drumline.fleet.MembershipSeen
-	(*Purged)(nil),                // 46: drumline.fleet.Purged
-	(*Result)(nil),                // 47: drumline.fleet.Result
-	(*ItemResult)(nil),            // 48: drumline.fleet.ItemResult
-	(*SnapshotHeader)(nil),        // 49: drumline.fleet.SnapshotHeader
-	(*SnapshotRecord)(nil),        // 50: drumline.fleet.SnapshotRecord
+	(DrummerState)(0),             // 6: drumline.fleet.DrummerState
+	(Code)(0),                     // 7: drumline.fleet.Code
+	(*RegionCount)(nil),           // 8: drumline.fleet.RegionCount
+	(*Spec)(nil),                  // 9: drumline.fleet.Spec
+	(*Policy)(nil),                // 10: drumline.fleet.Policy
+	(*HostWanted)(nil),            // 11: drumline.fleet.HostWanted
+	(*Brake)(nil),                 // 12: drumline.fleet.Brake
+	(*Host)(nil),                  // 13: drumline.fleet.Host
+	(*App)(nil),                   // 14: drumline.fleet.App
+	(*Replica)(nil),               // 15: drumline.fleet.Replica
+	(*Group)(nil),                 // 16: drumline.fleet.Group
+	(*Source)(nil),                // 17: drumline.fleet.Source
+	(*Origin)(nil),                // 18: drumline.fleet.Origin
+	(*Operation)(nil),             // 19: drumline.fleet.Operation
+	(*Event)(nil),                 // 20: drumline.fleet.Event
+	(*Template)(nil),              // 21: drumline.fleet.Template
+	(*Configuration)(nil),         // 22: drumline.fleet.Configuration
+	(*Command)(nil),               // 23: drumline.fleet.Command
+	(*Drummer)(nil),               // 24: drumline.fleet.Drummer
+	(*FoundDrummers)(nil),         // 25: drumline.fleet.FoundDrummers
+	(*AddDrummer)(nil),            // 26: drumline.fleet.AddDrummer
+	(*UpdateDrummer)(nil),         // 27: drumline.fleet.UpdateDrummer
+	(*RemoveDrummer)(nil),         // 28: drumline.fleet.RemoveDrummer
+	(*DrummerSettled)(nil),        // 29: drumline.fleet.DrummerSettled
+	(*LoadGroup)(nil),             // 30: drumline.fleet.LoadGroup
+	(*PurgeRetired)(nil),          // 31: drumline.fleet.PurgeRetired
+	(*SetHost)(nil),               // 32: drumline.fleet.SetHost
+	(*HostEmptied)(nil),           // 33: drumline.fleet.HostEmptied
+	(*RemoveHost)(nil),            // 34: drumline.fleet.RemoveHost
+	(*ShapeGroups)(nil),           // 35: drumline.fleet.ShapeGroups
+	(*PreferLeader)(nil),          // 36: drumline.fleet.PreferLeader
+	(*LeaderSeen)(nil),            // 37: drumline.fleet.LeaderSeen
+	(*CancelOperation)(nil),       // 38: drumline.fleet.CancelOperation
+	(*Pause)(nil),                 // 39: drumline.fleet.Pause
+	(*SetBrake)(nil),              // 40: drumline.fleet.SetBrake
+	(*ApplyConfiguration)(nil),    // 41: drumline.fleet.ApplyConfiguration
+	(*RollbackConfiguration)(nil), // 42: drumline.fleet.RollbackConfiguration
+	(*FirstUse)(nil),              // 43: drumline.fleet.FirstUse
+	(*CreateGroups)(nil),          // 44: drumline.fleet.CreateGroups
+	(*DeleteGroup)(nil),           // 45: drumline.fleet.DeleteGroup
+	(*HostLost)(nil),              // 46: drumline.fleet.HostLost
+	(*Place)(nil),                 // 47: drumline.fleet.Place
+	(*Abandon)(nil),               // 48: drumline.fleet.Abandon
+	(*ReplicasStarted)(nil),       // 49: drumline.fleet.ReplicasStarted
+	(*Advance)(nil),               // 50: drumline.fleet.Advance
+	(*AddReplica)(nil),            // 51: drumline.fleet.AddReplica
+	(*MembershipSeen)(nil),        // 52: drumline.fleet.MembershipSeen
+	(*Purged)(nil),                // 53: drumline.fleet.Purged
+	(*Result)(nil),                // 54: drumline.fleet.Result
+	(*ItemResult)(nil),            // 55: drumline.fleet.ItemResult
+	(*SnapshotHeader)(nil),        // 56: drumline.fleet.SnapshotHeader
+	(*SnapshotRecord)(nil),        // 57: drumline.fleet.SnapshotRecord
 }
 var file_fleet_fleet_proto_depIdxs = []int32{
-	7,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
+	8,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
 	0,  // 1: drumline.fleet.Spec.isolation:type_name -> drumline.fleet.Isolation
 	1,  // 2: drumline.fleet.HostWanted.duty:type_name -> drumline.fleet.HostDuty
-	13, // 3: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
-	10, // 4: drumline.fleet.Host.wanted:type_name -> drumline.fleet.HostWanted
+	14, // 3: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
+	11, // 4: drumline.fleet.Host.wanted:type_name -> drumline.fleet.HostWanted
 	2,  // 5: drumline.fleet.Host.sleep:type_name -> drumline.fleet.Sleep
 	4,  // 6: drumline.fleet.Replica.phase:type_name -> drumline.fleet.ReplicaPhase
-	8,  // 7: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
+	9,  // 7: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
 	3,  // 8: drumline.fleet.Group.state:type_name -> drumline.fleet.GroupState
-	14, // 9: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
-	17, // 10: drumline.fleet.Group.origin:type_name -> drumline.fleet.Origin
+	15, // 9: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
+	18, // 10: drumline.fleet.Group.origin:type_name -> drumline.fleet.Origin
 	5,  // 11: drumline.fleet.Origin.kind:type_name -> drumline.fleet.OriginKind
-	16, // 12: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
-	7,  // 13: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
+	17, // 12: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
+	8,  // 13: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
 	0,  // 14: drumline.fleet.Template.isolation:type_name -> drumline.fleet.Isolation
-	20, // 15: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
-	9,  // 16: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
-	37, // 17: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
-	38, // 18: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
-	12, // 19: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
-	39, // 20: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
-	40, // 21: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
-	41, // 22: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
-	42, // 23: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
-	43, // 24: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
-	44, // 25: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
-	45, // 26: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
-	46, // 27: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
-	34, // 28: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
-	35, // 29: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
-	36, // 30: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
-	23, // 31: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
-	24, // 32: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
-	25, // 33: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
-	26, // 34: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
-	27, // 35: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
-	28, // 36: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
-	29, // 37: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
-	30, // 38: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
-	31, // 39: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
-	32, // 40: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
-	33, // 41: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
-	8,  // 42: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
-	17, // 43: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
-	10, // 44: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
-	8,  // 45: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
-	21, // 46: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
-	8,  // 47: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
-	3,  // 48: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
-	6,  // 49: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
-	48, // 50: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
-	6,  // 51: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
-	9,  // 52: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
-	11, // 53: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
-	49, // 54: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
-	12, // 55: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
-	15, // 56: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
-	18, // 57: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
-	19, // 58: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
-	21, // 59: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
-	60, // [60:60] is the sub-list for method output_type
-	60, // [60:60] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	21, // 15: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
+	10, // 16: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
+	44, // 17: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
+	45, // 18: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
+	13, // 19: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
+	46, // 20: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
+	47, // 21: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
+	48, // 22: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
+	49, // 23: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
+	50, // 24: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
+	51, // 25: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
+	52, // 26: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
+	53, // 27: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
+	41, // 28: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
+	42, // 29: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
+	43, // 30: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
+	30, // 31: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
+	31, // 32: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
+	32, // 33: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
+	33, // 34: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
+	34, // 35: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
+	35, // 36: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
+	36, // 37: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
+	37, // 38: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
+	38, // 39: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
+	39, // 40: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
+	40, // 41: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
+	25, // 42: drumline.fleet.Command.found_drummers:type_name -> drumline.fleet.FoundDrummers
+	26, // 43: drumline.fleet.Command.add_drummer:type_name -> drumline.fleet.AddDrummer
+	27, // 44: drumline.fleet.Command.update_drummer:type_name -> drumline.fleet.UpdateDrummer
+	28, // 45: drumline.fleet.Command.remove_drummer:type_name -> drumline.fleet.RemoveDrummer
+	29, // 46: drumline.fleet.Command.drummer_settled:type_name -> drumline.fleet.DrummerSettled
+	6,  // 47: drumline.fleet.Drummer.state:type_name -> drumline.fleet.DrummerState
+	24, // 48: drumline.fleet.FoundDrummers.drummers:type_name -> drumline.fleet.Drummer
+	24, // 49: drumline.fleet.AddDrummer.drummer:type_name -> drumline.fleet.Drummer
+	24, // 50: drumline.fleet.UpdateDrummer.drummer:type_name -> drumline.fleet.Drummer
+	9,  // 51: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
+	18, // 52: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
+	11, // 53: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
+	9,  // 54: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
+	22, // 55: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
+	9,  // 56: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
+	3,  // 57: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
+	7,  // 58: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
+	55, // 59: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
+	7,  // 60: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
+	10, // 61: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
+	12, // 62: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
+	24, // 63: drumline.fleet.SnapshotHeader.drummers:type_name -> drumline.fleet.Drummer
+	56, // 64: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
+	13, // 65: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
+	16, // 66: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
+	19, // 67: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
+	20, // 68: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
+	22, // 69: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
+	70, // [70:70] is the sub-list for method output_type
+	70, // [70:70] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_fleet_fleet_proto_init() }
@@ -4930,8 +5519,13 @@ func file_fleet_fleet_proto_init() {
 		(*Command_CancelOperation)(nil),
 		(*Command_Pause)(nil),
 		(*Command_SetBrake)(nil),
+		(*Command_FoundDrummers)(nil),
+		(*Command_AddDrummer)(nil),
+		(*Command_UpdateDrummer)(nil),
+		(*Command_RemoveDrummer)(nil),
+		(*Command_DrummerSettled)(nil),
 	}
-	file_fleet_fleet_proto_msgTypes[43].OneofWrappers = []any{
+	file_fleet_fleet_proto_msgTypes[49].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
 		(*SnapshotRecord_Host)(nil),
 		(*SnapshotRecord_Group)(nil),
@@ -4944,8 +5538,8 @@ func file_fleet_fleet_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_fleet_proto_rawDesc), len(file_fleet_fleet_proto_rawDesc)),
-			NumEnums:      7,
-			NumMessages:   44,
+			NumEnums:      8,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -537,7 +537,9 @@ type Server struct {
 	// leader is true for the drummer that leads.
 	Leader bool `protobuf:"varint,5,opt,name=leader,proto3" json:"leader,omitempty"`
 	// region that the server is in.
-	Region        string `protobuf:"bytes,6,opt,name=region,proto3" json:"region,omitempty"`
+	Region string `protobuf:"bytes,6,opt,name=region,proto3" json:"region,omitempty"`
+	// number of a drummer in the drummers' own group.
+	Number        uint64 `protobuf:"varint,40,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -612,6 +614,13 @@ func (x *Server) GetRegion() string {
 		return x.Region
 	}
 	return ""
+}
+
+func (x *Server) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 // ServersResponse lists the cluster's servers as the answerer knows them.
@@ -2142,14 +2151,15 @@ const file_host_host_proto_rawDesc = "" +
 	"\tfirst_use\x18\x03 \x01(\bR\bfirstUse\"E\n" +
 	"\x0eLocateResponse\x123\n" +
 	"\blocation\x18\x01 \x01(\v2\x17.drumline.host.LocationR\blocation\"\x10\n" +
-	"\x0eServersRequest\"\x82\x01\n" +
+	"\x0eServersRequest\"\x9a\x01\n" +
 	"\x06Server\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n" +
 	"\x03api\x18\x04 \x01(\tR\x03api\x12\x16\n" +
 	"\x06leader\x18\x05 \x01(\bR\x06leader\x12\x16\n" +
-	"\x06region\x18\x06 \x01(\tR\x06region\"B\n" +
+	"\x06region\x18\x06 \x01(\tR\x06region\x12\x16\n" +
+	"\x06number\x18( \x01(\x04R\x06number\"B\n" +
 	"\x0fServersResponse\x12/\n" +
 	"\aservers\x18\x01 \x03(\v2\x15.drumline.host.ServerR\aservers\"\xd7\x01\n" +
 	"\x0eProposeRequest\x12-\n" +

@@ -21,7 +21,7 @@ func (f *Fleet) configure() error {
 	var errs []error
 	drummers := []string{}
 	for _, p := range f.procs {
-		if p.Kind == KindDrummer {
+		if p.Kind == KindDrummer && len(drummers) < f.opts.Drummers { // the rest came later
 			drummers = append(drummers, p.API)
 		}
 	}
@@ -43,8 +43,10 @@ func (f *Fleet) configure() error {
 			doc["insecure"] = true // it is a network of this machine
 		}
 		if p.Kind == KindDrummer {
-			index++
-			doc["index"] = index
+			doc["join"] = p.Joins
+			if index++; index <= f.opts.Drummers {
+				doc["index"] = index
+			}
 		}
 		errs = append(errs, writeConfig(filepath.Join(f.opts.Dir, p.Name), doc))
 	}

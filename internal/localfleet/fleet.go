@@ -209,23 +209,42 @@ func (f *Fleet) Pause(name string) error { return f.signal(name, syscall.SIGSTOP
 // Resume lets a paused process go on.
 func (f *Fleet) Resume(name string) error { return f.signal(name, syscall.SIGCONT) }
 
-// Wipe kills a host and removes its data directory: the loss of a disk. A drummer is
-// not wiped: its group would miss it for ever.
+// Wipe kills a process and removes its data directory: the loss of a disk. A drummer waits
+// to be added when it is started again.
 func (f *Fleet) Wipe(name string) error {
-	p, err := f.Process(name)
-	if err != nil {
-		return err
-	}
-	if p.Kind == KindDrummer {
-		return fmt.Errorf("wipe %s: a drummer that has lost its disk cannot be replaced; kill it instead", name)
-	}
 	if err := f.Kill(name); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(filepath.Join(f.opts.Dir, name, "data")); err != nil {
 		return fmt.Errorf("wipe %s: %w", name, err)
 	}
-	return nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.procs {
+		if f.procs[i].Name == name && f.procs[i].Kind == KindDrummer {
+			f.procs[i].Joins = true
+		}
+	}
+	return errors.Join(f.configure(), writeLayout(f.opts.Dir, f.procs))
+}
+
+// NewDrummer lays out one more drummer, which waits to be added once it is started.
+func (f *Fleet) NewDrummer(name string) (Process, error) {
+	if _, err := f.Process(name); err == nil {
+		return Process{}, fmt.Errorf("new drummer: the name %s is taken", name)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ports := &portChooser{}
+	defer ports.release()
+	p := Process{Name: name, Kind: KindDrummer, Region: f.opts.Regions[0], Joins: true}
+	if f.opts.Address != nil {
+		p.settle(f.opts.Address(name))
+	} else if err := ports.assign(&p, Process{}); err != nil {
+		return Process{}, err
+	}
+	f.procs = append(f.procs, p)
+	return p, errors.Join(f.configure(), writeLayout(f.opts.Dir, f.procs))
 }
 
 // Readdress gives a stopped process new free ports: it comes back on another address.

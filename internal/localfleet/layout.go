@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/google/renameio/v2"
@@ -37,6 +38,8 @@ type Process struct {
 	Raft string `json:"raft"`
 	// Region it is in.
 	Region string `json:"region"`
+	// Joins is true for a drummer that waits to be added: it came later, or lost its disk.
+	Joins bool `json:"joins,omitempty"`
 }
 
 // layout is the content of cluster.json.
@@ -89,7 +92,13 @@ func plan(o Options) ([]Process, error) {
 	for i := range o.Hosts {
 		procs = append(procs, Process{Name: "host-" + strconv.Itoa(i+1), Kind: KindNodeHost, Region: o.Regions[i%len(o.Regions)]})
 	}
+	for _, p := range before { // drummers that came later
+		if p.Joins && !slices.ContainsFunc(procs, func(q Process) bool { return q.Name == p.Name }) {
+			procs = append(procs, p)
+		}
+	}
 	for i := range procs {
+		procs[i].Joins = known[procs[i].Name].Joins
 		if o.Address != nil {
 			procs[i].settle(o.Address(procs[i].Name))
 			continue

@@ -184,11 +184,32 @@ func TestOneProcessRunsAFleet(t *testing.T) {
 	require.Equal(t, before, now, "the second one changed the first one's fleet")
 }
 
-func TestADrummerIsNotWiped(t *testing.T) {
-	f, dir := open(t)
-	require.ErrorContains(t, f.Wipe("drummer-1"), "cannot be replaced")
-	require.DirExists(t, filepath.Join(dir, "drummer-1", "data"))
-	require.NotZero(t, pid(t, f, "drummer-1"))
+// A drummer that has lost its disk, and one that comes later, wait to be added; a second
+// start of the fleet knows them.
+func TestDrummersThatJoin(t *testing.T) {
+	dir, bin := t.TempDir(), programs(t)
+	f, err := localfleet.Open(options(dir, bin, nil))
+	require.NoError(t, err)
+	late, err := f.NewDrummer("drummer-9")
+	require.NoError(t, err)
+	_, err = f.NewDrummer("drummer-9")
+	require.ErrorContains(t, err, "taken")
+	require.NoError(t, f.Wipe("drummer-1"))
+	require.NoError(t, f.Close())
+
+	f, err = localfleet.Open(options(dir, bin, nil))
+	require.NoError(t, err)
+	again, err := f.Process("drummer-9")
+	require.NoError(t, err)
+	require.Equal(t, late.API, again.API)
+	for name, index := range map[string]bool{"drummer-1": true, "drummer-9": false} {
+		raw, err := os.ReadFile(filepath.Join(dir, name, "config.yaml"))
+		require.NoError(t, err)
+		require.Contains(t, string(raw), "join: true", name)
+		require.Equal(t, index, strings.Contains(string(raw), "index: 1"), name)
+		require.NotContains(t, string(raw), "- "+late.API, name)
+	}
+	require.NoError(t, f.Close())
 }
 
 func TestReaddress(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/config/apps"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/masters"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/rescue"
 )
@@ -40,7 +41,7 @@ func (t *tool) commands() []*cli.Command {
 		t.noun("operations", "list, cancel and pause what the supervisor does", roomVerbs(t.steering().Operations())...),
 		t.noun("brake", "what keeps everything where it is when many hosts vanish", roomVerbs([]noun.Verb{t.steering().ReleaseBrake()})...),
 		t.command(roomVerbs([]noun.Verb{t.steering().Plan()})[0]),
-		t.noun("servers", "list drummers and nodehosts", t.serversList()),
+		t.noun("servers", "list drummers and nodehosts, and change who the drummers are", roomVerbs((&masters.Noun{Console: t.console()}).Verbs())...),
 		t.noun("record", "save the fleet record, and make one for new drummers", roomVerbs((&rescue.Noun{Console: t.console()}).RecordVerbs())...),
 		t.command(t.statusVerb()),
 		t.command(t.eventsVerb()),

@@ -136,31 +136,6 @@ func hostTable(h shape.Host) *grid {
 	return g
 }
 
-func (t *tool) serversList() verb {
-	return verb{
-		name: "list", usage: "list drummers and nodehosts", watchable: true,
-		about: "Lists the cluster's servers as the one that answers knows them; the drummer that leads is marked.",
-		run: func(ctx context.Context, _ *cli.Context) error {
-			ctx, cancel := t.bounded(ctx)
-			defer cancel()
-			servers, err := t.servers(ctx)
-			if err != nil {
-				return err
-			}
-			var shapes []shape.Server
-			for _, s := range servers {
-				shapes = append(shapes, shape.OfServer(s))
-			}
-			slices.SortStableFunc(shapes, func(a, b shape.Server) int {
-				return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
-			})
-			return list(t, shapes, []string{"KIND", "NAME", "LEADER", "REGION", "API", "ID"}, func(s shape.Server) []string {
-				return []string{s.Kind, s.Name, yesNo(s.Leader), s.Region, s.API, s.ID}
-			})
-		},
-	}
-}
-
 func (t *tool) servers(ctx context.Context) ([]*hostpb.Server, error) {
 	conn, err := t.client(ctx)
 	if err != nil {

@@ -22,7 +22,7 @@ type configured struct {
 
 func newConfigured() *configured {
 	c := &configured{Service: api.New(api.Options{Name: "drummer-1"}), machine: fleet.New(), now: 1790000000000}
-	c.Ready(api.Cluster{Record: c})
+	c.Ready(api.Cluster{Record: c, Members: newCrew(c)})
 	return c
 }
 

@@ -85,3 +85,16 @@ func By(author string) string {
 	}
 	return ", by " + author
 }
+
+// DrummerState is how a drummer's state is called; ok is false for none that is known.
+func DrummerState(s fleetpb.DrummerState) (word string, ok bool) {
+	switch s {
+	case fleetpb.DrummerState_DRUMMER_STATE_MEMBER:
+		return "member", true
+	case fleetpb.DrummerState_DRUMMER_STATE_JOINING:
+		return "joining", true
+	case fleetpb.DrummerState_DRUMMER_STATE_LEAVING:
+		return "leaving", true
+	}
+	return "", false
+}

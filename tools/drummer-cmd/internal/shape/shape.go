@@ -11,7 +11,6 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
-	hostpb "github.com/drumline/drumline/drummerpb/host"
 )
 
 // Group is one group of `groups list`.
@@ -146,21 +145,6 @@ func OfHost(i *drummerpb.HostInfo) Host {
 		s.Apps = append(s.Apps, App{Name: a.GetName(), Version: a.GetVersion()})
 	}
 	return s
-}
-
-// Server is one drummer or nodehost.
-type Server struct {
-	Kind   string `json:"kind"`
-	Name   string `json:"name"`
-	ID     string `json:"id"`
-	API    string `json:"api"`
-	Leader bool   `json:"leader"`
-	Region string `json:"region"`
-}
-
-// OfServer translates a server.
-func OfServer(s *hostpb.Server) Server {
-	return Server{Kind: s.GetKind(), Name: s.GetName(), ID: s.GetId(), API: s.GetApi(), Leader: s.GetLeader(), Region: s.GetRegion()}
 }
 
 // Status sums the cluster up.
