@@ -209,15 +209,15 @@ func (h *host) openRooms() (err error) {
 	if h.agent, err = agent.New(h.agentOptions()); err != nil {
 		return fmt.Errorf("line to drummer: %w", err)
 	}
-	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log},
-		duty.Membership(h.raft.Membership, h.tellMembership),
-		follow.Task(follow.Options{Book: h.book, Raft: h.raft, Apps: h.o.Apps, Log: h.log}))
+	follower := follow.New(follow.Options{Book: h.book, Raft: h.raft, Apps: h.o.Apps, Log: h.log})
+	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log}, duty.Membership(h.raft.Membership, h.tellMembership), follower.Task())
 	timestamps := front.New(h.raft, h.now)
 	h.stop.Push("timestamps", timestamps.Close)
 	h.router = route.New(route.Options{
 		Self: h.dir.Host(), Raft: timestamps, Local: h.keeper, Locator: h.agent, Pool: h.pool,
 		DB: h.dir.DB(), API: h.agent.API, Advertise: h.server.APIAddr(), Hosts: h.otherHosts, Log: h.log,
 		Prepare: func(ctx context.Context, g ids.Group, cmds [][]byte) ([][]byte, error) {
+			follower.Await(ctx, g)
 			return h.leases.Prepare(ctx, g, cmds)
 		},
 	})

@@ -8,8 +8,12 @@
 // statemachines.Follow). So every group comes to the newest options through its own
 // log, however often that is tried, and whichever hosts it is led from meanwhile.
 //
+// Commands that a leadership takes first wait for that (Await), so none is decided by what a
+// group had when it was unloaded.
+//
 //	book, err := follow.Open(db, func(app string) { roster.Again(follow.TaskName) })
-//	roster := duty.New(duty.Options{…}, follow.Task(follow.Options{Book: book, Raft: raftHost, Apps: apps}))
+//	follower := follow.New(follow.Options{Book: book, Raft: raftHost, Apps: apps})
+//	roster := duty.New(duty.Options{…}, follower.Task())
 package follow
 
 import (

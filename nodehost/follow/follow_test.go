@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -95,13 +96,26 @@ func TestADamagedBookIsLearntAgain(t *testing.T) {
 
 // fleet is groups whose machine has a revision and options, and no Raft.
 type fleet struct {
+	mu       sync.Mutex
+	status   map[ids.Group]raft.Status // Await asks for it
+	stuck    chan struct{}             // reads wait for it, unless it is nil
+	entered  chan struct{}             // told when one begins to
 	revision map[ids.Group]uint64
 	options  map[ids.Group]string
 	log      []string
 	fail     error
 }
 
+func (f *fleet) Status(g ids.Group) (raft.Status, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, here := f.status[g]
+	return s, here
+}
+
 func (f *fleet) ProposeOwn(_ context.Context, g ids.Group, cmd []byte) (statemachines.Result, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	revision, options, _ := strings.Cut(string(cmd), " ")
 	f.log = append(f.log, fmt.Sprintf("%d: %s", g, cmd))
 	if f.fail != nil {
@@ -113,24 +127,49 @@ func (f *fleet) ProposeOwn(_ context.Context, g ids.Group, cmd []byte) (statemac
 	return statemachines.Result{}, nil
 }
 
-func (f *fleet) Read(_ context.Context, g ids.Group, query []byte) ([]byte, error) {
+// Read loads a group that is unloaded: it is led here then.
+func (f *fleet) Read(ctx context.Context, g ids.Group, query []byte) ([]byte, error) {
+	if f.stuck != nil {
+		select {
+		case f.entered <- struct{}{}:
+		default:
+		}
+		select {
+		case <-f.stuck:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.status[g]; s.Unloaded {
+		s.Unloaded, s.Serving, s.Term = false, true, s.Term+1
+		f.status[g] = s
+	}
 	f.log = append(f.log, fmt.Sprintf("%d? %s", g, query))
 	return strconv.AppendUint(nil, f.revision[g], 10), f.fail
 }
 
 // did returns what was done since, and forgets it.
 func (f *fleet) did() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	done := f.log
 	f.log = nil
 	return done
 }
 
-func newFleet(t *testing.T) (*fleet, *follow.Book, func(s raft.Status) error) {
+// leads has the fleet run the task for a status.
+func leads(t *testing.T, f *follow.Follower) func(s raft.Status) error {
+	return func(s raft.Status) error { return f.Task().Run(t.Context(), s) }
+}
+
+func newFleet(t *testing.T) (*fleet, *follow.Book, *follow.Follower) {
 	db := database(t, filepath.Join(t.TempDir(), "host.db"))
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	book, err := follow.Open(db, nil)
 	require.NoError(t, err)
-	f := &fleet{revision: map[ids.Group]uint64{}, options: map[ids.Group]string{}}
+	f := &fleet{status: map[ids.Group]raft.Status{}, revision: map[ids.Group]uint64{}, options: map[ids.Group]string{}}
 	machine := func(statemachines.Group) statemachines.Machine { return nil }
 	apps, err := statemachines.NewRegistry(
 		statemachines.App{Name: "kv", Version: 1, New: machine},
@@ -146,12 +185,12 @@ func newFleet(t *testing.T) (*fleet, *follow.Book, func(s raft.Status) error) {
 		}},
 	)
 	require.NoError(t, err)
-	task := follow.Task(follow.Options{Book: book, Raft: f, Apps: apps})
-	return f, book, func(s raft.Status) error { return task.Run(t.Context(), s) }
+	return f, book, follow.New(follow.Options{Book: book, Raft: f, Apps: apps})
 }
 
 func TestAGroupFollows(t *testing.T) {
-	f, book, run := newFleet(t)
+	f, book, follower := newFleet(t)
+	run := leads(t, follower)
 	a := raft.Status{Group: 7, Name: "board/a", Term: 3, Opened: true}
 	learn := func(c *fleetpb.Configuration) { require.NoError(t, book.Learn([]*fleetpb.Configuration{c})) }
 	require.NoError(t, run(a))
@@ -184,7 +223,8 @@ func TestAGroupFollows(t *testing.T) {
 }
 
 func TestAFollowerThatFails(t *testing.T) {
-	f, book, run := newFleet(t)
+	f, book, follower := newFleet(t)
+	run := leads(t, follower)
 	a := raft.Status{Group: 7, Name: "board/a", Term: 3, Opened: true}
 	require.NoError(t, book.Learn([]*fleetpb.Configuration{said(2, "a=x", "b=bad")}))
 	f.fail = errors.New("no quorum")

@@ -18,15 +18,16 @@ import (
 // TaskName is the name of the Task.
 const TaskName = "configuration"
 
-// Raft is what the Task needs of *raft.Host.
+// Raft is what a Follower needs of *raft.Host.
 type Raft interface {
+	Status(g ids.Group) (raft.Status, bool)
 	ProposeOwn(ctx context.Context, g ids.Group, cmd []byte) (statemachines.Result, error)
 	Read(ctx context.Context, g ids.Group, query []byte) ([]byte, error)
 }
 
 var _ Raft = (*raft.Host)(nil)
 
-// Options of the Task; all are needed but Log.
+// Options of a Follower; all are needed but Log.
 type Options struct {
 	Book *Book
 	Raft Raft
@@ -37,57 +38,85 @@ type Options struct {
 // maxHeld bounds what is remembered of groups; it is read again when it is forgotten.
 const maxHeld = 1 << 16
 
-// follower runs the Task.
-type follower struct {
-	Options
+// Follower brings groups that this host leads up to date. Its methods may be called from any
+// goroutine.
+type Follower struct {
+	o Options
 
-	mu   sync.Mutex
-	held map[ids.Group]held // guarded by mu
+	mu      sync.Mutex
+	held    map[ids.Group]held          // guarded by mu
+	current map[ids.Group]uint64        // guarded by mu: the last leadership in which it was brought up to date
+	looking map[ids.Group]chan struct{} // guarded by mu: closed when Await's look is over
 }
 
 // held is the revision that a group has, read or proposed in a leadership of that term:
 // nobody else can change it meanwhile.
 type held struct{ term, revision uint64 }
 
-// Task gives groups that this host leads the newest options of their templates. It is to
-// be run again whenever the Book has changed.
-func Task(o Options) duty.Task {
+// New makes a Follower.
+func New(o Options) *Follower {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	f := &follower{Options: o, held: map[ids.Group]held{}}
+	return &Follower{o: o, held: map[ids.Group]held{}, current: map[ids.Group]uint64{}, looking: map[ids.Group]chan struct{}{}}
+}
+
+// Task gives groups that this host leads the newest options of their templates. It is to
+// be run again whenever the Book has changed.
+func (f *Follower) Task() duty.Task {
 	return duty.Task{Name: TaskName, After: []raft.EventKind{raft.EventLife}, Run: f.run}
 }
 
 // run brings one group up to date.
-func (f *follower) run(ctx context.Context, s raft.Status) error {
-	if !s.Opened || s.Sealed {
+func (f *Follower) run(ctx context.Context, s raft.Status) error {
+	app := f.follows(s.Name)
+	if app == nil || !s.Opened || s.Sealed {
 		return nil // it runs again when the group opens
 	}
-	name, _, _ := strings.Cut(s.Name, "/")
-	app, err := f.Apps.App(name)
-	if err != nil || app.Follow == nil {
-		return nil //nolint:nilerr // such a group follows nothing
+	if err := f.bring(ctx, s, app); err != nil {
+		return err
 	}
-	now := f.Book.Configuration(name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.current) >= maxHeld {
+		clear(f.current)
+	}
+	f.current[s.Group] = s.Term
+	return nil
+}
+
+// follows is how groups of that name follow their template, or nil.
+func (f *Follower) follows(group string) *statemachines.Follow {
+	name, _, _ := strings.Cut(group, "/")
+	app, err := f.o.Apps.App(name)
+	if err != nil {
+		return nil
+	}
+	return app.Follow
+}
+
+// bring proposes what a group's template says, if the group has something else.
+func (f *Follower) bring(ctx context.Context, s raft.Status, how *statemachines.Follow) error {
+	name, _, _ := strings.Cut(s.Name, "/")
+	now := f.o.Book.Configuration(name)
 	wanted := template.Of(now, s.Name)
 	if wanted == nil {
 		return nil // a group whose template is gone keeps what it has
 	}
-	has, err := f.revisionOf(ctx, s, app.Follow)
+	has, err := f.revisionOf(ctx, s, how)
 	if err != nil || has >= now.GetRevision() {
 		return err
 	}
-	if had := template.Of(f.Book.at(name, has), s.Name); had != nil && bytes.Equal(had.GetOptions(), wanted.GetOptions()) {
+	if had := template.Of(f.o.Book.at(name, has), s.Name); had != nil && bytes.Equal(had.GetOptions(), wanted.GetOptions()) {
 		return nil
 	}
-	cmd, err := app.Follow.Command(now.GetRevision(), wanted.GetOptions())
+	cmd, err := how.Command(now.GetRevision(), wanted.GetOptions())
 	if err != nil {
 		// Trying again would not help; the next revision may.
-		f.Log.Warn("a group does not follow its template: the app cannot read the options", "group", s.Name, "template", wanted.GetMatch(), "revision", now.GetRevision(), "err", err)
+		f.o.Log.Warn("a group does not follow its template: the app cannot read the options", "group", s.Name, "template", wanted.GetMatch(), "revision", now.GetRevision(), "err", err)
 		return nil
 	}
-	if _, err := f.Raft.ProposeOwn(ctx, s.Group, cmd); err != nil {
+	if _, err := f.o.Raft.ProposeOwn(ctx, s.Group, cmd); err != nil {
 		return fmt.Errorf("configure group %s: %w", s.Name, err)
 	}
 	f.hold(s, now.GetRevision())
@@ -95,14 +124,14 @@ func (f *follower) run(ctx context.Context, s raft.Status) error {
 }
 
 // revisionOf returns the revision that the group has; 0 for none.
-func (f *follower) revisionOf(ctx context.Context, s raft.Status, how *statemachines.Follow) (uint64, error) {
+func (f *Follower) revisionOf(ctx context.Context, s raft.Status, how *statemachines.Follow) (uint64, error) {
 	f.mu.Lock()
 	h := f.held[s.Group]
 	f.mu.Unlock()
 	if h.term == s.Term && h.term != 0 {
 		return h.revision, nil
 	}
-	answer, err := f.Raft.Read(ctx, s.Group, how.Query)
+	answer, err := f.o.Raft.Read(ctx, s.Group, how.Query)
 	if err != nil {
 		return 0, fmt.Errorf("read the configuration of group %s: %w", s.Name, err)
 	}
@@ -115,7 +144,7 @@ func (f *follower) revisionOf(ctx context.Context, s raft.Status, how *statemach
 }
 
 // hold remembers the revision that a group has.
-func (f *follower) hold(s raft.Status, revision uint64) {
+func (f *Follower) hold(s raft.Status, revision uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.held) >= maxHeld {

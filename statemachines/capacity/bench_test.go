@@ -72,6 +72,27 @@ func benchDecide(b *testing.B, a capacitypb.Algorithm, n int, moving bool) {
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/perCommand, "cpu-ns/decision")
 }
 
+// A benchmark of very many leases that end at once: how long all of them hold up the log, in
+// all and by the entry that takes longest.
+func BenchmarkAMillionLeasesEnd(b *testing.B) {
+	var all, longest time.Duration
+	for range b.N {
+		b.StopTimer()
+		r := crowded(b, 1_000_000)
+		r.now += time.Hour
+		b.StartTimer()
+		for r.summary().GetHolders() > 0 {
+			began := time.Now()
+			r.now++
+			r.apply(decide())
+			took := time.Since(began)
+			all, longest = all+took, max(longest, took)
+		}
+	}
+	b.ReportMetric(float64(all.Milliseconds())/float64(b.N), "ms/all")
+	b.ReportMetric(float64(longest.Milliseconds()), "ms/longest-entry")
+}
+
 // cpuTime of the process so far: what a decision costs, also on a machine that has
 // other things to do.
 func cpuTime(b *testing.B) time.Duration {

@@ -13,10 +13,10 @@ import (
 )
 
 // crowded has n clients hold leases, a few of which end later.
-func crowded(t *testing.T, n int) *resource {
+func crowded(t require.TestingT, n int) *resource {
 	r := newResource(t)
 	d := define(capacitypb.Algorithm_ALGORITHM_FAIR_SHARE, float64(n))
-	d.MaxClients = uint32(n + 100)
+	d.MaxClients = uint32(min(n+100, capacity.MaxClients))
 	r.configure(d)
 	for from := 0; from < n; from += 10_000 {
 		var all []*capacitypb.Request
