@@ -142,6 +142,7 @@ func (c *Core) pass(v *fleet.View) {
 	c.view = v
 	if !same {
 		c.tellConfigurations()
+		c.partRemoved()
 	}
 	c.admitWaiting()
 	c.register()

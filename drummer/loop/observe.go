@@ -54,7 +54,7 @@ func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
 	} else if mutant.Is("no-settling") {
 		since = -never / 2
 	}
-	h.Maintained = rec.GetWanted().GetMaintenanceUntilUnixMs() > c.wall
+	h.Maintained = rec.GetWanted().GetMaintenanceUntilUnixMs() > c.wall && !mutant.Is("no-maintenance")
 	h.Silent = max(0, c.clock.read(c.now)-since)
 	policy := c.view.Policy()
 	switch {

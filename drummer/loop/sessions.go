@@ -120,6 +120,15 @@ func (c *Core) admit(s *session) {
 	}
 }
 
+// partRemoved ends the sessions of hosts that were taken out: nothing of them is wanted.
+func (c *Core) partRemoved() {
+	for _, id := range slices.Sorted(maps.Keys(c.hosts)) {
+		if h := c.hosts[id]; h.live && c.view.Host(id).GetRemoved() {
+			c.drop(h.session, fmt.Sprintf("host %s was taken out of the fleet; give it an empty data directory to take it in again", h.session.hello.GetHost().GetName()), Never)
+		}
+	}
+}
+
 // refusal says why a host cannot attend; empty when it can. A host of another fleet
 // is not told to stop: it may be these drummers that are the wrong ones.
 func (c *Core) refusal(s *session) (string, Verdict) {

@@ -9,6 +9,7 @@ import (
 	"github.com/drumline/drumline/drummer/planner/memo"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/mutant"
 )
 
 // maxTransfers bounds the leaderships that one pass moves for balance.
@@ -62,7 +63,12 @@ func (p *pass) balanceable() []*post {
 }
 
 // gains tells whether one unit less on a and one more on b evens them out.
-func gains(a, b, weightA, weightB int) bool { return (2*a-1)*weightB > (2*b+1)*weightA }
+func gains(a, b, weightA, weightB int) bool {
+	if mutant.Is("restless-balance") {
+		return a*weightB > b*weightA
+	}
+	return (2*a-1)*weightB > (2*b+1)*weightA
+}
 
 // balanceReplicas plans as many moves as the limits allow.
 func (p *pass) balanceReplicas(hosts []*post) {

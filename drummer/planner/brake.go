@@ -7,6 +7,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/planner/brake"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/mutant"
 )
 
 // Gone returns the ids of the hosts that are silent now, not in maintenance, and have
@@ -40,6 +41,9 @@ func (p *pass) gone() []*post {
 // back or somebody says that they stay away.
 func (p *pass) brake() {
 	was := p.Fleet.Brake()
+	if mutant.Is("no-brake") {
+		return
+	}
 	gone := p.gone()
 	fresh := slices.DeleteFunc(slices.Clone(gone), func(h *post) bool { return slices.Contains(was.GetAccepted(), h.rec.GetId()) })
 	if was.GetEngaged() {

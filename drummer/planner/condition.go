@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/planner/member"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -26,24 +27,6 @@ const (
 	dead
 )
 
-// active tells whether a replica is or shall be a member.
-func active(r *fleetpb.Replica) bool {
-	return r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED
-}
-
-// candidate is the replica that is being built; a group has one at most.
-func candidate(g *fleetpb.Group) *fleetpb.Replica {
-	if s := g.GetState(); s != fleetpb.GroupState_GROUP_STATE_OPENING && s != fleetpb.GroupState_GROUP_STATE_OPEN {
-		return nil
-	}
-	for _, r := range g.GetReplicas() {
-		if active(r) && !r.GetVoter() {
-			return r
-		}
-	}
-	return nil
-}
-
 // seat is a replica as a look sees it, found once for all checkers.
 type seat struct {
 	at   *post
@@ -54,7 +37,7 @@ type seat struct {
 // seat returns that of a replica of the group.
 func (p *pass) seat(g *fleetpb.Group, r *fleetpb.Replica) seat {
 	if p.seated != g {
-		p.seats, p.seated = p.seats[:0], g
+		p.seats, p.seated, p.surveyed = p.seats[:0], g, nil
 		for _, r := range g.GetReplicas() {
 			p.seats = append(p.seats, p.seatOf(g, r))
 		}
@@ -152,7 +135,7 @@ func (p *pass) leader(g *fleetpb.Group) (*fleetpb.Replica, *drummerpb.ReplicaRep
 	var best *drummerpb.ReplicaReport
 	for _, r := range g.GetReplicas() {
 		s := p.seat(g, r)
-		if !active(r) || s.cond != live {
+		if !member.Active(r) || s.cond != live {
 			continue
 		}
 		if rep := s.rep; rep.GetServing() && (best == nil || rep.GetTerm() > best.GetTerm()) {
@@ -166,7 +149,7 @@ func (p *pass) leader(g *fleetpb.Group) (*fleetpb.Replica, *drummerpb.ReplicaRep
 // unloaded is asked for the membership: it is loaded for that, and has a leader elected.
 func (p *pass) leaderless(g *fleetpb.Group, reason string) {
 	for _, r := range g.GetReplicas() {
-		if active(r) && r.GetVoter() && p.condition(g, r) == live && p.report(g, r).GetUnloaded() {
+		if member.Active(r) && r.GetVoter() && p.condition(g, r) == live && p.report(g, r).GetUnloaded() {
 			p.reason(g, "it is unloaded; replica %d on %s is being loaded, so that a leader is elected", r.GetId(), p.name(r.GetHostId()))
 			p.order(repairing, g, r, &drummerpb.Order{Body: &drummerpb.Order_Change{Change: &drummerpb.Change{}}}, "it is unloaded, and a leader is needed")
 			return
@@ -174,7 +157,5 @@ func (p *pass) leaderless(g *fleetpb.Group, reason string) {
 	}
 	p.reason(g, "%s", reason)
 }
-
-func quorum(voters int) int { return voters/2 + 1 }
 
 func groupID(g *fleetpb.Group) ids.Group { return ids.Group(g.GetId()) }

@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 
+	"github.com/drumline/drumline/drummer/planner/member"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -12,7 +13,7 @@ import (
 func (p *pass) retired(g *fleetpb.Group) {
 	for _, r := range g.GetReplicas() {
 		h, rep := p.host(r.GetHostId()), p.report(g, r)
-		if !active(r) || rep == nil || !h.Connected || h.State != Up || isRetired(rep) {
+		if !member.Active(r) || rep == nil || !h.Connected || h.State != Up || isRetired(rep) {
 			continue
 		}
 		p.reason(g, "it is banned; replica %d on %s is being stopped", r.GetId(), p.name(r.GetHostId()))

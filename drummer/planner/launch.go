@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/planner/member"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -176,7 +177,7 @@ func (p *pass) anyReport(g *fleetpb.Group, says func(*drummerpb.ReplicaReport) b
 func (p *pass) version(g *fleetpb.Group) uint32 {
 	version := uint32(0)
 	for _, r := range g.GetReplicas() {
-		if !active(r) {
+		if !member.Active(r) {
 			continue
 		}
 		v := rules.VersionOf(p.post(r.GetHostId()).rec, g.GetSpec().GetApp())
@@ -200,7 +201,7 @@ func (p *pass) raise(g *fleetpb.Group) {
 // destroy orders the data of replicas that are no members any more to be removed.
 func (p *pass) destroy(g *fleetpb.Group) {
 	for _, r := range g.GetReplicas() {
-		if active(r) || p.observed(g).Gone[ids.Replica(r.GetId())] {
+		if member.Active(r) || p.observed(g).Gone[ids.Replica(r.GetId())] {
 			continue
 		}
 		h := p.host(r.GetHostId())
@@ -218,7 +219,7 @@ func (p *pass) destroy(g *fleetpb.Group) {
 func (p *pass) purge(g *fleetpb.Group) {
 	var gone []uint64
 	for _, r := range g.GetReplicas() {
-		if !active(r) && p.observed(g).Gone[ids.Replica(r.GetId())] {
+		if !member.Active(r) && p.observed(g).Gone[ids.Replica(r.GetId())] {
 			gone = append(gone, r.GetId())
 		}
 	}

@@ -9,9 +9,11 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/fleet/words"
+	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/mutant"
 )
 
 // request is a group's wish for hosts: for all replicas of a launch, or for one
@@ -31,7 +33,7 @@ type request struct {
 func replacement(s *survey) request { return request{group: s.group, repair: s} }
 
 // spare is how many more voters the group can lose.
-func (r *request) spare() int { return r.repair.alive - quorum(len(r.repair.voters)) }
+func (r *request) spare() int { return r.repair.alive - member.Quorum(len(r.repair.voters)) }
 
 // rank orders wishes: what brings redundancy back, then launches, then what only moves.
 func (r *request) rank() int {
@@ -138,7 +140,7 @@ func (p *pass) choose(r *request) ([]*post, error) {
 	if p.Observed.Settling {
 		return nil, errors.New("the supervisor has just taken the lead; hosts are given time to connect")
 	}
-	if r.repair != nil && p.total >= int(p.policy.GetOperationsTotal()) {
+	if r.repair != nil && p.total >= int(p.policy.GetOperationsTotal()) && !mutant.Is("no-limits") {
 		return nil, fmt.Errorf("%d replicas are being built, which is the limit; this one waits its turn", p.total)
 	}
 	f := p.candidates(r)
@@ -218,7 +220,7 @@ func (p *pass) full(r *request, h *post, version uint32) string {
 	if _, rep := p.leader(r.group); version < rep.GetVersion() {
 		return fmt.Sprintf("have a program older than version %d of the app", rep.GetVersion())
 	}
-	if h.building >= int(p.policy.GetOperationsPerHost()) {
+	if h.building >= int(p.policy.GetOperationsPerHost()) && !mutant.Is("no-limits") {
 		return fmt.Sprintf("build %d replicas, which is the limit", p.policy.GetOperationsPerHost())
 	}
 	if n := p.policy.GetOperationsPerRegion(); p.regions[h.rec.GetRegion()] >= int(n) {

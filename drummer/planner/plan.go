@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/fleet/words"
+	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/planner/memo"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
@@ -45,8 +46,9 @@ type pass struct {
 	at     []*post // by place
 	hosts  []*post // that are not lost, by id
 
-	seated *fleetpb.Group // whose seats are found
-	seats  []seat
+	seated   *fleetpb.Group // whose seats are found, and whose survey is made
+	seats    []seat
+	surveyed *survey
 
 	busy    map[ids.Group]bool // a command of theirs is proposed
 	regions map[string]int     // replicas being built by region
@@ -171,18 +173,18 @@ func (p *pass) count() {
 // countBuilding counts what is being built of a group, and what that is to replace.
 func (p *pass) countBuilding(g *fleetpb.Group) {
 	for _, r := range g.GetReplicas() {
-		if r.GetMove() && active(r) {
-			p.leaves(recorded(g, r.GetReplaces()))
+		if r.GetMove() && member.Active(r) {
+			p.leaves(member.Recorded(g, r.GetReplaces()))
 		}
 	}
-	if c := candidate(g); c != nil && p.moving(g, c) {
+	if c := member.Candidate(g); c != nil && p.moving(g, c) {
 		p.builds(c.GetHostId(), p.Fleet.Operation(g.GetOperation()).GetKind())
 	}
 }
 
 // leaves takes a replica that is moved away out of its host's load.
 func (p *pass) leaves(r *fleetpb.Replica) {
-	if r != nil && active(r) {
+	if r != nil && member.Active(r) {
 		p.post(r.GetHostId()).load--
 	}
 }
@@ -212,7 +214,7 @@ func (p *pass) pending(c *fleetpb.Command) {
 		p.post(add.GetHostId()).load++
 		p.builds(add.GetHostId(), add.GetKind())
 		if g := p.Fleet.Group(ids.Group(add.GetGroup())); add.GetMove() && g != nil {
-			p.leaves(recorded(g, add.GetReplaces()))
+			p.leaves(member.Recorded(g, add.GetReplaces()))
 		}
 	default:
 		if id := GroupOf(c); id != 0 {
@@ -266,22 +268,7 @@ func (p *pass) look(s *memo.Slot) {
 	actions, requests := len(p.actions), len(p.requests)
 	p.step(g)
 	s.Judged = false
-	s.Quiet = len(p.actions) == actions && len(p.requests) == requests && len(p.reasons[id])+len(p.leftover[id]) == 0 && knows(g, p.observed(g).Membership)
-}
-
-// knows tells that the record has all members of the group.
-func knows(g *fleetpb.Group, m *drummerpb.Membership) bool {
-	for id := range m.GetVoters() {
-		if r := recorded(g, id); r == nil || !active(r) {
-			return false
-		}
-	}
-	for id := range m.GetObservers() {
-		if r := recorded(g, id); r == nil || !active(r) {
-			return false
-		}
-	}
-	return true
+	s.Quiet = len(p.actions) == actions && len(p.requests) == requests && len(p.reasons[id])+len(p.leftover[id]) == 0 && member.Known(g, p.observed(g).Membership)
 }
 
 // verdict is a slot's group judged: at once when it is quiet and was judged before.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/drumline/drumline/drummer/fleet/words"
+	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -21,7 +22,7 @@ func (p *pass) relocate(g *fleetpb.Group) {
 		return
 	}
 	s := p.survey(g)
-	if !s.content() || len(s.voters) != s.want || s.alive < quorum(s.want) || p.stale(g) != nil {
+	if !s.content() || len(s.voters) != s.want || s.alive < member.Quorum(s.want) || p.stale(g) != nil {
 		return
 	}
 	for i, r := range s.voters {
@@ -105,7 +106,7 @@ func (p *pass) heir(g *fleetpb.Group, leader *fleetpb.Replica, at *post) (*fleet
 	if slices.Contains(p.Fleet.Paused(), words.KindTransfer) {
 		return nil, ""
 	}
-	if r := recorded(g, g.GetLead()); r != nil {
+	if r := member.Recorded(g, g.GetLead()); r != nil {
 		if r != leader && r.GetVoter() && p.post(r.GetHostId()).leadable() && p.condition(g, r) == live {
 			return r, "somebody chose it"
 		}
@@ -165,9 +166,9 @@ func Blockers(v View, host ids.Host, limit int) (list []string, total int) {
 		case g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN:
 			note(g, "it is "+words.StateWord(g.GetState()))
 			continue
-		case !active(g.GetReplicas()[i]):
+		case !member.Active(g.GetReplicas()[i]):
 			continue
-		case s.alive < quorum(len(s.voters)):
+		case s.alive < member.Quorum(len(s.voters)):
 			note(g, fmt.Sprintf("it has no quorum: %d of %d voters are up", s.alive, len(s.voters)))
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -32,11 +33,24 @@ type survey struct {
 	members *drummerpb.Membership
 }
 
+// survey looks at a group's members, once for all checkers.
 func (p *pass) survey(g *fleetpb.Group) *survey {
-	s := &survey{group: g, want: int(g.GetSpec().GetReplicas()), candidate: candidate(g)}
+	if p.seated != g || p.surveyed == nil {
+		p.seat(g, nil)
+		p.surveyed = p.surveyOf(g)
+	}
+	return p.surveyed
+}
+
+func (p *pass) surveyOf(g *fleetpb.Group) *survey {
+	s := &survey{group: g, want: int(g.GetSpec().GetReplicas()), candidate: member.Candidate(g)}
 	for _, r := range g.GetReplicas() {
-		if !active(r) || !r.GetVoter() {
+		if !member.Active(r) || !r.GetVoter() {
 			continue
+		}
+		if s.voters == nil {
+			n := len(g.GetReplicas())
+			s.voters, s.conds = make([]*fleetpb.Replica, 0, n), make([]condition, 0, n)
 		}
 		c := p.condition(g, r)
 		s.voters, s.conds = append(s.voters, r), append(s.conds, c)
@@ -48,7 +62,7 @@ func (p *pass) survey(g *fleetpb.Group) *survey {
 		}
 	}
 	for _, r := range g.GetReplicas() {
-		if old := recorded(g, r.GetReplaces()); r.GetMove() && active(r) && old != nil && active(old) && old.GetVoter() {
+		if old := member.Recorded(g, r.GetReplaces()); r.GetMove() && member.Active(r) && old != nil && member.Active(old) && old.GetVoter() {
 			s.victim = old
 		}
 	}
@@ -78,7 +92,7 @@ func (s *survey) content() bool {
 // the group, and every group of a host that is restarted with it.
 func (p *pass) asleep(g *fleetpb.Group) bool {
 	return slices.ContainsFunc(g.GetReplicas(), func(r *fleetpb.Replica) bool {
-		return active(r) && r.GetVoter() && p.condition(g, r) == live && p.report(g, r).GetUnloaded()
+		return member.Active(r) && r.GetVoter() && p.condition(g, r) == live && p.report(g, r).GetUnloaded()
 	})
 }
 
@@ -124,66 +138,31 @@ func (p *pass) repair(g *fleetpb.Group) {
 
 // recordMembership brings the record up to the newest linearizable membership.
 func (p *pass) recordMembership(g *fleetpb.Group) bool {
-	m := p.observed(g).Membership
-	if m == nil || m.GetConfigChange() < g.GetConfigChange() || len(m.GetVoters()) == 0 {
+	seen := member.News(g, p.observed(g).Membership, p.observed(g).Absent)
+	if seen == nil {
 		return false
 	}
-	news := m.GetConfigChange() > g.GetConfigChange()
-	seen := &fleetpb.MembershipSeen{Group: g.GetId(), ConfigChange: m.GetConfigChange()}
-	for _, r := range g.GetReplicas() {
-		_, voter := m.GetVoters()[r.GetId()]
-		_, observer := m.GetObservers()[r.GetId()]
-		removed := slices.Contains(m.GetRemoved(), r.GetId()) ||
-			!voter && !observer && p.observed(g).Absent[ids.Replica(r.GetId())]
-		if removed {
-			seen.Removed = append(seen.Removed, r.GetId())
-		}
-		news = news || active(r) && (removed || voter != r.GetVoter())
-	}
-	if !news {
-		return false
-	}
-	seen.Voters, seen.Observers = sortedKeys(m.GetVoters()), sortedKeys(m.GetObservers())
 	p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_Membership{Membership: seen}}, "the membership has changed")
 	return true
-}
-
-// recorded returns the record's replica of that number, or nil.
-func recorded(g *fleetpb.Group, id uint64) *fleetpb.Replica {
-	for _, r := range g.GetReplicas() {
-		if r.GetId() == id {
-			return r
-		}
-	}
-	return nil
 }
 
 // stale returns an observer of the group that the record gave once and has given up:
 // its addition came true after all, later than anybody waited for it.
 func (p *pass) stale(g *fleetpb.Group) *fleetpb.Replica {
 	m := p.observed(g).Membership
-	for _, id := range sortedKeys(m.GetObservers()) {
-		r := recorded(g, id)
-		if r == nil && p.Fleet.Gave(ids.Replica(id)) || r != nil && !active(r) {
+	for _, id := range member.Sorted(m.GetObservers()) {
+		r := member.Recorded(g, id)
+		if r == nil && p.Fleet.Gave(ids.Replica(id)) || r != nil && !member.Active(r) {
 			return &fleetpb.Replica{Id: id, HostId: m.GetObservers()[id]}
 		}
 	}
 	return nil
 }
 
-func sortedKeys(m map[uint64]string) []uint64 {
-	keys := make([]uint64, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // quorate tells whether the group has a live quorum. One that has lost it for good
 // is never touched: only a person may give up what its dead may have known.
 func (p *pass) quorate(s *survey) bool {
-	need := quorum(len(s.voters))
+	need := member.Quorum(len(s.voters))
 	switch {
 	case len(s.voters)-len(s.dead) < need:
 		p.reason(s.group, "its quorum is lost: %d of %d voters are dead; nothing is changed until enough of them return", len(s.dead), len(s.voters))
@@ -209,9 +188,9 @@ func (p *pass) current(s *survey) bool {
 		p.order(repairing, s.group, leader, &drummerpb.Order{Body: &drummerpb.Order_Change{Change: &drummerpb.Change{}}}, "its membership is not known")
 		return false
 	}
-	for _, id := range slices.Concat(sortedKeys(m.GetVoters()), sortedKeys(m.GetObservers())) {
+	for _, id := range slices.Concat(member.Sorted(m.GetVoters()), member.Sorted(m.GetObservers())) {
 		_, observer := m.GetObservers()[id]
-		if recorded(s.group, id) == nil && !(observer && p.Fleet.Gave(ids.Replica(id))) {
+		if member.Recorded(s.group, id) == nil && !(observer && p.Fleet.Gave(ids.Replica(id))) {
 			p.reason(s.group, "replica %d is a member, and the record does not know it: a newer record exists, or existed", id)
 			return false
 		}
@@ -259,7 +238,7 @@ func (p *pass) build(s *survey) {
 		p.removeDead(s)
 		return
 	}
-	if need := quorum(len(s.voters) + 1); p.proven(s, nil)+1 < need {
+	if need := member.Quorum(len(s.voters) + 1); p.proven(s, nil)+1 < need {
 		p.reason(g, "replica %d cannot be promoted before %d other voters have shown that they are up to date", c.GetId(), need-1)
 		return
 	}
@@ -374,7 +353,7 @@ func (p *pass) removeDead(s *survey) {
 // remove removes a voter, if a quorum of those that stay was heard just now, up to
 // date.
 func (p *pass) remove(s *survey, victim *fleetpb.Replica, why string) {
-	have, need := p.proven(s, victim), quorum(len(s.voters)-1)
+	have, need := p.proven(s, victim), member.Quorum(len(s.voters)-1)
 	if len(s.voters) < 2 || have < need && !mutant.Is("no-quorum-check") {
 		p.reason(s.group, "replica %d cannot be removed before a quorum of the other voters have shown that they are up to date: %d of %d", victim.GetId(), have, need)
 		return
@@ -514,5 +493,5 @@ func (p *pass) change(s *survey, kind drummerpb.ChangeKind, r *fleetpb.Replica, 
 // not hold a place that another group could use.
 func (p *pass) moving(g *fleetpb.Group, c *fleetpb.Replica) bool {
 	s := p.survey(g)
-	return p.condition(g, c) != dead && s.alive >= quorum(len(s.voters))
+	return p.condition(g, c) != dead && s.alive >= member.Quorum(len(s.voters))
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/drumline/drumline/drummer/fleet"
@@ -38,6 +39,9 @@ func (w *world) CheckOrder(s *cluster.Session, o *cluster.Order) {
 	}
 	if c == nil || c.GetKind() == drummerpb.ChangeKind_CHANGE_KIND_UNSPECIFIED {
 		return
+	}
+	if s.Drummer.View.Brake().GetEngaged() {
+		w.Violate("brake: group %d: %s of %d is ordered while the brake holds", o.GetGroup(), c.GetKind(), c.GetReplica())
 	}
 	o.At, o.Session = w.Now, s
 	last := w.Book.Changes[o.GetGroup()]
@@ -181,19 +185,62 @@ func (w *world) CheckObeyed(h *cluster.Host, o *cluster.Order) {
 // for this leader and while it ran, for less than down_after.
 func (w *world) CheckProposal(d *cluster.Drummer, c *fleetpb.Command) {
 	add := c.GetAddReplica()
+	if d.View.Brake().GetEngaged() && add != nil {
+		w.Violate("brake: group %d: a replica for host %s is proposed while the brake holds", add.GetGroup(), add.GetHostId())
+	}
 	if add.GetReplaces() == 0 || add.GetMove() || d != w.Lead() { // who is moved is well
 		return
 	}
 	h := w.victim(add)
-	if h == nil {
+	if h == nil || d.View.Host(ids.Host(h.Disk.ID)).GetLost() { // somebody declared it
 		return
 	}
+	if rec := d.View.Host(ids.Host(h.Disk.ID)); rec.GetWanted().GetMaintenanceUntilUnixMs() > d.UnixMs() {
+		w.Violate("group %d: replica %d on %s is replaced, which is in maintenance", add.GetGroup(), add.GetReplaces(), h.Name)
+	}
+	w.checkBrake(d, add)
+	if silent := w.silent(d, h); silent < w.DownAfter-w.DownAfter/50 {
+		w.Violate("S9: group %d: replica %d on %s is replaced; the host was silent for %s only", add.GetGroup(), add.GetReplaces(), h.Name, silent)
+	}
+}
+
+// silent is for how long a drummer has not heard a host, while it led and ran.
+func (w *world) silent(d *cluster.Drummer, h *cluster.Host) time.Duration {
 	heard, asleep := d.Led, time.Duration(0)
 	if s := h.Last[d.Index]; s != nil && s.Reign == d.Reign && s.Heard > heard {
 		heard, asleep = s.Heard, s.Asleep
 	}
-	if silent := w.Now - heard - (d.Slept() - asleep); silent < w.DownAfter-w.DownAfter/50 {
-		w.Violate("S9: group %d: replica %d on %s is replaced; the host was silent for %s only", add.GetGroup(), add.GetReplaces(), h.Name, silent)
+	return w.Now - heard - (d.Slept() - asleep)
+}
+
+// checkBrake is that nobody is replaced for being silent when so many are at once, and
+// nobody said of them that they stay away.
+func (w *world) checkBrake(d *cluster.Drummer, add *fleetpb.AddReplica) {
+	p, all := d.View.Policy(), 0
+	has := map[string]bool{}
+	for g := range d.View.Groups() {
+		for _, r := range g.GetReplicas() {
+			has[r.GetHostId()] = true
+		}
+	}
+	var gone []time.Duration
+	for rec := range d.View.Hosts() {
+		if rec.GetLost() {
+			continue
+		}
+		all++
+		h := w.Host(rec.GetId())
+		if h == nil || !has[rec.GetId()] || rec.GetWanted().GetMaintenanceUntilUnixMs() > 0 || slices.Contains(d.View.Brake().GetAccepted(), rec.GetId()) {
+			continue
+		}
+		if s := w.silent(d, h); s > w.DownAfter {
+			gone = append(gone, s)
+		}
+	}
+	slices.Sort(gone)
+	window := time.Duration(p.GetBrakeWindowMs()) * time.Millisecond
+	if n := len(gone); n >= 2 && n*100 > all*int(p.GetBrakePercent()) && gone[n-1]-gone[0] < window-time.Second {
+		w.Violate("brake: group %d: replica %d is replaced; %d of %d hosts vanished at once", add.GetGroup(), add.GetReplaces(), n, all)
 	}
 }
 
@@ -244,7 +291,7 @@ func (w *world) CheckCommand(c *fleetpb.Command, before *fleet.View) {
 	if building > 1 {
 		w.Violate("S4: group %d has %d replicas being built", id, building)
 	}
-	if c.GetAddReplica() != nil {
+	if c.GetAddReplica() != nil && w.Now-w.byHand > obeyed { // a move by hand may meet proposals on their way
 		w.checkLimits(c.GetAddReplica().GetHostId())
 	}
 	w.followOperations(id)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
 )
 
@@ -58,10 +59,10 @@ func kinds() []kind {
 	}
 }
 
-// Kinds are the kinds of faults.
+// Kinds are the kinds of faults, and of what operators want.
 func Kinds() []string {
 	var names []string
-	for _, k := range kinds() {
+	for _, k := range slices.Concat(kinds(), wishes()) {
 		names = append(names, k.name)
 	}
 	return names
@@ -107,7 +108,7 @@ func last(rng *rand.Rand) time.Duration {
 
 // hit lets a fault strike, and end in time.
 func (w *world) hit(f Fault) {
-	for _, k := range kinds() {
+	for _, k := range slices.Concat(kinds(), wishes()) {
 		if k.name != f.Kind {
 			continue
 		}
@@ -410,7 +411,8 @@ func (w *world) heal() {
 	for _, h := range w.Hosts {
 		h.Touch(func() { h.Dark, h.Deaf, h.Mute, h.Slow, h.Trap = false, false, false, 1, 0 })
 		h.Resume()
-		if h.Refused {
+		if h.Refused || w.Record.Freeze().Host(ids.Host(h.Disk.ID)).GetLost() {
+			h.Crash()
 			h.Touch(h.Format)
 		}
 		h.Boot()

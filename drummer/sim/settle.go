@@ -22,9 +22,11 @@ const (
 // within a bound, and rests: nothing happens for longer than any of its timers.
 func (w *world) converge() {
 	w.NoJumps = true
+	content := false
 	for end := w.Virtual() + settleWithin; w.Virtual() < end; {
 		w.Run(w.Virtual()+2*time.Second, nil)
-		if len(w.Book.Violations) > 0 || w.Now-w.Active > stillFor && len(w.unsettled()) == 0 {
+		content = content || w.content()
+		if len(w.Book.Violations) > 0 || content && w.Now-w.Active > stillFor && len(w.unsettled()) == 0 {
 			return
 		}
 	}
@@ -69,13 +71,38 @@ func (w *world) unsettled() []string {
 			}
 		}
 	}
+	return append(bad, w.undone()...)
+}
+
+// undone lists what of the fleet itself is not as it should be.
+func (w *world) undone() []string {
+	var bad []string
+	v := w.Record.Freeze()
+	if v.Brake().GetEngaged() {
+		bad = append(bad, "the brake is on: "+v.Brake().GetReason())
+	}
+	for _, h := range w.Hosts {
+		if rec := v.Host(ids.Host(h.Disk.ID)); rec == nil || rec.GetLost() {
+			bad = append(bad, fmt.Sprintf("the record does not have %s, or has it as lost", h.Name))
+		}
+	}
+	for o := range v.Operations() {
+		if o.GetEndedUnixMs() != 0 {
+			continue
+		}
+		g := w.Groups[o.GetGroup()]
+		if g != nil && lost(g) || o.GetGroup() != 0 && w.beyond(w.Recorded(o.GetGroup())) {
+			continue
+		}
+		bad = append(bad, fmt.Sprintf("operation %d of group %d, a %s, has not ended", o.GetId(), o.GetGroup(), o.GetKind()))
+	}
 	return bad
 }
 
 // beyond tells that a group cannot become whole: a host that runs has lost the data of its
 // replica, and there is no other host for a new one. A person has to bring one.
 func (w *world) beyond(rec *fleetpb.Group) bool {
-	wants, has, lost := map[string]int{}, map[string]bool{}, false
+	wants, has, lost, taken := map[string]int{}, map[string]bool{}, false, map[string]bool{}
 	for _, rule := range rec.GetSpec().GetRegions() {
 		wants[rule.GetRegion()] = int(rule.GetCount())
 	}
@@ -89,10 +116,11 @@ func (w *world) beyond(rec *fleetpb.Group) bool {
 			lost = true
 		} else {
 			wants[h.Region]--
+			taken[h.Region] = rec.GetSpec().GetIsolation() == fleetpb.Isolation_ISOLATION_REGION
 		}
 	}
 	for _, h := range w.Hosts {
-		if !has[h.Disk.ID] && (len(rec.GetSpec().GetRegions()) == 0 || wants[h.Region] > 0) {
+		if !has[h.Disk.ID] && !taken[h.Region] && (len(rec.GetSpec().GetRegions()) == 0 || wants[h.Region] > 0) {
 			return false
 		}
 	}

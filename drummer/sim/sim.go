@@ -18,7 +18,10 @@ type Setup struct {
 	// Hosts, Groups and Faults are drawn from the seed when they are 0: 3 to 12, 1 to 60
 	// and 10 to 24.
 	Hosts, Groups, Faults int
-	// Keep are the faults that are let strike, by their place; nil means all.
+	// Wishes of operators, which come after the faults: drawn when they are 0, up to 12;
+	// none when they are negative.
+	Wishes int
+	// Keep are the faults and wishes that come true, by their place; nil means all.
 	Keep []int
 	// Story keeps what happened, line by line, which is slow.
 	Story bool
@@ -48,6 +51,7 @@ type Outcome struct {
 type world struct {
 	*cluster.World
 	struck map[uint64][]cell // what hit operations that have not ended
+	byHand time.Duration     // when an operator moved a replica last
 	cover  Coverage
 }
 
@@ -66,6 +70,8 @@ func Run(s Setup) *Outcome {
 	s.Hosts, s.Groups, s.Faults = or(s.Hosts, hosts), or(s.Groups, groups), or(s.Faults, faults)
 	harsh := rng.IntN(8) == 0
 	list, hours := draw(rng, s.Faults)
+	s.Wishes = or(s.Wishes, rng.IntN(13))
+	list = append(list, wish(rng, list, s.Wishes)...)
 	w := newWorld(s.Seed, s.Hosts)
 	w.Harsh, w.Book.Telling = harsh, s.Story
 	w.Run(time.Minute, func() bool { return w.Lead() != nil && w.Record.Freeze().HostCount() == s.Hosts })
@@ -121,7 +127,7 @@ func (w *world) result(s Setup, list []Fault) *Outcome {
 }
 
 func or(n, drawn int) int {
-	if n > 0 {
+	if n != 0 {
 		return n
 	}
 	return drawn
@@ -154,7 +160,7 @@ func (w *world) launch(groups int) {
 
 // Command is what replays a run.
 func (s Setup) Command() string {
-	c := fmt.Sprintf("drummer-cmd simulate --seed %d --schedules 1 --hosts %d --groups %d --faults %d", s.Seed, s.Hosts, s.Groups, s.Faults)
+	c := fmt.Sprintf("drummer-cmd simulate --seed %d --schedules 1 --hosts %d --groups %d --faults %d --wishes %d", s.Seed, s.Hosts, s.Groups, s.Faults, s.Wishes)
 	if s.Keep != nil {
 		c += " --keep " + strings.Trim(strings.ReplaceAll(fmt.Sprint(s.Keep), " ", ","), "[]")
 	}

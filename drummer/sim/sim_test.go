@@ -56,10 +56,10 @@ func TestSchedules(t *testing.T) {
 func TestFoundBefore(t *testing.T) {
 	t.Parallel()
 	for what, s := range map[string]Setup{
-		"an old change order that ran out let a second one go beside a newer":   {Seed: 1014, Hosts: 7, Groups: 60, Faults: 18, Keep: []int{0, 1, 2, 3, 4}},
-		"a drummer that never learnt that it leads no more proposed for ever":   {Seed: 1142, Hosts: 4, Groups: 1, Faults: 10, Keep: []int{1, 3, 4}},
-		"an observer was taken back while a voter was away, which is no danger": {Seed: 86},
-		"a disk was destroyed just behind the decision to remove another voter": {Seed: 1525},
+		"an old change order that ran out let a second one go beside a newer":   {Seed: 1014, Hosts: 7, Groups: 60, Faults: 18, Wishes: -1, Keep: []int{0, 1, 2, 3, 4}},
+		"a drummer that never learnt that it leads no more proposed for ever":   {Seed: 1142, Hosts: 4, Groups: 1, Faults: 10, Wishes: -1, Keep: []int{1, 3, 4}},
+		"an observer was taken back while a voter was away, which is no danger": {Seed: 86, Wishes: -1},
+		"a disk was destroyed just behind the decision to remove another voter": {Seed: 1525, Wishes: -1},
 	} {
 		require.Empty(t, Run(s).Violations, what)
 	}
@@ -95,7 +95,7 @@ func TestShrink(t *testing.T) {
 	require.Equal(t, []int{7}, o.Setup.Keep)
 	require.Equal(t, 5, o.Setup.Hosts)
 	require.Equal(t, 1, o.Setup.Groups)
-	require.Equal(t, "drummer-cmd simulate --seed 4 --schedules 1 --hosts 5 --groups 1 --faults 12 --keep 7", o.Setup.Command())
+	require.Equal(t, "drummer-cmd simulate --seed 4 --schedules 1 --hosts 5 --groups 1 --faults 12 --wishes 0 --keep 7", o.Setup.Command())
 	require.LessOrEqual(t, n.Load(), int64(101))
 	require.Empty(t, shrink(Setup{Seed: 4, Keep: []int{1}}, 100, broken).Violations, "nothing to shrink")
 }

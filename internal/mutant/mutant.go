@@ -25,5 +25,9 @@ func List() []string {
 		"forgotten-observer",  // an observer is restarted as a voter
 		"no-hysteresis",       // whoever is suspect is replaced
 		"own-outage",          // a suspended leader takes its own absence for its hosts'
+		"no-brake",            // hosts are replaced however many of them vanish at once
+		"no-limits",           // as much is built at once as hosts can be chosen for
+		"no-maintenance",      // a host that is away as was announced is replaced
+		"restless-balance",    // a difference of one between two hosts is evened out, for ever
 	}
 }

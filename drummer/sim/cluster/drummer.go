@@ -292,11 +292,14 @@ func (d *Drummer) pass() {
 	if mutant.Is("stale-view") && d.w.Now-d.Led < 3*time.Second {
 		d.View = d.w.past[0]
 	}
-	d.feed(loop.Pass{View: d.View})
+	d.feed(loop.Pass{View: d.View, UnixMs: d.UnixMs()})
 	if d.leads {
 		d.passAt(d.w.Now + passPeriod)
 	}
 }
+
+// UnixMs is what its wall clock shows.
+func (d *Drummer) UnixMs() int64 { return d.w.UnixMs() + d.Clock.Wall.Milliseconds() }
 
 // feed steps the loop and carries out what it wants.
 func (d *Drummer) feed(e loop.Event) {

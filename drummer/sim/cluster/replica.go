@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -173,13 +174,17 @@ func (g *Group) obey(h *Host, o *drummerpb.Order, want time.Duration, r *drummer
 	return done
 }
 
-// append writes an entry that all who have more of the log than now will have.
+// append writes an entry. When it is committed a quorum has all of the log up to it: those
+// of the others that have most of it, and whoever is not behind at all.
 func (g *Group) append() time.Duration {
 	p := g.Lead()
+	was := p.Match
 	p.Match++
 	g.Commit = p.Match
-	for _, o := range g.around(p.Host, g.Live(g.Voters)) {
-		if p.Match-o.Match <= time.Millisecond || len(g.Live(g.Voters)) <= Quorum(len(g.Voters)) {
+	others := g.around(p.Host, g.Live(g.Voters))
+	slices.SortStableFunc(others, func(a, b Peer) int { return cmp.Compare(b.Match, a.Match) })
+	for n, o := range others { // the leader among them
+		if n < Quorum(len(g.Voters)) || was-o.Match <= time.Millisecond {
 			o.Match = p.Match
 		}
 	}

@@ -122,10 +122,13 @@ func (w *World) lag() time.Duration {
 	return d
 }
 
+// UnixMs is the time on a wall clock that is right.
+func (w *World) UnixMs() int64 { return 1_700_000_000_000 + w.Virtual().Milliseconds() }
+
 // apply applies a command to the record, as if it came out of the drummers' log.
 func (w *World) apply(c *fleetpb.Command) *fleetpb.Result {
 	c = proto.CloneOf(c)
-	c.AtUnixMs = 1_700_000_000_000 + w.Virtual().Milliseconds()
+	c.AtUnixMs = w.UnixMs()
 	data, err := proto.Marshal(c)
 	must.NoError(err, "marshal a command")
 	results := make([]statemachines.Result, 1)
@@ -143,15 +146,17 @@ func (w *World) apply(c *fleetpb.Command) *fleetpb.Result {
 	return &r
 }
 
-// Ask is an operator's command; it reaches the record while some drummer leads.
-func (w *World) Ask(c *fleetpb.Command) {
+// Ask is an operator's command; it reaches the record while some drummer leads. It is
+// refused when it does not.
+func (w *World) Ask(c *fleetpb.Command) *fleetpb.Result {
 	d := w.Lead()
 	if d == nil {
-		return
+		return &fleetpb.Result{Code: fleetpb.Code_CODE_CONFLICT, Detail: "nobody leads"}
 	}
 	w.Active = w.Now
-	w.apply(c)
+	r := w.apply(c)
 	d.wake()
+	return r
 }
 
 // Lead is the drummer that leads and knows it; nil for none.

@@ -64,6 +64,7 @@ func flags() []cli.Flag {
 		&cli.IntFlag{Name: "hosts", DefaultText: "drawn, 3 to 12", Usage: "`N` hosts"},
 		&cli.IntFlag{Name: "groups", DefaultText: "drawn, 1 to 60", Usage: "`N` groups at first"},
 		&cli.IntFlag{Name: "faults", DefaultText: "drawn, 10 to 24", Usage: "draw `N` faults"},
+		&cli.IntFlag{Name: "wishes", DefaultText: "drawn, up to 12", Usage: "draw `N` commands of operators; -1 for none"},
 		&cli.StringFlag{Name: "keep", DefaultText: "all", Usage: "let only the faults of these `PLACES` strike, as 0,4,7"},
 		&cli.BoolFlag{Name: "story", DisableDefaultText: true, Usage: "tell what happened; with one schedule"},
 		&cli.BoolFlag{Name: "coverage", DisableDefaultText: true, Usage: "print which faults struck at which steps of operations; exit code 1 if one never did"},
@@ -72,7 +73,7 @@ func flags() []cli.Flag {
 
 // setup reads the flags.
 func setup(c *cli.Context) (sim.Setup, error) {
-	s := sim.Setup{Seed: c.Uint64("seed"), Hosts: c.Int("hosts"), Groups: c.Int("groups"), Faults: c.Int("faults"), Story: c.Bool("story")}
+	s := sim.Setup{Seed: c.Uint64("seed"), Hosts: c.Int("hosts"), Groups: c.Int("groups"), Faults: c.Int("faults"), Wishes: c.Int("wishes"), Story: c.Bool("story")}
 	switch {
 	case c.Int("schedules") < 1:
 		return s, usage("--schedules: want at least 1")
@@ -80,7 +81,7 @@ func setup(c *cli.Context) (sim.Setup, error) {
 		return s, usage("--story tells of one schedule: leave --schedules out")
 	case s.Hosts < 0 || s.Hosts > 100 || s.Hosts > 0 && s.Hosts < 3:
 		return s, usage("--hosts: want 3 to 100")
-	case s.Groups < 0 || s.Groups > 10_000 || s.Faults < 0 || s.Faults > 10_000:
+	case s.Groups < 0 || s.Groups > 10_000 || s.Faults < 0 || s.Faults > 10_000 || s.Wishes > 10_000:
 		return s, usage("--groups and --faults: want at most 10,000")
 	}
 	for _, word := range strings.FieldsFunc(c.String("keep"), func(r rune) bool { return r == ',' }) {
@@ -102,7 +103,7 @@ func run(ctx context.Context, con noun.Console, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // little is kept, much is made
+	defer debug.SetGCPercent(debug.SetGCPercent(1500)) // little is kept, much is made
 	r := &runner{con: con, cover: sim.Coverage{}, begun: time.Now(), total: c.Int("schedules")}
 	r.report.Failures = []Failure{}
 	sim.Many(first, r.total, runtime.GOMAXPROCS(0), func(o *sim.Outcome) bool {

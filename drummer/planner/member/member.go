@@ -1,0 +1,87 @@
+// Package member reads the members of a group in the record, and compares them with a
+// membership that the group itself told.
+package member
+
+import (
+	"maps"
+	"slices"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
+)
+
+// Quorum is how many of so many voters decide.
+func Quorum(voters int) int { return voters/2 + 1 }
+
+// Active tells whether a replica is or shall be a member.
+func Active(r *fleetpb.Replica) bool {
+	return r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED
+}
+
+// Candidate is the replica that is being built; a group has one at most. Nil for none.
+func Candidate(g *fleetpb.Group) *fleetpb.Replica {
+	if s := g.GetState(); s != fleetpb.GroupState_GROUP_STATE_OPENING && s != fleetpb.GroupState_GROUP_STATE_OPEN {
+		return nil
+	}
+	for _, r := range g.GetReplicas() {
+		if Active(r) && !r.GetVoter() {
+			return r
+		}
+	}
+	return nil
+}
+
+// Recorded returns the record's replica of that number, or nil.
+func Recorded(g *fleetpb.Group, id uint64) *fleetpb.Replica {
+	for _, r := range g.GetReplicas() {
+		if r.GetId() == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// Known tells that the record has all members of the group, as members.
+func Known(g *fleetpb.Group, m *drummerpb.Membership) bool {
+	for _, ids := range []map[uint64]string{m.GetVoters(), m.GetObservers()} {
+		for id := range ids {
+			if r := Recorded(g, id); r == nil || !Active(r) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// News is what the record should learn of a membership; nil for nothing. Absent are
+// replicas that are no members although the group never removed them.
+func News(g *fleetpb.Group, m *drummerpb.Membership, absent map[ids.Replica]bool) *fleetpb.MembershipSeen {
+	if m == nil || m.GetConfigChange() < g.GetConfigChange() || len(m.GetVoters()) == 0 {
+		return nil
+	}
+	news := m.GetConfigChange() > g.GetConfigChange()
+	seen := &fleetpb.MembershipSeen{Group: g.GetId(), ConfigChange: m.GetConfigChange()}
+	for _, r := range g.GetReplicas() {
+		_, voter := m.GetVoters()[r.GetId()]
+		_, observer := m.GetObservers()[r.GetId()]
+		removed := slices.Contains(m.GetRemoved(), r.GetId()) || !voter && !observer && absent[ids.Replica(r.GetId())]
+		if removed {
+			seen.Removed = append(seen.Removed, r.GetId())
+		}
+		news = news || Active(r) && (removed || voter != r.GetVoter())
+	}
+	if !news {
+		return nil
+	}
+	seen.Voters, seen.Observers = Sorted(m.GetVoters()), Sorted(m.GetObservers())
+	return seen
+}
+
+// Sorted are the numbers of members.
+func Sorted(members map[uint64]string) []uint64 {
+	if len(members) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(members))
+}
