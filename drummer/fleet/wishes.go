@@ -193,6 +193,9 @@ func (t *turn) shape(old *fleetpb.Group, spec *fleetpb.Spec, author string) {
 	from, to := old.GetSpec().GetReplicas(), spec.GetReplicas()
 	if from != to && g.GetState() != fleetpb.GroupState_GROUP_STATE_LAUNCHING && !t.observes(g) {
 		t.begin(g, words.KindResize, fmt.Sprintf("from %d to %d replicas", from, to), author)
+		if t.voters(g) == int(to) { // an earlier change had not begun
+			t.end(g, "done: it has as many")
+		}
 	}
 	t.event("group-changed", spec.GetName(), "", "%d replicas were wanted, now %d%s%s", from, to, words.RulesOf(spec), words.AskedBy(author))
 	t.put(g)
@@ -203,6 +206,17 @@ func (t *turn) observes(g *fleetpb.Group) bool {
 	return slices.ContainsFunc(g.GetReplicas(), func(r *fleetpb.Replica) bool {
 		return !r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED
 	})
+}
+
+// voters counts those that the group has.
+func (t *turn) voters(g *fleetpb.Group) int {
+	n := 0
+	for _, r := range g.GetReplicas() {
+		if r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
+			n++
+		}
+	}
+	return n
 }
 
 // preferLeader says which replica of a group shall lead.

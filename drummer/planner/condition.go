@@ -129,18 +129,24 @@ func (p *pass) why(g *fleetpb.Group, r *fleetpb.Replica) string {
 // round makes a duration readable, and equal from pass to pass for a while.
 func round(d time.Duration) time.Duration { return d.Truncate(time.Second) }
 
-// leader returns the replica that serves as leader, by the newest report that says so.
+// leader returns the replica that serves as leader. One that another live replica knows a
+// newer leader than has been deposed, and has not noticed yet.
 func (p *pass) leader(g *fleetpb.Group) (*fleetpb.Replica, *drummerpb.ReplicaReport) {
 	var at *fleetpb.Replica
 	var best *drummerpb.ReplicaReport
+	newest := uint64(0)
 	for _, r := range g.GetReplicas() {
 		s := p.seat(g, r)
 		if !member.Active(r) || s.cond != live {
 			continue
 		}
+		newest = max(newest, s.rep.GetTerm())
 		if rep := s.rep; rep.GetServing() && (best == nil || rep.GetTerm() > best.GetTerm()) {
 			at, best = r, rep
 		}
+	}
+	if best.GetTerm() < newest {
+		return nil, nil
 	}
 	return at, best
 }

@@ -65,7 +65,7 @@ func flags() []cli.Flag {
 		&cli.IntFlag{Name: "groups", DefaultText: "drawn, 1 to 60", Usage: "`N` groups at first"},
 		&cli.IntFlag{Name: "faults", DefaultText: "drawn, 10 to 24", Usage: "draw `N` faults"},
 		&cli.IntFlag{Name: "wishes", DefaultText: "drawn, up to 12", Usage: "draw `N` commands of operators; -1 for none"},
-		&cli.StringFlag{Name: "keep", DefaultText: "all", Usage: "let only the faults of these `PLACES` strike, as 0,4,7"},
+		&cli.StringFlag{Name: "keep", DefaultText: "all", Usage: "let only the faults and wishes of these `PLACES` come true, as 0,4,7"},
 		&cli.BoolFlag{Name: "story", DisableDefaultText: true, Usage: "tell what happened; with one schedule"},
 		&cli.BoolFlag{Name: "coverage", DisableDefaultText: true, Usage: "print which faults struck at which steps of operations; exit code 1 if one never did"},
 	}
@@ -82,7 +82,7 @@ func setup(c *cli.Context) (sim.Setup, error) {
 	case s.Hosts < 0 || s.Hosts > 100 || s.Hosts > 0 && s.Hosts < 3:
 		return s, usage("--hosts: want 3 to 100")
 	case s.Groups < 0 || s.Groups > 10_000 || s.Faults < 0 || s.Faults > 10_000 || s.Wishes > 10_000:
-		return s, usage("--groups and --faults: want at most 10,000")
+		return s, usage("--groups, --faults and --wishes: want at most 10,000")
 	}
 	for _, word := range strings.FieldsFunc(c.String("keep"), func(r rune) bool { return r == ',' }) {
 		n, err := strconv.Atoi(word)
