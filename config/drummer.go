@@ -25,6 +25,8 @@ type Drummer struct {
 	Raft Listener `yaml:"raft"`
 	// HTTP is the port of metrics and probes; an empty Listen turns it off.
 	HTTP Listener `yaml:"http"`
+	// Gossip is the port on which hosts and drummers hear of each other.
+	Gossip Gossip `yaml:"gossip"`
 	// Region that the drummer is in.
 	Region string `yaml:"region" doc:"region that this process is in"`
 	// TLS secures every port; empty means plain.
@@ -50,6 +52,7 @@ func DefaultDrummer() Drummer {
 		API:             Listener{Listen: "127.0.0.1:9121"},
 		Raft:            Listener{Listen: "127.0.0.1:9122"},
 		HTTP:            Listener{Listen: "127.0.0.1:9123"},
+		Gossip:          Gossip{Listen: "127.0.0.1:9124"},
 		Log:             Log{Level: "info", Format: "auto"},
 		Tick:            defaultDrummerTick,
 		ElectionTicks:   defaultElectionTicks,
@@ -69,6 +72,7 @@ func (c Drummer) Validate() error {
 		p.add("index", "names no entry of drummers", c.Index, "use 1 to %d, this drummer's place in the list", most)
 	}
 	p.ports(c.API, c.Raft, c.HTTP)
+	p.gossip(c.Gossip, map[string]Listener{"api": c.API, "raft": c.Raft, "http": c.HTTP})
 	p.secure(c.TLS, c.Insecure, c.API, c.Raft, c.HTTP)
 	p.log(c.Log)
 	p.raft(c.Tick, c.ElectionTicks, c.HeartbeatTicks, c.SnapshotEntries)

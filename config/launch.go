@@ -46,6 +46,9 @@ type Policy struct {
 	BrakeWindow Duration `yaml:"brake_window"`
 	// OperationDeadline is after how long an operation is shown as late.
 	OperationDeadline Duration `yaml:"operation_deadline"`
+	// UnreachableAfter: a host that drummers don't hear, but most of its neighbours do, is
+	// replaced after so long.
+	UnreachableAfter Duration `yaml:"unreachable_after"`
 }
 
 // GroupSpec is one entry of a launch file: a group, or Count groups.
@@ -120,6 +123,7 @@ func (l Launch) FleetPolicy() *fleetpb.Policy {
 		BrakePercent:        l.Policy.BrakePercent,
 		BrakeWindowMs:       l.Policy.BrakeWindow.Milliseconds(),
 		OperationDeadlineMs: l.Policy.OperationDeadline.Milliseconds(),
+		UnreachableAfterMs:  l.Policy.UnreachableAfter.Milliseconds(),
 	}
 }
 
@@ -160,6 +164,9 @@ func (p Policy) check(s *strict) error {
 	}
 	if p.DownAfter > 0 && p.SuspectAfter > p.DownAfter {
 		fail("suspect_after", fmt.Sprintf("%s is longer than down_after (%s)", p.SuspectAfter, p.DownAfter))
+	}
+	if p.UnreachableAfter < 0 || p.UnreachableAfter > 0 && p.UnreachableAfter < p.DownAfter {
+		fail("unreachable_after", "is shorter than down_after")
 	}
 	return errors.Join(errs...)
 }

@@ -20,6 +20,8 @@ type NodeHost struct {
 	Raft Listener `yaml:"raft"`
 	// HTTP is the port of metrics and probes; an empty Listen turns it off.
 	HTTP Listener `yaml:"http"`
+	// Gossip is the port on which hosts and drummers hear of each other.
+	Gossip Gossip `yaml:"gossip"`
 	// Region that the host is in.
 	Region string `yaml:"region" doc:"region that this process is in; placement rules name it"`
 	// Zone inside the region.
@@ -66,6 +68,7 @@ func DefaultNodeHost() NodeHost {
 		API:             Listener{Listen: "127.0.0.1:9221"},
 		Raft:            Listener{Listen: "127.0.0.1:9222"},
 		HTTP:            Listener{Listen: "127.0.0.1:9223"},
+		Gossip:          Gossip{Listen: "127.0.0.1:9224"},
 		Log:             Log{Level: "info", Format: "auto"},
 		Tick:            defaultNodeHostTick,
 		ElectionTicks:   defaultElectionTicks,
@@ -81,6 +84,7 @@ func (c NodeHost) Validate() error {
 	var p problems
 	p.process(c.Name, c.Deployment, c.DataDir, c.Drummers)
 	p.ports(c.API, c.Raft, c.HTTP)
+	p.gossip(c.Gossip, map[string]Listener{"api": c.API, "raft": c.Raft, "http": c.HTTP})
 	p.secure(c.TLS, c.Insecure, c.API, c.Raft, c.HTTP)
 	p.log(c.Log)
 	p.raft(c.Tick, c.ElectionTicks, c.HeartbeatTicks, c.SnapshotEntries)

@@ -36,6 +36,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	statepb "github.com/drumline/drumline/drummerpb/state"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/gossip"
 	"github.com/drumline/drumline/internal/hostdir"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
@@ -90,6 +91,7 @@ type drummer struct {
 	pool      *serve.Pool
 	server    *serve.Server
 	transport *transport.Transport
+	gossip    *gossip.Gossip       // nil without a key
 	formation *formation.Formation // nil on a drummer that joins the others later
 	members   *members.Members
 	seed      *seed  // a record to go on with; nil without one
@@ -134,6 +136,9 @@ func (d *drummer) open() (err error) {
 		return fmt.Errorf("raft port: %w", err)
 	}
 	d.stop.Push("raft port", d.closeTransport)
+	if err = d.openGossip(); err != nil {
+		return err
+	}
 	if err = d.openMembers(); err != nil {
 		return err
 	}
@@ -172,7 +177,7 @@ func (d *drummer) closeTransport() error {
 
 func (d *drummer) register(r grpc.ServiceRegistrar) error {
 	d.api = api.New(api.Options{
-		Deployment: d.cfg.Deployment, Name: d.cfg.Name, API: d.ownAddress(), Dial: d.pool, Log: d.log,
+		Deployment: d.cfg.Deployment, Name: d.cfg.Name, API: d.ownAddress(), Dial: d.pool, Members: d.heard, Log: d.log,
 	})
 	if d.formation != nil {
 		drummerpb.RegisterFormationServer(r, d.formation)
@@ -194,6 +199,9 @@ func (d *drummer) run(ctx context.Context) error {
 	g.Go(func() error { return d.server.Serve(ctx) })
 	g.Go(func() error { return ignoreEnd(ctx, d.work(ctx)) })
 	g.Go(func() error { return hostdir.WatchRoom(ctx, d.cfg.DataDir, d.cfg.WALDir) })
+	if d.gossip != nil {
+		g.Go(func() error { return d.gossip.Run(ctx) })
+	}
 	return g.Wait()
 }
 

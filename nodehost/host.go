@@ -24,6 +24,7 @@ import (
 
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/gossip"
 	"github.com/drumline/drumline/internal/hostdir"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
@@ -109,6 +110,7 @@ type host struct {
 	server    *serve.Server
 	transport *transport.Transport
 	raft      *raft.Host
+	gossip    *gossip.Gossip // nil without a key
 	keeper    *replicas.Keeper
 	book      *follow.Book
 	agent     *agent.Agent
@@ -148,6 +150,9 @@ func (h *host) open() (err error) {
 		return err
 	}
 	h.stop.Push("raft", h.raft.Close)
+	if err := h.openGossip(); err != nil {
+		return err
+	}
 	return h.openRooms()
 }
 
@@ -240,7 +245,8 @@ func (h *host) openRooms() (err error) {
 	if err := h.openPages(); err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}
-	if err := errors.Join(h.registry.Register(collector{h}), h.registry.Register(h.leases), h.registry.Register(h.exchange)); err != nil {
+	if err := errors.Join(h.registry.Register(collector{h}), h.registry.Register(h.leases), h.registry.Register(h.exchange),
+		h.registry.Register(gossip.NewCollector(h.gossip, "nodehost"))); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	return nil
@@ -362,6 +368,9 @@ func (h *host) run(ctx context.Context) error {
 	part(func(ctx context.Context) error { h.leases.Run(ctx); return nil })
 	part(func(ctx context.Context) error { h.exchange.Run(ctx); return nil })
 	part(h.boot)
+	if h.gossip != nil {
+		part(h.gossip.Run)
+	}
 	h.log.Info("nodehost runs", "name", h.cfg.Name, "nodehost", h.dir.Host(), "boot_epoch", h.dir.BootEpoch(),
 		"api", h.server.APIAddr(), "raft", h.transport.Addr(), "http", h.server.HTTPAddr(), "replicas", len(h.keeper.Keys()))
 	err := h.server.Serve(serving)

@@ -15,7 +15,7 @@ import (
 func (h *host) self() *fleetpb.Host {
 	s := &fleetpb.Host{
 		Id: string(h.dir.Host()), Name: h.cfg.Name, Region: h.cfg.Region, Zone: h.cfg.Zone,
-		Api: h.server.APIAddr(), Raft: h.transport.Addr(), BootEpoch: h.dir.BootEpoch(),
+		Api: h.server.APIAddr(), Raft: h.transport.Addr(), BootEpoch: h.dir.BootEpoch(), Gossip: h.gossip.Address(),
 		TickUs:   uint64(h.cfg.Tick.Microseconds()), //nolint:gosec // the configuration was checked
 		InMemory: h.inMemory(), Sleep: fleetpb.Sleep_SLEEP_NEVER,
 	}
@@ -62,6 +62,9 @@ func (h *host) agentOptions() agent.Options {
 	o.Drummers, o.Pool, o.Log = h.cfg.Drummers, h.pool, h.log
 	o.Replicas, o.Book, o.DB = h.keeper, h.dir.Book(), h.dir.DB()
 	o.Configured = h.book.Learn
+	if h.gossip != nil {
+		o.Unheard = h.unheard
+	}
 	o.Booting, o.Booted, o.Age = h.progress, h.keeper.Booted(), h.dir.Age
 	return o
 }

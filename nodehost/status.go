@@ -10,7 +10,6 @@ import (
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/capacity"
-	"github.com/drumline/drumline/nodehost/counters"
 	"github.com/drumline/drumline/nodehost/replicas"
 )
 
@@ -24,17 +23,6 @@ func (h *host) openPages() error {
 	h.server.Handle("GET /debug/resources", pages)
 	h.counters.Handle(h.server.Handle)
 	return nil
-}
-
-// members are the hosts of the cluster, this one first.
-func (h *host) members() []counters.Member {
-	all := []counters.Member{{Name: h.cfg.Name, ID: string(h.dir.Host()), Region: h.cfg.Region, API: h.server.APIAddr(), Self: true}}
-	for _, e := range h.agent.Hosts() {
-		if e.ID != h.dir.Host() {
-			all = append(all, counters.Member{Name: e.Name, ID: string(e.ID), Region: e.Region, API: e.API})
-		}
-	}
-	return all
 }
 
 // statusHandler answers GET /debug/status: what lives here and how it is, for people who

@@ -25,6 +25,7 @@ import (
 	"github.com/drumline/drumline/drummer/loop"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	gossippb "github.com/drumline/drumline/drummerpb/gossip"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 )
@@ -76,7 +77,9 @@ type Options struct {
 	Dial                  Dialer
 	// Patience is how long a call waits for a drummer to lead, at most; 0 means 3 s.
 	Patience time.Duration
-	Log      *slog.Logger
+	// Members are those that this drummer knows by gossip; nil knows none.
+	Members func() []*gossippb.Member
+	Log     *slog.Logger
 }
 
 const (

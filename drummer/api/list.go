@@ -162,12 +162,16 @@ func (s *Service) Explain(ctx context.Context, r *drummerpb.ExplainRequest) (*dr
 }
 
 // ListHosts lists all hosts.
-func (s *Service) ListHosts(ctx context.Context, _ *drummerpb.ListHostsRequest) (*drummerpb.ListHostsResponse, error) {
+func (s *Service) ListHosts(ctx context.Context, r *drummerpb.ListHostsRequest) (*drummerpb.ListHostsResponse, error) {
 	v, o, err := s.lookSettled(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &drummerpb.ListHostsResponse{Hosts: status.HostInfos(v, o)}, nil
+	resp := &drummerpb.ListHostsResponse{Hosts: status.HostInfos(v, o)}
+	if r.GetGossip() && s.o.Members != nil {
+		resp.Members = s.o.Members()
+	}
+	return resp, nil
 }
 
 // Status sums the cluster up.

@@ -97,6 +97,8 @@ func (c *Core) observe(e Event) {
 		}
 	case Answered:
 		c.answered(e)
+	case Opined:
+		c.opined(e)
 	case Gone:
 		c.gone(e)
 	case Proposed:

@@ -57,12 +57,16 @@ func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
 	h.Maintained = rec.GetWanted().GetMaintenanceUntilUnixMs() > c.wall && !mutant.Is("no-maintenance")
 	h.Silent = max(0, c.clock.read(c.now)-since)
 	policy := c.view.Policy()
+	suspect := h.Silent > milliseconds(policy.GetSuspectAfterMs())
+	if suspect && !rec.GetLost() {
+		h.Opinion = c.secondOpinion(ids.Host(rec.GetId()), h.Silent)
+	}
 	switch {
 	case rec.GetLost():
 		h.State = planner.Lost
-	case h.Silent > time.Duration(policy.GetDownAfterMs())*time.Millisecond && !h.Maintained:
+	case h.Silent > milliseconds(policy.GetDownAfterMs()) && !h.Maintained && !h.Unreachable:
 		h.State = planner.Down
-	case h.Silent > time.Duration(policy.GetSuspectAfterMs())*time.Millisecond:
+	case suspect:
 		h.State = planner.Suspect
 	}
 	return h

@@ -30,6 +30,7 @@ import (
 //	lead TERM | unlead
 //	connect SESSION ID [name=N] [epoch=E] [deployment=D] [fleet=F] [raft=ADDRESS] [tick=D] [sleep=NEVER|HIBERNATE] [age=A]; replicas follow as REPLICA:FLAGS
 //	report SESSION REPLICA:FLAGS...         FLAGS: starting ok down observer unloaded serving opened sealed gone, cc3 term2, separated by +
+//	unheard SESSION [ID...]                 an opinion of the neighbours
 //	beat SESSION[:AGE]... | gone SESSION
 //	answer SESSION ORDER ok|failed|refused [members=CC:VOTERS:OBSERVERS:REMOVED]
 //	record COMMAND                          applies a command to the record, as prototext
@@ -83,6 +84,8 @@ func (s *script) do(verb, rest string, words []string) {
 		}
 	case "gone":
 		s.step(loop.Gone{Session: integer(rest)})
+	case "unheard":
+		s.step(loop.Opined{Session: integer(words[0]), Unheard: words[1:]})
 	case "answer":
 		s.answer(words)
 	case "record":

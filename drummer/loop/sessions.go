@@ -35,6 +35,9 @@ type session struct {
 	// replicas that it reported. Observed copies share the map once it is shared.
 	replicas map[planner.Ref]*drummerpb.ReplicaReport
 	shared   bool
+	// opinion tells that the host has said which of its neighbours it does not hear: unheard.
+	opinion bool
+	unheard map[ids.Host]bool
 }
 
 func (s *session) host() ids.Host { return ids.Host(s.hello.GetHost().GetId()) }
@@ -397,7 +400,7 @@ func (c *Core) tellAddresses() {
 	changed := map[ids.Host]*drummerpb.HostAddress{}
 	for h := range c.view.Hosts() {
 		a := &drummerpb.HostAddress{
-			Id: h.GetId(), Name: h.GetName(), Region: h.GetRegion(), Raft: h.GetRaft(), Api: h.GetApi(), BootEpoch: h.GetBootEpoch(),
+			Id: h.GetId(), Name: h.GetName(), Region: h.GetRegion(), Raft: h.GetRaft(), Api: h.GetApi(), BootEpoch: h.GetBootEpoch(), Gossip: h.GetGossip(),
 		}
 		id := ids.Host(h.GetId())
 		if h.GetLost() {

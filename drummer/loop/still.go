@@ -18,12 +18,12 @@ type stillness struct {
 
 // seenHost is what a plan may depend on of a host without a word of it.
 type seenHost struct {
-	state                                    planner.Liveness
-	connected, maintained, flapping, booting bool
+	state                                                 planner.Liveness
+	connected, maintained, flapping, booting, unreachable bool
 }
 
 func seenOf(h *planner.Host) seenHost {
-	return seenHost{h.State, h.Connected, h.Maintained, h.Flapping, h.Boot != nil}
+	return seenHost{h.State, h.Connected, h.Maintained, h.Flapping, h.Boot != nil, h.Unreachable}
 }
 
 func stillnessOf(o *planner.Observed) stillness {

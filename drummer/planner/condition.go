@@ -66,7 +66,7 @@ func (p *pass) condition(g *fleetpb.Group, r *fleetpb.Replica) condition { retur
 func gaveUp(g *fleetpb.Group, h *Host) bool {
 	own := time.Duration(g.GetSpec().GetDownAfterMs()) * time.Millisecond
 	return h.State == Lost || own == 0 && h.State == Down ||
-		own > 0 && h.Silent > own && h.State != Up && !h.Maintained
+		own > 0 && h.Silent > own && h.State != Up && !h.Maintained && !h.Unreachable
 }
 
 // judge is condition, for who knows the replica's host and report.
@@ -110,6 +110,8 @@ func (p *pass) why(g *fleetpb.Group, r *fleetpb.Replica) string {
 		text = fmt.Sprintf("is down, silent for %s", round(h.Silent))
 	case h.Maintained && (!h.Connected || h.State != Up):
 		text = fmt.Sprintf("is silent for %s, in maintenance", round(h.Silent))
+	case h.Unreachable:
+		text = h.Opinion.String()
 	case !h.Connected || h.State != Up:
 		text = fmt.Sprintf("is silent for %s, and is down after %s", round(h.Silent), down)
 	case rep == nil && r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED:

@@ -144,7 +144,7 @@ func (p *pass) count() {
 	p.memo.Sync(p.Fleet, func(h *fleetpb.Host) memo.Mark {
 		seen := p.Observed.Host(ids.Host(h.GetId()))
 		p.posts[h.GetId()] = &post{rec: h, seen: seen}
-		return memo.Mark{Session: seen.Session, State: int(seen.State), Connected: seen.Connected, Maintained: seen.Maintained}
+		return memo.Mark{Session: seen.Session, State: seen.Mark(int(seen.State)), Connected: seen.Connected, Maintained: seen.Maintained}
 	})
 	places := p.memo.Places()
 	p.at = make([]*post, len(places))

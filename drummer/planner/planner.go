@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/planner/opinion"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -80,6 +81,8 @@ type Host struct {
 	Maintained bool
 	// Flapping tells that it came and went several times lately: others are chosen first.
 	Flapping bool
+	// Opinion is what its neighbours say while it is silent.
+	opinion.Opinion
 	// Replicas it reported: all of its manifest while connected, else the last known.
 	Replicas map[Ref]*drummerpb.ReplicaReport
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/planner"
+	"github.com/drumline/drumline/drummer/planner/opinion"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -165,6 +166,11 @@ func (s *stage) judge(h *planner.Host, words []string) {
 	h.Silent, h.Age = duration(o["silent"]), duration(o["age"])
 	_, h.Maintained = o["maintained"]
 	_, h.Flapping = o["flapping"]
+	if _, ok := o["unreachable"]; ok {
+		h.Opinion = opinion.New(2, 3, h.Silent, 5*time.Minute)
+	} else {
+		h.Opinion = opinion.Opinion{}
+	}
 	if n := number(o["booting"]); n > 0 {
 		h.Boot = &drummerpb.Boot{Total: uint32(n)} //nolint:gosec // small
 	} else {

@@ -6,7 +6,10 @@ import (
 	"cmp"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/loop"
 	"github.com/drumline/drumline/drummer/planner"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
@@ -162,8 +165,9 @@ func HostInfos(v *fleet.View, o *loop.Observed) []*drummerpb.HostInfo {
 	for h := range v.Hosts() {
 		known := o.Host(ids.Host(h.GetId()))
 		info := &drummerpb.HostInfo{
-			Host: h, State: known.State.String(), SilentMs: known.Silent.Milliseconds(), Version: known.Version,
+			Host: h, State: word(known), SilentMs: known.Silent.Milliseconds(), Version: known.Version,
 			Duty: duty(h, known), Flapping: known.Flapping,
+			Opinions: uint32(known.Of), HeardBy: uint32(known.HeardBy),
 		}
 		if known.Connected {
 			info.Boot = known.Boot
@@ -219,7 +223,7 @@ func Summary(v *fleet.View, o *loop.Observed) *drummerpb.StatusResponse {
 		Groups:      map[string]uint32{},
 		Hosts:       map[string]uint32{},
 		Operations:  uint32(v.OperationsRunning()),
-		Policy:      v.Policy(),
+		Policy:      policyOf(v),
 		Incarnation: v.Incarnation(),
 		Revision:    v.Revision(),
 		Brake:       v.Brake(),
@@ -229,7 +233,24 @@ func Summary(v *fleet.View, o *loop.Observed) *drummerpb.StatusResponse {
 		s.Groups[groupState(o, g, leaderOf(o, g))]++
 	}
 	for h := range v.Hosts() {
-		s.Hosts[o.Host(ids.Host(h.GetId())).State.String()]++
+		s.Hosts[word(o.Host(ids.Host(h.GetId())))]++
 	}
 	return s
+}
+
+// policyOf is the policy in force, with what is usual where the record says nothing.
+func policyOf(v *fleet.View) *fleetpb.Policy {
+	p := proto.CloneOf(v.Policy())
+	if p != nil {
+		p.UnreachableAfterMs = rules.UnreachableAfter(p).Milliseconds()
+	}
+	return p
+}
+
+// word is how a host is.
+func word(h *planner.Host) string {
+	if h.Unreachable && h.State == planner.Suspect {
+		return "unreachable"
+	}
+	return h.State.String()
 }

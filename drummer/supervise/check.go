@@ -80,3 +80,18 @@ func tooMany(n int) error {
 func nameless() error {
 	return fault.New(fault.Invalid, "a report without a group's or a replica's number")
 }
+
+// maxUnheard bounds what a host may say of its neighbours.
+const maxUnheard = 10_000
+
+func checkNeighbours(n *drummerpb.Neighbours) error {
+	if len(n.GetUnheard()) > maxUnheard {
+		return fault.New(fault.Invalid, "%d neighbours are not heard, at most %d are told of", len(n.GetUnheard()), maxUnheard)
+	}
+	for _, id := range n.GetUnheard() {
+		if len(id) > maxName {
+			return fault.New(fault.Invalid, "a neighbour's id of %d bytes", len(id))
+		}
+	}
+	return nil
+}

@@ -226,6 +226,8 @@ func eventOf(session uint64, m *drummerpb.HostMessage) (loop.Event, error) {
 		return loop.Beat{Session: session, Boot: b.Heartbeat.GetBoot(), Age: b.Heartbeat.GetAge()}, nil
 	case *drummerpb.HostMessage_Result:
 		return loop.Answered{Session: session, Result: b.Result}, nil
+	case *drummerpb.HostMessage_Neighbours:
+		return loop.Opined{Session: session, Unheard: b.Neighbours.GetUnheard()}, checkNeighbours(b.Neighbours)
 	case *drummerpb.HostMessage_Goodbye:
 		return loop.Gone{Session: session, Goodbye: true}, nil
 	case *drummerpb.HostMessage_Hello:

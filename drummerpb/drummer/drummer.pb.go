@@ -11,6 +11,7 @@ package drummerpb
 
 import (
 	fleet "github.com/drumline/drumline/drummerpb/fleet"
+	gossip "github.com/drumline/drumline/drummerpb/gossip"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -863,6 +864,53 @@ func (x *OrderResult) GetMembership() *Membership {
 	return nil
 }
 
+// Neighbours is a host's opinion of the others: those of the addresses that it was told of
+// which it does not hear by gossip. It is sent when it changes; a host without gossip has none.
+type Neighbours struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// unheard are their ids.
+	Unheard       []string `protobuf:"bytes,1,rep,name=unheard,proto3" json:"unheard,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Neighbours) Reset() {
+	*x = Neighbours{}
+	mi := &file_drummer_drummer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Neighbours) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Neighbours) ProtoMessage() {}
+
+func (x *Neighbours) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Neighbours.ProtoReflect.Descriptor instead.
+func (*Neighbours) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Neighbours) GetUnheard() []string {
+	if x != nil {
+		return x.Unheard
+	}
+	return nil
+}
+
 // HostMessage is what a host sends.
 type HostMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -875,6 +923,7 @@ type HostMessage struct {
 	//	*HostMessage_Heartbeat
 	//	*HostMessage_Result
 	//	*HostMessage_Goodbye
+	//	*HostMessage_Neighbours
 	Body          isHostMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -882,7 +931,7 @@ type HostMessage struct {
 
 func (x *HostMessage) Reset() {
 	*x = HostMessage{}
-	mi := &file_drummer_drummer_proto_msgTypes[9]
+	mi := &file_drummer_drummer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +943,7 @@ func (x *HostMessage) String() string {
 func (*HostMessage) ProtoMessage() {}
 
 func (x *HostMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[9]
+	mi := &file_drummer_drummer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +956,7 @@ func (x *HostMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostMessage.ProtoReflect.Descriptor instead.
 func (*HostMessage) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{9}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HostMessage) GetBody() isHostMessage_Body {
@@ -962,6 +1011,15 @@ func (x *HostMessage) GetGoodbye() *Goodbye {
 	return nil
 }
 
+func (x *HostMessage) GetNeighbours() *Neighbours {
+	if x != nil {
+		if x, ok := x.Body.(*HostMessage_Neighbours); ok {
+			return x.Neighbours
+		}
+	}
+	return nil
+}
+
 type isHostMessage_Body interface {
 	isHostMessage_Body()
 }
@@ -991,6 +1049,11 @@ type HostMessage_Goodbye struct {
 	Goodbye *Goodbye `protobuf:"bytes,5,opt,name=goodbye,proto3,oneof"`
 }
 
+type HostMessage_Neighbours struct {
+	// neighbours that the host does not hear.
+	Neighbours *Neighbours `protobuf:"bytes,60,opt,name=neighbours,proto3,oneof"`
+}
+
 func (*HostMessage_Hello) isHostMessage_Body() {}
 
 func (*HostMessage_Report) isHostMessage_Body() {}
@@ -1000,6 +1063,8 @@ func (*HostMessage_Heartbeat) isHostMessage_Body() {}
 func (*HostMessage_Result) isHostMessage_Body() {}
 
 func (*HostMessage_Goodbye) isHostMessage_Body() {}
+
+func (*HostMessage_Neighbours) isHostMessage_Body() {}
 
 // Welcome answers a hello.
 type Welcome struct {
@@ -1020,7 +1085,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_drummer_drummer_proto_msgTypes[10]
+	mi := &file_drummer_drummer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1097,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[10]
+	mi := &file_drummer_drummer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1110,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{10}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Welcome) GetIncarnation() uint64 {
@@ -1090,14 +1155,16 @@ type HostAddress struct {
 	// api is the address of its gRPC port.
 	Api string `protobuf:"bytes,5,opt,name=api,proto3" json:"api,omitempty"`
 	// boot_epoch that the addresses are of.
-	BootEpoch     uint64 `protobuf:"varint,6,opt,name=boot_epoch,json=bootEpoch,proto3" json:"boot_epoch,omitempty"`
+	BootEpoch uint64 `protobuf:"varint,6,opt,name=boot_epoch,json=bootEpoch,proto3" json:"boot_epoch,omitempty"`
+	// gossip is the address that it gossips on; empty when it does not.
+	Gossip        string `protobuf:"bytes,60,opt,name=gossip,proto3" json:"gossip,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostAddress) Reset() {
 	*x = HostAddress{}
-	mi := &file_drummer_drummer_proto_msgTypes[11]
+	mi := &file_drummer_drummer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1176,7 @@ func (x *HostAddress) String() string {
 func (*HostAddress) ProtoMessage() {}
 
 func (x *HostAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[11]
+	mi := &file_drummer_drummer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1189,7 @@ func (x *HostAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostAddress.ProtoReflect.Descriptor instead.
 func (*HostAddress) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{11}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HostAddress) GetId() string {
@@ -1167,6 +1234,13 @@ func (x *HostAddress) GetBootEpoch() uint64 {
 	return 0
 }
 
+func (x *HostAddress) GetGossip() string {
+	if x != nil {
+		return x.Gossip
+	}
+	return ""
+}
+
 // Addresses tells hosts about hosts and drummers.
 type Addresses struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1180,7 +1254,7 @@ type Addresses struct {
 
 func (x *Addresses) Reset() {
 	*x = Addresses{}
-	mi := &file_drummer_drummer_proto_msgTypes[12]
+	mi := &file_drummer_drummer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1266,7 @@ func (x *Addresses) String() string {
 func (*Addresses) ProtoMessage() {}
 
 func (x *Addresses) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[12]
+	mi := &file_drummer_drummer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1279,7 @@ func (x *Addresses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Addresses.ProtoReflect.Descriptor instead.
 func (*Addresses) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{12}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Addresses) GetHosts() []*HostAddress {
@@ -1233,7 +1307,7 @@ type Configurations struct {
 
 func (x *Configurations) Reset() {
 	*x = Configurations{}
-	mi := &file_drummer_drummer_proto_msgTypes[13]
+	mi := &file_drummer_drummer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1319,7 @@ func (x *Configurations) String() string {
 func (*Configurations) ProtoMessage() {}
 
 func (x *Configurations) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[13]
+	mi := &file_drummer_drummer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1332,7 @@ func (x *Configurations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configurations.ProtoReflect.Descriptor instead.
 func (*Configurations) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{13}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Configurations) GetConfigurations() []*fleet.Configuration {
@@ -1279,7 +1353,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_drummer_drummer_proto_msgTypes[14]
+	mi := &file_drummer_drummer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +1365,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[14]
+	mi := &file_drummer_drummer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1304,7 +1378,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{14}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Redirect) GetLeader() string {
@@ -1331,7 +1405,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_drummer_drummer_proto_msgTypes[15]
+	mi := &file_drummer_drummer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1417,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[15]
+	mi := &file_drummer_drummer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1430,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{15}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Start) GetName() string {
@@ -1398,7 +1472,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_drummer_drummer_proto_msgTypes[16]
+	mi := &file_drummer_drummer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1484,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[16]
+	mi := &file_drummer_drummer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1497,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{16}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Open) GetVersion() uint32 {
@@ -1444,7 +1518,7 @@ type Raise struct {
 
 func (x *Raise) Reset() {
 	*x = Raise{}
-	mi := &file_drummer_drummer_proto_msgTypes[17]
+	mi := &file_drummer_drummer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1530,7 @@ func (x *Raise) String() string {
 func (*Raise) ProtoMessage() {}
 
 func (x *Raise) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[17]
+	mi := &file_drummer_drummer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1543,7 @@ func (x *Raise) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Raise.ProtoReflect.Descriptor instead.
 func (*Raise) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{17}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Raise) GetVersion() uint32 {
@@ -1488,7 +1562,7 @@ type Seal struct {
 
 func (x *Seal) Reset() {
 	*x = Seal{}
-	mi := &file_drummer_drummer_proto_msgTypes[18]
+	mi := &file_drummer_drummer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1574,7 @@ func (x *Seal) String() string {
 func (*Seal) ProtoMessage() {}
 
 func (x *Seal) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[18]
+	mi := &file_drummer_drummer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1587,7 @@ func (x *Seal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seal.ProtoReflect.Descriptor instead.
 func (*Seal) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{18}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{19}
 }
 
 // Change changes or reads the membership on the leader's host, ordered by
@@ -1534,7 +1608,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_drummer_drummer_proto_msgTypes[19]
+	mi := &file_drummer_drummer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1620,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[19]
+	mi := &file_drummer_drummer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1633,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{19}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Change) GetKind() ChangeKind {
@@ -1599,7 +1673,7 @@ type CatchUp struct {
 
 func (x *CatchUp) Reset() {
 	*x = CatchUp{}
-	mi := &file_drummer_drummer_proto_msgTypes[20]
+	mi := &file_drummer_drummer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1685,7 @@ func (x *CatchUp) String() string {
 func (*CatchUp) ProtoMessage() {}
 
 func (x *CatchUp) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[20]
+	mi := &file_drummer_drummer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1698,7 @@ func (x *CatchUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatchUp.ProtoReflect.Descriptor instead.
 func (*CatchUp) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{20}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{21}
 }
 
 // Destroy stops a replica that is no member any more and removes its data.
@@ -1639,7 +1713,7 @@ type Destroy struct {
 
 func (x *Destroy) Reset() {
 	*x = Destroy{}
-	mi := &file_drummer_drummer_proto_msgTypes[21]
+	mi := &file_drummer_drummer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1725,7 @@ func (x *Destroy) String() string {
 func (*Destroy) ProtoMessage() {}
 
 func (x *Destroy) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[21]
+	mi := &file_drummer_drummer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1738,7 @@ func (x *Destroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Destroy.ProtoReflect.Descriptor instead.
 func (*Destroy) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{21}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Destroy) GetTombstone() bool {
@@ -1685,7 +1759,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_drummer_drummer_proto_msgTypes[22]
+	mi := &file_drummer_drummer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1771,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[22]
+	mi := &file_drummer_drummer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1784,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{22}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Transfer) GetTo() uint64 {
@@ -1729,7 +1803,7 @@ type Retire struct {
 
 func (x *Retire) Reset() {
 	*x = Retire{}
-	mi := &file_drummer_drummer_proto_msgTypes[23]
+	mi := &file_drummer_drummer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1815,7 @@ func (x *Retire) String() string {
 func (*Retire) ProtoMessage() {}
 
 func (x *Retire) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[23]
+	mi := &file_drummer_drummer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1828,7 @@ func (x *Retire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retire.ProtoReflect.Descriptor instead.
 func (*Retire) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{23}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
 }
 
 // Load fetches a state, loads it into the group through its log, and opens the group.
@@ -1782,7 +1856,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1868,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1881,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Load) GetVersion() uint32 {
@@ -1908,7 +1982,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +1994,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2007,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Order) GetId() uint64 {
@@ -2182,7 +2256,7 @@ type SupervisorMessage struct {
 
 func (x *SupervisorMessage) Reset() {
 	*x = SupervisorMessage{}
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2194,7 +2268,7 @@ func (x *SupervisorMessage) String() string {
 func (*SupervisorMessage) ProtoMessage() {}
 
 func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2207,7 +2281,7 @@ func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisorMessage.ProtoReflect.Descriptor instead.
 func (*SupervisorMessage) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SupervisorMessage) GetBody() isSupervisorMessage_Body {
@@ -2324,7 +2398,7 @@ type FormRequest struct {
 
 func (x *FormRequest) Reset() {
 	*x = FormRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2336,7 +2410,7 @@ func (x *FormRequest) String() string {
 func (*FormRequest) ProtoMessage() {}
 
 func (x *FormRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2349,7 +2423,7 @@ func (x *FormRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormRequest.ProtoReflect.Descriptor instead.
 func (*FormRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FormRequest) GetDeployment() string {
@@ -2426,7 +2500,7 @@ type FormResponse struct {
 
 func (x *FormResponse) Reset() {
 	*x = FormResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2512,7 @@ func (x *FormResponse) String() string {
 func (*FormResponse) ProtoMessage() {}
 
 func (x *FormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2525,7 @@ func (x *FormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormResponse.ProtoReflect.Descriptor instead.
 func (*FormResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FormResponse) GetIndex() uint32 {
@@ -2527,7 +2601,7 @@ type Roster struct {
 
 func (x *Roster) Reset() {
 	*x = Roster{}
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2539,7 +2613,7 @@ func (x *Roster) String() string {
 func (*Roster) ProtoMessage() {}
 
 func (x *Roster) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2552,7 +2626,7 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Roster.ProtoReflect.Descriptor instead.
 func (*Roster) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Roster) GetFleet() string {
@@ -2604,7 +2678,7 @@ type MeetRequest struct {
 
 func (x *MeetRequest) Reset() {
 	*x = MeetRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2616,7 +2690,7 @@ func (x *MeetRequest) String() string {
 func (*MeetRequest) ProtoMessage() {}
 
 func (x *MeetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2629,7 +2703,7 @@ func (x *MeetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeetRequest.ProtoReflect.Descriptor instead.
 func (*MeetRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MeetRequest) GetDeployment() string {
@@ -2699,7 +2773,7 @@ type MeetResponse struct {
 
 func (x *MeetResponse) Reset() {
 	*x = MeetResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2711,7 +2785,7 @@ func (x *MeetResponse) String() string {
 func (*MeetResponse) ProtoMessage() {}
 
 func (x *MeetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2724,7 +2798,7 @@ func (x *MeetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeetResponse.ProtoReflect.Descriptor instead.
 func (*MeetResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MeetResponse) GetSelf() *fleet.Drummer {
@@ -2800,7 +2874,7 @@ type AddDrummerRequest struct {
 
 func (x *AddDrummerRequest) Reset() {
 	*x = AddDrummerRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +2886,7 @@ func (x *AddDrummerRequest) String() string {
 func (*AddDrummerRequest) ProtoMessage() {}
 
 func (x *AddDrummerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +2899,7 @@ func (x *AddDrummerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDrummerRequest.ProtoReflect.Descriptor instead.
 func (*AddDrummerRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AddDrummerRequest) GetAddress() string {
@@ -2871,7 +2945,7 @@ type RemoveDrummerRequest struct {
 
 func (x *RemoveDrummerRequest) Reset() {
 	*x = RemoveDrummerRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2883,7 +2957,7 @@ func (x *RemoveDrummerRequest) String() string {
 func (*RemoveDrummerRequest) ProtoMessage() {}
 
 func (x *RemoveDrummerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2896,7 +2970,7 @@ func (x *RemoveDrummerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDrummerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDrummerRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RemoveDrummerRequest) GetDrummer() string {
@@ -2939,7 +3013,7 @@ type DrummerInfo struct {
 
 func (x *DrummerInfo) Reset() {
 	*x = DrummerInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2951,7 +3025,7 @@ func (x *DrummerInfo) String() string {
 func (*DrummerInfo) ProtoMessage() {}
 
 func (x *DrummerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2964,7 +3038,7 @@ func (x *DrummerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrummerInfo.ProtoReflect.Descriptor instead.
 func (*DrummerInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DrummerInfo) GetDrummer() *fleet.Drummer {
@@ -3013,7 +3087,7 @@ type DrummerResponse struct {
 
 func (x *DrummerResponse) Reset() {
 	*x = DrummerResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3025,7 +3099,7 @@ func (x *DrummerResponse) String() string {
 func (*DrummerResponse) ProtoMessage() {}
 
 func (x *DrummerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3038,7 +3112,7 @@ func (x *DrummerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrummerResponse.ProtoReflect.Descriptor instead.
 func (*DrummerResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DrummerResponse) GetDrummer() *fleet.Drummer {
@@ -3057,7 +3131,7 @@ type ListDrummersRequest struct {
 
 func (x *ListDrummersRequest) Reset() {
 	*x = ListDrummersRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3143,7 @@ func (x *ListDrummersRequest) String() string {
 func (*ListDrummersRequest) ProtoMessage() {}
 
 func (x *ListDrummersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3156,7 @@ func (x *ListDrummersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrummersRequest.ProtoReflect.Descriptor instead.
 func (*ListDrummersRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
 }
 
 // ListDrummersResponse lists them.
@@ -3098,7 +3172,7 @@ type ListDrummersResponse struct {
 
 func (x *ListDrummersResponse) Reset() {
 	*x = ListDrummersResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3110,7 +3184,7 @@ func (x *ListDrummersResponse) String() string {
 func (*ListDrummersResponse) ProtoMessage() {}
 
 func (x *ListDrummersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3123,7 +3197,7 @@ func (x *ListDrummersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrummersResponse.ProtoReflect.Descriptor instead.
 func (*ListDrummersResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListDrummersResponse) GetDrummers() []*DrummerInfo {
@@ -3155,7 +3229,7 @@ type CreateGroupsRequest struct {
 
 func (x *CreateGroupsRequest) Reset() {
 	*x = CreateGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3241,7 @@ func (x *CreateGroupsRequest) String() string {
 func (*CreateGroupsRequest) ProtoMessage() {}
 
 func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3254,7 @@ func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CreateGroupsRequest) GetSpecs() []*fleet.Spec {
@@ -3215,7 +3289,7 @@ type CreateGroupsResponse struct {
 
 func (x *CreateGroupsResponse) Reset() {
 	*x = CreateGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3227,7 +3301,7 @@ func (x *CreateGroupsResponse) String() string {
 func (*CreateGroupsResponse) ProtoMessage() {}
 
 func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3240,7 +3314,7 @@ func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CreateGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -3263,7 +3337,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3275,7 +3349,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3288,7 +3362,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -3316,7 +3390,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3328,7 +3402,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3341,7 +3415,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DeleteGroupResponse) GetId() uint64 {
@@ -3376,7 +3450,7 @@ type ReplicaInfo struct {
 
 func (x *ReplicaInfo) Reset() {
 	*x = ReplicaInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3388,7 +3462,7 @@ func (x *ReplicaInfo) String() string {
 func (*ReplicaInfo) ProtoMessage() {}
 
 func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3401,7 +3475,7 @@ func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaInfo.ProtoReflect.Descriptor instead.
 func (*ReplicaInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReplicaInfo) GetId() uint64 {
@@ -3489,7 +3563,7 @@ type GroupInfo struct {
 
 func (x *GroupInfo) Reset() {
 	*x = GroupInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[43]
+	mi := &file_drummer_drummer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3501,7 +3575,7 @@ func (x *GroupInfo) String() string {
 func (*GroupInfo) ProtoMessage() {}
 
 func (x *GroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[43]
+	mi := &file_drummer_drummer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3514,7 +3588,7 @@ func (x *GroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupInfo.ProtoReflect.Descriptor instead.
 func (*GroupInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{43}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GroupInfo) GetName() string {
@@ -3604,7 +3678,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[44]
+	mi := &file_drummer_drummer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3616,7 +3690,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[44]
+	mi := &file_drummer_drummer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3629,7 +3703,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{44}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListGroupsRequest) GetPrefix() string {
@@ -3673,7 +3747,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[45]
+	mi := &file_drummer_drummer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3685,7 +3759,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[45]
+	mi := &file_drummer_drummer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3698,7 +3772,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{45}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*GroupInfo {
@@ -3730,7 +3804,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3742,7 +3816,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3755,7 +3829,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -3796,7 +3870,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3808,7 +3882,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3821,7 +3895,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExplainResponse) GetGroup() *GroupInfo {
@@ -3857,7 +3931,7 @@ type HostInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host as the record knows it.
 	Host *fleet.Host `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
-	// state is up, suspect, down or lost.
+	// state is up, suspect, unreachable (not heard by drummers, heard by its neighbours), down or lost.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// silent_ms is the time since it was last heard.
 	SilentMs int64 `protobuf:"varint,3,opt,name=silent_ms,json=silentMs,proto3" json:"silent_ms,omitempty"`
@@ -3874,14 +3948,18 @@ type HostInfo struct {
 	// duty is serving, cordoned, maintenance, draining, drained, leaving, left or lost: what is wanted of it, and whether that is reached.
 	Duty string `protobuf:"bytes,9,opt,name=duty,proto3" json:"duty,omitempty"`
 	// flapping tells that it came and went several times lately: other hosts are chosen first.
-	Flapping      bool `protobuf:"varint,10,opt,name=flapping,proto3" json:"flapping,omitempty"`
+	Flapping bool `protobuf:"varint,10,opt,name=flapping,proto3" json:"flapping,omitempty"`
+	// opinions is how many hosts that are up have said whom they hear by gossip, without itself.
+	Opinions uint32 `protobuf:"varint,60,opt,name=opinions,proto3" json:"opinions,omitempty"`
+	// heard_by is how many of them hear it.
+	HeardBy       uint32 `protobuf:"varint,61,opt,name=heard_by,json=heardBy,proto3" json:"heard_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HostInfo) Reset() {
 	*x = HostInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3893,7 +3971,7 @@ func (x *HostInfo) String() string {
 func (*HostInfo) ProtoMessage() {}
 
 func (x *HostInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3906,7 +3984,7 @@ func (x *HostInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInfo.ProtoReflect.Descriptor instead.
 func (*HostInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *HostInfo) GetHost() *fleet.Host {
@@ -3979,16 +4057,32 @@ func (x *HostInfo) GetFlapping() bool {
 	return false
 }
 
+func (x *HostInfo) GetOpinions() uint32 {
+	if x != nil {
+		return x.Opinions
+	}
+	return 0
+}
+
+func (x *HostInfo) GetHeardBy() uint32 {
+	if x != nil {
+		return x.HeardBy
+	}
+	return 0
+}
+
 // ListHostsRequest lists hosts.
 type ListHostsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// gossip asks for those that the leading drummer knows by gossip, too.
+	Gossip        bool `protobuf:"varint,60,opt,name=gossip,proto3" json:"gossip,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4000,7 +4094,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4013,21 +4107,30 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ListHostsRequest) GetGossip() bool {
+	if x != nil {
+		return x.Gossip
+	}
+	return false
 }
 
 // ListHostsResponse lists all of them.
 type ListHostsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// hosts by name.
-	Hosts         []*HostInfo `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	Hosts []*HostInfo `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// members are the hosts and drummers that the leading drummer knows by gossip, by name; none when it does not gossip.
+	Members       []*gossip.Member `protobuf:"bytes,60,rep,name=members,proto3" json:"members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4039,7 +4142,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4052,12 +4155,19 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListHostsResponse) GetHosts() []*HostInfo {
 	if x != nil {
 		return x.Hosts
+	}
+	return nil
+}
+
+func (x *ListHostsResponse) GetMembers() []*gossip.Member {
+	if x != nil {
+		return x.Members
 	}
 	return nil
 }
@@ -4071,7 +4181,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4083,7 +4193,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4096,7 +4206,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
 }
 
 // StatusResponse sums the cluster up.
@@ -4130,7 +4240,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4142,7 +4252,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4155,7 +4265,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StatusResponse) GetDeployment() string {
@@ -4248,7 +4358,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[53]
+	mi := &file_drummer_drummer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4260,7 +4370,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[53]
+	mi := &file_drummer_drummer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4273,7 +4383,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{53}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListEventsRequest) GetAfter() uint64 {
@@ -4303,7 +4413,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[54]
+	mi := &file_drummer_drummer_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4315,7 +4425,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[54]
+	mi := &file_drummer_drummer_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4328,7 +4438,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{54}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListEventsResponse) GetEvents() []*fleet.Event {
@@ -4370,7 +4480,7 @@ type ChangeHostRequest struct {
 
 func (x *ChangeHostRequest) Reset() {
 	*x = ChangeHostRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[55]
+	mi := &file_drummer_drummer_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4382,7 +4492,7 @@ func (x *ChangeHostRequest) String() string {
 func (*ChangeHostRequest) ProtoMessage() {}
 
 func (x *ChangeHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[55]
+	mi := &file_drummer_drummer_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4395,7 +4505,7 @@ func (x *ChangeHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeHostRequest.ProtoReflect.Descriptor instead.
 func (*ChangeHostRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{55}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ChangeHostRequest) GetHost() string {
@@ -4471,7 +4581,7 @@ type ChangeHostResponse struct {
 
 func (x *ChangeHostResponse) Reset() {
 	*x = ChangeHostResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[56]
+	mi := &file_drummer_drummer_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4483,7 +4593,7 @@ func (x *ChangeHostResponse) String() string {
 func (*ChangeHostResponse) ProtoMessage() {}
 
 func (x *ChangeHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[56]
+	mi := &file_drummer_drummer_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4496,7 +4606,7 @@ func (x *ChangeHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeHostResponse.ProtoReflect.Descriptor instead.
 func (*ChangeHostResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{56}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ChangeHostResponse) GetHost() *HostInfo {
@@ -4542,7 +4652,7 @@ type ShapeGroupsRequest struct {
 
 func (x *ShapeGroupsRequest) Reset() {
 	*x = ShapeGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[57]
+	mi := &file_drummer_drummer_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4554,7 +4664,7 @@ func (x *ShapeGroupsRequest) String() string {
 func (*ShapeGroupsRequest) ProtoMessage() {}
 
 func (x *ShapeGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[57]
+	mi := &file_drummer_drummer_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4567,7 +4677,7 @@ func (x *ShapeGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShapeGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ShapeGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{57}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ShapeGroupsRequest) GetSpecs() []*fleet.Spec {
@@ -4602,7 +4712,7 @@ type ShapeGroupsResponse struct {
 
 func (x *ShapeGroupsResponse) Reset() {
 	*x = ShapeGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[58]
+	mi := &file_drummer_drummer_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4614,7 +4724,7 @@ func (x *ShapeGroupsResponse) String() string {
 func (*ShapeGroupsResponse) ProtoMessage() {}
 
 func (x *ShapeGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[58]
+	mi := &file_drummer_drummer_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4627,7 +4737,7 @@ func (x *ShapeGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShapeGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ShapeGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{58}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ShapeGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -4656,7 +4766,7 @@ type MoveReplicaRequest struct {
 
 func (x *MoveReplicaRequest) Reset() {
 	*x = MoveReplicaRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[59]
+	mi := &file_drummer_drummer_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4668,7 +4778,7 @@ func (x *MoveReplicaRequest) String() string {
 func (*MoveReplicaRequest) ProtoMessage() {}
 
 func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[59]
+	mi := &file_drummer_drummer_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4681,7 +4791,7 @@ func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaRequest.ProtoReflect.Descriptor instead.
 func (*MoveReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{59}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *MoveReplicaRequest) GetName() string {
@@ -4730,7 +4840,7 @@ type MoveReplicaResponse struct {
 
 func (x *MoveReplicaResponse) Reset() {
 	*x = MoveReplicaResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[60]
+	mi := &file_drummer_drummer_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4742,7 +4852,7 @@ func (x *MoveReplicaResponse) String() string {
 func (*MoveReplicaResponse) ProtoMessage() {}
 
 func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[60]
+	mi := &file_drummer_drummer_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4755,7 +4865,7 @@ func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaResponse.ProtoReflect.Descriptor instead.
 func (*MoveReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{60}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *MoveReplicaResponse) GetOperation() uint64 {
@@ -4780,7 +4890,7 @@ type TransferLeaderRequest struct {
 
 func (x *TransferLeaderRequest) Reset() {
 	*x = TransferLeaderRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[61]
+	mi := &file_drummer_drummer_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4792,7 +4902,7 @@ func (x *TransferLeaderRequest) String() string {
 func (*TransferLeaderRequest) ProtoMessage() {}
 
 func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[61]
+	mi := &file_drummer_drummer_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4805,7 +4915,7 @@ func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{61}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *TransferLeaderRequest) GetName() string {
@@ -4840,7 +4950,7 @@ type TransferLeaderResponse struct {
 
 func (x *TransferLeaderResponse) Reset() {
 	*x = TransferLeaderResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[62]
+	mi := &file_drummer_drummer_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4852,7 +4962,7 @@ func (x *TransferLeaderResponse) String() string {
 func (*TransferLeaderResponse) ProtoMessage() {}
 
 func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[62]
+	mi := &file_drummer_drummer_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4865,7 +4975,7 @@ func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{62}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *TransferLeaderResponse) GetOperation() uint64 {
@@ -4892,7 +5002,7 @@ type ListOperationsRequest struct {
 
 func (x *ListOperationsRequest) Reset() {
 	*x = ListOperationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[63]
+	mi := &file_drummer_drummer_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4904,7 +5014,7 @@ func (x *ListOperationsRequest) String() string {
 func (*ListOperationsRequest) ProtoMessage() {}
 
 func (x *ListOperationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[63]
+	mi := &file_drummer_drummer_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4917,7 +5027,7 @@ func (x *ListOperationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperationsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{63}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ListOperationsRequest) GetKind() string {
@@ -4963,7 +5073,7 @@ type ListOperationsResponse struct {
 
 func (x *ListOperationsResponse) Reset() {
 	*x = ListOperationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[64]
+	mi := &file_drummer_drummer_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4975,7 +5085,7 @@ func (x *ListOperationsResponse) String() string {
 func (*ListOperationsResponse) ProtoMessage() {}
 
 func (x *ListOperationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[64]
+	mi := &file_drummer_drummer_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4988,7 +5098,7 @@ func (x *ListOperationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperationsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{64}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListOperationsResponse) GetOperations() []*fleet.Operation {
@@ -5025,7 +5135,7 @@ type CancelOperationRequest struct {
 
 func (x *CancelOperationRequest) Reset() {
 	*x = CancelOperationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[65]
+	mi := &file_drummer_drummer_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5037,7 +5147,7 @@ func (x *CancelOperationRequest) String() string {
 func (*CancelOperationRequest) ProtoMessage() {}
 
 func (x *CancelOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[65]
+	mi := &file_drummer_drummer_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5050,7 +5160,7 @@ func (x *CancelOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOperationRequest.ProtoReflect.Descriptor instead.
 func (*CancelOperationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{65}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *CancelOperationRequest) GetId() uint64 {
@@ -5078,7 +5188,7 @@ type CancelOperationResponse struct {
 
 func (x *CancelOperationResponse) Reset() {
 	*x = CancelOperationResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[66]
+	mi := &file_drummer_drummer_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5090,7 +5200,7 @@ func (x *CancelOperationResponse) String() string {
 func (*CancelOperationResponse) ProtoMessage() {}
 
 func (x *CancelOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[66]
+	mi := &file_drummer_drummer_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5103,7 +5213,7 @@ func (x *CancelOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOperationResponse.ProtoReflect.Descriptor instead.
 func (*CancelOperationResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{66}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CancelOperationResponse) GetOperation() *fleet.Operation {
@@ -5128,7 +5238,7 @@ type PauseOperationsRequest struct {
 
 func (x *PauseOperationsRequest) Reset() {
 	*x = PauseOperationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[67]
+	mi := &file_drummer_drummer_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5140,7 +5250,7 @@ func (x *PauseOperationsRequest) String() string {
 func (*PauseOperationsRequest) ProtoMessage() {}
 
 func (x *PauseOperationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[67]
+	mi := &file_drummer_drummer_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5153,7 +5263,7 @@ func (x *PauseOperationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseOperationsRequest.ProtoReflect.Descriptor instead.
 func (*PauseOperationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{67}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *PauseOperationsRequest) GetKind() string {
@@ -5188,7 +5298,7 @@ type PauseOperationsResponse struct {
 
 func (x *PauseOperationsResponse) Reset() {
 	*x = PauseOperationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[68]
+	mi := &file_drummer_drummer_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5200,7 +5310,7 @@ func (x *PauseOperationsResponse) String() string {
 func (*PauseOperationsResponse) ProtoMessage() {}
 
 func (x *PauseOperationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[68]
+	mi := &file_drummer_drummer_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5213,7 +5323,7 @@ func (x *PauseOperationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseOperationsResponse.ProtoReflect.Descriptor instead.
 func (*PauseOperationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{68}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *PauseOperationsResponse) GetPaused() []string {
@@ -5234,7 +5344,7 @@ type ReleaseBrakeRequest struct {
 
 func (x *ReleaseBrakeRequest) Reset() {
 	*x = ReleaseBrakeRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[69]
+	mi := &file_drummer_drummer_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5246,7 +5356,7 @@ func (x *ReleaseBrakeRequest) String() string {
 func (*ReleaseBrakeRequest) ProtoMessage() {}
 
 func (x *ReleaseBrakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[69]
+	mi := &file_drummer_drummer_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5259,7 +5369,7 @@ func (x *ReleaseBrakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBrakeRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseBrakeRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{69}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ReleaseBrakeRequest) GetAuthor() string {
@@ -5280,7 +5390,7 @@ type ReleaseBrakeResponse struct {
 
 func (x *ReleaseBrakeResponse) Reset() {
 	*x = ReleaseBrakeResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[70]
+	mi := &file_drummer_drummer_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5292,7 +5402,7 @@ func (x *ReleaseBrakeResponse) String() string {
 func (*ReleaseBrakeResponse) ProtoMessage() {}
 
 func (x *ReleaseBrakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[70]
+	mi := &file_drummer_drummer_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5305,7 +5415,7 @@ func (x *ReleaseBrakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBrakeResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseBrakeResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{70}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ReleaseBrakeResponse) GetBrake() *fleet.Brake {
@@ -5334,7 +5444,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[71]
+	mi := &file_drummer_drummer_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5346,7 +5456,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[71]
+	mi := &file_drummer_drummer_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5359,7 +5469,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{71}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *PlanRequest) GetWithout() []string {
@@ -5414,7 +5524,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_drummer_drummer_proto_msgTypes[72]
+	mi := &file_drummer_drummer_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5426,7 +5536,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[72]
+	mi := &file_drummer_drummer_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5439,7 +5549,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{72}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *PlanStep) GetKind() string {
@@ -5491,7 +5601,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[73]
+	mi := &file_drummer_drummer_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5503,7 +5613,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[73]
+	mi := &file_drummer_drummer_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5516,7 +5626,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{73}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *PlanResponse) GetSteps() []*PlanStep {
@@ -5574,7 +5684,7 @@ type PlanOpen struct {
 
 func (x *PlanOpen) Reset() {
 	*x = PlanOpen{}
-	mi := &file_drummer_drummer_proto_msgTypes[74]
+	mi := &file_drummer_drummer_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5586,7 +5696,7 @@ func (x *PlanOpen) String() string {
 func (*PlanOpen) ProtoMessage() {}
 
 func (x *PlanOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[74]
+	mi := &file_drummer_drummer_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5599,7 +5709,7 @@ func (x *PlanOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanOpen.ProtoReflect.Descriptor instead.
 func (*PlanOpen) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{74}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *PlanOpen) GetGroup() string {
@@ -5631,7 +5741,7 @@ type PlanHost struct {
 
 func (x *PlanHost) Reset() {
 	*x = PlanHost{}
-	mi := &file_drummer_drummer_proto_msgTypes[75]
+	mi := &file_drummer_drummer_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5643,7 +5753,7 @@ func (x *PlanHost) String() string {
 func (*PlanHost) ProtoMessage() {}
 
 func (x *PlanHost) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[75]
+	mi := &file_drummer_drummer_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5656,7 +5766,7 @@ func (x *PlanHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanHost.ProtoReflect.Descriptor instead.
 func (*PlanHost) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{75}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *PlanHost) GetHost() string {
@@ -5695,7 +5805,7 @@ type ApplyConfigurationRequest struct {
 
 func (x *ApplyConfigurationRequest) Reset() {
 	*x = ApplyConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[76]
+	mi := &file_drummer_drummer_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5707,7 +5817,7 @@ func (x *ApplyConfigurationRequest) String() string {
 func (*ApplyConfigurationRequest) ProtoMessage() {}
 
 func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[76]
+	mi := &file_drummer_drummer_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5720,7 +5830,7 @@ func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{76}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ApplyConfigurationRequest) GetConfiguration() *fleet.Configuration {
@@ -5761,7 +5871,7 @@ type RollbackConfigurationRequest struct {
 
 func (x *RollbackConfigurationRequest) Reset() {
 	*x = RollbackConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[77]
+	mi := &file_drummer_drummer_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5773,7 +5883,7 @@ func (x *RollbackConfigurationRequest) String() string {
 func (*RollbackConfigurationRequest) ProtoMessage() {}
 
 func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[77]
+	mi := &file_drummer_drummer_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5786,7 +5896,7 @@ func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*RollbackConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{77}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *RollbackConfigurationRequest) GetApp() string {
@@ -5832,7 +5942,7 @@ type TemplateChange struct {
 
 func (x *TemplateChange) Reset() {
 	*x = TemplateChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[78]
+	mi := &file_drummer_drummer_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5844,7 +5954,7 @@ func (x *TemplateChange) String() string {
 func (*TemplateChange) ProtoMessage() {}
 
 func (x *TemplateChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[78]
+	mi := &file_drummer_drummer_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5857,7 +5967,7 @@ func (x *TemplateChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateChange.ProtoReflect.Descriptor instead.
 func (*TemplateChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{78}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *TemplateChange) GetMatch() string {
@@ -5896,7 +6006,7 @@ type GroupChange struct {
 
 func (x *GroupChange) Reset() {
 	*x = GroupChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[79]
+	mi := &file_drummer_drummer_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5908,7 +6018,7 @@ func (x *GroupChange) String() string {
 func (*GroupChange) ProtoMessage() {}
 
 func (x *GroupChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[79]
+	mi := &file_drummer_drummer_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5921,7 +6031,7 @@ func (x *GroupChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
 func (*GroupChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{79}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *GroupChange) GetName() string {
@@ -5972,7 +6082,7 @@ type ConfigurationChange struct {
 
 func (x *ConfigurationChange) Reset() {
 	*x = ConfigurationChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[80]
+	mi := &file_drummer_drummer_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5984,7 +6094,7 @@ func (x *ConfigurationChange) String() string {
 func (*ConfigurationChange) ProtoMessage() {}
 
 func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[80]
+	mi := &file_drummer_drummer_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5997,7 +6107,7 @@ func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigurationChange.ProtoReflect.Descriptor instead.
 func (*ConfigurationChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{80}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ConfigurationChange) GetApp() string {
@@ -6076,7 +6186,7 @@ type ShowConfigurationRequest struct {
 
 func (x *ShowConfigurationRequest) Reset() {
 	*x = ShowConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[81]
+	mi := &file_drummer_drummer_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6088,7 +6198,7 @@ func (x *ShowConfigurationRequest) String() string {
 func (*ShowConfigurationRequest) ProtoMessage() {}
 
 func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[81]
+	mi := &file_drummer_drummer_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6101,7 +6211,7 @@ func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{81}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ShowConfigurationRequest) GetApp() string {
@@ -6131,7 +6241,7 @@ type ShowConfigurationResponse struct {
 
 func (x *ShowConfigurationResponse) Reset() {
 	*x = ShowConfigurationResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[82]
+	mi := &file_drummer_drummer_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6143,7 +6253,7 @@ func (x *ShowConfigurationResponse) String() string {
 func (*ShowConfigurationResponse) ProtoMessage() {}
 
 func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[82]
+	mi := &file_drummer_drummer_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6156,7 +6266,7 @@ func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{82}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ShowConfigurationResponse) GetConfiguration() *fleet.Configuration {
@@ -6184,7 +6294,7 @@ type ListConfigurationsRequest struct {
 
 func (x *ListConfigurationsRequest) Reset() {
 	*x = ListConfigurationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[83]
+	mi := &file_drummer_drummer_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6196,7 +6306,7 @@ func (x *ListConfigurationsRequest) String() string {
 func (*ListConfigurationsRequest) ProtoMessage() {}
 
 func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[83]
+	mi := &file_drummer_drummer_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6209,7 +6319,7 @@ func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsRequest.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{83}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListConfigurationsRequest) GetApp() string {
@@ -6230,7 +6340,7 @@ type ListConfigurationsResponse struct {
 
 func (x *ListConfigurationsResponse) Reset() {
 	*x = ListConfigurationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[84]
+	mi := &file_drummer_drummer_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6242,7 +6352,7 @@ func (x *ListConfigurationsResponse) String() string {
 func (*ListConfigurationsResponse) ProtoMessage() {}
 
 func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[84]
+	mi := &file_drummer_drummer_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6255,7 +6365,7 @@ func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsResponse.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{84}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListConfigurationsResponse) GetConfigurations() []*fleet.Configuration {
@@ -6284,7 +6394,7 @@ type RecoverGroupsRequest struct {
 
 func (x *RecoverGroupsRequest) Reset() {
 	*x = RecoverGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[85]
+	mi := &file_drummer_drummer_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6296,7 +6406,7 @@ func (x *RecoverGroupsRequest) String() string {
 func (*RecoverGroupsRequest) ProtoMessage() {}
 
 func (x *RecoverGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[85]
+	mi := &file_drummer_drummer_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6309,7 +6419,7 @@ func (x *RecoverGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverGroupsRequest.ProtoReflect.Descriptor instead.
 func (*RecoverGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{85}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *RecoverGroupsRequest) GetNames() []string {
@@ -6370,7 +6480,7 @@ type Survivor struct {
 
 func (x *Survivor) Reset() {
 	*x = Survivor{}
-	mi := &file_drummer_drummer_proto_msgTypes[86]
+	mi := &file_drummer_drummer_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6382,7 +6492,7 @@ func (x *Survivor) String() string {
 func (*Survivor) ProtoMessage() {}
 
 func (x *Survivor) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[86]
+	mi := &file_drummer_drummer_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6395,7 +6505,7 @@ func (x *Survivor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Survivor.ProtoReflect.Descriptor instead.
 func (*Survivor) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{86}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Survivor) GetReplica() uint64 {
@@ -6473,7 +6583,7 @@ type Recovery struct {
 
 func (x *Recovery) Reset() {
 	*x = Recovery{}
-	mi := &file_drummer_drummer_proto_msgTypes[87]
+	mi := &file_drummer_drummer_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6485,7 +6595,7 @@ func (x *Recovery) String() string {
 func (*Recovery) ProtoMessage() {}
 
 func (x *Recovery) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[87]
+	mi := &file_drummer_drummer_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6498,7 +6608,7 @@ func (x *Recovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
 func (*Recovery) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{87}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Recovery) GetName() string {
@@ -6568,7 +6678,7 @@ type RecoverGroupsResponse struct {
 
 func (x *RecoverGroupsResponse) Reset() {
 	*x = RecoverGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[88]
+	mi := &file_drummer_drummer_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6580,7 +6690,7 @@ func (x *RecoverGroupsResponse) String() string {
 func (*RecoverGroupsResponse) ProtoMessage() {}
 
 func (x *RecoverGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[88]
+	mi := &file_drummer_drummer_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6593,7 +6703,7 @@ func (x *RecoverGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverGroupsResponse.ProtoReflect.Descriptor instead.
 func (*RecoverGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{88}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *RecoverGroupsResponse) GetItems() []*Recovery {
@@ -6622,7 +6732,7 @@ type RestoreGroupRequest struct {
 
 func (x *RestoreGroupRequest) Reset() {
 	*x = RestoreGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[89]
+	mi := &file_drummer_drummer_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6634,7 +6744,7 @@ func (x *RestoreGroupRequest) String() string {
 func (*RestoreGroupRequest) ProtoMessage() {}
 
 func (x *RestoreGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[89]
+	mi := &file_drummer_drummer_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6647,7 +6757,7 @@ func (x *RestoreGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreGroupRequest.ProtoReflect.Descriptor instead.
 func (*RestoreGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{89}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *RestoreGroupRequest) GetSpec() *fleet.Spec {
@@ -6700,7 +6810,7 @@ type CloneGroupRequest struct {
 
 func (x *CloneGroupRequest) Reset() {
 	*x = CloneGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[90]
+	mi := &file_drummer_drummer_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6712,7 +6822,7 @@ func (x *CloneGroupRequest) String() string {
 func (*CloneGroupRequest) ProtoMessage() {}
 
 func (x *CloneGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[90]
+	mi := &file_drummer_drummer_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6725,7 +6835,7 @@ func (x *CloneGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneGroupRequest.ProtoReflect.Descriptor instead.
 func (*CloneGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{90}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *CloneGroupRequest) GetName() string {
@@ -6760,7 +6870,7 @@ type LoadGroupResponse struct {
 
 func (x *LoadGroupResponse) Reset() {
 	*x = LoadGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[91]
+	mi := &file_drummer_drummer_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6772,7 +6882,7 @@ func (x *LoadGroupResponse) String() string {
 func (*LoadGroupResponse) ProtoMessage() {}
 
 func (x *LoadGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[91]
+	mi := &file_drummer_drummer_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6785,7 +6895,7 @@ func (x *LoadGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadGroupResponse.ProtoReflect.Descriptor instead.
 func (*LoadGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{91}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *LoadGroupResponse) GetId() uint64 {
@@ -6806,7 +6916,7 @@ type PurgeGroupsRequest struct {
 
 func (x *PurgeGroupsRequest) Reset() {
 	*x = PurgeGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[92]
+	mi := &file_drummer_drummer_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6818,7 +6928,7 @@ func (x *PurgeGroupsRequest) String() string {
 func (*PurgeGroupsRequest) ProtoMessage() {}
 
 func (x *PurgeGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[92]
+	mi := &file_drummer_drummer_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6831,7 +6941,7 @@ func (x *PurgeGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeGroupsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{92}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *PurgeGroupsRequest) GetIds() []uint64 {
@@ -6852,7 +6962,7 @@ type PurgeGroupsResponse struct {
 
 func (x *PurgeGroupsResponse) Reset() {
 	*x = PurgeGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[93]
+	mi := &file_drummer_drummer_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6864,7 +6974,7 @@ func (x *PurgeGroupsResponse) String() string {
 func (*PurgeGroupsResponse) ProtoMessage() {}
 
 func (x *PurgeGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[93]
+	mi := &file_drummer_drummer_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6877,7 +6987,7 @@ func (x *PurgeGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeGroupsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{93}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *PurgeGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -6891,7 +7001,7 @@ var File_drummer_drummer_proto protoreflect.FileDescriptor
 
 const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
-	"\x15drummer/drummer.proto\x12\x10drumline.drummer\x1a\x11fleet/fleet.proto\"\xd1\x02\n" +
+	"\x15drummer/drummer.proto\x12\x10drumline.drummer\x1a\x11fleet/fleet.proto\x1a\x13gossip/gossip.proto\"\xd1\x02\n" +
 	"\n" +
 	"Membership\x12#\n" +
 	"\rconfig_change\x18\x01 \x01(\x04R\fconfigChange\x12@\n" +
@@ -6956,19 +7066,25 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12<\n" +
 	"\n" +
 	"membership\x18\x05 \x01(\v2\x1c.drumline.drummer.MembershipR\n" +
-	"membership\"\xa7\x02\n" +
+	"membership\"&\n" +
+	"\n" +
+	"Neighbours\x12\x18\n" +
+	"\aunheard\x18\x01 \x03(\tR\aunheard\"\xe7\x02\n" +
 	"\vHostMessage\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.drumline.drummer.HelloH\x00R\x05hello\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.drumline.drummer.ReportH\x00R\x06report\x12;\n" +
 	"\theartbeat\x18\x03 \x01(\v2\x1b.drumline.drummer.HeartbeatH\x00R\theartbeat\x127\n" +
 	"\x06result\x18\x04 \x01(\v2\x1d.drumline.drummer.OrderResultH\x00R\x06result\x125\n" +
-	"\agoodbye\x18\x05 \x01(\v2\x19.drumline.drummer.GoodbyeH\x00R\agoodbyeB\x06\n" +
+	"\agoodbye\x18\x05 \x01(\v2\x19.drumline.drummer.GoodbyeH\x00R\agoodbye\x12>\n" +
+	"\n" +
+	"neighbours\x18< \x01(\v2\x1c.drumline.drummer.NeighboursH\x00R\n" +
+	"neighboursB\x06\n" +
 	"\x04body\"x\n" +
 	"\aWelcome\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12!\n" +
 	"\fheartbeat_ms\x18\x03 \x01(\x03R\vheartbeatMs\x12\x14\n" +
-	"\x05fleet\x18\x04 \x01(\tR\x05fleet\"\x8e\x01\n" +
+	"\x05fleet\x18\x04 \x01(\tR\x05fleet\"\xa6\x01\n" +
 	"\vHostAddress\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -6976,7 +7092,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x04raft\x18\x04 \x01(\tR\x04raft\x12\x10\n" +
 	"\x03api\x18\x05 \x01(\tR\x03api\x12\x1d\n" +
 	"\n" +
-	"boot_epoch\x18\x06 \x01(\x04R\tbootEpoch\"\\\n" +
+	"boot_epoch\x18\x06 \x01(\x04R\tbootEpoch\x12\x16\n" +
+	"\x06gossip\x18< \x01(\tR\x06gossip\"\\\n" +
 	"\tAddresses\x123\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x1d.drumline.drummer.HostAddressR\x05hosts\x12\x1a\n" +
 	"\bdrummers\x18\x02 \x03(\tR\bdrummers\"W\n" +
@@ -7172,7 +7289,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"operations\x18\x03 \x03(\v2\x19.drumline.fleet.OperationR\n" +
 	"operations\x12.\n" +
-	"\x04host\x18\x04 \x01(\v2\x1a.drumline.drummer.HostInfoR\x04host\"\xaf\x02\n" +
+	"\x04host\x18\x04 \x01(\v2\x1a.drumline.drummer.HostInfoR\x04host\"\xe6\x02\n" +
 	"\bHostInfo\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.drumline.fleet.HostR\x04host\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x1b\n" +
@@ -7184,10 +7301,14 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\bunloaded\x18\b \x01(\rR\bunloaded\x12\x12\n" +
 	"\x04duty\x18\t \x01(\tR\x04duty\x12\x1a\n" +
 	"\bflapping\x18\n" +
-	" \x01(\bR\bflapping\"\x12\n" +
-	"\x10ListHostsRequest\"E\n" +
+	" \x01(\bR\bflapping\x12\x1a\n" +
+	"\bopinions\x18< \x01(\rR\bopinions\x12\x19\n" +
+	"\bheard_by\x18= \x01(\rR\aheardBy\"*\n" +
+	"\x10ListHostsRequest\x12\x16\n" +
+	"\x06gossip\x18< \x01(\bR\x06gossip\"x\n" +
 	"\x11ListHostsResponse\x120\n" +
-	"\x05hosts\x18\x01 \x03(\v2\x1a.drumline.drummer.HostInfoR\x05hosts\"\x0f\n" +
+	"\x05hosts\x18\x01 \x03(\v2\x1a.drumline.drummer.HostInfoR\x05hosts\x121\n" +
+	"\amembers\x18< \x03(\v2\x17.drumline.gossip.MemberR\amembers\"\x0f\n" +
 	"\rStatusRequest\"\xad\x04\n" +
 	"\x0eStatusResponse\x12\x1e\n" +
 	"\n" +
@@ -7457,7 +7578,7 @@ func file_drummer_drummer_proto_rawDescGZIP() []byte {
 }
 
 var file_drummer_drummer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 100)
+var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 101)
 var file_drummer_drummer_proto_goTypes = []any{
 	(ReplicaState)(0),                    // 0: drumline.drummer.ReplicaState
 	(ChangeKind)(0),                      // 1: drumline.drummer.ChangeKind
@@ -7470,115 +7591,117 @@ var file_drummer_drummer_proto_goTypes = []any{
 	(*Heartbeat)(nil),                    // 8: drumline.drummer.Heartbeat
 	(*Goodbye)(nil),                      // 9: drumline.drummer.Goodbye
 	(*OrderResult)(nil),                  // 10: drumline.drummer.OrderResult
-	(*HostMessage)(nil),                  // 11: drumline.drummer.HostMessage
-	(*Welcome)(nil),                      // 12: drumline.drummer.Welcome
-	(*HostAddress)(nil),                  // 13: drumline.drummer.HostAddress
-	(*Addresses)(nil),                    // 14: drumline.drummer.Addresses
-	(*Configurations)(nil),               // 15: drumline.drummer.Configurations
-	(*Redirect)(nil),                     // 16: drumline.drummer.Redirect
-	(*Start)(nil),                        // 17: drumline.drummer.Start
-	(*Open)(nil),                         // 18: drumline.drummer.Open
-	(*Raise)(nil),                        // 19: drumline.drummer.Raise
-	(*Seal)(nil),                         // 20: drumline.drummer.Seal
-	(*Change)(nil),                       // 21: drumline.drummer.Change
-	(*CatchUp)(nil),                      // 22: drumline.drummer.CatchUp
-	(*Destroy)(nil),                      // 23: drumline.drummer.Destroy
-	(*Transfer)(nil),                     // 24: drumline.drummer.Transfer
-	(*Retire)(nil),                       // 25: drumline.drummer.Retire
-	(*Load)(nil),                         // 26: drumline.drummer.Load
-	(*Order)(nil),                        // 27: drumline.drummer.Order
-	(*SupervisorMessage)(nil),            // 28: drumline.drummer.SupervisorMessage
-	(*FormRequest)(nil),                  // 29: drumline.drummer.FormRequest
-	(*FormResponse)(nil),                 // 30: drumline.drummer.FormResponse
-	(*Roster)(nil),                       // 31: drumline.drummer.Roster
-	(*MeetRequest)(nil),                  // 32: drumline.drummer.MeetRequest
-	(*MeetResponse)(nil),                 // 33: drumline.drummer.MeetResponse
-	(*AddDrummerRequest)(nil),            // 34: drumline.drummer.AddDrummerRequest
-	(*RemoveDrummerRequest)(nil),         // 35: drumline.drummer.RemoveDrummerRequest
-	(*DrummerInfo)(nil),                  // 36: drumline.drummer.DrummerInfo
-	(*DrummerResponse)(nil),              // 37: drumline.drummer.DrummerResponse
-	(*ListDrummersRequest)(nil),          // 38: drumline.drummer.ListDrummersRequest
-	(*ListDrummersResponse)(nil),         // 39: drumline.drummer.ListDrummersResponse
-	(*CreateGroupsRequest)(nil),          // 40: drumline.drummer.CreateGroupsRequest
-	(*CreateGroupsResponse)(nil),         // 41: drumline.drummer.CreateGroupsResponse
-	(*DeleteGroupRequest)(nil),           // 42: drumline.drummer.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),          // 43: drumline.drummer.DeleteGroupResponse
-	(*ReplicaInfo)(nil),                  // 44: drumline.drummer.ReplicaInfo
-	(*GroupInfo)(nil),                    // 45: drumline.drummer.GroupInfo
-	(*ListGroupsRequest)(nil),            // 46: drumline.drummer.ListGroupsRequest
-	(*ListGroupsResponse)(nil),           // 47: drumline.drummer.ListGroupsResponse
-	(*ExplainRequest)(nil),               // 48: drumline.drummer.ExplainRequest
-	(*ExplainResponse)(nil),              // 49: drumline.drummer.ExplainResponse
-	(*HostInfo)(nil),                     // 50: drumline.drummer.HostInfo
-	(*ListHostsRequest)(nil),             // 51: drumline.drummer.ListHostsRequest
-	(*ListHostsResponse)(nil),            // 52: drumline.drummer.ListHostsResponse
-	(*StatusRequest)(nil),                // 53: drumline.drummer.StatusRequest
-	(*StatusResponse)(nil),               // 54: drumline.drummer.StatusResponse
-	(*ListEventsRequest)(nil),            // 55: drumline.drummer.ListEventsRequest
-	(*ListEventsResponse)(nil),           // 56: drumline.drummer.ListEventsResponse
-	(*ChangeHostRequest)(nil),            // 57: drumline.drummer.ChangeHostRequest
-	(*ChangeHostResponse)(nil),           // 58: drumline.drummer.ChangeHostResponse
-	(*ShapeGroupsRequest)(nil),           // 59: drumline.drummer.ShapeGroupsRequest
-	(*ShapeGroupsResponse)(nil),          // 60: drumline.drummer.ShapeGroupsResponse
-	(*MoveReplicaRequest)(nil),           // 61: drumline.drummer.MoveReplicaRequest
-	(*MoveReplicaResponse)(nil),          // 62: drumline.drummer.MoveReplicaResponse
-	(*TransferLeaderRequest)(nil),        // 63: drumline.drummer.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil),       // 64: drumline.drummer.TransferLeaderResponse
-	(*ListOperationsRequest)(nil),        // 65: drumline.drummer.ListOperationsRequest
-	(*ListOperationsResponse)(nil),       // 66: drumline.drummer.ListOperationsResponse
-	(*CancelOperationRequest)(nil),       // 67: drumline.drummer.CancelOperationRequest
-	(*CancelOperationResponse)(nil),      // 68: drumline.drummer.CancelOperationResponse
-	(*PauseOperationsRequest)(nil),       // 69: drumline.drummer.PauseOperationsRequest
-	(*PauseOperationsResponse)(nil),      // 70: drumline.drummer.PauseOperationsResponse
-	(*ReleaseBrakeRequest)(nil),          // 71: drumline.drummer.ReleaseBrakeRequest
-	(*ReleaseBrakeResponse)(nil),         // 72: drumline.drummer.ReleaseBrakeResponse
-	(*PlanRequest)(nil),                  // 73: drumline.drummer.PlanRequest
-	(*PlanStep)(nil),                     // 74: drumline.drummer.PlanStep
-	(*PlanResponse)(nil),                 // 75: drumline.drummer.PlanResponse
-	(*PlanOpen)(nil),                     // 76: drumline.drummer.PlanOpen
-	(*PlanHost)(nil),                     // 77: drumline.drummer.PlanHost
-	(*ApplyConfigurationRequest)(nil),    // 78: drumline.drummer.ApplyConfigurationRequest
-	(*RollbackConfigurationRequest)(nil), // 79: drumline.drummer.RollbackConfigurationRequest
-	(*TemplateChange)(nil),               // 80: drumline.drummer.TemplateChange
-	(*GroupChange)(nil),                  // 81: drumline.drummer.GroupChange
-	(*ConfigurationChange)(nil),          // 82: drumline.drummer.ConfigurationChange
-	(*ShowConfigurationRequest)(nil),     // 83: drumline.drummer.ShowConfigurationRequest
-	(*ShowConfigurationResponse)(nil),    // 84: drumline.drummer.ShowConfigurationResponse
-	(*ListConfigurationsRequest)(nil),    // 85: drumline.drummer.ListConfigurationsRequest
-	(*ListConfigurationsResponse)(nil),   // 86: drumline.drummer.ListConfigurationsResponse
-	(*RecoverGroupsRequest)(nil),         // 87: drumline.drummer.RecoverGroupsRequest
-	(*Survivor)(nil),                     // 88: drumline.drummer.Survivor
-	(*Recovery)(nil),                     // 89: drumline.drummer.Recovery
-	(*RecoverGroupsResponse)(nil),        // 90: drumline.drummer.RecoverGroupsResponse
-	(*RestoreGroupRequest)(nil),          // 91: drumline.drummer.RestoreGroupRequest
-	(*CloneGroupRequest)(nil),            // 92: drumline.drummer.CloneGroupRequest
-	(*LoadGroupResponse)(nil),            // 93: drumline.drummer.LoadGroupResponse
-	(*PurgeGroupsRequest)(nil),           // 94: drumline.drummer.PurgeGroupsRequest
-	(*PurgeGroupsResponse)(nil),          // 95: drumline.drummer.PurgeGroupsResponse
-	nil,                                  // 96: drumline.drummer.Membership.VotersEntry
-	nil,                                  // 97: drumline.drummer.Membership.ObserversEntry
-	nil,                                  // 98: drumline.drummer.Start.InitialMembersEntry
-	nil,                                  // 99: drumline.drummer.FormResponse.MembersEntry
-	nil,                                  // 100: drumline.drummer.StatusResponse.GroupsEntry
-	nil,                                  // 101: drumline.drummer.StatusResponse.HostsEntry
-	(*fleet.Host)(nil),                   // 102: drumline.fleet.Host
-	(*fleet.Configuration)(nil),          // 103: drumline.fleet.Configuration
-	(*fleet.Drummer)(nil),                // 104: drumline.fleet.Drummer
-	(*fleet.Spec)(nil),                   // 105: drumline.fleet.Spec
-	(*fleet.Policy)(nil),                 // 106: drumline.fleet.Policy
-	(*fleet.ItemResult)(nil),             // 107: drumline.fleet.ItemResult
-	(*fleet.RegionCount)(nil),            // 108: drumline.fleet.RegionCount
-	(*fleet.Operation)(nil),              // 109: drumline.fleet.Operation
-	(*fleet.Brake)(nil),                  // 110: drumline.fleet.Brake
-	(*fleet.Event)(nil),                  // 111: drumline.fleet.Event
-	(fleet.Code)(0),                      // 112: drumline.fleet.Code
+	(*Neighbours)(nil),                   // 11: drumline.drummer.Neighbours
+	(*HostMessage)(nil),                  // 12: drumline.drummer.HostMessage
+	(*Welcome)(nil),                      // 13: drumline.drummer.Welcome
+	(*HostAddress)(nil),                  // 14: drumline.drummer.HostAddress
+	(*Addresses)(nil),                    // 15: drumline.drummer.Addresses
+	(*Configurations)(nil),               // 16: drumline.drummer.Configurations
+	(*Redirect)(nil),                     // 17: drumline.drummer.Redirect
+	(*Start)(nil),                        // 18: drumline.drummer.Start
+	(*Open)(nil),                         // 19: drumline.drummer.Open
+	(*Raise)(nil),                        // 20: drumline.drummer.Raise
+	(*Seal)(nil),                         // 21: drumline.drummer.Seal
+	(*Change)(nil),                       // 22: drumline.drummer.Change
+	(*CatchUp)(nil),                      // 23: drumline.drummer.CatchUp
+	(*Destroy)(nil),                      // 24: drumline.drummer.Destroy
+	(*Transfer)(nil),                     // 25: drumline.drummer.Transfer
+	(*Retire)(nil),                       // 26: drumline.drummer.Retire
+	(*Load)(nil),                         // 27: drumline.drummer.Load
+	(*Order)(nil),                        // 28: drumline.drummer.Order
+	(*SupervisorMessage)(nil),            // 29: drumline.drummer.SupervisorMessage
+	(*FormRequest)(nil),                  // 30: drumline.drummer.FormRequest
+	(*FormResponse)(nil),                 // 31: drumline.drummer.FormResponse
+	(*Roster)(nil),                       // 32: drumline.drummer.Roster
+	(*MeetRequest)(nil),                  // 33: drumline.drummer.MeetRequest
+	(*MeetResponse)(nil),                 // 34: drumline.drummer.MeetResponse
+	(*AddDrummerRequest)(nil),            // 35: drumline.drummer.AddDrummerRequest
+	(*RemoveDrummerRequest)(nil),         // 36: drumline.drummer.RemoveDrummerRequest
+	(*DrummerInfo)(nil),                  // 37: drumline.drummer.DrummerInfo
+	(*DrummerResponse)(nil),              // 38: drumline.drummer.DrummerResponse
+	(*ListDrummersRequest)(nil),          // 39: drumline.drummer.ListDrummersRequest
+	(*ListDrummersResponse)(nil),         // 40: drumline.drummer.ListDrummersResponse
+	(*CreateGroupsRequest)(nil),          // 41: drumline.drummer.CreateGroupsRequest
+	(*CreateGroupsResponse)(nil),         // 42: drumline.drummer.CreateGroupsResponse
+	(*DeleteGroupRequest)(nil),           // 43: drumline.drummer.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),          // 44: drumline.drummer.DeleteGroupResponse
+	(*ReplicaInfo)(nil),                  // 45: drumline.drummer.ReplicaInfo
+	(*GroupInfo)(nil),                    // 46: drumline.drummer.GroupInfo
+	(*ListGroupsRequest)(nil),            // 47: drumline.drummer.ListGroupsRequest
+	(*ListGroupsResponse)(nil),           // 48: drumline.drummer.ListGroupsResponse
+	(*ExplainRequest)(nil),               // 49: drumline.drummer.ExplainRequest
+	(*ExplainResponse)(nil),              // 50: drumline.drummer.ExplainResponse
+	(*HostInfo)(nil),                     // 51: drumline.drummer.HostInfo
+	(*ListHostsRequest)(nil),             // 52: drumline.drummer.ListHostsRequest
+	(*ListHostsResponse)(nil),            // 53: drumline.drummer.ListHostsResponse
+	(*StatusRequest)(nil),                // 54: drumline.drummer.StatusRequest
+	(*StatusResponse)(nil),               // 55: drumline.drummer.StatusResponse
+	(*ListEventsRequest)(nil),            // 56: drumline.drummer.ListEventsRequest
+	(*ListEventsResponse)(nil),           // 57: drumline.drummer.ListEventsResponse
+	(*ChangeHostRequest)(nil),            // 58: drumline.drummer.ChangeHostRequest
+	(*ChangeHostResponse)(nil),           // 59: drumline.drummer.ChangeHostResponse
+	(*ShapeGroupsRequest)(nil),           // 60: drumline.drummer.ShapeGroupsRequest
+	(*ShapeGroupsResponse)(nil),          // 61: drumline.drummer.ShapeGroupsResponse
+	(*MoveReplicaRequest)(nil),           // 62: drumline.drummer.MoveReplicaRequest
+	(*MoveReplicaResponse)(nil),          // 63: drumline.drummer.MoveReplicaResponse
+	(*TransferLeaderRequest)(nil),        // 64: drumline.drummer.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),       // 65: drumline.drummer.TransferLeaderResponse
+	(*ListOperationsRequest)(nil),        // 66: drumline.drummer.ListOperationsRequest
+	(*ListOperationsResponse)(nil),       // 67: drumline.drummer.ListOperationsResponse
+	(*CancelOperationRequest)(nil),       // 68: drumline.drummer.CancelOperationRequest
+	(*CancelOperationResponse)(nil),      // 69: drumline.drummer.CancelOperationResponse
+	(*PauseOperationsRequest)(nil),       // 70: drumline.drummer.PauseOperationsRequest
+	(*PauseOperationsResponse)(nil),      // 71: drumline.drummer.PauseOperationsResponse
+	(*ReleaseBrakeRequest)(nil),          // 72: drumline.drummer.ReleaseBrakeRequest
+	(*ReleaseBrakeResponse)(nil),         // 73: drumline.drummer.ReleaseBrakeResponse
+	(*PlanRequest)(nil),                  // 74: drumline.drummer.PlanRequest
+	(*PlanStep)(nil),                     // 75: drumline.drummer.PlanStep
+	(*PlanResponse)(nil),                 // 76: drumline.drummer.PlanResponse
+	(*PlanOpen)(nil),                     // 77: drumline.drummer.PlanOpen
+	(*PlanHost)(nil),                     // 78: drumline.drummer.PlanHost
+	(*ApplyConfigurationRequest)(nil),    // 79: drumline.drummer.ApplyConfigurationRequest
+	(*RollbackConfigurationRequest)(nil), // 80: drumline.drummer.RollbackConfigurationRequest
+	(*TemplateChange)(nil),               // 81: drumline.drummer.TemplateChange
+	(*GroupChange)(nil),                  // 82: drumline.drummer.GroupChange
+	(*ConfigurationChange)(nil),          // 83: drumline.drummer.ConfigurationChange
+	(*ShowConfigurationRequest)(nil),     // 84: drumline.drummer.ShowConfigurationRequest
+	(*ShowConfigurationResponse)(nil),    // 85: drumline.drummer.ShowConfigurationResponse
+	(*ListConfigurationsRequest)(nil),    // 86: drumline.drummer.ListConfigurationsRequest
+	(*ListConfigurationsResponse)(nil),   // 87: drumline.drummer.ListConfigurationsResponse
+	(*RecoverGroupsRequest)(nil),         // 88: drumline.drummer.RecoverGroupsRequest
+	(*Survivor)(nil),                     // 89: drumline.drummer.Survivor
+	(*Recovery)(nil),                     // 90: drumline.drummer.Recovery
+	(*RecoverGroupsResponse)(nil),        // 91: drumline.drummer.RecoverGroupsResponse
+	(*RestoreGroupRequest)(nil),          // 92: drumline.drummer.RestoreGroupRequest
+	(*CloneGroupRequest)(nil),            // 93: drumline.drummer.CloneGroupRequest
+	(*LoadGroupResponse)(nil),            // 94: drumline.drummer.LoadGroupResponse
+	(*PurgeGroupsRequest)(nil),           // 95: drumline.drummer.PurgeGroupsRequest
+	(*PurgeGroupsResponse)(nil),          // 96: drumline.drummer.PurgeGroupsResponse
+	nil,                                  // 97: drumline.drummer.Membership.VotersEntry
+	nil,                                  // 98: drumline.drummer.Membership.ObserversEntry
+	nil,                                  // 99: drumline.drummer.Start.InitialMembersEntry
+	nil,                                  // 100: drumline.drummer.FormResponse.MembersEntry
+	nil,                                  // 101: drumline.drummer.StatusResponse.GroupsEntry
+	nil,                                  // 102: drumline.drummer.StatusResponse.HostsEntry
+	(*fleet.Host)(nil),                   // 103: drumline.fleet.Host
+	(*fleet.Configuration)(nil),          // 104: drumline.fleet.Configuration
+	(*fleet.Drummer)(nil),                // 105: drumline.fleet.Drummer
+	(*fleet.Spec)(nil),                   // 106: drumline.fleet.Spec
+	(*fleet.Policy)(nil),                 // 107: drumline.fleet.Policy
+	(*fleet.ItemResult)(nil),             // 108: drumline.fleet.ItemResult
+	(*fleet.RegionCount)(nil),            // 109: drumline.fleet.RegionCount
+	(*fleet.Operation)(nil),              // 110: drumline.fleet.Operation
+	(*gossip.Member)(nil),                // 111: drumline.gossip.Member
+	(*fleet.Brake)(nil),                  // 112: drumline.fleet.Brake
+	(*fleet.Event)(nil),                  // 113: drumline.fleet.Event
+	(fleet.Code)(0),                      // 114: drumline.fleet.Code
 }
 var file_drummer_drummer_proto_depIdxs = []int32{
-	96,  // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
-	97,  // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
+	97,  // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
+	98,  // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
 	0,   // 2: drumline.drummer.ReplicaReport.state:type_name -> drumline.drummer.ReplicaState
 	2,   // 3: drumline.drummer.ReplicaReport.membership:type_name -> drumline.drummer.Membership
-	102, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
+	103, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
 	3,   // 5: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
 	7,   // 6: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
 	3,   // 7: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
@@ -7590,140 +7713,142 @@ var file_drummer_drummer_proto_depIdxs = []int32{
 	8,   // 13: drumline.drummer.HostMessage.heartbeat:type_name -> drumline.drummer.Heartbeat
 	10,  // 14: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
 	9,   // 15: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
-	13,  // 16: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
-	103, // 17: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
-	98,  // 18: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
-	1,   // 19: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
-	17,  // 20: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
-	18,  // 21: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
-	20,  // 22: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
-	21,  // 23: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
-	22,  // 24: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
-	23,  // 25: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
-	24,  // 26: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
-	19,  // 27: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
-	25,  // 28: drumline.drummer.Order.retire:type_name -> drumline.drummer.Retire
-	26,  // 29: drumline.drummer.Order.load:type_name -> drumline.drummer.Load
-	12,  // 30: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
-	27,  // 31: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
-	14,  // 32: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
-	16,  // 33: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
-	15,  // 34: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
-	99,  // 35: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
-	104, // 36: drumline.drummer.Roster.drummers:type_name -> drumline.fleet.Drummer
-	104, // 37: drumline.drummer.MeetRequest.self:type_name -> drumline.fleet.Drummer
-	31,  // 38: drumline.drummer.MeetRequest.roster:type_name -> drumline.drummer.Roster
-	104, // 39: drumline.drummer.MeetResponse.self:type_name -> drumline.fleet.Drummer
-	31,  // 40: drumline.drummer.MeetResponse.roster:type_name -> drumline.drummer.Roster
-	104, // 41: drumline.drummer.DrummerInfo.drummer:type_name -> drumline.fleet.Drummer
-	104, // 42: drumline.drummer.DrummerResponse.drummer:type_name -> drumline.fleet.Drummer
-	36,  // 43: drumline.drummer.ListDrummersResponse.drummers:type_name -> drumline.drummer.DrummerInfo
-	105, // 44: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	106, // 45: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
-	107, // 46: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	0,   // 47: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
-	44,  // 48: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
-	108, // 49: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
-	105, // 50: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
-	45,  // 51: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
-	45,  // 52: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
-	109, // 53: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
-	50,  // 54: drumline.drummer.ExplainResponse.host:type_name -> drumline.drummer.HostInfo
-	102, // 55: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
-	7,   // 56: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
-	50,  // 57: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
-	100, // 58: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
-	101, // 59: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
-	106, // 60: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
-	110, // 61: drumline.drummer.StatusResponse.brake:type_name -> drumline.fleet.Brake
-	111, // 62: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
-	50,  // 63: drumline.drummer.ChangeHostResponse.host:type_name -> drumline.drummer.HostInfo
-	105, // 64: drumline.drummer.ShapeGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	107, // 65: drumline.drummer.ShapeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	109, // 66: drumline.drummer.ListOperationsResponse.operations:type_name -> drumline.fleet.Operation
-	109, // 67: drumline.drummer.CancelOperationResponse.operation:type_name -> drumline.fleet.Operation
-	110, // 68: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
-	105, // 69: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
-	106, // 70: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
-	102, // 71: drumline.drummer.PlanRequest.added:type_name -> drumline.fleet.Host
-	74,  // 72: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
-	76,  // 73: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
-	77,  // 74: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
-	103, // 75: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
-	80,  // 76: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
-	81,  // 77: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
-	103, // 78: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
-	103, // 79: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
-	112, // 80: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
-	88,  // 81: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
-	89,  // 82: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
-	105, // 83: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
-	107, // 84: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	11,  // 85: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
-	29,  // 86: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
-	32,  // 87: drumline.drummer.Members.Meet:input_type -> drumline.drummer.MeetRequest
-	40,  // 88: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
-	42,  // 89: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
-	46,  // 90: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
-	48,  // 91: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
-	51,  // 92: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
-	53,  // 93: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
-	55,  // 94: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
-	78,  // 95: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
-	79,  // 96: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
-	83,  // 97: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
-	85,  // 98: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
-	87,  // 99: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
-	91,  // 100: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
-	92,  // 101: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
-	94,  // 102: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
-	57,  // 103: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
-	59,  // 104: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
-	61,  // 105: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
-	63,  // 106: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
-	65,  // 107: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
-	67,  // 108: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
-	69,  // 109: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
-	71,  // 110: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
-	73,  // 111: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
-	34,  // 112: drumline.drummer.Drummer.AddDrummer:input_type -> drumline.drummer.AddDrummerRequest
-	35,  // 113: drumline.drummer.Drummer.RemoveDrummer:input_type -> drumline.drummer.RemoveDrummerRequest
-	38,  // 114: drumline.drummer.Drummer.ListDrummers:input_type -> drumline.drummer.ListDrummersRequest
-	28,  // 115: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
-	30,  // 116: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
-	33,  // 117: drumline.drummer.Members.Meet:output_type -> drumline.drummer.MeetResponse
-	41,  // 118: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
-	43,  // 119: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
-	47,  // 120: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
-	49,  // 121: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
-	52,  // 122: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
-	54,  // 123: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
-	56,  // 124: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
-	82,  // 125: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	82,  // 126: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	84,  // 127: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
-	86,  // 128: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
-	90,  // 129: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
-	93,  // 130: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
-	93,  // 131: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
-	95,  // 132: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
-	58,  // 133: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
-	60,  // 134: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
-	62,  // 135: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
-	64,  // 136: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
-	66,  // 137: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
-	68,  // 138: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
-	70,  // 139: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
-	72,  // 140: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
-	75,  // 141: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
-	37,  // 142: drumline.drummer.Drummer.AddDrummer:output_type -> drumline.drummer.DrummerResponse
-	37,  // 143: drumline.drummer.Drummer.RemoveDrummer:output_type -> drumline.drummer.DrummerResponse
-	39,  // 144: drumline.drummer.Drummer.ListDrummers:output_type -> drumline.drummer.ListDrummersResponse
-	115, // [115:145] is the sub-list for method output_type
-	85,  // [85:115] is the sub-list for method input_type
-	85,  // [85:85] is the sub-list for extension type_name
-	85,  // [85:85] is the sub-list for extension extendee
-	0,   // [0:85] is the sub-list for field type_name
+	11,  // 16: drumline.drummer.HostMessage.neighbours:type_name -> drumline.drummer.Neighbours
+	14,  // 17: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
+	104, // 18: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
+	99,  // 19: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
+	1,   // 20: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
+	18,  // 21: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
+	19,  // 22: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
+	21,  // 23: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
+	22,  // 24: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
+	23,  // 25: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
+	24,  // 26: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
+	25,  // 27: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
+	20,  // 28: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
+	26,  // 29: drumline.drummer.Order.retire:type_name -> drumline.drummer.Retire
+	27,  // 30: drumline.drummer.Order.load:type_name -> drumline.drummer.Load
+	13,  // 31: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
+	28,  // 32: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
+	15,  // 33: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
+	17,  // 34: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
+	16,  // 35: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
+	100, // 36: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
+	105, // 37: drumline.drummer.Roster.drummers:type_name -> drumline.fleet.Drummer
+	105, // 38: drumline.drummer.MeetRequest.self:type_name -> drumline.fleet.Drummer
+	32,  // 39: drumline.drummer.MeetRequest.roster:type_name -> drumline.drummer.Roster
+	105, // 40: drumline.drummer.MeetResponse.self:type_name -> drumline.fleet.Drummer
+	32,  // 41: drumline.drummer.MeetResponse.roster:type_name -> drumline.drummer.Roster
+	105, // 42: drumline.drummer.DrummerInfo.drummer:type_name -> drumline.fleet.Drummer
+	105, // 43: drumline.drummer.DrummerResponse.drummer:type_name -> drumline.fleet.Drummer
+	37,  // 44: drumline.drummer.ListDrummersResponse.drummers:type_name -> drumline.drummer.DrummerInfo
+	106, // 45: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	107, // 46: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
+	108, // 47: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	0,   // 48: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
+	45,  // 49: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
+	109, // 50: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
+	106, // 51: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
+	46,  // 52: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
+	46,  // 53: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
+	110, // 54: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
+	51,  // 55: drumline.drummer.ExplainResponse.host:type_name -> drumline.drummer.HostInfo
+	103, // 56: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
+	7,   // 57: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
+	51,  // 58: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
+	111, // 59: drumline.drummer.ListHostsResponse.members:type_name -> drumline.gossip.Member
+	101, // 60: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
+	102, // 61: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
+	107, // 62: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
+	112, // 63: drumline.drummer.StatusResponse.brake:type_name -> drumline.fleet.Brake
+	113, // 64: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
+	51,  // 65: drumline.drummer.ChangeHostResponse.host:type_name -> drumline.drummer.HostInfo
+	106, // 66: drumline.drummer.ShapeGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	108, // 67: drumline.drummer.ShapeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	110, // 68: drumline.drummer.ListOperationsResponse.operations:type_name -> drumline.fleet.Operation
+	110, // 69: drumline.drummer.CancelOperationResponse.operation:type_name -> drumline.fleet.Operation
+	112, // 70: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
+	106, // 71: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
+	107, // 72: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
+	103, // 73: drumline.drummer.PlanRequest.added:type_name -> drumline.fleet.Host
+	75,  // 74: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
+	77,  // 75: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
+	78,  // 76: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
+	104, // 77: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
+	81,  // 78: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
+	82,  // 79: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
+	104, // 80: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
+	104, // 81: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
+	114, // 82: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
+	89,  // 83: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
+	90,  // 84: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
+	106, // 85: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
+	108, // 86: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	12,  // 87: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
+	30,  // 88: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
+	33,  // 89: drumline.drummer.Members.Meet:input_type -> drumline.drummer.MeetRequest
+	41,  // 90: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
+	43,  // 91: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
+	47,  // 92: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
+	49,  // 93: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
+	52,  // 94: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
+	54,  // 95: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
+	56,  // 96: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
+	79,  // 97: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
+	80,  // 98: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
+	84,  // 99: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
+	86,  // 100: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
+	88,  // 101: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
+	92,  // 102: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
+	93,  // 103: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
+	95,  // 104: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
+	58,  // 105: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
+	60,  // 106: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
+	62,  // 107: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
+	64,  // 108: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
+	66,  // 109: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
+	68,  // 110: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
+	70,  // 111: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
+	72,  // 112: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
+	74,  // 113: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
+	35,  // 114: drumline.drummer.Drummer.AddDrummer:input_type -> drumline.drummer.AddDrummerRequest
+	36,  // 115: drumline.drummer.Drummer.RemoveDrummer:input_type -> drumline.drummer.RemoveDrummerRequest
+	39,  // 116: drumline.drummer.Drummer.ListDrummers:input_type -> drumline.drummer.ListDrummersRequest
+	29,  // 117: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
+	31,  // 118: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
+	34,  // 119: drumline.drummer.Members.Meet:output_type -> drumline.drummer.MeetResponse
+	42,  // 120: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
+	44,  // 121: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
+	48,  // 122: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
+	50,  // 123: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
+	53,  // 124: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
+	55,  // 125: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
+	57,  // 126: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
+	83,  // 127: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	83,  // 128: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	85,  // 129: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
+	87,  // 130: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
+	91,  // 131: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
+	94,  // 132: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
+	94,  // 133: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
+	96,  // 134: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
+	59,  // 135: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
+	61,  // 136: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
+	63,  // 137: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
+	65,  // 138: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
+	67,  // 139: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
+	69,  // 140: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
+	71,  // 141: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
+	73,  // 142: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
+	76,  // 143: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
+	38,  // 144: drumline.drummer.Drummer.AddDrummer:output_type -> drumline.drummer.DrummerResponse
+	38,  // 145: drumline.drummer.Drummer.RemoveDrummer:output_type -> drumline.drummer.DrummerResponse
+	40,  // 146: drumline.drummer.Drummer.ListDrummers:output_type -> drumline.drummer.ListDrummersResponse
+	117, // [117:147] is the sub-list for method output_type
+	87,  // [87:117] is the sub-list for method input_type
+	87,  // [87:87] is the sub-list for extension type_name
+	87,  // [87:87] is the sub-list for extension extendee
+	0,   // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_drummer_drummer_proto_init() }
@@ -7731,14 +7856,15 @@ func file_drummer_drummer_proto_init() {
 	if File_drummer_drummer_proto != nil {
 		return
 	}
-	file_drummer_drummer_proto_msgTypes[9].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[10].OneofWrappers = []any{
 		(*HostMessage_Hello)(nil),
 		(*HostMessage_Report)(nil),
 		(*HostMessage_Heartbeat)(nil),
 		(*HostMessage_Result)(nil),
 		(*HostMessage_Goodbye)(nil),
+		(*HostMessage_Neighbours)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[25].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[26].OneofWrappers = []any{
 		(*Order_Start)(nil),
 		(*Order_Open)(nil),
 		(*Order_Seal)(nil),
@@ -7750,7 +7876,7 @@ func file_drummer_drummer_proto_init() {
 		(*Order_Retire)(nil),
 		(*Order_Load)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[26].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[27].OneofWrappers = []any{
 		(*SupervisorMessage_Welcome)(nil),
 		(*SupervisorMessage_Order)(nil),
 		(*SupervisorMessage_Addresses)(nil),
@@ -7763,7 +7889,7 @@ func file_drummer_drummer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drummer_drummer_proto_rawDesc), len(file_drummer_drummer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   100,
+			NumMessages:   101,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -691,8 +691,10 @@ type Policy struct {
 	BrakeWindowMs int64 `protobuf:"varint,8,opt,name=brake_window_ms,json=brakeWindowMs,proto3" json:"brake_window_ms,omitempty"`
 	// operation_deadline_ms is after how long an operation is late, which is shown.
 	OperationDeadlineMs int64 `protobuf:"varint,9,opt,name=operation_deadline_ms,json=operationDeadlineMs,proto3" json:"operation_deadline_ms,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// unreachable_after_ms: a host that drummers don't hear, but most of its neighbours do, is replaced after so long only; 0 means 5 minutes.
+	UnreachableAfterMs int64 `protobuf:"varint,60,opt,name=unreachable_after_ms,json=unreachableAfterMs,proto3" json:"unreachable_after_ms,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
@@ -784,6 +786,13 @@ func (x *Policy) GetBrakeWindowMs() int64 {
 func (x *Policy) GetOperationDeadlineMs() int64 {
 	if x != nil {
 		return x.OperationDeadlineMs
+	}
+	return 0
+}
+
+func (x *Policy) GetUnreachableAfterMs() int64 {
+	if x != nil {
+		return x.UnreachableAfterMs
 	}
 	return 0
 }
@@ -996,7 +1005,9 @@ type Host struct {
 	// removed tells that it was decommissioned and taken out: it is in no list, and its id never comes back.
 	Removed bool `protobuf:"varint,15,opt,name=removed,proto3" json:"removed,omitempty"`
 	// sleep tells whether its idle groups stop heart-beating. All hosts that run at a time agree.
-	Sleep         Sleep `protobuf:"varint,16,opt,name=sleep,proto3,enum=drumline.fleet.Sleep" json:"sleep,omitempty"`
+	Sleep Sleep `protobuf:"varint,16,opt,name=sleep,proto3,enum=drumline.fleet.Sleep" json:"sleep,omitempty"`
+	// gossip is the address that it gossips on; empty when it does not.
+	Gossip        string `protobuf:"bytes,60,opt,name=gossip,proto3" json:"gossip,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1141,6 +1152,13 @@ func (x *Host) GetSleep() Sleep {
 		return x.Sleep
 	}
 	return Sleep_SLEEP_UNSPECIFIED
+}
+
+func (x *Host) GetGossip() string {
+	if x != nil {
+		return x.Gossip
+	}
+	return ""
 }
 
 // App is a kind of state machine that a host's program knows.
@@ -4958,7 +4976,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x06forbid\x18\x06 \x03(\tR\x06forbid\x127\n" +
 	"\tisolation\x18\a \x01(\x0e2\x19.drumline.fleet.IsolationR\tisolation\x12\x18\n" +
 	"\aleaders\x18\b \x03(\tR\aleaders\x12\"\n" +
-	"\rdown_after_ms\x18\t \x01(\x03R\vdownAfterMs\"\x8b\x03\n" +
+	"\rdown_after_ms\x18\t \x01(\x03R\vdownAfterMs\"\xbd\x03\n" +
 	"\x06Policy\x12(\n" +
 	"\x10suspect_after_ms\x18\x01 \x01(\x03R\x0esuspectAfterMs\x12\"\n" +
 	"\rdown_after_ms\x18\x02 \x01(\x03R\vdownAfterMs\x12.\n" +
@@ -4968,7 +4986,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\rbalance_moves\x18\x06 \x01(\rR\fbalanceMoves\x12#\n" +
 	"\rbrake_percent\x18\a \x01(\rR\fbrakePercent\x12&\n" +
 	"\x0fbrake_window_ms\x18\b \x01(\x03R\rbrakeWindowMs\x122\n" +
-	"\x15operation_deadline_ms\x18\t \x01(\x03R\x13operationDeadlineMs\"\xf1\x01\n" +
+	"\x15operation_deadline_ms\x18\t \x01(\x03R\x13operationDeadlineMs\x120\n" +
+	"\x14unreachable_after_ms\x18< \x01(\x03R\x12unreachableAfterMs\"\xf1\x01\n" +
 	"\n" +
 	"HostWanted\x12,\n" +
 	"\x04duty\x18\x01 \x01(\x0e2\x18.drumline.fleet.HostDutyR\x04duty\x129\n" +
@@ -4982,7 +5001,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\aengaged\x18\x01 \x01(\bR\aengaged\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\"\n" +
 	"\rsince_unix_ms\x18\x03 \x01(\x03R\vsinceUnixMs\x12\x1a\n" +
-	"\baccepted\x18\x04 \x03(\tR\baccepted\"\xb3\x03\n" +
+	"\baccepted\x18\x04 \x03(\tR\baccepted\"\xcb\x03\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -5001,7 +5020,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\tin_memory\x18\r \x01(\bR\binMemory\x122\n" +
 	"\x06wanted\x18\x0e \x01(\v2\x1a.drumline.fleet.HostWantedR\x06wanted\x12\x18\n" +
 	"\aremoved\x18\x0f \x01(\bR\aremoved\x12+\n" +
-	"\x05sleep\x18\x10 \x01(\x0e2\x15.drumline.fleet.SleepR\x05sleep\"3\n" +
+	"\x05sleep\x18\x10 \x01(\x0e2\x15.drumline.fleet.SleepR\x05sleep\x12\x16\n" +
+	"\x06gossip\x18< \x01(\tR\x06gossip\"3\n" +
 	"\x03App\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\"\xe2\x01\n" +

@@ -213,14 +213,6 @@ func (g *Gossip) Members() []Member {
 // Hears tells whether the process of that id is heard.
 func (g *Gossip) Hears(id string) bool { return g != nil && g.roster.hears(id) }
 
-// Changed has something whenever somebody came or went; nil for a nil Gossip.
-func (g *Gossip) Changed() <-chan struct{} {
-	if g == nil {
-		return nil
-	}
-	return g.roster.changed
-}
-
 // Run looks for others until ctx ends, and leaves then.
 func (g *Gossip) Run(ctx context.Context) error {
 	unhook := context.AfterFunc(ctx, func() { _ = g.Close() }) // ends a search under way; its error comes below

@@ -50,6 +50,14 @@ func (m Member) Proto() *gossippb.Member {
 	return &gossippb.Member{Card: m.Card, Address: m.Address, State: m.State, SinceMs: m.For.Milliseconds()}
 }
 
+// KindWord is a kind, for people.
+func KindWord(k gossippb.Kind) string {
+	if k == gossippb.Kind_KIND_DRUMMER {
+		return "drummer"
+	}
+	return "host"
+}
+
 // known is what the roster has of a member.
 type known struct {
 	card    *gossippb.Card
@@ -61,10 +69,9 @@ type known struct {
 // roster is who is heard. memberlist tells it, with its own locks held: nothing here
 // calls memberlist.
 type roster struct {
-	self    *gossippb.Card
-	ledger  *ledger
-	log     *slog.Logger
-	changed chan struct{} // has room for one
+	self   *gossippb.Card
+	ledger *ledger
+	log    *slog.Logger
 
 	mu sync.RWMutex
 	by map[string]*known
@@ -76,7 +83,7 @@ var (
 )
 
 func newRoster(self *gossippb.Card, l *ledger, log *slog.Logger) *roster {
-	return &roster{self: self, ledger: l, log: log, changed: make(chan struct{}, 1), by: make(map[string]*known)}
+	return &roster{self: self, ledger: l, log: log, by: make(map[string]*known)}
 }
 
 // NotifyAlive refuses whoever says what no process of ours would say. What others say of
@@ -171,10 +178,6 @@ func (r *roster) note(n *memberlist.Node, heard bool) {
 	r.mu.Unlock()
 	if !heard && n.Name != r.self.GetId() {
 		r.log.Info("a neighbour is not heard any more", "name", c.GetName(), "id", c.GetId(), "address", n.Address())
-	}
-	select {
-	case r.changed <- struct{}{}:
-	default:
 	}
 }
 

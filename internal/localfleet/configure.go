@@ -1,6 +1,8 @@
 package localfleet
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +27,10 @@ func (f *Fleet) configure() error {
 			drummers = append(drummers, p.API)
 		}
 	}
+	key := filepath.Join(f.opts.Dir, "gossip.key")
+	if f.opts.Gossip {
+		errs = append(errs, makeKey(key))
+	}
 	index := 0
 	for _, p := range f.procs {
 		doc := map[string]any{
@@ -39,6 +45,9 @@ func (f *Fleet) configure() error {
 			"http":       map[string]any{"listen": p.HTTP},
 			"log":        map[string]any{"format": "text"}, // people read it
 		}
+		if p.Gossip != "" {
+			doc["gossip"] = map[string]any{"listen": p.Gossip, "key_file": key}
+		}
 		if f.opts.Address != nil {
 			doc["insecure"] = true // it is a network of this machine
 		}
@@ -51,6 +60,21 @@ func (f *Fleet) configure() error {
 		errs = append(errs, writeConfig(filepath.Join(f.opts.Dir, p.Name), doc))
 	}
 	return errors.Join(errs...)
+}
+
+// makeKey makes the key that the processes share, unless it is there.
+func makeKey(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return fmt.Errorf("make the key for gossip: %w", err)
+	}
+	if err := os.WriteFile(path, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
+		return fmt.Errorf("make the key for gossip: %w", err)
+	}
+	return nil
 }
 
 func writeConfig(dir string, doc map[string]any) error {

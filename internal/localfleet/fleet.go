@@ -23,6 +23,8 @@ type Options struct {
 	Drummers, Hosts int
 	// Regions are given to the processes in turn.
 	Regions []string
+	// Gossip has all processes gossip, with a key that is made under Dir.
+	Gossip bool
 	// BasePort is the first of consecutive ports; 0 takes free ones.
 	BasePort int
 	// Output gets the processes' logs, each line with the process' name before it; nil discards them (they are in DIR/NAME/log anyway).

@@ -36,6 +36,8 @@ type Process struct {
 	HTTP string `json:"http"`
 	// Raft is the address of its Raft port.
 	Raft string `json:"raft"`
+	// Gossip is the address that it gossips on; empty when it does not.
+	Gossip string `json:"gossip,omitempty"`
 	// Region it is in.
 	Region string `json:"region"`
 	// Joins is true for a drummer that waits to be added: it came later, or lost its disk.
@@ -107,7 +109,26 @@ func plan(o Options) ([]Process, error) {
 			return nil, err
 		}
 	}
+	for i := range procs { // behind all others: where those are does not depend on it
+		if err := ports.gossip(&procs[i], o, known[procs[i].Name].Gossip); err != nil {
+			return nil, err
+		}
+	}
 	return procs, nil
+}
+
+// gossip gives a process its port for gossip, if the fleet gossips.
+func (c *portChooser) gossip(p *Process, o Options, before string) (err error) {
+	switch {
+	case !o.Gossip:
+	case o.Address != nil:
+		p.Gossip = net.JoinHostPort(o.Address(p.Name), "7004")
+	default:
+		if p.Gossip, err = c.choose(before); err != nil {
+			return fmt.Errorf("choose a port for %s: %w", p.Name, err)
+		}
+	}
+	return nil
 }
 
 // settle gives a process that has an address to itself its ports.

@@ -35,6 +35,7 @@ type Entry struct {
 	Region    string   `json:"region"`
 	API       string   `json:"api"`
 	BootEpoch uint64   `json:"boot_epoch"`
+	Gossip    string   `json:"gossip,omitempty"`
 }
 
 type stored[T any] struct {
@@ -97,7 +98,7 @@ func (d *directory) learn(m *drummerpb.Addresses) error {
 	defer d.mu.Unlock()
 	var fresh []Entry
 	for _, h := range m.GetHosts() {
-		e := Entry{ids.Host(h.GetId()), h.GetName(), h.GetRegion(), h.GetApi(), h.GetBootEpoch()}
+		e := Entry{ids.Host(h.GetId()), h.GetName(), h.GetRegion(), h.GetApi(), h.GetBootEpoch(), h.GetGossip()}
 		old, known := d.hosts[e.ID]
 		if e.ID == "" || known && (old == e || e.BootEpoch < old.BootEpoch) {
 			continue

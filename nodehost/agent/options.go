@@ -64,6 +64,9 @@ type Options struct {
 	// Age is that of the host's data directory, by which an old copy of it is known: hello
 	// and heartbeats carry it. May be nil.
 	Age func() uint64
+	// Unheard are the hosts that this one does not hear by gossip, of those that Hosts lists;
+	// nil when it does not gossip.
+	Unheard func() []string
 	// Book is told of Raft addresses.
 	Book Book
 	// Configured is told of configurations of apps, new or known; may be nil.

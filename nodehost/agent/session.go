@@ -234,6 +234,7 @@ func (s *session) run(ctx context.Context) error {
 	g.Go(func() error { return s.send(ctx, streamDone) })
 	g.Go(func() error { return s.report(ctx) })
 	g.Go(func() error { return s.listen(ctx) })
+	g.Go(func() error { return s.opine(ctx) })
 	g.Go(func() error { // whoever ends first ends the stream, and Recv with it
 		select {
 		case <-ctx.Done():

@@ -35,13 +35,22 @@ type Router interface {
 
 var _ Router = (*route.Router)(nil)
 
-// Member is a host of the cluster, for /cluster.
+// Member is a process of the cluster, for /cluster.
 type Member struct {
-	Name   string `json:"name"`
-	ID     string `json:"id"`
+	Name string `json:"name"`
+	ID   string `json:"id"`
+	// Kind is host or drummer; drummers are known by gossip only.
+	Kind   string `json:"kind"`
 	Region string `json:"region,omitempty"`
+	Zone   string `json:"zone,omitempty"`
 	API    string `json:"api"`
-	Self   bool   `json:"self"`
+	HTTP   string `json:"http,omitempty"`
+	// Gossip is the address that it gossips on, Version that of its program.
+	Gossip  string `json:"gossip,omitempty"`
+	Version string `json:"version,omitempty"`
+	// State is heard or unheard, by gossip; empty on a host that does not gossip.
+	State string `json:"state,omitempty"`
+	Self  bool   `json:"self"`
 }
 
 // Options of a Service.

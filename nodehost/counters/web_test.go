@@ -85,7 +85,7 @@ func TestTheTalksPaths(t *testing.T) {
 	require.Equal(t, "8", verbose.Info.Slots[0].Added)
 	_, kind, body = ask(t, "GET", s.URL+"/cluster")
 	require.Equal(t, "application/json", kind)
-	require.JSONEq(t, `[{"name":"nh1","id":"a","region":"ord","api":"127.0.0.1:1","self":true}]`, body)
+	require.JSONEq(t, `[{"name":"nh1","id":"a","region":"ord","kind":"","api":"127.0.0.1:1","self":true}]`, body)
 }
 
 func TestARetriedIncCountsOnce(t *testing.T) {

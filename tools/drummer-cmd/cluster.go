@@ -20,10 +20,14 @@ import (
 func (t *tool) hostsList() verb {
 	return verb{
 		name: "list", usage: "list the hosts that run replicas", watchable: true,
-		about: "Lists every host that the record knows. state is up, suspect, down or lost; silent is the time since it was last heard. " +
+		about: "Lists every host that the record knows. state is up, suspect, unreachable (not heard by drummers, heard by its neighbours), down or lost; silent is the time since it was last heard. " +
 			"A host that has just begun says how many of its replicas it has started: those serve already. IN MEMORY is a host " +
-			"with storage: memory, whose replicas end with its process.",
-		run: func(ctx context.Context, _ *cli.Context) error {
+			"with storage: memory, whose replicas end with its process. --gossip lists hosts and drummers as the leading drummer knows them by gossip instead.",
+		flags: []cli.Flag{&cli.BoolFlag{Name: "gossip", Usage: "list hosts and drummers by what they say of themselves, and whether they are heard"}},
+		run: func(ctx context.Context, c *cli.Context) error {
+			if c.Bool("gossip") {
+				return t.gossip(ctx)
+			}
 			hosts, err := t.hosts(ctx)
 			if err != nil {
 				return err
@@ -56,22 +60,32 @@ func silence(h shape.Host) string {
 	return (time.Duration(h.SilentMS) * time.Millisecond).Round(100 * time.Millisecond).String()
 }
 
-func (t *tool) hosts(ctx context.Context) ([]shape.Host, error) {
+func (t *tool) listHosts(ctx context.Context, gossip bool) (*drummerpb.ListHostsResponse, error) {
 	ctx, cancel := t.bounded(ctx)
 	defer cancel()
 	conn, err := t.client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := conn.Drummer().ListHosts(ctx, &drummerpb.ListHostsRequest{})
+	resp, err := conn.Drummer().ListHosts(ctx, &drummerpb.ListHostsRequest{Gossip: gossip})
+	return resp, doing("list hosts", err)
+}
+
+func (t *tool) hosts(ctx context.Context) ([]shape.Host, error) {
+	resp, err := t.listHosts(ctx, false)
+	return shape.OfHosts(resp), err
+}
+
+// gossip lists those that the leading drummer knows by gossip.
+func (t *tool) gossip(ctx context.Context) error {
+	resp, err := t.listHosts(ctx, true)
+	if err == nil && len(resp.GetMembers()) == 0 {
+		err = fail(exitNotFound, program+" hosts list", "the leading drummer does not gossip: set gossip.key_file on drummers and hosts")
+	}
 	if err != nil {
-		return nil, doing("list hosts", err)
+		return err
 	}
-	var hosts []shape.Host
-	for _, h := range resp.GetHosts() {
-		hosts = append(hosts, shape.OfHost(h))
-	}
-	return hosts, nil
+	return list(t, shape.OfMembers(resp), shape.MemberHeader(), shape.Member.Row)
 }
 
 func (t *tool) hostsShow() verb {

@@ -17,6 +17,7 @@ import (
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	gossippb "github.com/drumline/drumline/drummerpb/gossip"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	kvpb "github.com/drumline/drumline/drummerpb/kv"
 	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
@@ -258,11 +259,20 @@ func (f *fake) Explain(_ context.Context, req *drummerpb.ExplainRequest) (*drumm
 	}}, nil
 }
 
-func (f *fake) ListHosts(context.Context, *drummerpb.ListHostsRequest) (*drummerpb.ListHostsResponse, error) {
+func (f *fake) ListHosts(_ context.Context, req *drummerpb.ListHostsRequest) (*drummerpb.ListHostsResponse, error) {
 	if f.drained != nil {
 		f.drained.Duty = "drained"
 	}
-	return &drummerpb.ListHostsResponse{Hosts: f.hosts}, nil
+	resp := &drummerpb.ListHostsResponse{Hosts: f.hosts}
+	if req.GetGossip() && len(f.hosts) > 0 {
+		card := &gossippb.Card{Id: "d1", Name: "drummer-1", Kind: gossippb.Kind_KIND_DRUMMER, Region: "east", Api: "10.0.0.1:9121", Raft: "10.0.0.1:9122", Version: "v1", BootEpoch: 2}
+		host := &gossippb.Card{Id: "h1", Name: "host-1", Kind: gossippb.Kind_KIND_HOST, Region: "east", Zone: "a", Api: "10.0.0.2:9221", Raft: "10.0.0.2:9222", Version: "v1", BootEpoch: 7}
+		resp.Members = []*gossippb.Member{
+			{Card: card, Address: "10.0.0.1:9124", State: "heard", SinceMs: 61_000},
+			{Card: host, Address: "10.0.0.2:9224", State: "unheard", SinceMs: 5_400},
+		}
+	}
+	return resp, nil
 }
 
 func (f *fake) Status(context.Context, *drummerpb.StatusRequest) (*drummerpb.StatusResponse, error) {

@@ -77,7 +77,7 @@ func play(c *cli.Context) (err error) {
 func fleetOptions(c *cli.Context, bin string) localfleet.Options {
 	o := localfleet.Options{
 		Dir: c.String("dir"), Bin: bin, Drummers: c.Int("drummers"), Hosts: c.Int("hosts"),
-		Regions: strings.Split(c.String("regions"), ","), BasePort: c.Int("base-port"), Output: c.App.Writer,
+		Regions: strings.Split(c.String("regions"), ","), BasePort: c.Int("base-port"), Output: c.App.Writer, Gossip: true,
 		Exited: func(name string, err error) {
 			say(c.App.Writer, fmt.Sprintf("%s ended by itself (%v); bring it back with: playground ctl --dir %s start %s", name, err, c.String("dir"), name))
 		},

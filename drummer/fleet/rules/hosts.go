@@ -24,6 +24,9 @@ func CheckHost(h *fleetpb.Host) error {
 	if err := CheckOptional("zone", h.GetZone()); err != nil {
 		return err
 	}
+	if err := CheckOptional("gossip address", h.GetGossip()); err != nil {
+		return err
+	}
 	if h.GetBootEpoch() == 0 || h.GetBootEpoch() > math.MaxInt64 {
 		return fmt.Errorf("boot epoch %d: a host counts its starts from 1", h.GetBootEpoch())
 	}

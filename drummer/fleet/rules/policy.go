@@ -42,7 +42,20 @@ func FillPolicy(p *fleetpb.Policy) *fleetpb.Policy {
 	d.BrakePercent = cmp.Or(p.GetBrakePercent(), d.GetBrakePercent())
 	d.BrakeWindowMs = cmp.Or(p.GetBrakeWindowMs(), d.GetBrakeWindowMs())
 	d.OperationDeadlineMs = cmp.Or(p.GetOperationDeadlineMs(), d.GetOperationDeadlineMs())
+	d.UnreachableAfterMs = p.GetUnreachableAfterMs()
 	return d
+}
+
+// UnreachableAfter is after how long a host is replaced that drummers don't hear, but its
+// neighbours do. The record keeps what somebody said; a wrong value is brought into bounds
+// here, so that records of any version are equal.
+func UnreachableAfter(p *fleetpb.Policy) time.Duration {
+	const usual, most = 5 * time.Minute, 7 * 24 * time.Hour
+	ms := p.GetUnreachableAfterMs()
+	if ms <= 0 {
+		ms = usual.Milliseconds()
+	}
+	return time.Duration(min(max(ms, p.GetDownAfterMs()), most.Milliseconds())) * time.Millisecond
 }
 
 // CheckPolicy says what is wrong with a policy, after FillPolicy.

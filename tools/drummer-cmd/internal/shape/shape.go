@@ -110,6 +110,8 @@ type Host struct {
 	Duty      string   `json:"duty"`
 	Weight    uint32   `json:"weight"`
 	Flapping  bool     `json:"flapping"`
+	HeardBy   uint32   `json:"heard_by"`
+	Opinions  uint32   `json:"opinions"`
 	InMemory  bool     `json:"in_memory"`
 	Boot      *Boot    `json:"boot"`
 	Version   string   `json:"version"`
@@ -137,6 +139,7 @@ func OfHost(i *drummerpb.HostInfo) Host {
 		SilentMS: i.GetSilentMs(), Replicas: i.GetReplicas(), Leaders: i.GetLeaders(),
 		Unloaded: i.GetUnloaded(), InMemory: h.GetInMemory(), Version: i.GetVersion(), Apps: []App{},
 		Duty: i.GetDuty(), Weight: cmp.Or(h.GetWanted().GetWeight(), 100), Flapping: i.GetFlapping(),
+		HeardBy: i.GetHeardBy(), Opinions: i.GetOpinions(),
 	}
 	if b := i.GetBoot(); b != nil {
 		s.Boot = &Boot{Total: b.GetTotal(), Done: b.GetDone()}
@@ -181,6 +184,7 @@ type Policy struct {
 	BrakePercent        uint32 `json:"brake_percent"`
 	BrakeWindowMS       int64  `json:"brake_window_ms"`
 	OperationDeadlineMS int64  `json:"operation_deadline_ms"`
+	UnreachableAfterMS  int64  `json:"unreachable_after_ms"`
 }
 
 // OfStatus translates the status.
@@ -193,6 +197,7 @@ func OfStatus(r *drummerpb.StatusResponse) Status {
 			OperationsPerHost: r.GetPolicy().GetOperationsPerHost(), OperationsTotal: r.GetPolicy().GetOperationsTotal(),
 			OperationsPerRegion: r.GetPolicy().GetOperationsPerRegion(), BalanceMoves: r.GetPolicy().GetBalanceMoves(),
 			BrakePercent: r.GetPolicy().GetBrakePercent(), BrakeWindowMS: r.GetPolicy().GetBrakeWindowMs(), OperationDeadlineMS: r.GetPolicy().GetOperationDeadlineMs(),
+			UnreachableAfterMS: r.GetPolicy().GetUnreachableAfterMs(),
 		},
 		Brake:  Brake{Engaged: r.GetBrake().GetEngaged(), Reason: r.GetBrake().GetReason(), Since: moment(r.GetBrake().GetSinceUnixMs())},
 		Paused: append([]string{}, r.GetPaused()...),
