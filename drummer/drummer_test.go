@@ -248,6 +248,7 @@ func TestBadConfigurationIsRefused(t *testing.T) {
 func TestBadInputChangesNothing(t *testing.T) {
 	c := newCluster(t, 3)
 	c.start()
+	c.voters(1, 2, 3) // what the drummers write down of themselves comes first
 	f := c.follower()
 	before := c.status().GetRevision()
 	ctx := t.Context()
@@ -265,5 +266,25 @@ func TestBadInputChangesNothing(t *testing.T) {
 	require.Equal(t, codes.InvalidArgument, status.Code(err))
 	_, err = form.Form(ctx, &drummerpb.FormRequest{Deployment: "test", Index: 99, HostId: "x", Raft: "y"})
 	require.Equal(t, codes.InvalidArgument, status.Code(err))
+	stranger := &fleetpb.Drummer{HostId: "x", Number: 2, Name: "y", Api: "z", Raft: "w"}
+	roster := &drummerpb.Roster{Fleet: "another", Revision: 1 << 60, Drummers: []*fleetpb.Drummer{stranger}}
+	for name, r := range map[string]*drummerpb.MeetRequest{
+		"nothing":            {},
+		"another deployment": {Deployment: "prod", Self: stranger},
+		"nobody":             {Deployment: "test"},
+		"a long text":        {Deployment: "test", Self: &fleetpb.Drummer{HostId: strings.Repeat("x", 1000)}},
+		"another fleet":      {Deployment: "test", Self: stranger, Roster: roster},
+		"another number":     {Deployment: "test", Self: stranger, Admit: 77},
+	} {
+		_, err = drummerpb.NewMembersClient(f.conn).Meet(ctx, r)
+		require.Contains(t, []codes.Code{codes.InvalidArgument, codes.FailedPrecondition}, status.Code(err), "%s: %v", name, err)
+	}
+	for _, r := range []*drummerpb.AddDrummerRequest{{}, {Address: "127.0.0.1:1"}} {
+		_, err = f.drummer().AddDrummer(ctx, r)
+		require.Error(t, err)
+	}
+	_, err = f.drummer().RemoveDrummer(ctx, &drummerpb.RemoveDrummerRequest{Drummer: "4"})
+	require.Equal(t, codes.NotFound, status.Code(err))
+	c.voters(1, 2, 3)
 	require.Equal(t, before, c.status().GetRevision())
 }

@@ -43,7 +43,7 @@ func TestDrummersFromThreeToFiveToThree(t *testing.T) {
 	// The first three go; one of them led, whichever that is.
 	for _, name := range []string{"drummer-1", "drummer-2"} {
 		w.mayEnd.Store(name, true)
-		w.run("servers", "remove", name, "--yes", "--wait")
+		w.run("servers", "remove", name, "--wait")
 	}
 	w.within(30*time.Second, "three vote", w.vote("drummer-3", "drummer-4", "drummer-5"))
 	w.mayEnd.Store("drummer-3", true)
