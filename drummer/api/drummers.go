@@ -16,8 +16,8 @@ import (
 type Members interface {
 	// Inspect asks the drummer at an address who it is.
 	Inspect(ctx context.Context, address string) (*drummerpb.MeetResponse, error)
-	// Describe asks all of them how they are.
-	Describe(ctx context.Context) *drummerpb.ListDrummersResponse
+	// Describe asks those of a list how they are.
+	Describe(ctx context.Context, list []*fleetpb.Drummer) *drummerpb.ListDrummersResponse
 }
 
 // AddDrummer lets a drummer join that waits for it. Safe to repeat.
@@ -75,7 +75,7 @@ func (s *Service) RemoveDrummer(ctx context.Context, r *drummerpb.RemoveDrummerR
 		return nil, err
 	}
 	if d.GetState() == fleetpb.DrummerState_DRUMMER_STATE_MEMBER {
-		if err := dispensable(c.Members.Describe(ctx), d); err != nil {
+		if err := dispensable(c.Members.Describe(ctx, v.Drummers().All), d); err != nil {
 			return nil, err
 		}
 	}
@@ -104,11 +104,11 @@ func dispensable(all *drummerpb.ListDrummersResponse, d *fleetpb.Drummer) error 
 
 // ListDrummers shows the members of the drummers' group.
 func (s *Service) ListDrummers(ctx context.Context, _ *drummerpb.ListDrummersRequest) (*drummerpb.ListDrummersResponse, error) {
-	c, _, err := s.drummers(ctx)
+	c, v, err := s.drummers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return c.Members.Describe(ctx), nil
+	return c.Members.Describe(ctx, v.Drummers().All), nil
 }
 
 // drummers is the cluster and a linearizable look at the record, on the leader.

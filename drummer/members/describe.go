@@ -2,7 +2,6 @@ package members
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
@@ -10,10 +9,11 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 )
 
-// Describe meets all drummers and says how they are, for people; on the one that leads.
-func (m *Members) Describe(ctx context.Context) *drummerpb.ListDrummersResponse {
+// Describe meets the drummers of a list, which the caller has read in the record, and says
+// how they are, for people; on the one that leads.
+func (m *Members) Describe(ctx context.Context, list []*fleetpb.Drummer) *drummerpb.ListDrummersResponse {
 	m.mu.Lock()
-	list, step, c := slices.Clone(m.roster.GetDrummers()), m.step, m.cluster
+	step, c := m.step, m.cluster
 	m.mu.Unlock()
 	resp := &drummerpb.ListDrummersResponse{Step: step, Drummers: make([]*drummerpb.DrummerInfo, len(list))}
 	if c == nil {

@@ -38,9 +38,9 @@ func (m *crew) Inspect(_ context.Context, address string) (*drummerpb.MeetRespon
 }
 
 // Describe says that drummer 3 is away.
-func (m *crew) Describe(context.Context) *drummerpb.ListDrummersResponse {
+func (m *crew) Describe(_ context.Context, list []*fleetpb.Drummer) *drummerpb.ListDrummersResponse {
 	resp := &drummerpb.ListDrummersResponse{}
-	for _, d := range m.c.machine.Freeze().Drummers().All {
+	for _, d := range list {
 		i := &drummerpb.DrummerInfo{Drummer: d, Role: "follower", Answers: true, Lag: d.GetNumber() - 1}
 		switch {
 		case d.GetNumber() == 1:
