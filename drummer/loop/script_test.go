@@ -274,7 +274,11 @@ func (s *script) answer(words []string) {
 func (s *script) status() {
 	v, o := s.m.Freeze(), s.c.Observed(s.now)
 	for _, h := range status.HostInfos(v, o) {
-		fmt.Fprintf(&s.out, "host %s (%s) %s silent %dms, %d replicas, %d leaders\n", h.GetHost().GetName(), h.GetHost().GetId(), h.GetState(), h.GetSilentMs(), h.GetReplicas(), h.GetLeaders())
+		flaps := ""
+		if o.Host(ids.Host(h.GetHost().GetId())).Flapping {
+			flaps = ", flapping"
+		}
+		fmt.Fprintf(&s.out, "host %s (%s) %s silent %dms, %d replicas, %d leaders%s\n", h.GetHost().GetName(), h.GetHost().GetId(), h.GetState(), h.GetSilentMs(), h.GetReplicas(), h.GetLeaders(), flaps)
 	}
 	for g := range v.Groups() {
 		info := status.GroupInfo(v, o, ids.Group(g.GetId()))

@@ -1,0 +1,46 @@
+package api
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// TestImpossibleRulesAreRefused: a rule that no choice of the hosts keeps is refused when it
+// is submitted, with the reason, whoever submits it; so is one that contradicts itself.
+func TestImpossibleRulesAreRefused(t *testing.T) {
+	w := newTown(t, 1)
+	for _, id := range []string{"x", "y", "z"} {
+		w.record.do(t, host(id)) // all in one region, without labels
+	}
+	openGroup(t, w, "kv/there", "x")
+	for reason, rule := range map[string]*fleetpb.Spec{
+		"0 of the hosts have the labels":     {Replicas: 1, Require: []string{"disk=ssd"}},
+		"there is a place for 2 of 3":        {Replicas: 3, Regions: []*fleetpb.RegionCount{{Region: "east", Count: 2}, {Region: "west", Count: 1}}},
+		"there is a place for 1 of 3":        {Replicas: 3, Isolation: fleetpb.Isolation_ISOLATION_REGION},
+		"there is a place for 3 of 5":        {Replicas: 5, Leaders: []string{"east"}},
+		"required and forbidden at once":     {Replicas: 1, Require: []string{"a=b"}, Forbid: []string{"a=b"}},
+		"and the rule has no replica there":  {Replicas: 1, Leaders: []string{"west"}, Regions: []*fleetpb.RegionCount{{Region: "east", Count: 1}}},
+		"down_after of 5 ms: want 1s to a w": {Replicas: 1, DownAfterMs: 5},
+	} {
+		rule.App = "kv"
+		for _, dry := range []bool{true, false} {
+			rule.Name = "kv/new"
+			made, err := w.drummer(0).CreateGroups(t.Context(), &drummerpb.CreateGroupsRequest{Specs: []*fleetpb.Spec{rule}, DryRun: dry})
+			require.NoError(t, err)
+			require.Equal(t, fleetpb.Code_CODE_INVALID, made.GetItems()[0].GetCode(), reason)
+			require.Contains(t, made.GetItems()[0].GetDetail(), reason)
+
+			rule.Name = "kv/there"
+			shaped, err := w.drummer(0).ShapeGroups(t.Context(), &drummerpb.ShapeGroupsRequest{Specs: []*fleetpb.Spec{rule}, DryRun: dry})
+			require.NoError(t, err)
+			require.Equal(t, fleetpb.Code_CODE_INVALID, shaped.GetItems()[0].GetCode(), reason)
+			require.Contains(t, shaped.GetItems()[0].GetDetail(), reason)
+		}
+	}
+	require.Nil(t, w.record.machine.Freeze().ByName("kv/new"))
+	require.Empty(t, w.record.machine.Freeze().ByName("kv/there").GetSpec().GetRequire())
+}
