@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
+	doormanpb "github.com/drumline/drumline/drummerpb/doorman"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 )
 
@@ -96,5 +98,39 @@ func (w *world) wholeOrUnloaded(names []string, avoid ...string) func() (bool, s
 			}
 		}
 		return true, ""
+	}
+}
+
+// TestAnUnloadedResourceFollows changes a resource's configuration while its group is out of
+// memory: the request that loads it is decided by what holds now.
+func TestAnUnloadedResourceFollows(t *testing.T) {
+	t.Setenv("NODEHOST_UNLOAD_AFTER", "10s")
+	w := newWorld(t, 1, 3)
+	shared := resource{"shared", capacitypb.Algorithm_ALGORITHM_FAIR_SHARE, 100, 2 * time.Second, time.Second}
+	w.divide(shared)
+	ask := func(client string) float64 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		resp, err := doormanpb.NewCapacityClient(w.client.Hosts()).GetCapacity(ctx, &doormanpb.GetCapacityRequest{
+			ClientId: &client, Resource: []*doormanpb.ResourceRequest{{ResourceId: new("shared"), Priority: new(int64(0)), Wants: new(1e6)}},
+		})
+		w.must(err)
+		// Time stands still for a group that is out of memory: what is not given back stays held.
+		_, err = doormanpb.NewCapacityClient(w.client.Hosts()).ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: &client, ResourceId: []string{"shared"}})
+		w.must(err)
+		return resp.GetResponse()[0].GetGets().GetCapacity()
+	}
+	require.InDelta(t, 100, ask("a"), 0)
+	for n := range 3 {
+		w.within(time.Minute, "the resource is unloaded", func() (bool, string) {
+			n, err := w.unloaded()
+			return err == nil && n == 3, fmt.Sprint(n, err)
+		})
+		shared.capacity = float64(10 + n)
+		w.divide(shared)
+		// A host is told within two seconds; it tells nobody what it knows of groups that are out of memory.
+		since := time.Now()
+		w.within(10*time.Second, "the hosts have been told", func() (bool, string) { return time.Since(since) > 3*time.Second, "" })
+		require.InDelta(t, shared.capacity, ask(fmt.Sprint("client-", n)), 0, "decided by the new definition")
 	}
 }
