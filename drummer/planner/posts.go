@@ -96,11 +96,8 @@ func (p *pass) tidyHosts() {
 		if text := at.closed(); text != "" && !at.empties() {
 			p.hostReasons[id] = append(p.hostReasons[id], "it gets no new replicas and no leaders: it is "+strings.TrimPrefix(text, "are "))
 		}
-		if at.seen.Unreachable {
-			p.hostReasons[id] = append(p.hostReasons[id], "it "+at.seen.Opinion.String())
-		}
-		if at.seen.Flapping {
-			p.hostReasons[id] = append(p.hostReasons[id], "it came and went several times lately: other hosts are chosen first")
+		for _, reason := range at.seen.Reasons(at.seen.Flapping) {
+			p.hostReasons[id] = append(p.hostReasons[id], reason)
 		}
 	}
 }

@@ -30,6 +30,17 @@ func (o Opinion) String() string {
 	return fmt.Sprintf("is unreachable: drummers do not hear it, %d of %d hosts that gossip do; it is replaced when it is silent for %s", o.HeardBy, o.Of, o.ReplacedAfter)
 }
 
+// Reasons say what is special about how a host comes and goes; none for most.
+func (o Opinion) Reasons(flapping bool) (reasons []string) {
+	if o.Unreachable {
+		reasons = append(reasons, "it "+o.String())
+	}
+	if flapping {
+		reasons = append(reasons, "it came and went several times lately: other hosts are chosen first")
+	}
+	return reasons
+}
+
 // Mark makes a number of a host's state that differs where the opinion makes a difference.
 func (o Opinion) Mark(state int) int {
 	if o.Unreachable {

@@ -19,8 +19,15 @@ func TestMoreThanHalfMustHearIt(t *testing.T) {
 		silent      time.Duration
 		want        bool
 	}{
-		{0, 0, 0, false}, {0, 1, 0, false}, {1, 1, 0, true}, {1, 2, 0, false}, {2, 2, 0, true}, {2, 3, 0, true}, {2, 4, 0, false},
-		{4, 4, after, true}, {4, 4, after + 1, false},
+		{0, 0, 0, false},
+		{0, 1, 0, false},
+		{1, 1, 0, true},
+		{1, 2, 0, false},
+		{2, 2, 0, true},
+		{2, 3, 0, true},
+		{2, 4, 0, false},
+		{4, 4, after, true},
+		{4, 4, after + 1, false},
 	} {
 		o := opinion.New(c.heardBy, c.of, c.silent, after)
 		require.Equal(t, c.want, o.Unreachable, "%+v", c)
