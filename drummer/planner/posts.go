@@ -96,8 +96,8 @@ func (p *pass) tidyHosts() {
 		if text := at.closed(); text != "" && !at.empties() {
 			p.hostReasons[id] = append(p.hostReasons[id], "it gets no new replicas and no leaders: it is "+strings.TrimPrefix(text, "are "))
 		}
-		for _, reason := range at.seen.Reasons(at.seen.Flapping) {
-			p.hostReasons[id] = append(p.hostReasons[id], reason)
+		if reasons := at.seen.Reasons(at.seen.Flapping); len(reasons) > 0 {
+			p.hostReasons[id] = append(p.hostReasons[id], reasons...)
 		}
 	}
 }
