@@ -103,7 +103,8 @@ type operator struct {
 func (o *operator) change(ctx context.Context, steady, passing []*fleetpb.Spec) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	verb, err := "", error(nil)
+	var verb string
+	var err error
 	name := steady[o.dice.IntN(len(steady))].GetName()
 	switch o.dice.IntN(4) {
 	case 0:

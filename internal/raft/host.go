@@ -26,6 +26,7 @@ import (
 type Host struct {
 	opts   Options
 	nh     *dragonboat.NodeHost
+	logs   logdb.Factory
 	events *events
 	gates  *gate.Gates
 	pump   *pump
@@ -136,7 +137,7 @@ func (h *Host) nodeHostConfig() (config.NodeHostConfig, error) {
 		SystemEventListener: listener{h: h},
 	}
 	c.Expert.TransportFactory = guardedFactory{inner: h.opts.Transport.Factory(), host: h}
-	c.Expert.LogDBFactory = logdb.Factory{}
+	c.Expert.LogDBFactory = &h.logs
 	c.Expert.FS = h.opts.FS
 	c.Expert.Engine = s.Engine()
 	c.Expert.LogDB = s.LogDB(h.opts.FS != nil)

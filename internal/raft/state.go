@@ -58,6 +58,9 @@ func (h *Host) Retire(ctx context.Context, g ids.Group, keep func(State) error) 
 	if err != nil {
 		return err
 	}
+	if err := r.replayed(ctx); err != nil {
+		return err
+	}
 	r.machine.Keep()
 	defer r.machine.Drop()
 	if err := h.Stop(ctx, g); err != nil {
@@ -69,6 +72,25 @@ func (h *Host) Retire(ctx context.Context, g ids.Group, keep func(State) error) 
 	}
 	defer s.View.Close()
 	return keep(s)
+}
+
+// replayed waits until the machine has all that the log here says is committed: a replica
+// that was just started is ready before that, and it may have no leader to tell it more.
+func (r *replica) replayed(ctx context.Context) error {
+	group, id := uint64(r.spec.Group), uint64(r.spec.ID)
+	logs := r.host.logs.Store()
+	for committed := logs.Committed(group, id); ; {
+		facts, up := r.machine.Facts()
+		behind, err := logs.Behind(group, id, facts.Applied, committed)
+		switch {
+		case err != nil:
+			return fault.Wrap(err, fault.Internal, "the log of group %s here", r.spec.Name).InGroup(r.spec.Name)
+		case up && !behind:
+			return nil
+		case !wait(ctx, r.host.opts.Tick):
+			return fault.Wrap(ctx.Err(), fault.Deadline, "the replica of group %s here is still reading its log; try again", r.spec.Name).InGroup(r.spec.Name)
+		}
+	}
 }
 
 func (r *replica) freeze() (State, error) {

@@ -19,18 +19,22 @@ const storeName = "sharded-pebble"
 func newStore(c config.NodeHostConfig, busy config.LogDBCallback, dirs, logDirs []string, fs vfs.FS) (raftio.ILogDB, error)
 
 // Factory opens dragonboat's log store with a Store before it.
-type Factory struct{}
+type Factory struct{ store *Store }
 
-var _ config.LogDBFactory = Factory{}
+var _ config.LogDBFactory = (*Factory)(nil)
 
 // Name is that of dragonboat's own store: the data is the same.
-func (Factory) Name() string { return storeName }
+func (*Factory) Name() string { return storeName }
+
+// Store is the one that was opened, nil before.
+func (f *Factory) Store() *Store { return f.store }
 
 // Create opens the store; dragonboat closes it.
-func (Factory) Create(c config.NodeHostConfig, busy config.LogDBCallback, dirs, logDirs []string) (raftio.ILogDB, error) {
+func (f *Factory) Create(c config.NodeHostConfig, busy config.LogDBCallback, dirs, logDirs []string) (raftio.ILogDB, error) {
 	inner, err := newStore(c, busy, dirs, logDirs, c.Expert.FS)
 	if err != nil {
 		return nil, err
 	}
-	return New(inner, c.Expert.Engine.ExecShards), nil
+	f.store = New(inner, c.Expert.Engine.ExecShards)
+	return f.store, nil
 }

@@ -13,6 +13,7 @@ import (
 type disk struct {
 	raftio.ILogDB
 	saved   []pb.Update
+	entries []pb.Entry
 	workers []uint64
 	states  map[raftio.NodeInfo]pb.State
 	closed  bool
@@ -163,4 +164,41 @@ func TestFailuresAreTold(t *testing.T) {
 	require.ErrorIs(t, err, d.fail)
 	require.ErrorIs(t, s.Close(), d.fail)
 	require.True(t, d.closed)
+}
+
+//nolint:revive // dragonboat's interface has so many
+func (d *disk) IterateEntries(_ []pb.Entry, _, _, _, low, high, _ uint64) (out []pb.Entry, _ uint64, err error) {
+	for _, e := range d.entries {
+		if low <= e.Index && e.Index < high {
+			out = append(out, e)
+		}
+	}
+	return out, 0, d.fail
+}
+
+func TestAMachineIsBehindWhileCommandsAreMissing(t *testing.T) {
+	d := newDisk()
+	s := New(d, 1)
+	d.entries = []pb.Entry{ // what is before 4 is in a snapshot
+		{Index: 4, Cmd: []byte("a")},
+		{Index: 5, Cmd: []byte("b"), Type: pb.EncodedEntry},
+		{Index: 6},
+		{Index: 7, Cmd: []byte("c"), Type: pb.ConfigChangeEntry},
+		{Index: 8, Cmd: []byte("not committed")},
+	}
+	require.NoError(t, s.SaveRaftState([]pb.Update{withEntry(update(1, state(1, 2, 7)))}, 1))
+	require.EqualValues(t, 7, s.Committed(1, 9))
+	require.Zero(t, s.Committed(2, 9), "it was never started")
+	for applied, want := range map[uint64]bool{0: true, 4: true, 5: false, 6: false, 7: false, 8: false} {
+		behind, err := s.Behind(1, 9, applied, 7)
+		require.NoError(t, err)
+		require.Equal(t, want, behind, "applied %d", applied)
+	}
+	d.entries = d.entries[2:]
+	behind, err := s.Behind(1, 9, 2, 7)
+	require.NoError(t, err)
+	require.False(t, behind, "all of them are in the snapshot that the machine began with")
+	d.fail = errors.New("torn")
+	_, err = s.Behind(1, 9, 2, 7)
+	require.ErrorIs(t, err, d.fail)
 }
