@@ -38,10 +38,6 @@ const (
 	commitShards   = 1
 	snapshotShards = 4
 	closeShards    = 2
-	// logCache is what the log store keeps of blocks it has read. dragonboat's own choice is
-	// none: then every look at a term, of which each election and each line of its own log
-	// takes some, reads, checks and throws away 32 KB.
-	logCache = 8 << 20
 	// maxShards: dragonboat's worker sets are bitmaps of 64.
 	maxShards = 64
 )
@@ -118,6 +114,8 @@ func (s Shards) LogDB(memory bool) config.LogDBConfig {
 		c = config.GetTinyMemLogDBConfig()
 	}
 	c.Shards = s.Log
-	c.KVLRUCacheSize = logCache
+	// Never a cache of blocks: without cgo, this version of pebble hides the pointers to what
+	// is in its cache from Go's collector, and a process reads memory that was given away.
+	c.KVLRUCacheSize = 0
 	return c
 }
