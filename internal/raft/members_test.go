@@ -48,8 +48,10 @@ func TestObserverCatchUpPromoteRemove(t *testing.T) {
 	s.Join = true
 	require.NoError(t, fresh.Start(c.ctx(), s))
 	fresh.catchUp(g)
-	st, _ := fresh.Status(g)
-	require.True(t, st.Observer)
+	require.Eventually(t, func() bool {
+		st, _ := fresh.Status(g)
+		return st.Observer
+	}, testTimeout, testTick, "a status follows what dragonboat knows a moment later")
 	require.Equal(t, "1", fresh.read(g, "before-99"))
 
 	at := m.ConfigChange
