@@ -183,6 +183,7 @@ func (h *host) openRaft() error {
 		Memory: h.inMemory(), Transport: h.transport, Apps: h.o.Apps, Tick: h.cfg.Tick, ElectionTicks: h.cfg.ElectionTicks,
 		HeartbeatTicks: h.cfg.HeartbeatTicks, SnapshotEntries: h.cfg.SnapshotEntries, Hibernate: h.cfg.Hibernate, UnloadAfter: h.cfg.UnloadAfter,
 		Events: h.observe, Log: h.log,
+		BeforeLoad: func(ctx context.Context, g ids.Group, id ids.Replica) error { return h.keeper.Loading(ctx, g, id) },
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("open raft: %w", err), h.transport.Close())

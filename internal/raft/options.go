@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -48,7 +49,10 @@ type Options struct {
 	// Events is called from one goroutine of the Host, in order, and may take its
 	// time; it must not call Close. May be nil.
 	Events func(Event)
-	Log    *slog.Logger
+	// BeforeLoad is called, by several goroutines, before an unloaded replica is loaded, and
+	// waited for; with an error it stays unloaded. May be nil.
+	BeforeLoad func(context.Context, ids.Group, ids.Replica) error
+	Log        *slog.Logger
 }
 
 // Defaults of Options.

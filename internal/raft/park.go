@@ -171,7 +171,14 @@ func (d *depot) launch(ctx context.Context, g ids.Group, rec *park.Record) error
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	spec := Replica{Group: g, ID: rec.Replica, Name: rec.Name, Join: rec.Join, Restart: true}
-	if err := d.h.launch(ctx, spec, rec); err != nil {
+	var err error
+	if tell := d.h.opts.BeforeLoad; tell != nil {
+		err = tell(ctx, g, rec.Replica)
+	}
+	if err == nil {
+		err = d.h.launch(ctx, spec, rec)
+	}
+	if err != nil {
 		d.h.opts.Log.Warn("an unloaded replica could not be loaded", "group", rec.Name, "replica", uint64(rec.Replica), "error", err)
 		return err
 	}

@@ -2,8 +2,10 @@ package raft
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,6 +97,32 @@ func TestGroupOfOneComesBack(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, uint64(i+1), res.Value)
 	}
+}
+
+// Who keeps records is told before a replica is loaded, and may keep it from that.
+func TestLoadingIsToldBefore(t *testing.T) {
+	t.Parallel()
+	const g = 1000
+	full := errors.New("the disk is full")
+	var told atomic.Int32
+	var c *cluster
+	c = newCluster(t, 1, func(o *Options) {
+		napping(o)
+		o.BeforeLoad = func(_ context.Context, group ids.Group, id ids.Replica) error {
+			if s, _ := c.nodes[0].Status(group); !s.Unloaded || s.Replica != id || told.Add(1) == 1 {
+				return full
+			}
+			return nil
+		}
+	})
+	c.launch(g, 0)
+	require.Zero(t, told.Load(), "it was not unloaded")
+	c.asleep(g, 0)
+	_, err := c.nodes[0].Propose(c.ctx(), g, []byte("a"))
+	require.ErrorIs(t, err, full)
+	require.True(t, c.nodes[0].unloaded(g))
+	_, err = c.nodes[0].Propose(c.ctx(), g, []byte("a"))
+	require.NoError(t, err)
 }
 
 // All kinds of call, at once, on all hosts, of a group that sleeps: none fails for it.

@@ -133,6 +133,8 @@ func (c *Core) Step(e Event, now time.Duration) []Effect {
 		c.fell(e.Key)
 	case Slept:
 		c.slept(e.Key, e.Unloaded)
+	case Loads:
+		c.loads(e)
 	case Destroyed:
 		c.destroyEnded(e, now)
 	case RetireEnded:
@@ -233,7 +235,11 @@ func (c *Core) retryAt(r *replica, at time.Duration) {
 
 func (c *Core) cameUp(k Key) {
 	r := c.replicas[k]
-	if r == nil || r.Life == life.Destroying || r.Life == life.Retired || r.up {
+	if r == nil || r.Life == life.Destroying || r.Life == life.Retired {
+		return
+	}
+	if r.up {
+		c.clear(r)
 		return
 	}
 	r.up, r.fell = true, false
@@ -259,6 +265,25 @@ func (c *Core) slept(k Key, unloaded bool) {
 	rec := r.Record
 	c.do(Save{Record: &rec, Hint: true})
 	c.do(Changed{Key: k})
+}
+
+// loads makes the next boot start a replica alone, as long as it is not up again: what
+// is damaged ends the process when it is loaded, and would do so again at its next use.
+func (c *Core) loads(e Loads) {
+	if r := c.replicas[e.Key]; r != nil && r.Life == life.Running {
+		c.suspect(r)
+	}
+	c.do(Go{e.Token})
+}
+
+// clear takes back what loads did; whether the disk hears of it matters little.
+func (c *Core) clear(r *replica) {
+	if r.Life != life.Running || !r.Suspect {
+		return
+	}
+	r.Suspect = false
+	rec := r.Record
+	c.do(Save{Record: &rec, Hint: true})
 }
 
 // fell marks a replica that stopped by itself. It is not started again: it would
@@ -342,7 +367,7 @@ func (c *Core) retryDue(now time.Duration) {
 }
 
 // suspect makes the next boot start a replica alone: it is about to be started
-// again after a failure, with no marker set.
+// again, after a failure or a sleep, with no marker set.
 func (c *Core) suspect(r *replica) {
 	if !r.Suspect {
 		r.Suspect = true

@@ -109,6 +109,8 @@ func describe(e Effect) string {
 			return "gone " + e.Key.String()
 		}
 		return ""
+	case Go:
+		return fmt.Sprintf("go %d", e.Token)
 	case Booted:
 		return "booted"
 	}
@@ -459,6 +461,41 @@ func TestAReplicaThatKillsTheProcessIsKeptDown(t *testing.T) {
 	require.False(t, w.disk.Records[key(1000, 1)].Suspect, "the others are cleared")
 	w.step(order(1, bad, destroy), Destroyed{Key: bad})
 	require.Equal(t, []string{"destroy 1002.1", "ok 1", "gone 1002.1"}, w.take())
+}
+
+// A damaged replica that sleeps ends the process when it is used. Nobody else has to use
+// it again to find that out.
+func TestASleeperThatKillsTheProcessIsKeptDown(t *testing.T) {
+	w := manifestOf(3)
+	self := testSelf()
+	self.Unloads = true
+	restart := func() {
+		w.restart()
+		w.core = New(self, w.disk)
+		w.step(Boot{}, Started{Key: key(1000, 1)}, Up{key(1000, 1)}, Started{Key: key(1002, 1)}, Up{key(1002, 1)})
+	}
+	restart()
+	bad := key(1001, 1)
+	for i := range 3 {
+		w.step(Started{Key: key(1000+i, 1)}, Up{key(1000+i, 1)}, Slept{key(1000+i, 1), true})
+	}
+	w.take()
+	w.step(Loads{Key: key(1000, 1), Token: 7})
+	require.Equal(t, []string{"go 7"}, w.take())
+	require.True(t, w.disk.Records[key(1000, 1)].Suspect)
+	w.step(Slept{key(1000, 1), false}, Up{key(1000, 1)}, Up{key(1000, 1)})
+	require.False(t, w.disk.Records[key(1000, 1)].Suspect, "it is up")
+	w.step(Loads{Key: key(9000, 1), Token: 8}, Loads{Key: bad, Token: 9})
+	require.Equal(t, []string{"go 8", "go 9"}, w.take())
+	for range 2 { // the loading ends the process, and each start does
+		restart()
+		require.Equal(t, []Key{bad}, w.disk.Marker)
+		require.False(t, w.unloaded[1001], "it is loaded to find out")
+	}
+	restart()
+	l, _ := w.core.Look(bad)
+	require.True(t, l.KeptDown)
+	require.Equal(t, "OK", state(t, w, key(1002, 1)))
 }
 
 func TestALateReplicaKeepsNobodyDown(t *testing.T) {

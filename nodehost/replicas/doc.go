@@ -15,7 +15,7 @@
 //
 // A start that takes the whole process down (dragonboat panics on a damaged
 // replica) is survived by a marker: the keys about to be started are saved first
-// and cleared when they are ready. What a crash leaves in the marker is started
+// and cleared when they are ready (of one that is loaded after a sleep the record says so). What a crash leaves in the marker is started
 // alone next time, and kept down once it has crashed the process twice that way.
 //
 // Replicas are destroyed by an order only. Unknown is never destroyed.

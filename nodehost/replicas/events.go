@@ -34,6 +34,12 @@ type (
 		Key      Key
 		Unloaded bool
 	}
+	// Loads tells that raft is about to bring a replica back into memory; Token comes
+	// back in its Go.
+	Loads struct {
+		Key   Key
+		Token uint64
+	}
 	// Destroyed ends a Destroy effect.
 	Destroyed struct {
 		Key Key
@@ -55,6 +61,7 @@ func (Started) event()   {}
 func (Up) event()        {}
 func (Fell) event()      {}
 func (Slept) event()     {}
+func (Loads) event()     {}
 func (Destroyed) event() {}
 func (Executed) event()  {}
 
@@ -84,6 +91,8 @@ type (
 		// Gone: it is not in the manifest and its data is removed.
 		Gone bool
 	}
+	// Go lets raft load the replica that it told of.
+	Go struct{ Token uint64 }
 	// Booted tells that every replica of the manifest was started or is kept down.
 	Booted struct{}
 )
@@ -94,4 +103,5 @@ func (Destroy) effect() {}
 func (Execute) effect() {}
 func (Answer) effect()  {}
 func (Changed) effect() {}
+func (Go) effect()      {}
 func (Booted) effect()  {}

@@ -1,6 +1,7 @@
 package replicas
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -68,6 +69,27 @@ func TestKeeperRemembersWhatIsUnloaded(t *testing.T) {
 	for i := range groups {
 		require.Equal(t, i > 0, o.raft.running[key(1000+i, 0).Group].Unloaded, i)
 	}
+}
+
+// A replica is loaded when the disk knows that it may be the last thing to happen.
+func TestKeeperKnowsWhatIsLoaded(t *testing.T) {
+	o := openOffice(t)
+	o.Boot()
+	k := key(1000, 1)
+	o.obey(order(1, k, launch))
+	o.awaitState(k, stateOK)
+	o.Observe(raft.Event{Kind: raft.EventUnloaded, Group: k.Group, Replica: k.Replica})
+	require.NoError(t, o.Loading(t.Context(), k.Group, k.Replica))
+	o.unloads = true
+	o.restart() // it was not up again
+	o.Boot()
+	<-o.Booted()
+	require.False(t, o.raft.running[k.Group].Unloaded, "started to find out")
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	o.stop()
+	require.ErrorIs(t, o.Loading(ended, k.Group, k.Replica), context.Canceled, "nobody writes any more")
 }
 
 func TestTheLogHearsOfALongBootNowAndThen(t *testing.T) {

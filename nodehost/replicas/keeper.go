@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/nodehost/replicas/tally"
@@ -120,6 +121,8 @@ type Keeper struct {
 	inbox []Event
 	// answers of the orders under way, by token.
 	answers map[uint64]pending
+	// loads are the replicas about to be loaded, by token.
+	loads   map[uint64]chan struct{}
 	token   uint64
 	stopped bool
 
@@ -139,7 +142,7 @@ func Open(o Options) (*Keeper, error) {
 		o: o, store: st, core: New(o.Self, m), begun: time.Now(),
 		booted: make(chan struct{}), wake: make(chan struct{}, 1),
 		starts: crew{limit: o.Starts}, destroys: crew{limit: o.Destroys}, executes: crew{limit: o.Executes},
-		answers: make(map[uint64]pending),
+		answers: make(map[uint64]pending), loads: make(map[uint64]chan struct{}),
 	}
 	k.view.init(k.core)
 	k.progress.Store(&Progress{Total: len(m.Records)})
@@ -193,6 +196,35 @@ func (k *Keeper) Observe(e raft.Event) {
 		k.post(Slept{key, e.Kind == raft.EventUnloaded})
 	default:
 		k.o.Changed(key, false)
+	}
+}
+
+// Loading is to be called before raft loads a replica again that it had unloaded, and
+// returns when the manifest says so: should that end the process, the next one starts it
+// alone. An error tells that ctx ended first; the replica is not to be loaded then.
+func (k *Keeper) Loading(ctx context.Context, g ids.Group, r ids.Replica) error {
+	saved := make(chan struct{})
+	k.mu.Lock()
+	k.token++
+	token := k.token
+	k.loads[token] = saved
+	k.mu.Unlock()
+	k.post(Loads{Key{g, r}, token})
+	select {
+	case <-saved:
+		return nil
+	case <-ctx.Done():
+		k.letLoad(token)
+		return fault.Wrap(ctx.Err(), fault.Deadline, "the manifest does not hear that replica %d of group %d is to be loaded", r, g)
+	}
+}
+
+func (k *Keeper) letLoad(token uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if saved := k.loads[token]; saved != nil {
+		close(saved)
+		delete(k.loads, token)
 	}
 }
 
@@ -303,6 +335,8 @@ func (k *Keeper) perform(ctx context.Context, f Effect) {
 	case Changed:
 		k.view.update(k.core, f.Key)
 		k.o.Changed(f.Key, f.Gone)
+	case Go:
+		k.letLoad(f.Token)
 	case Booted:
 		close(k.booted)
 	}

@@ -13,7 +13,10 @@ import (
 func (s *Store) Committed(group, replica uint64) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.states[raftio.NodeInfo{ClusterID: group, NodeID: replica}].latest.Commit
+	if k := s.states[raftio.NodeInfo{ClusterID: group, NodeID: replica}]; k != nil {
+		return k.latest.Commit
+	}
+	return 0
 }
 
 // Behind tells whether a machine to which the entry at applied was given last still has to

@@ -3,6 +3,7 @@ package logdb
 import (
 	_ "unsafe" // for go:linkname
 
+	_ "github.com/lni/dragonboat/v3" // has newStore
 	"github.com/lni/dragonboat/v3/config"
 	"github.com/lni/dragonboat/v3/raftio"
 	"github.com/lni/goutils/vfs"

@@ -11,7 +11,7 @@ import (
 )
 
 // Store passes everything on to dragonboat's log store but states in which only the
-// commit index is new.
+// commit index is new, and questions for terms that it remembers.
 type Store struct {
 	raftio.ILogDB
 
@@ -21,19 +21,23 @@ type Store struct {
 
 	// mu guards states; never held while the disk is waited for.
 	mu     sync.Mutex
-	states map[raftio.NodeInfo]known
+	states map[raftio.NodeInfo]*known
 }
 
 // known is what is known of a replica's state.
 type known struct {
 	// saved is the state on disk, latest the one that dragonboat gave last.
 	saved, latest pb.State
+	// tail is of entries that are on disk. changes counts what may have made it another
+	// one: what was read from the disk meanwhile is not believed.
+	tail    tail
+	changes uint64
 }
 
 // New makes a Store before another one, which it closes. workers is the number of
 // dragonboat's step workers: each group has one, by its number.
 func New(inner raftio.ILogDB, workers uint64) *Store {
-	return &Store{ILogDB: inner, scratch: make([][]pb.Update, workers), states: make(map[raftio.NodeInfo]known)}
+	return &Store{ILogDB: inner, scratch: make([][]pb.Update, workers), states: make(map[raftio.NodeInfo]*known)}
 }
 
 // SaveRaftState makes durable what must be. Workers call it side by side, each with
@@ -59,24 +63,44 @@ func (s *Store) take(updates, out []pb.Update) []pb.Update {
 	defer s.mu.Unlock()
 	for i := range updates {
 		u := &updates[i]
-		who := raftio.NodeInfo{ClusterID: u.ClusterID, NodeID: u.NodeID}
-		k := s.states[who]
-		if !pb.IsEmptyState(u.State) && !pb.IsStateEqual(u.State, k.latest) {
+		k := s.of(raftio.NodeInfo{ClusterID: u.ClusterID, NodeID: u.NodeID})
+		if !pb.IsEmptyState(u.State) {
 			k.latest = u.State
-			s.states[who] = k
 		}
 		if !k.mustSave(u) {
 			continue
 		}
+		k.begin(u)
 		out = append(out, *u)
 		out[len(out)-1].State = k.latest
 	}
 	return out
 }
 
+// of returns what is known of a replica; mu is held.
+func (s *Store) of(who raftio.NodeInfo) *known {
+	k := s.states[who]
+	if k == nil {
+		k = &known{}
+		s.states[who] = k
+	}
+	return k
+}
+
+// begin forgets the terms of entries that an update is about to replace.
+func (k *known) begin(u *pb.Update) {
+	k.changes++
+	switch {
+	case !pb.IsEmptySnapshot(u.Snapshot): // the log begins anew behind it
+		k.tail = tail{}
+	case len(u.EntriesToSave) > 0:
+		k.tail.cut(u.EntriesToSave[0].Index)
+	}
+}
+
 // mustSave tells whether an update of that replica must be on disk before dragonboat
 // goes on.
-func (k known) mustSave(u *pb.Update) bool {
+func (k *known) mustSave(u *pb.Update) bool {
 	switch {
 	case len(u.EntriesToSave) > 0, !pb.IsEmptySnapshot(u.Snapshot):
 		return true
@@ -93,10 +117,13 @@ func (s *Store) wrote(updates []pb.Update) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range updates {
-		who := raftio.NodeInfo{ClusterID: updates[i].ClusterID, NodeID: updates[i].NodeID}
-		k := s.states[who]
-		k.saved = updates[i].State
-		s.states[who] = k
+		u := &updates[i]
+		k := s.of(raftio.NodeInfo{ClusterID: u.ClusterID, NodeID: u.NodeID})
+		k.saved = u.State
+		k.changes++
+		if len(u.EntriesToSave) > 0 {
+			k.tail.extend(u.EntriesToSave)
+		}
 	}
 }
 
@@ -110,8 +137,9 @@ func (s *Store) ReadRaftState(group, replica, snapshot uint64) (raftio.RaftState
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	who := raftio.NodeInfo{ClusterID: group, NodeID: replica}
-	k := s.states[who]
+	k := s.of(raftio.NodeInfo{ClusterID: group, NodeID: replica})
+	k.tail = tail{}
+	k.changes++
 	k.saved = rs.State
 	if !pb.IsEmptyState(rs.State) {
 		rs.State.Commit = max(rs.State.Commit, snapshot)
@@ -120,7 +148,6 @@ func (s *Store) ReadRaftState(group, replica, snapshot uint64) (raftio.RaftState
 		}
 	}
 	k.latest = rs.State
-	s.states[who] = k
 	return rs, nil
 }
 
