@@ -114,16 +114,22 @@ const slack = 1e-9
 // Judge tells what came of a resource, and fails if at any instant more than its capacity
 // was in use. Call it when the clients have ended.
 func (l *Leases) Judge(resource string, capacity float64) (LeaseReport, error) {
+	return l.JudgeAll(capacity, resource)
+}
+
+// JudgeAll is Judge for resources that share one capacity: the leaves of a tree.
+func (l *Leases) JudgeAll(capacity float64, resources ...string) (LeaseReport, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	byClient := map[string][]leaseEvent{}
 	var report LeaseReport
 	var answered time.Time
 	for _, e := range l.events {
-		if e.resource != resource {
+		if !slices.Contains(resources, e.resource) {
 			continue
 		}
-		byClient[e.client] = append(byClient[e.client], e)
+		holder := e.client + " of " + e.resource
+		byClient[holder] = append(byClient[holder], e)
 		if e.kind != leaseAnswered {
 			continue
 		}

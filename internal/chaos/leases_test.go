@@ -50,16 +50,20 @@ func (w *told) lease(client string, wants, capacity float64) {
 }
 
 func (w *told) leaseAs(client string, wants, capacity float64, token uint64) {
-	w.conn.grant = &capacitypb.Grant{
+	w.leaseOf("x", client, &capacitypb.Grant{
 		Outcome: capacitypb.Outcome_OUTCOME_OK, Capacity: capacity, LeaseMs: 10000, Token: &capacitypb.Token{Generation: 1, N: token},
-	}
-	if capacity < 0 {
+	}, wants)
+}
+
+// leaseOf has a client ask for a resource, and be granted that.
+func (w *told) leaseOf(resource, client string, g *capacitypb.Grant, wants float64) {
+	if w.conn.grant = g; g.GetCapacity() < 0 {
 		w.conn.grant = nil
 	}
 	_, err := w.caps.Refresh(w.t.Context(), &capacitypb.RefreshRequest{ClientId: client, Asks: []*capacitypb.Ask{
-		{Resource: "x", Bands: []*capacitypb.Band{{Clients: 1, Wants: wants}}},
+		{Resource: resource, Bands: []*capacitypb.Band{{Clients: 1, Wants: wants}}},
 	}})
-	require.Equal(w.t, capacity < 0, err != nil)
+	require.Equal(w.t, g.GetCapacity() < 0, err != nil)
 }
 
 func (w *told) release(client string) {
@@ -113,5 +117,25 @@ func TestALeaseReport(t *testing.T) {
 		require.Equal(t, 2, report.Answers)
 		require.Equal(t, 5*time.Second, report.Gap)
 		require.InDelta(t, (9*0.8+9*0.2)/14, report.Mean, 1e-9)
+	})
+}
+
+// The leaves of a tree are judged together, and one client's leases of two of them add up.
+func TestTheLeavesOfATreeAreJudged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Leases
+		conn := &scripted{}
+		w := &told{t: t, conn: conn, caps: capacitypb.NewCapacityClient(l.Through(conn))}
+		g := &capacitypb.Grant{Outcome: capacitypb.Outcome_OUTCOME_OK, Capacity: 40, LeaseMs: 10000, Token: &capacitypb.Token{N: 1}}
+		w.leaseOf("ord", "a", g, 40)
+		w.leaseOf("hkg", "a", g, 40)
+		report, err := l.JudgeAll(100, "ord", "hkg")
+		require.NoError(t, err)
+		require.InDelta(t, 0.8, report.Most, 1e-12)
+		w.leaseOf("hkg", "b", g, 40)
+		_, err = l.JudgeAll(100, "ord", "hkg")
+		require.ErrorContains(t, err, "120 of 100 are in use")
+		_, err = l.Judge("hkg", 100)
+		require.NoError(t, err)
 	})
 }

@@ -27,7 +27,7 @@
 // built in an order that depends on the clients alone (package levels), so that a
 // replica that was restored from a snapshot goes on bit by bit like one that read
 // the whole log. A snapshot's view is a list of pages, copied when they are changed.
-// The ends of leases cost as much; no more than some ten thousand end with an entry.
+// The ends of leases cost as much; no more than some thousand end with an entry.
 package capacity
 
 import (

@@ -13,6 +13,8 @@ const (
 	receiptPause = 200 * millisecond
 	waitPause    = 1000 * millisecond
 	waitPart     = 4 // of the refresh interval
+	// backlogPause is for those who wait for leases that have ended and still count.
+	backlogPause = 50 * millisecond
 )
 
 // lastBits is the part of a capacity that is no capacity: what shares differ in from the
@@ -236,6 +238,8 @@ func (m *Machine) answer(c *client, waits bool) grant {
 	switch {
 	case c.reserved > c.newest.capacity:
 		g.retry = receiptPause
+	case c.newest.capacity < c.wants && m.shares.divides() && m.overdue():
+		g.retry = backlogPause
 	case waits:
 		g.retry = max(waitPause, g.refresh/waitPart)
 	}

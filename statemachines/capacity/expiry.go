@@ -10,8 +10,9 @@ type expiries []moment
 
 // perStep bounds the leases that end when time goes on by one entry of the log: a million at
 // once would hold it up for seconds. Those that are left over count as held until the next
-// entries; the client whose lease it is finds it ended. It is part of the behaviour version.
-const perStep = 1 << 15
+// entries; the client whose lease it is finds it ended, and those who have to wait for them are
+// told to ask again soon. It is part of the behaviour version.
+const perStep = 1 << 13
 
 type moment struct {
 	at   int64
@@ -43,21 +44,31 @@ func (m *Machine) rewatch() {
 
 // expire ends the leases whose last instant is past, the first of them if they are many.
 func (m *Machine) expire() {
-	for ended := 0; ended < perStep && len(m.clock) > 0 && m.clock[0].at < m.now; {
-		next := m.clock.pop()
-		c := m.roster.at(next.slot)
-		if c == nil || c.due != next.at {
-			continue
-		}
-		c = m.roster.mutable(c)
+	for ended := 0; ended < perStep && m.overdue(); ended++ {
+		c := m.roster.mutable(m.roster.at(m.clock.pop().slot))
 		c.due = 0
-		if c.next() > next.at { // it asked again meanwhile
-			m.watch(c)
-			continue
-		}
 		m.settle(c)
-		ended++
 	}
+}
+
+// overdue tells whether some answer's last instant is past; the first of them is on top of the
+// heap then. It depends on the clients alone: moments that they have left behind are skipped.
+func (m *Machine) overdue() bool {
+	for len(m.clock) > 0 && m.clock[0].at < m.now {
+		first := m.clock[0]
+		c := m.roster.at(first.slot)
+		known := c != nil && c.due == first.at
+		if known && c.next() <= first.at {
+			return true
+		}
+		m.clock.pop()
+		if known { // it asked again meanwhile
+			c = m.roster.mutable(c)
+			c.due = 0
+			m.watch(c)
+		}
+	}
+	return false
 }
 
 // settle forgets what ended, and the client when nothing is left.

@@ -3,6 +3,7 @@ package leases
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -26,6 +27,9 @@ func (n *Noun) get() Verb {
 			wants, err := strconv.ParseFloat(c.Args().Get(2), 64)
 			if err != nil {
 				return usage("%q is no capacity: write a number, like 12.5", c.Args().Get(2))
+			}
+			if !(wants >= 0) || math.IsInf(wants, 1) { // NaN too; nothing is made for it
+				return usage("%v is no capacity: want a finite number that is not negative", wants)
 			}
 			band := &capacitypb.Band{Priority: c.Int64("priority"), Clients: 1, Wants: wants}
 			req := &capacitypb.Request{ClientId: id, Bands: []*capacitypb.Band{band}}
