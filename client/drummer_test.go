@@ -19,7 +19,7 @@ func TestDrummerCallsGoToTheLeader(t *testing.T) {
 	ds[2].leads = true
 	cl := c.open(h.addr) // drummers are learned from a nodehost
 	for range 10 {
-		resp, err := cl.Drummer().Status(within(t, time.Second), &drummerpb.StatusRequest{})
+		resp, err := cl.Drummer().Status(within(t, ample), &drummerpb.StatusRequest{})
 		require.NoError(t, err)
 		require.Equal(t, ds[2].addr, resp.GetLeader())
 	}
@@ -35,7 +35,7 @@ func TestDrummerHintIsFollowed(t *testing.T) {
 	}
 	cl := c.open(a.addr)
 	for range 5 {
-		_, err := cl.Drummer().CreateGroups(within(t, time.Second), &drummerpb.CreateGroupsRequest{})
+		_, err := cl.Drummer().CreateGroups(within(t, ample), &drummerpb.CreateGroupsRequest{})
 		require.NoError(t, err)
 	}
 	require.Equal(t, 5, b.came("create"))
@@ -48,11 +48,11 @@ func TestDrummerFailsOver(t *testing.T) {
 	a.leads = true
 	a.status = func(ctx context.Context, _ int) (*drummerpb.StatusResponse, error) { return nil, a.die(ctx) }
 	cl := c.open(a.addr, b.addr)
-	resp, err := cl.Drummer().Status(within(t, 5*time.Second), &drummerpb.StatusRequest{})
+	resp, err := cl.Drummer().Status(within(t, ample), &drummerpb.StatusRequest{})
 	require.NoError(t, err)
 	require.Equal(t, b.addr, resp.GetLeader())
 	// The dead one is known as such by now: a change goes to the other at once.
-	_, err = cl.Drummer().CreateGroups(within(t, 5*time.Second), &drummerpb.CreateGroupsRequest{})
+	_, err = cl.Drummer().CreateGroups(within(t, ample), &drummerpb.CreateGroupsRequest{})
 	require.NoError(t, err)
 }
 
@@ -61,7 +61,7 @@ func TestDrummerChangeLostInFlightIsNotRepeated(t *testing.T) {
 	a, b := c.add("drummer"), c.add("drummer")
 	a.leads = true
 	a.create = func(ctx context.Context, _ int) (*drummerpb.CreateGroupsResponse, error) { return nil, a.die(ctx) }
-	_, err := c.open(a.addr).Drummer().CreateGroups(within(t, 5*time.Second), &drummerpb.CreateGroupsRequest{})
+	_, err := c.open(a.addr).Drummer().CreateGroups(within(t, ample), &drummerpb.CreateGroupsRequest{})
 	requireError(t, err, hostpb.Reason_REASON_UNKNOWN_OUTCOME, client.Unknown)
 	require.Equal(t, 1, a.came("create")+b.came("create"))
 }
@@ -80,9 +80,9 @@ func TestAddressOfTheOtherKindIsPassedOver(t *testing.T) {
 	d, h := c.add("drummer"), c.add("nodehost")
 	cl := c.open(d.addr, h.addr)
 	for range 5 {
-		_, err := cl.Group("kv/x").Propose(within(t, time.Second), nil)
+		_, err := cl.Group("kv/x").Propose(within(t, ample), nil)
 		require.NoError(t, err)
-		_, err = cl.Drummer().Status(within(t, time.Second), &drummerpb.StatusRequest{})
+		_, err = cl.Drummer().Status(within(t, ample), &drummerpb.StatusRequest{})
 		require.NoError(t, err)
 	}
 	require.Equal(t, 5, h.came("propose"))

@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -39,7 +38,7 @@ func TestHostsAreAllAlike(t *testing.T) {
 	cl := c.open(d.addr)
 	caps := capacitypb.NewCapacityClient(cl.Hosts())
 	for range 20 {
-		_, err := caps.Refresh(within(t, 5*time.Second), &capacitypb.RefreshRequest{})
+		_, err := caps.Refresh(within(t, ample), &capacitypb.RefreshRequest{})
 		require.NoError(t, err)
 	}
 	require.Equal(t, 20, well.came("refresh"))
@@ -52,7 +51,7 @@ func TestALostReleaseIsNotRepeated(t *testing.T) {
 	a, b := c.add("nodehost"), c.add("nodehost")
 	a.lease, b.lease = a.die, b.die
 	cl := c.open(a.addr)
-	_, err := capacitypb.NewCapacityClient(cl.Hosts()).Release(within(t, 5*time.Second), &capacitypb.ReleaseRequest{})
+	_, err := capacitypb.NewCapacityClient(cl.Hosts()).Release(within(t, ample), &capacitypb.ReleaseRequest{})
 	require.Equal(t, client.Unknown, client.OutcomeOf(err), "%v", err)
 	require.Equal(t, 1, a.came("release")+b.came("release"))
 }

@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
@@ -30,7 +29,7 @@ func TestKV(t *testing.T) {
 		return &hostpb.ReadResponse{Data: data}, err
 	}
 	kv := c.open(h.addr).KV("kv/x")
-	ctx := within(t, 5*time.Second)
+	ctx := within(t, ample)
 
 	result = &kvpb.Result{Outcome: kvpb.Outcome_OUTCOME_OK, Revision: 7}
 	rev, err := kv.Put(ctx, []byte("k"), []byte("v"))
@@ -87,8 +86,8 @@ func TestKVOnAGroupOfAnotherApp(t *testing.T) {
 		return &hostpb.ReadResponse{Data: garbage()}, nil
 	}
 	kv := c.open(h.addr).KV("counter/x")
-	_, err := kv.Put(within(t, time.Second), []byte("k"), nil)
+	_, err := kv.Put(within(t, ample), []byte("k"), nil)
 	requireError(t, err, hostpb.Reason_REASON_INTERNAL, client.Unknown)
-	_, _, err = kv.Get(within(t, time.Second), []byte("k"))
+	_, _, err = kv.Get(within(t, ample), []byte("k"))
 	requireError(t, err, hostpb.Reason_REASON_INTERNAL, client.NotApplied)
 }

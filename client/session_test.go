@@ -32,7 +32,7 @@ func (l *ledger) apply(req *hostpb.ProposeRequest) *hostpb.ProposeResponse {
 
 func openSession(t *testing.T, g *client.Group) *client.Session {
 	t.Helper()
-	s, err := g.Session(within(t, 5*time.Second))
+	s, err := g.Session(within(t, ample))
 	require.NoError(t, err)
 	return s
 }
@@ -63,9 +63,9 @@ func TestSessionAppliesOnceThroughLostAnswers(t *testing.T) {
 		require.Equal(t, uint64(i+1), res.Value, "the series advances with each answer")
 	}
 	require.Equal(t, []string{"one", "two", "two"}, l.order)
-	require.NoError(t, s.Close(within(t, time.Second)))
-	require.NoError(t, s.Close(within(t, time.Second)))
-	_, err := s.Propose(within(t, time.Second), nil)
+	require.NoError(t, s.Close(within(t, ample)))
+	require.NoError(t, s.Close(within(t, ample)))
+	_, err := s.Propose(within(t, ample), nil)
 	requireError(t, err, hostpb.Reason_REASON_SESSION_GONE, client.NotApplied)
 }
 
@@ -90,7 +90,7 @@ func TestSessionRemembersWhatIsUnknown(t *testing.T) {
 	_, err := s.Propose(within(t, 2*time.Second), []byte("one"))
 	requireError(t, err, hostpb.Reason_REASON_UNKNOWN_OUTCOME, client.Unknown)
 	require.Greater(t, h.came("propose"), 1, "sent again within the deadline")
-	_, err = s.Propose(within(t, time.Second), []byte("two"))
+	_, err = s.Propose(within(t, ample), []byte("two"))
 	requireError(t, err, hostpb.Reason_REASON_CONFLICT, client.NotApplied)
 
 	mu.Lock()
@@ -99,7 +99,7 @@ func TestSessionRemembersWhatIsUnknown(t *testing.T) {
 	res, err := s.Propose(within(t, 10*time.Second), []byte("one"))
 	require.NoError(t, err)
 	require.Equal(t, uint64(1), res.Value, "the same series")
-	res, err = s.Propose(within(t, time.Second), []byte("two"))
+	res, err = s.Propose(within(t, ample), []byte("two"))
 	require.NoError(t, err)
 	require.Equal(t, uint64(2), res.Value)
 	require.Equal(t, uint64(1), last.GetRespondedTo())
@@ -110,7 +110,7 @@ func TestSessionRemembersWhatIsUnknown(t *testing.T) {
 	mu.Unlock()
 	_, err = s.Propose(within(t, time.Second), []byte("three"))
 	require.Equal(t, client.Unknown, client.OutcomeOf(err))
-	require.NoError(t, s.Abandon(within(t, time.Second)))
+	require.NoError(t, s.Abandon(within(t, ample)))
 	mu.Lock()
 	answer = true
 	mu.Unlock()
@@ -147,7 +147,7 @@ func TestSessionTakesOneCommandAtATime(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if _, err := s.Propose(within(t, 5*time.Second), []byte("v")); err != nil {
+			if _, err := s.Propose(within(t, ample), []byte("v")); err != nil {
 				t.Errorf("propose: %v", err)
 			}
 		})
@@ -163,6 +163,6 @@ func TestClosingASessionThatIsGone(t *testing.T) {
 		h.closeSession = func(context.Context, int, *hostpb.CloseSessionRequest) (*hostpb.CloseSessionResponse, error) {
 			return nil, saying(reason, "")
 		}
-		require.NoError(t, openSession(t, c.open(h.addr).Group("kv/x")).Close(within(t, time.Second)))
+		require.NoError(t, openSession(t, c.open(h.addr).Group("kv/x")).Close(within(t, ample)))
 	}
 }

@@ -187,6 +187,14 @@ func (c *cluster) status() *drummerpb.StatusResponse {
 	return nil
 }
 
+// record is the status once a drummer answers.
+func (c *cluster) record() *drummerpb.StatusResponse {
+	c.t.Helper()
+	var st *drummerpb.StatusResponse
+	require.True(c.t, eventually(func() bool { st = c.status(); return st != nil }, 30*time.Second), "a drummer answers")
+	return st
+}
+
 // leader waits until one leads and returns it.
 func (c *cluster) leader() *master {
 	c.t.Helper()
@@ -216,20 +224,16 @@ func (c *cluster) follower() *master {
 	return nil
 }
 
-// groups lists all groups, through any drummer.
+// groups lists all groups, through any drummer, once one answers.
 func (c *cluster) groups() []*drummerpb.GroupInfo {
-	for _, m := range c.masters {
-		if m.cancel == nil {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(c.t.Context(), 5*time.Second)
-		resp, err := m.drummer().ListGroups(ctx, &drummerpb.ListGroupsRequest{})
-		cancel()
-		if err == nil {
-			return resp.GetGroups()
-		}
-	}
-	return nil
+	c.t.Helper()
+	var groups []*drummerpb.GroupInfo
+	require.NoError(c.t, c.ask(func(ctx context.Context, d drummerpb.DrummerClient) error {
+		resp, err := d.ListGroups(ctx, &drummerpb.ListGroupsRequest{})
+		groups = resp.GetGroups()
+		return err
+	}))
+	return groups
 }
 
 // awaitOK waits until so many groups are ok and satisfy the condition.
@@ -270,8 +274,9 @@ func kvSpecs(n int) []*fleetpb.Spec {
 	return specs
 }
 
-// policy is quick: a silent host is dead after half a second.
-func policy() *fleetpb.Policy { return &fleetpb.Policy{SuspectAfterMs: 400, DownAfterMs: 800} }
+// policy is quick, but not so quick that a busy machine makes living hosts silent: one
+// that is silent for two seconds is dead.
+func policy() *fleetpb.Policy { return &fleetpb.Policy{SuspectAfterMs: 1000, DownAfterMs: 2000} }
 
 // settled launches groups on hosts that attend.
 func (c *cluster) settled(w *world, hosts, groups int) []*fakeHost {
@@ -286,10 +291,11 @@ func (c *cluster) settled(w *world, hosts, groups int) []*fakeHost {
 	require.True(c.t, eventually(func() bool {
 		resp, err := c.masters[0].drummer().ListHosts(c.t.Context(), &drummerpb.ListHostsRequest{})
 		return err == nil && len(resp.GetHosts()) == hosts
-	}, 10*time.Second), "all hosts attend")
-	resp, err := c.masters[0].drummer().CreateGroups(c.t.Context(), &drummerpb.CreateGroupsRequest{Specs: kvSpecs(groups), Policy: policy()})
-	require.NoError(c.t, err)
-	require.Len(c.t, resp.GetItems(), groups)
+	}, 30*time.Second), "all hosts attend")
+	require.NoError(c.t, c.ask(func(ctx context.Context, d drummerpb.DrummerClient) error {
+		_, err := d.CreateGroups(ctx, &drummerpb.CreateGroupsRequest{Specs: kvSpecs(groups), Policy: policy()})
+		return err
+	}))
 	c.awaitOK(groups, nil)
 	return list
 }

@@ -154,7 +154,7 @@ func openSoon(t *testing.T, w *town, name, on string) {
 	require.Eventually(t, func() bool {
 		v, _ := w.record.LocalView()
 		return v.ByName(name) != nil
-	}, 10*time.Second, time.Millisecond)
+	}, 20*time.Second, time.Millisecond)
 	now := func() *fleetpb.Group { v, _ := w.record.LocalView(); return v.ByName(name) }
 	id := now().GetId()
 	w.record.do(t, &fleetpb.Command{Op: &fleetpb.Command_Place{Place: &fleetpb.Place{Group: id, Generation: now().GetGeneration(), HostIds: []string{on}}}})

@@ -54,7 +54,7 @@ func TestNoLeader(t *testing.T) {
 	begin := time.Now()
 	_, err := w.drummer(0).Status(t.Context(), &drummerpb.StatusRequest{})
 	requireReason(t, fault.NotSupervisor, err)
-	require.GreaterOrEqual(t, time.Since(begin), 200*time.Millisecond, "it waited for one")
+	require.GreaterOrEqual(t, time.Since(begin), impatience, "it waited for one")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = w.drummer(0).CreateGroups(ctx, create(kv(1)))
@@ -63,7 +63,7 @@ func TestNoLeader(t *testing.T) {
 }
 
 func TestACallWaitsForTheNextLeader(t *testing.T) {
-	w := newTown(t, 3)
+	w := newPatientTown(t, 3, 20*time.Second)
 	w.lead(-1)
 	elected := time.AfterFunc(60*time.Millisecond, func() { w.lead(1) })
 	defer elected.Stop()
@@ -84,14 +84,12 @@ func TestADeadLeaderIsNotSupervisor(t *testing.T) {
 
 // A leader that is suspended accepts calls and never answers.
 func TestASuspendedLeaderIsLeftForTheNext(t *testing.T) {
-	w := newTown(t, 3)
+	w := newPatientTown(t, 3, 3*time.Second)
 	w.lead(1)
 	w.record.hang.Store(true)
 	elected := time.AfterFunc(60*time.Millisecond, func() { w.record.hang.Store(false); w.lead(2) })
 	defer elected.Stop()
-	begin := time.Now()
 	st, err := w.drummer(0).Status(t.Context(), &drummerpb.StatusRequest{})
 	require.NoError(t, err)
 	require.Equal(t, "c", st.GetLeader())
-	require.Less(t, time.Since(begin), 3*time.Second)
 }

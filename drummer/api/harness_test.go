@@ -107,7 +107,12 @@ type town struct {
 	believed []atomic.Int64
 }
 
-func newTown(t *testing.T, size int) *town {
+// impatience is how long the drummers of most towns wait for a leader.
+const impatience = 200 * time.Millisecond
+
+func newTown(t *testing.T, size int) *town { return newPatientTown(t, size, impatience) }
+
+func newPatientTown(t *testing.T, size int, patience time.Duration) *town {
 	w := &town{t: t, record: &memory{machine: fleet.New()}, believed: make([]atomic.Int64, size)}
 	w.observed = loop.Observed{Leading: true, Term: 7}
 	pool, err := serve.NewPool(config.TLS{})
@@ -121,7 +126,7 @@ func newTown(t *testing.T, size int) *town {
 		w.addrs = append(w.addrs, l.Addr().String())
 	}
 	for i, l := range listeners {
-		s := New(Options{Deployment: "test", Name: drummerName(i), API: w.addrs[i], Dial: pool, Patience: 200 * time.Millisecond})
+		s := New(Options{Deployment: "test", Name: drummerName(i), API: w.addrs[i], Dial: pool, Patience: patience})
 		server, err := serve.NewServer(serve.Options{Kind: "drummer", Name: drummerName(i), APIListener: l})
 		require.NoError(t, err)
 		require.NoError(t, s.Register(server.GRPC()))

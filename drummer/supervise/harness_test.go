@@ -152,7 +152,7 @@ func (r *rig) lead(term uint64) {
 
 func (r *rig) eventually(f func() bool, what string, args ...any) {
 	r.t.Helper()
-	require.Eventuallyf(r.t, f, 5*time.Second, time.Millisecond, what, args...)
+	require.Eventuallyf(r.t, f, 20*time.Second, time.Millisecond, what, args...)
 }
 
 type hostStream = grpc.BidiStreamingClient[drummerpb.HostMessage, drummerpb.SupervisorMessage]

@@ -140,7 +140,7 @@ func TestABrokenStreamIsGone(t *testing.T) {
 }
 
 func TestBadHellosAreRefused(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.HelloTimeout = 50 * time.Millisecond })
+	r := newRig(t, func(o *Options) { o.HelloTimeout = 2 * time.Second })
 	r.lead(1)
 	huge := strings.Repeat("x", 100_000)
 	for name, m := range map[string]*drummerpb.HostMessage{

@@ -89,7 +89,7 @@ func open(t *testing.T) (*localfleet.Fleet, string) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 	require.NoError(t, f.StartAll())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, f.WaitReady(ctx))
 	return f, dir
@@ -133,9 +133,9 @@ func TestKillStartAndTheClusterFile(t *testing.T) {
 func TestPauseAndResume(t *testing.T) {
 	f, _ := open(t)
 	require.NoError(t, f.Pause("host-2"))
-	require.Eventually(t, func() bool { return processState(t, pid(t, f, "host-2")) == "T" }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return processState(t, pid(t, f, "host-2")) == "T" }, 20*time.Second, time.Millisecond)
 	require.NoError(t, f.Resume("host-2"))
-	require.Eventually(t, func() bool { return processState(t, pid(t, f, "host-2")) != "T" }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return processState(t, pid(t, f, "host-2")) != "T" }, 20*time.Second, time.Millisecond)
 }
 
 func TestAddHost(t *testing.T) {
@@ -144,7 +144,7 @@ func TestAddHost(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "host-3", name)
 	require.NoError(t, f.Start(name))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, f.WaitReady(ctx, name))
 	onDisk, err := localfleet.Read(dir)

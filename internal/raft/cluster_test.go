@@ -107,7 +107,7 @@ func (n *node) boot() {
 	require.NoError(t, err)
 	o := Options{
 		Host: n.id, Deployment: "test", Dir: n.dir, FS: n.fs, Transport: tr, Apps: apps,
-		Tick: testTick, Log: testLog(), Events: n.event,
+		Tick: hostTick, Log: testLog(), Events: n.event,
 	}
 	if n.c.tweak != nil {
 		n.c.tweak(&o)
@@ -175,9 +175,47 @@ func replicaID(g ids.Group, i int) ids.Replica { return ids.Replica(uint64(g)*10
 func (c *cluster) launch(g ids.Group, on ...int) *node {
 	c.t.Helper()
 	c.start(g, on...)
-	l := c.leader(g)
-	require.NoError(c.t, l.OpenGroup(c.ctx(), g, 1))
-	return l
+	c.open(g)
+	return c.leader(g)
+}
+
+// open opens a group whose leader may change meanwhile.
+func (c *cluster) open(g ids.Group) {
+	c.t.Helper()
+	require.NoError(c.t, c.ask(g, func(l *node) error { return l.OpenGroup(c.ctx(), g, 1) }))
+}
+
+// settled makes a call that may be repeated again after each election that came in
+// between: on a busy machine there may be one at any time.
+func (c *cluster) settled(call func() error) error {
+	c.t.Helper()
+	for ctx := c.ctx(); ; {
+		if err := call(); !betweenLeaders(err) || !wait(ctx, testTick) {
+			return err
+		}
+	}
+}
+
+// ask makes such a call to whoever leads.
+func (c *cluster) ask(g ids.Group, call func(l *node) error) error {
+	c.t.Helper()
+	return c.settled(func() error { return call(c.leader(g)) })
+}
+
+// betweenLeaders tells whether an election is enough of a reason for an error.
+func betweenLeaders(err error) bool {
+	return fault.Is(err, fault.NotLeader) || fault.Is(err, fault.NoQuorum) || fault.Is(err, fault.UnknownOutcome)
+}
+
+// follows makes a call to a follower until one says that it does not lead.
+func (c *cluster) follows(g ids.Group, call func(f *node) error) *fault.Error {
+	c.t.Helper()
+	var err error
+	require.Eventually(c.t, func() bool {
+		err = call(c.follower(g))
+		return fault.Is(err, fault.NotLeader)
+	}, testTimeout, testTick)
+	return fault.Of(err)
 }
 
 func (c *cluster) start(g ids.Group, on ...int) {
@@ -193,18 +231,28 @@ func (c *cluster) start(g ids.Group, on ...int) {
 	}
 }
 
-// leader waits for the node that serves a group.
+// leader waits for the node that serves a group, and wakes a group that was unloaded
+// before anybody looked.
 func (c *cluster) leader(g ids.Group) *node {
 	c.t.Helper()
 	var found *node
 	require.Eventually(c.t, func() bool {
+		var asleep *node
 		for _, n := range c.nodes {
-			if n.up.Load() {
-				if s, ok := n.Status(g); ok && s.Serving {
-					found = n
-					return true
-				}
+			if !n.up.Load() {
+				continue
 			}
+			s, ok := n.Status(g)
+			if ok && s.Serving {
+				found = n
+				return true
+			}
+			if ok && s.Unloaded {
+				asleep = n
+			}
+		}
+		if asleep != nil {
+			_ = asleep.CatchUp(c.ctx(), g)
 		}
 		return false
 	}, testTimeout, testTick, "group %d has no serving leader", g)
@@ -239,10 +287,13 @@ func (c *cluster) propose(g ids.Group, text string) statemachines.Result {
 
 func (n *node) read(g ids.Group, q string) string {
 	n.c.t.Helper()
-	n.catchUp(g)
-	b, err := n.Read(n.c.ctx(), g, []byte(q))
-	require.NoError(n.c.t, err)
-	return string(b)
+	for ctx := n.c.ctx(); ; {
+		b, err := n.Read(ctx, g, []byte(q))
+		if !fault.Is(err, fault.NoQuorum) || !wait(ctx, testTick) { // an election is waited out
+			require.NoError(n.c.t, err)
+			return string(b)
+		}
+	}
 }
 
 // catchUp waits out an election.

@@ -22,9 +22,9 @@ func texts(n int) (cmds [][]byte) {
 }
 
 func TestProposeManyKeepsOrderAndGivesEachItsResult(t *testing.T) {
-	c := newCluster(t, 3)
+	c := newCluster(t, 3, calm)
 	const g = 1000
-	l := c.launch(g, 0, 1, 2)
+	l := c.launchCalm(g, 0, 1, 2)
 	const n = 2*coalesce.MaxCommands + 100
 	out := l.ProposeMany(c.ctx(), g, texts(n))
 	require.Len(t, out, n)
@@ -41,9 +41,9 @@ func TestProposeManyKeepsOrderAndGivesEachItsResult(t *testing.T) {
 }
 
 func TestProposeManyRefuses(t *testing.T) {
-	c := newCluster(t, 3)
+	c := newCluster(t, 3, calm)
 	const g = 1000
-	l := c.launch(g, 0, 1, 2)
+	l := c.launchCalm(g, 0, 1, 2)
 	large := make([]byte, MaxCommand+1)
 	out := l.ProposeMany(c.ctx(), g, [][]byte{[]byte("a"), large, []byte("b"), large})
 	require.Equal(t, "did a", string(out[0].Result.Data))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,13 +30,13 @@ func (n *node) unloaded(g ids.Group) bool {
 	return ok && s.Unloaded
 }
 
-// asleep waits until the group is unloaded on those nodes.
+// asleep waits until the group is unloaded on those nodes at once: one that goes on may
+// wake the others.
 func (c *cluster) asleep(g ids.Group, on ...int) {
 	c.t.Helper()
-	for _, i := range on {
-		n := c.nodes[i]
-		require.Eventually(c.t, func() bool { return n.unloaded(g) }, testTimeout, testTick, "group %d on %s is not unloaded", g, n.id)
-	}
+	require.Eventually(c.t, func() bool {
+		return !slices.ContainsFunc(on, func(i int) bool { return !c.nodes[i].unloaded(g) })
+	}, testTimeout, testTick, "group %d is not unloaded", g)
 }
 
 // someoneProposes proposes on each node in turn until one applies the command.
@@ -317,7 +318,8 @@ func TestUnloadedGroupsSurviveARestart(t *testing.T) {
 }
 
 func TestStartUnloaded(t *testing.T) {
-	c := newCluster(t, 1, napping)
+	// Nothing is unloaded but when the test wants it.
+	c := newCluster(t, 1, func(o *Options) { o.Hibernate, o.UnloadAfter = true, time.Hour })
 	n := c.nodes[0]
 	s := spec(1000, 0)
 	s.Unloaded = true
@@ -329,7 +331,7 @@ func TestStartUnloaded(t *testing.T) {
 	c.launch(1000, 0)
 	require.NoError(t, n.Start(c.ctx(), s), "one that runs may go on")
 	require.False(t, n.unloaded(1000))
-	c.asleep(1000, 0)
+	n.parkNow(1000)
 	other := s
 	other.ID = 99
 	require.True(t, fault.Is(n.Start(c.ctx(), other), fault.Conflict))
@@ -383,22 +385,21 @@ func TestMembershipChangesWhileParked(t *testing.T) {
 	const g = 1000
 	c.launch(g, 0, 1, 2)
 	c.asleep(g, 0, 1, 2)
-	add := Change{Kind: AddObserver, Replica: replicaID(g, 3), Host: c.nodes[3].id}
-	_, err := c.nodes[0].Change(c.ctx(), g, add)
-	require.NoError(t, err)
+	change := func(n *node, ch Change) error {
+		return c.settled(func() error { _, err := n.Change(c.ctx(), g, ch); return err })
+	}
+	require.NoError(t, change(c.nodes[0], Change{Kind: AddObserver, Replica: replicaID(g, 3), Host: c.nodes[3].id}))
 	s := spec(g, 3)
 	s.Join = true
 	require.NoError(t, c.nodes[3].Start(c.ctx(), s))
 	c.nodes[3].catchUp(g)
 	c.asleep(g, 0, 1, 2, 3)
-	_, err = c.nodes[1].Change(c.ctx(), g, Change{Kind: Promote, Replica: replicaID(g, 3)})
-	require.NoError(t, err)
-	_, err = c.nodes[1].Change(c.ctx(), g, Change{Kind: Remove, Replica: replicaID(g, 2)})
-	require.NoError(t, err)
+	require.NoError(t, change(c.nodes[1], Change{Kind: Promote, Replica: replicaID(g, 3)}))
+	require.NoError(t, change(c.nodes[1], Change{Kind: Remove, Replica: replicaID(g, 2)}))
 	c.asleep(g, 0, 1, 3)
 	c.someoneProposes(g, "a", 3, 1, 0)
-	m, err := c.nodes[3].Membership(c.ctx(), g)
-	require.NoError(t, err)
+	var m Membership
+	require.NoError(t, c.settled(func() (err error) { m, err = c.nodes[3].Membership(c.ctx(), g); return err }))
 	require.Len(t, m.Voters, 3)
 	require.Contains(t, m.Voters, replicaID(g, 3))
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	sm "github.com/lni/dragonboat/v3/statemachine"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/internal/fault"
@@ -24,44 +25,73 @@ func TestLifeOfAGroup(t *testing.T) {
 	c := newCluster(t, 3)
 	const g = 1000
 	c.start(g, 0, 1, 2)
-	l := c.leader(g)
-	_, err := l.Propose(c.ctx(), g, []byte("early"))
-	require.True(t, fault.Is(err, fault.NotOpen), "%v", err)
-	_, err = l.Read(c.ctx(), g, []byte("early"))
-	require.True(t, fault.Is(err, fault.NotOpen), "%v", err)
-	require.NoError(t, l.CatchUp(c.ctx(), g), "catching up is possible whatever the life")
-	require.True(t, fault.Is(l.RaiseVersion(c.ctx(), g, 2), fault.NotOpen))
-	require.True(t, fault.Is(c.follower(g).OpenGroup(c.ctx(), g, 1), fault.NotLeader))
-	require.True(t, fault.Is(l.OpenGroup(c.ctx(), g, 99), fault.Invalid), "a version that this program does not know")
+	propose := func(n *node) error { _, err := n.Propose(c.ctx(), g, []byte("a")); return err }
+	read := func(n *node) error { _, err := n.Read(c.ctx(), g, []byte("a")); return err }
+	open := func(version uint32) func(*node) error {
+		return func(n *node) error { return n.OpenGroup(c.ctx(), g, version) }
+	}
+	raise := func(version uint32) func(*node) error {
+		return func(n *node) error { return n.RaiseVersion(c.ctx(), g, version) }
+	}
+	seal := func(n *node) error { return n.SealGroup(c.ctx(), g) }
+	refused := func(err error, reason fault.Reason) {
+		t.Helper()
+		require.True(t, fault.Is(err, reason), "%v", err)
+	}
+	refused(c.ask(g, propose), fault.NotOpen)
+	refused(c.ask(g, read), fault.NotOpen)
+	c.leader(g).catchUp(g) // is possible whatever the life
+	refused(c.ask(g, raise(2)), fault.NotOpen)
+	refused(c.ask(g, open(99)), fault.Invalid)
 
-	require.NoError(t, l.OpenGroup(c.ctx(), g, 1))
-	require.NoError(t, l.OpenGroup(c.ctx(), g, 1), "idempotent")
+	require.NoError(t, c.ask(g, open(1)))
+	require.NoError(t, c.ask(g, open(1)), "idempotent")
+	c.follows(g, open(1))
 	c.propose(g, "a")
-	require.NoError(t, c.leader(g).RaiseVersion(c.ctx(), g, 2))
-	require.NoError(t, c.leader(g).RaiseVersion(c.ctx(), g, 1), "a lower one changes nothing")
+	require.NoError(t, c.ask(g, raise(2)))
+	require.NoError(t, c.ask(g, raise(1)), "a lower one changes nothing")
 	c.propose(g, "b")
-	v, err := c.leader(g).View(c.ctx(), g)
-	require.NoError(t, err)
-	lines := v.([]ledger.Line)
+	lines := c.lines(g)
 	require.Equal(t, []uint32{1, 2}, []uint32{lines[0].Version, lines[1].Version})
-	s, _ := c.leader(g).Status(g)
-	require.Equal(t, Status{
-		Group: g, Replica: s.Replica, Name: "ledger/1000", Ready: true, Leader: s.Replica, LeaderHost: c.leader(g).id,
-		Term: s.Term, Leading: true, Serving: true, ConfigChange: 3, Applied: s.Applied, Opened: true, Version: 2,
-	}, s)
+	c.requireStatusOfLeader(g)
 
-	require.NoError(t, c.leader(g).SealGroup(c.ctx(), g))
-	require.NoError(t, c.leader(g).SealGroup(c.ctx(), g), "idempotent")
-	_, err = c.leader(g).Propose(c.ctx(), g, []byte("late"))
-	require.True(t, fault.Is(err, fault.Sealed), "%v", err)
-	_, err = c.follower(g).Read(c.ctx(), g, []byte("a"))
-	require.True(t, fault.Is(err, fault.Sealed), "%v", err)
-	require.True(t, fault.Is(c.leader(g).OpenGroup(c.ctx(), g, 1), fault.Sealed))
+	require.NoError(t, c.ask(g, seal))
+	require.NoError(t, c.ask(g, seal), "idempotent")
+	refused(c.ask(g, propose), fault.Sealed)
+	refused(c.ask(g, func(*node) error { return read(c.follower(g)) }), fault.Sealed)
+	refused(c.ask(g, open(1)), fault.Sealed)
 	for _, n := range c.nodes {
 		n.catchUp(g)
 		require.Eventually(t, func() bool { return n.saw(EventReady, g) && n.saw(EventLife, g) && n.saw(EventLeader, g) }, testTimeout, testTick)
 	}
 	c.requireSameSnapshots(g)
+}
+
+// requireStatusOfLeader looks at all that a leader's status says, until it is so: it
+// follows what dragonboat knows a moment later.
+func (c *cluster) requireStatusOfLeader(g ids.Group) {
+	c.t.Helper()
+	require.EventuallyWithT(c.t, func(at *assert.CollectT) {
+		l := c.leader(g)
+		s, _ := l.Status(g)
+		require.Equal(at, Status{
+			Group: g, Replica: s.Replica, Name: "ledger/1000", Ready: true, Leader: s.Replica, LeaderHost: l.id,
+			Term: s.Term, Leading: true, Serving: true, ConfigChange: 3, Applied: s.Applied, Opened: true, Version: 2,
+		}, s)
+	}, testTimeout, testTick)
+}
+
+// lines are what the group has, as whoever leads knows it.
+func (c *cluster) lines(g ids.Group) (lines []ledger.Line) {
+	c.t.Helper()
+	require.NoError(c.t, c.ask(g, func(l *node) error {
+		v, err := l.View(c.ctx(), g)
+		if err == nil {
+			lines = v.([]ledger.Line)
+		}
+		return err
+	}))
+	return lines
 }
 
 func TestLoadGroup(t *testing.T) {
@@ -72,34 +102,31 @@ func TestLoadGroup(t *testing.T) {
 		c.propose(1000, fmt.Sprint(i, string(big)))
 	}
 	c.propose(1000, "a")
-	r, err := c.leader(1000).replica(1000)
-	require.NoError(t, err)
-	v, err := r.machine.View(true)
-	require.NoError(t, err)
 	var state bytes.Buffer
-	_, err = (&ledger.Ledger{Lines: v.([]ledger.Line)}).Snapshot().WriteTo(&state)
+	_, err := (&ledger.Ledger{Lines: c.lines(1000)}).Snapshot().WriteTo(&state)
 	require.NoError(t, err)
 
 	c.start(2000, 0, 1, 2)
-	l := c.leader(2000)
-	require.NoError(t, l.LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())), "and once more, from the start")
-	require.NoError(t, l.LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())))
-	require.True(t, fault.Is(l.LoadGroup(c.ctx(), 2000, bytes.NewReader([]byte("no state"))), fault.Conflict))
-	require.NoError(t, l.LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())))
-	require.NoError(t, c.leader(2000).OpenLoaded(c.ctx(), 2000, Loaded{Version: 1, Generation: 7}))
+	load := func(state []byte) error {
+		return c.ask(2000, func(l *node) error { return l.LoadGroup(c.ctx(), 2000, bytes.NewReader(state)) })
+	}
+	require.NoError(t, load(state.Bytes()), "and once more, from the start")
+	require.NoError(t, load(state.Bytes()))
+	require.True(t, fault.Is(load([]byte("no state")), fault.Conflict))
+	require.NoError(t, load(state.Bytes()))
+	require.NoError(t, c.ask(2000, func(l *node) error { return l.OpenLoaded(c.ctx(), 2000, Loaded{Version: 1, Generation: 7}) }))
 	require.Equal(t, "1", c.follower(2000).read(2000, "a"))
 	require.Equal(t, "7", c.follower(2000).read(2000, "recovered"))
 	require.Equal(t, "0", c.follower(1000).read(1000, "recovered"))
-	require.True(t, fault.Is(c.leader(2000).LoadGroup(c.ctx(), 2000, bytes.NewReader(state.Bytes())), fault.Conflict), "an open group takes none")
+	require.True(t, fault.Is(load(state.Bytes()), fault.Conflict), "an open group takes none")
 	c.requireSameSnapshots(2000)
 }
 
 // Many callers share few entries, and each gets the answer to its own command.
 func TestCoalescing(t *testing.T) {
-	// No election may come in between, however busy the machine is.
-	c := newCluster(t, 3, func(o *Options) { o.Tick = 10 * testTick })
+	c := newCluster(t, 3, calm)
 	const g = 1000
-	l := c.launch(g, 0, 1, 2)
+	l := c.launchCalm(g, 0, 1, 2)
 	before, _ := l.Status(g)
 	const callers, each = 200, 20
 	var wg sync.WaitGroup

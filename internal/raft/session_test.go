@@ -65,9 +65,10 @@ func TestSessionIsExactlyOnceAcrossLeaderChanges(t *testing.T) {
 		require.Equal(t, "1", c.follower(g).read(g, text))
 		s.RespondedTo, s.Series = s.Series, s.Series+1
 	}
-	require.NoError(t, c.leader(g).CloseSession(c.ctx(), s))
-	require.NoError(t, c.leader(g).CloseSession(c.ctx(), s), "gone is what is wanted")
-	_, err := c.leader(g).ProposeSession(c.ctx(), s, []byte("late"))
+	end := func(l *node) error { return l.CloseSession(c.ctx(), s) }
+	require.NoError(t, c.ask(g, end))
+	require.NoError(t, c.ask(g, end), "gone is what is wanted")
+	err := c.ask(g, func(l *node) error { _, err := l.ProposeSession(c.ctx(), s, []byte("late")); return err })
 	require.True(t, fault.Is(err, fault.SessionGone), "%v", err)
 	c.requireSameSnapshots(g)
 }
@@ -104,12 +105,14 @@ func TestSessionRefuses(t *testing.T) {
 	c := newCluster(t, 2)
 	const g = 1000
 	c.start(g, 0, 1)
-	l := c.leader(g)
-	_, err := l.OpenSession(c.ctx(), g)
+	openSession := func(n *node) error { _, err := n.OpenSession(c.ctx(), g); return err }
+	propose := func(s Session, cmd []byte) error {
+		return c.ask(g, func(l *node) error { _, err := l.ProposeSession(c.ctx(), s, cmd); return err })
+	}
+	err := c.ask(g, openSession)
 	require.True(t, fault.Is(err, fault.NotOpen), "%v", err)
-	require.NoError(t, l.OpenGroup(c.ctx(), g, 1))
-	_, err = c.follower(g).OpenSession(c.ctx(), g)
-	require.True(t, fault.Is(err, fault.NotLeader), "%v", err)
+	c.open(g)
+	c.follows(g, openSession)
 	for name, s := range map[string]Session{
 		"no client":        {Group: g, Series: 1},
 		"no series":        {Group: g, Client: 7},
@@ -117,15 +120,16 @@ func TestSessionRefuses(t *testing.T) {
 		"unregister":       {Group: g, Client: 7, Series: 1<<64 - 1},
 		"answered already": {Group: g, Client: 7, Series: 3, RespondedTo: 3},
 	} {
-		_, err := c.leader(g).ProposeSession(c.ctx(), s, []byte("x"))
+		err := propose(s, []byte("x"))
 		require.True(t, fault.Is(err, fault.Invalid), "%s: %v", name, err)
-		require.True(t, fault.Is(c.leader(g).CloseSession(c.ctx(), s), fault.Invalid), name)
+		err = c.ask(g, func(l *node) error { return l.CloseSession(c.ctx(), s) })
+		require.True(t, fault.Is(err, fault.Invalid), "%s: %v", name, err)
 	}
-	_, err = c.leader(g).ProposeSession(c.ctx(), Session{Group: g, Client: 7, Series: 1}, []byte("x"))
+	err = propose(Session{Group: g, Client: 7, Series: 1}, []byte("x"))
 	require.True(t, fault.Is(err, fault.SessionGone), "%v", err)
-	_, err = c.leader(g).ProposeSession(c.ctx(), Session{Group: g, Client: 7, Series: 1}, make([]byte, MaxCommand+1))
+	err = propose(Session{Group: g, Client: 7, Series: 1}, make([]byte, MaxCommand+1))
 	require.True(t, fault.Is(err, fault.TooLarge), "%v", err)
-	require.NoError(t, c.leader(g).SealGroup(c.ctx(), g))
-	_, err = c.leader(g).OpenSession(c.ctx(), g)
+	require.NoError(t, c.ask(g, func(l *node) error { return l.SealGroup(c.ctx(), g) }))
+	err = c.ask(g, openSession)
 	require.True(t, fault.Is(err, fault.Sealed), "%v", err)
 }

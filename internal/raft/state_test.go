@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,7 +40,7 @@ func TestAGroupLivesAgainFromItsLastReplica(t *testing.T) {
 	_, runs := last.Status(1000)
 	require.False(t, runs)
 	require.NoError(t, last.Start(c.ctx(), Replica{Group: 1000, ID: replicaID(1000, 2), Name: spec(1000, 2).Name, Restart: true}), "it may be tried again")
-	require.Eventually(t, func() bool { s, _ := last.Status(1000); return s.Ready }, 10*time.Second, testTick)
+	require.Eventually(t, func() bool { s, _ := last.Status(1000); return s.Ready }, testTimeout, testTick)
 	require.NoError(t, last.Retire(c.ctx(), 1000, keep))
 	require.Equal(t, facts.Commands, kept.Commands)
 	require.Equal(t, spec(1000, 2).Name, kept.Name)
@@ -51,7 +50,7 @@ func TestAGroupLivesAgainFromItsLastReplica(t *testing.T) {
 
 	one := Replica{Group: 2000, ID: 77, Name: spec(2000, 2).Name, Members: map[ids.Replica]ids.Host{77: last.opts.Host}}
 	require.NoError(t, last.Start(c.ctx(), one))
-	require.Eventually(t, func() bool { s, _ := last.Status(2000); return s.Serving }, 10*time.Second, testTick)
+	require.Eventually(t, func() bool { s, _ := last.Status(2000); return s.Serving }, testTimeout, testTick)
 	require.NoError(t, last.LoadGroup(c.ctx(), 2000, &state))
 	_, err := last.State(c.ctx(), 2000)
 	require.True(t, fault.Is(err, fault.NotOpen), "%v", err)
@@ -70,12 +69,12 @@ func TestStateHasWhatWasAcknowledged(t *testing.T) {
 	c.launch(1000, 0, 1, 2)
 	for i := range 20 {
 		c.propose(1000, fmt.Sprint(i))
-		s, err := c.follower(1000).State(c.ctx(), 1000)
-		require.NoError(t, err)
+		var s State
+		require.NoError(t, c.ask(1000, func(*node) (err error) { s, err = c.follower(1000).State(c.ctx(), 1000); return err }))
 		require.GreaterOrEqual(t, s.Commands, uint64(i+1))
 		s.View.Close()
 	}
-	require.NoError(t, c.leader(1000).SealGroup(c.ctx(), 1000))
-	_, err := c.leader(1000).State(c.ctx(), 1000)
+	require.NoError(t, c.ask(1000, func(l *node) error { return l.SealGroup(c.ctx(), 1000) }))
+	err := c.ask(1000, func(l *node) error { _, err := l.State(c.ctx(), 1000); return err })
 	require.True(t, fault.Is(err, fault.Sealed), "%v", err)
 }

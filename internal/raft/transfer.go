@@ -43,7 +43,7 @@ func (r *replica) transfer(ctx context.Context, to ids.Replica) error {
 		if err != nil && !refusal.Passes(err) {
 			return r.requestFault(err)
 		}
-		if r.awaitLeader(ctx, to, r.host.opts.electionTimeout()) {
+		if r.awaitLeader(ctx, to, r.host.opts.Tick) {
 			return nil
 		}
 		if ctx.Err() != nil {

@@ -203,7 +203,7 @@ func TestAddressesAreKept(t *testing.T) {
 	require.NotContains(t, a.book.m, ids.Host("me"))
 	a.stop()
 
-	a.tweak = func(o *Options) { o.Handshake = 200 * time.Millisecond }
+	a.tweak = func(o *Options) { o.Handshake = time.Second }
 	a.open(deadAddr(t)) // the configured drummer has moved away
 	d := second.next()
 	d.welcome()
@@ -215,10 +215,11 @@ func TestADrummerThatGivesNoSignOfLifeIsLeft(t *testing.T) {
 	frozen, other := newDrummer(t), newDrummer(t)
 	d := newDesk(t, deadAddr(t))
 	d.stop()
-	d.tweak = func(o *Options) { o.Silence = 400 * time.Millisecond }
+	const silence = 1500 * time.Millisecond
+	d.tweak = func(o *Options) { o.Silence = silence }
 	d.open(frozen.addr, other.addr)
 	c := frozen.admit()
-	for range 40 { // longer than the silence that is borne: it answers when asked
+	for range 4 * silence / 3 / beat { // longer than the silence that is borne: it answers when asked
 		c.beat(t)
 	}
 	close(frozen.frozen)
@@ -230,7 +231,7 @@ func TestADrummerThatDoesNotWelcomeIsLeft(t *testing.T) {
 	mute, other := newDrummer(t), newDrummer(t)
 	d := newDesk(t, mute.addr, other.addr)
 	d.stop()
-	d.tweak = func(o *Options) { o.Handshake = 100 * time.Millisecond }
+	d.tweak = func(o *Options) { o.Handshake = time.Second }
 	d.open(mute.addr, other.addr)
 	c := mute.next()
 	other.admit().beat(t)
@@ -264,7 +265,10 @@ func TestGoodbyeWithNoDrummerInSight(t *testing.T) {
 
 func TestARefusalThatLastsEndsTheAgent(t *testing.T) {
 	d := newDrummer(t)
-	a := newDesk(t, d.addr)
+	a := newDesk(t, deadAddr(t))
+	a.stop()
+	a.tweak = func(o *Options) { o.Patience = 300 * time.Millisecond }
+	a.open(d.addr)
 	for ended := false; !ended; {
 		select {
 		case c := <-d.stands:

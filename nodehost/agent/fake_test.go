@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // stand is one stream as a fake drummer sees it.
 type stand struct {
@@ -288,7 +288,7 @@ func (d *desk) open(drummers ...string) {
 		Self: &fleetpb.Host{Id: "me", Name: "h1", BootEpoch: 4}, Deployment: "test", Version: "v1",
 		Drummers: drummers, Pool: pool, Replicas: d.replicas, Book: d.book, DB: db,
 		PauseLeast: time.Millisecond, PauseMost: 20 * time.Millisecond, Settle: time.Millisecond,
-		Compare: 100 * time.Millisecond, Silence: patience, Patience: 300 * time.Millisecond,
+		Compare: 100 * time.Millisecond, Silence: patience, Patience: patience,
 	}
 	if d.tweak != nil {
 		d.tweak(&o)

@@ -137,7 +137,7 @@ func (f *fleet) launch() {
 	for i, h := range f.hosts[:3] {
 		require.NoError(f.t, h.raft.Start(ctx, raft.Replica{Group: demo, ID: ids.Replica(i + 1), Name: "kv/demo", Members: members}))
 	}
-	require.NoError(f.t, f.leader().raft.OpenGroup(ctx, demo, 1))
+	require.Eventually(f.t, func() bool { return f.leader().raft.OpenGroup(ctx, demo, 1) == nil }, 20*time.Second, 10*time.Millisecond)
 }
 
 // leader waits for the host that serves the group.
@@ -171,7 +171,7 @@ func (f *fleet) addresses() []string {
 }
 
 func (f *fleet) open() *client.Client {
-	c, err := client.Open(within(f.t, 10*time.Second), f.addresses())
+	c, err := client.Open(within(f.t, 20*time.Second), f.addresses())
 	require.NoError(f.t, err)
 	f.t.Cleanup(c.Close)
 	return c
@@ -184,19 +184,19 @@ func TestRealHosts(t *testing.T) {
 	f.launch()
 	c := f.open()
 	store := c.KV("kv/demo")
-	_, err := store.Put(within(t, 10*time.Second), []byte("k"), []byte("v"))
+	_, err := store.Put(within(t, 20*time.Second), []byte("k"), []byte("v"))
 	require.NoError(t, err)
 
 	for _, h := range f.hosts { // any host answers
-		one, err := client.Open(within(t, 5*time.Second), []string{h.addr})
+		one, err := client.Open(within(t, 20*time.Second), []string{h.addr})
 		require.NoError(t, err)
-		e, ok, err := one.KV("kv/demo").Get(within(t, 5*time.Second), []byte("k"))
+		e, ok, err := one.KV("kv/demo").Get(within(t, 20*time.Second), []byte("k"))
 		require.NoError(t, err)
 		require.True(t, ok)
 		require.Equal(t, "v", string(e.Value))
 		one.Close()
 	}
-	_, err = c.KV("kv/none").Put(within(t, 5*time.Second), []byte("k"), nil)
+	_, err = c.KV("kv/none").Put(within(t, 20*time.Second), []byte("k"), nil)
 	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, client.ReasonOf(err))
 
 	v2Client(t, f.hosts[3].addr)
@@ -210,7 +210,7 @@ func v2Client(t *testing.T, addr string) {
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Close()) }()
-	old, ctx := multiraftpb.NewNodehostAPIClient(conn), within(t, 10*time.Second)
+	old, ctx := multiraftpb.NewNodehostAPIClient(conn), within(t, 20*time.Second)
 	s, err := old.GetSession(ctx, &multiraftpb.SessionRequest{ClusterId: new(uint64(demo))})
 	require.NoError(t, err)
 	cmd := pack(t, &kvpb.Command{Op: &kvpb.Command_Put{Put: &kvpb.Put{Key: []byte("old"), Value: []byte("1")}}})
@@ -241,9 +241,9 @@ func v2Client(t *testing.T, addr string) {
 // the revision tells how often commands were applied.
 func sessionsAreExactlyOnce(t *testing.T, f *fleet, c *client.Client) {
 	t.Helper()
-	s, err := c.Group("kv/demo").Session(within(t, 10*time.Second))
+	s, err := c.Group("kv/demo").Session(within(t, 20*time.Second))
 	require.NoError(t, err)
-	before, err := c.KV("kv/demo").Put(within(t, 10*time.Second), []byte("mark"), nil)
+	before, err := c.KV("kv/demo").Put(within(t, 20*time.Second), []byte("mark"), nil)
 	require.NoError(t, err)
 	const n = 300
 	var longest time.Duration
@@ -253,16 +253,16 @@ func sessionsAreExactlyOnce(t *testing.T, f *fleet, c *client.Client) {
 		}
 		start := time.Now()
 		cmd := pack(t, &kvpb.Command{Op: &kvpb.Command_Put{Put: &kvpb.Put{Key: []byte("s"), Value: fmt.Append(nil, i)}}})
-		_, err := s.Propose(within(t, 10*time.Second), cmd)
+		_, err := s.Propose(within(t, 20*time.Second), cmd)
 		require.NoError(t, err)
 		longest = max(longest, time.Since(start))
 	}
-	e, ok, err := c.KV("kv/demo").Get(within(t, 10*time.Second), []byte("s"))
+	e, ok, err := c.KV("kv/demo").Get(within(t, 20*time.Second), []byte("s"))
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, fmt.Sprint(n-1), string(e.Value))
 	require.Equal(t, before+n, e.Revision, "each command once")
-	require.NoError(t, s.Close(within(t, 5*time.Second)))
+	require.NoError(t, s.Close(within(t, 20*time.Second)))
 	t.Logf("longest gap through the death of the leader: %v", longest)
 }
 

@@ -15,7 +15,7 @@ import (
 
 func TestGroupsAndDirectoryPassThrough(t *testing.T) {
 	r := &fakeRouter{propose: &hostpb.ProposeResponse{Value: 3}, read: &hostpb.ReadResponse{Data: []byte("d")}}
-	conn, ctx := serveRouter(t, r), within(t, 5*time.Second)
+	conn, ctx := serveRouter(t, r), within(t, 20*time.Second)
 	g, d := hostpb.NewGroupsClient(conn), hostpb.NewDirectoryClient(conn)
 	ref := &hostpb.GroupRef{Name: "kv/x"}
 
@@ -65,7 +65,7 @@ func TestWhoLeadsIsToldIfItIsNews(t *testing.T) {
 	} {
 		where := &hostpb.Location{Id: 1000, LeaderHost: c.leader}
 		r := &fakeRouter{propose: &hostpb.ProposeResponse{Leader: where}, read: &hostpb.ReadResponse{Leader: where}}
-		g, ctx := hostpb.NewGroupsClient(serveRouter(t, r)), within(t, 5*time.Second)
+		g, ctx := hostpb.NewGroupsClient(serveRouter(t, r)), within(t, 20*time.Second)
 		p, err := g.Propose(ctx, &hostpb.ProposeRequest{Locate: c.locate})
 		require.NoError(t, err)
 		require.Equal(t, c.answer, p.GetLeader() != nil, "%+v", c)

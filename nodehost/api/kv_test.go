@@ -25,7 +25,7 @@ func pack(t *testing.T, m proto.Message) []byte {
 
 func TestKVChanges(t *testing.T) {
 	r := &fakeRouter{}
-	c, ctx := kvpb.NewKVClient(serveRouter(t, r)), within(t, 5*time.Second)
+	c, ctx := kvpb.NewKVClient(serveRouter(t, r)), within(t, 20*time.Second)
 	for _, outcome := range []kvpb.Outcome{kvpb.Outcome_OUTCOME_OK, kvpb.Outcome_OUTCOME_NOT_FOUND, kvpb.Outcome_OUTCOME_CONFLICT} {
 		r.propose = &hostpb.ProposeResponse{Data: pack(t, &kvpb.Result{Outcome: outcome, Revision: 5})}
 		put, err := c.Put(ctx, &kvpb.PutRequest{Group: "kv/x", Put: &kvpb.Put{Key: []byte("k"), Value: []byte("v")}})
@@ -56,7 +56,7 @@ func TestKVChanges(t *testing.T) {
 
 func TestKVReads(t *testing.T) {
 	r := &fakeRouter{read: &hostpb.ReadResponse{}}
-	c, ctx := kvpb.NewKVClient(serveRouter(t, r)), within(t, 5*time.Second)
+	c, ctx := kvpb.NewKVClient(serveRouter(t, r)), within(t, 20*time.Second)
 	get, err := c.Get(ctx, &kvpb.GetRequest{Group: "kv/x", Get: &kvpb.Get{Key: []byte("k")}})
 	require.NoError(t, err)
 	require.False(t, get.GetFound())
@@ -76,7 +76,7 @@ func TestKVReads(t *testing.T) {
 
 func TestKVLimitsAreCheckedBeforeAnythingTravels(t *testing.T) {
 	r := &fakeRouter{}
-	c, ctx := kvpb.NewKVClient(serveRouter(t, r)), within(t, 10*time.Second)
+	c, ctx := kvpb.NewKVClient(serveRouter(t, r)), within(t, 20*time.Second)
 	big, key := make([]byte, kv.MaxValue+1), []byte("k")
 	long := bytes.Repeat(key, kv.MaxKey+1)
 	for name, call := range map[string]func() error{

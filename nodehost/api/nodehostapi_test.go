@@ -28,7 +28,7 @@ func session(cluster, client, series, responded uint64) *multiraftpb.Session {
 
 func TestEveryFieldOfAnAnswerIsSet(t *testing.T) {
 	r := &fakeRouter{propose: &hostpb.ProposeResponse{}, read: &hostpb.ReadResponse{}}
-	c, ctx := v2(t, r), within(t, 5*time.Second)
+	c, ctx := v2(t, r), within(t, 20*time.Second)
 
 	s, err := c.GetSession(ctx, &multiraftpb.SessionRequest{ClusterId: new(uint64(1000))})
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestEveryFieldOfAnAnswerIsSet(t *testing.T) {
 
 func TestProposeReturnsValueAndBytes(t *testing.T) {
 	r := &fakeRouter{propose: &hostpb.ProposeResponse{Value: 42, Data: []byte("answer")}, read: &hostpb.ReadResponse{Data: []byte("seen")}}
-	c, ctx := v2(t, r), within(t, 5*time.Second)
+	c, ctx := v2(t, r), within(t, 20*time.Second)
 	resp, err := c.Propose(ctx, &multiraftpb.RaftProposal{Session: session(1000, 7, 3, 2), Data: []byte("cmd")})
 	require.NoError(t, err)
 	require.Equal(t, uint64(42), resp.GetResult())
@@ -76,7 +76,7 @@ func TestProposeReturnsValueAndBytes(t *testing.T) {
 
 func TestNoOpSessionIsAnOrdinaryProposal(t *testing.T) {
 	r := &fakeRouter{propose: &hostpb.ProposeResponse{}}
-	_, err := v2(t, r).Propose(within(t, 5*time.Second), &multiraftpb.RaftProposal{Session: session(1000, 7, 0, 0)})
+	_, err := v2(t, r).Propose(within(t, 20*time.Second), &multiraftpb.RaftProposal{Session: session(1000, 7, 0, 0)})
 	require.NoError(t, err)
 	req, ok := r.last().(*hostpb.ProposeRequest)
 	require.True(t, ok)
@@ -86,7 +86,7 @@ func TestNoOpSessionIsAnOrdinaryProposal(t *testing.T) {
 
 func TestSessionsThatDragonboatWouldPanicOn(t *testing.T) {
 	r := &fakeRouter{propose: &hostpb.ProposeResponse{}}
-	c, ctx := v2(t, r), within(t, 10*time.Second)
+	c, ctx := v2(t, r), within(t, 20*time.Second)
 	for name, s := range map[string]*multiraftpb.Session{
 		"none":                 nil,
 		"empty":                {},
@@ -121,7 +121,7 @@ func TestSessionIsClosedAsProgramsPrepareIt(t *testing.T) {
 	r := &fakeRouter{}
 	c := v2(t, r)
 	for _, s := range []*multiraftpb.Session{session(1000, 7, 1, 0), session(1000, 7, math.MaxUint64, 0), session(1000, 7, 9, 8)} {
-		resp, err := c.CloseSession(within(t, 5*time.Second), s)
+		resp, err := c.CloseSession(within(t, 20*time.Second), s)
 		require.NoError(t, err)
 		require.True(t, resp.GetCompleted())
 		req, ok := r.last().(*hostpb.CloseSessionRequest)
@@ -150,7 +150,7 @@ func TestCodesAreTheOriginals(t *testing.T) {
 		fault.Wrap(context.Canceled, fault.UnknownOutcome, "gave up"): codes.Canceled,
 	} {
 		r := &fakeRouter{err: err}
-		_, got := v2(t, r).Propose(within(t, 5*time.Second), &multiraftpb.RaftProposal{Session: session(1000, 7, 1, 0)})
+		_, got := v2(t, r).Propose(within(t, 20*time.Second), &multiraftpb.RaftProposal{Session: session(1000, 7, 1, 0)})
 		require.Equal(t, want, status.Code(got), "%v", err)
 		st := status.Convert(got)
 		require.Contains(t, st.Message(), fault.Of(err).Text)

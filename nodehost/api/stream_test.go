@@ -175,7 +175,7 @@ func TestStreamTakesNoMoreThanItMay(t *testing.T) {
 		frame(t, s, lotOf(id+1, items...))
 	}
 	count := func() int { mu.Lock(); defer mu.Unlock(); return taken }
-	require.Eventually(t, func() bool { return count() == 16000 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return count() == 16000 }, 20*time.Second, time.Millisecond)
 	require.Never(t, func() bool { return count() > 16000 }, 50*time.Millisecond, 5*time.Millisecond)
 	close(goOn)
 	for seen := 0; seen < 32000; {
@@ -256,7 +256,7 @@ func TestStreamEndsWithItsAsker(t *testing.T) {
 }
 
 func TestBatches(t *testing.T) {
-	g, ctx := hostpb.NewGroupsClient(serveRouter(t, &funcRouter{propose: echoItems, read: echoItems})), within(t, 10*time.Second)
+	g, ctx := hostpb.NewGroupsClient(serveRouter(t, &funcRouter{propose: echoItems, read: echoItems})), within(t, 20*time.Second)
 	ref := &hostpb.GroupRef{Name: "kv/x"}
 	p, err := g.ProposeBatch(ctx, &hostpb.ProposeBatchRequest{Group: ref, Commands: [][]byte{[]byte("a"), []byte("bad")}})
 	require.NoError(t, err)

@@ -196,7 +196,7 @@ func (f *fleet) launch(id ids.Group, resource string, def *capacitypb.Definition
 		replica := ids.Replica(uint64(id)*10 + uint64(at))
 		require.NoError(f.t, f.hosts[at].raft.Start(ctx, raft.Replica{Group: id, ID: replica, Name: name, Members: members}))
 	}
-	require.NoError(f.t, f.leader(id).raft.OpenGroup(ctx, id, 1))
+	require.Eventually(f.t, func() bool { return f.leader(id).raft.OpenGroup(ctx, id, 1) == nil }, 20*time.Second, 10*time.Millisecond)
 	f.configure(id, 1, def)
 }
 
@@ -275,8 +275,10 @@ func defined(algorithm capacitypb.Algorithm, capacity float64) *capacitypb.Defin
 // with a bulk request over groups of different hosts, and through the death of a leader.
 func TestTheTutorialThroughAStranger(t *testing.T) {
 	f := newFleet(t, 6)
-	f.launch(1000, "proportional", defined(capacitypb.Algorithm_ALGORITHM_PROPORTIONAL_SHARE, 100), 0, 1, 2)
-	f.launch(1001, "fair/x", defined(capacitypb.Algorithm_ALGORITHM_FAIR_SHARE, 1000), 2, 3, 4)
+	proportional, fair := defined(capacitypb.Algorithm_ALGORITHM_PROPORTIONAL_SHARE, 100), defined(capacitypb.Algorithm_ALGORITHM_FAIR_SHARE, 1000)
+	proportional.LeaseLengthMs, fair.LeaseLengthMs = 600_000, 600_000 // no lease ends meanwhile
+	f.launch(1000, "proportional", proportional, 0, 1, 2)
+	f.launch(1001, "fair/x", fair, 2, 3, 4)
 	h := f.hosts[5]
 	for _, small := range []string{"small1", "small2", "small3", "small4"} {
 		require.Equal(t, []float64{100, 10}, h.get(small, wanted("fair/x", 100), wanted("proportional", 10)))

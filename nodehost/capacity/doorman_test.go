@@ -29,7 +29,7 @@ func TestABulkRequestIsAnsweredWholeAndInOrder(t *testing.T) {
 	r := newRouter(t, "a", "b", "c/d")
 	c := doormanpb.NewCapacityClient(served(t, New(Options{Router: r, Advertise: "10.1.2.3:9"})))
 	before := time.Now()
-	resp, err := c.GetCapacity(within(t, 10*time.Second), getting("me", wanted("b", 1), wanted("a", 2), wanted("c/d", 3), wanted("b", 4), wanted("b", 0)))
+	resp, err := c.GetCapacity(within(t, 20*time.Second), getting("me", wanted("b", 1), wanted("a", 2), wanted("c/d", 3), wanted("b", 4), wanted("b", 0)))
 	require.NoError(t, err)
 	require.Nil(t, resp.GetMastership(), "its presence would say that this is not the master")
 	require.Len(t, resp.GetResponse(), 5)
@@ -48,10 +48,10 @@ func TestABulkRequestIsAnsweredWholeAndInOrder(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"capacity/a": 1, "capacity/b": 1, "capacity/c/d": 1}, r.proposed, "what concerns one resource is one command")
 
-	empty, err := c.GetCapacity(within(t, 5*time.Second), getting("me"))
+	empty, err := c.GetCapacity(within(t, 20*time.Second), getting("me"))
 	require.NoError(t, err)
 	require.Empty(t, empty.GetResponse())
-	who, err := c.Discovery(within(t, 5*time.Second), &doormanpb.DiscoveryRequest{})
+	who, err := c.Discovery(within(t, 20*time.Second), &doormanpb.DiscoveryRequest{})
 	require.NoError(t, err)
 	require.True(t, who.GetIsMaster())
 	require.Equal(t, "10.1.2.3:9", who.GetMastership().GetMasterAddress())
@@ -114,11 +114,11 @@ func TestARequestIsCheckedWhole(t *testing.T) {
 func TestStrangeNamesAreLookedForFirst(t *testing.T) {
 	r := newRouter(t, "new1", "new2", "old")
 	c := doormanpb.NewCapacityClient(served(t, New(Options{Router: r, Makes: func(group string) bool { return strings.HasPrefix(group, "capacity/new") }})))
-	_, err := c.GetCapacity(within(t, 5*time.Second), getting("me", wanted("new1", 1), wanted("strange", 1), wanted("old", 1), wanted("new2", 1)))
+	_, err := c.GetCapacity(within(t, 20*time.Second), getting("me", wanted("new1", 1), wanted("strange", 1), wanted("old", 1), wanted("new2", 1)))
 	require.Equal(t, codes.NotFound, status.Code(err))
 	require.ElementsMatch(t, []string{"capacity/strange", "capacity/old"}, r.found)
 	r.found = nil
-	_, err = c.GetCapacity(within(t, 5*time.Second), getting("me", wanted("new1", 1), wanted("old", 1), wanted("new2", 1)))
+	_, err = c.GetCapacity(within(t, 20*time.Second), getting("me", wanted("new1", 1), wanted("old", 1), wanted("new2", 1)))
 	require.NoError(t, err)
 	require.Equal(t, "capacity/old", r.found[0])
 	require.Len(t, r.found, 3)
@@ -144,7 +144,7 @@ func TestServersAskForTheirClients(t *testing.T) {
 		asked = cmd.GetDecide().GetRequests()[0].GetBands()
 		return r.grantAll(group, cmd)
 	}
-	resp, err := c.GetServerCapacity(within(t, 10*time.Second), banded("a", band(1, 3, 200), band(2, 1, 5), band(1, 2, 50)))
+	resp, err := c.GetServerCapacity(within(t, 20*time.Second), banded("a", band(1, 3, 200), band(2, 1, 5), band(1, 2, 50)))
 	require.NoError(t, err)
 	require.Len(t, asked, 2)
 	require.Equal(t, []any{int64(1), int64(5), 250.0}, []any{asked[0].GetPriority(), asked[0].GetClients(), asked[0].GetWants()})
@@ -157,7 +157,7 @@ func TestServersAskForTheirClients(t *testing.T) {
 	require.Equal(t, "v", a.GetParameters()[0].GetValue())
 
 	r.summary.Definition.SafeCapacity = nil
-	resp, err = c.GetServerCapacity(within(t, 10*time.Second), banded("a", band(0, 1, 1)))
+	resp, err = c.GetServerCapacity(within(t, 20*time.Second), banded("a", band(0, 1, 1)))
 	require.NoError(t, err)
 	require.Nil(t, resp.GetResponse()[0].SafeCapacity, "a safe capacity that is not configured is not 0") //nolint:protogetter // it is about absence
 }
@@ -174,7 +174,7 @@ func TestBadBandsRefuseTheWhole(t *testing.T) {
 		"infinite in a sum": banded("a", band(0, 4, 5), band(0, 1, math.Inf(1))),
 		"no band":           banded("a"),
 	} {
-		_, err := c.GetServerCapacity(within(t, 5*time.Second), req)
+		_, err := c.GetServerCapacity(within(t, 20*time.Second), req)
 		require.Equal(t, codes.InvalidArgument, status.Code(err), name)
 		require.Zero(t, r.commands(), name)
 	}
@@ -189,7 +189,7 @@ func TestReleaseIgnoresWhatDoesNotExist(t *testing.T) {
 		released = append(released, group)
 		return &capacitypb.Result{Outcome: capacitypb.Outcome_OUTCOME_OK}, nil
 	}
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, 20*time.Second)
 	_, err := c.ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: new("me"), ResourceId: []string{"a", "", "none", "b", "x#y", "a"}})
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"capacity/a", "capacity/b"}, released, "each once")
@@ -252,7 +252,7 @@ func TestANewResourceIsWaitedFor(t *testing.T) {
 		}
 		return r.grantAll(group, cmd)
 	}
-	resp, err := c.GetCapacity(within(t, 10*time.Second), getting("me", wanted("a", 1), wanted("a", 2)))
+	resp, err := c.GetCapacity(within(t, 20*time.Second), getting("me", wanted("a", 1), wanted("a", 2)))
 	require.NoError(t, err)
 	require.InDelta(t, 2.0, resp.GetResponse()[1].GetGets().GetCapacity(), 0)
 	tries = math.MinInt
@@ -270,16 +270,16 @@ func TestAFaultOfOneResourceIsThatOfTheWhole(t *testing.T) {
 		}
 		return r.grantAll(group, cmd)
 	}
-	_, err := c.GetCapacity(within(t, 5*time.Second), getting("me", wanted("a", 1), wanted("b", 1)))
+	_, err := c.GetCapacity(within(t, 20*time.Second), getting("me", wanted("a", 1), wanted("b", 1)))
 	require.Equal(t, codes.Unavailable, status.Code(err))
 	require.ErrorContains(t, err, "two of three are down")
 	r.answer = func(_ string, _ *capacitypb.Command) (*capacitypb.Result, error) {
 		g := &capacitypb.Grant{Outcome: capacitypb.Outcome_OUTCOME_FULL, Detail: "100,000 clients hold leases"}
 		return &capacitypb.Result{Outcome: capacitypb.Outcome_OUTCOME_OK, Grants: []*capacitypb.Grant{g}}, nil
 	}
-	_, err = c.GetCapacity(within(t, 5*time.Second), getting("me", wanted("a", 1)))
+	_, err = c.GetCapacity(within(t, 20*time.Second), getting("me", wanted("a", 1)))
 	require.Equal(t, codes.ResourceExhausted, status.Code(err))
 	r.answer = func(string, *capacitypb.Command) (*capacitypb.Result, error) { return &capacitypb.Result{}, nil }
-	_, err = c.GetCapacity(within(t, 5*time.Second), getting("me", wanted("a", 1)))
+	_, err = c.GetCapacity(within(t, 20*time.Second), getting("me", wanted("a", 1)))
 	require.Equal(t, codes.Internal, status.Code(err))
 }

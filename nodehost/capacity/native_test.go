@@ -38,7 +38,7 @@ func TestEachResourceIsAnsweredByItself(t *testing.T) {
 	newer := proto.CloneOf(full) // of a client that knows more than this host
 	newer.GetBands()[0].ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 1})
 	newer.GetToken().ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 1})
-	resp, err := c.Refresh(within(t, 10*time.Second), &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{asking("none", 1), newer, asking("b", 2)}})
+	resp, err := c.Refresh(within(t, 20*time.Second), &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{asking("none", 1), newer, asking("b", 2)}})
 	require.NoError(t, err)
 	require.Len(t, resp.GetGrants(), 3)
 	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, resp.GetGrants()[0].GetFault().GetReason())
@@ -51,7 +51,7 @@ func TestEachResourceIsAnsweredByItself(t *testing.T) {
 	want := &capacitypb.Request{ClientId: "me", Bands: full.GetBands(), Has: new(0.0), Token: full.GetToken(), Serial: 5, Limited: true}
 	require.True(t, proto.Equal(want, asked[0]), "%v", asked)
 
-	_, err = c.Refresh(within(t, 5*time.Second), &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{asking("a", 1), asking("b", -1)}})
+	_, err = c.Refresh(within(t, 20*time.Second), &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{asking("a", 1), asking("b", -1)}})
 	require.Equal(t, codes.InvalidArgument, status.Code(err), "a client that sends this is wrong")
 	require.NoError(t, testutil.CollectAndCompare(s, strings.NewReader(`
 # HELP doorman_server_requests Requests for capacity, by method.
@@ -72,7 +72,7 @@ func TestReceiptsAndReleases(t *testing.T) {
 		return &capacitypb.Result{Outcome: capacitypb.Outcome_OUTCOME_OK}, nil
 	}
 	token := &capacitypb.Token{Generation: 1, N: 2}
-	resp, err := c.Confirm(within(t, 5*time.Second), &capacitypb.ConfirmRequest{ClientId: "me", Receipts: []*capacitypb.ResourceReceipt{
+	resp, err := c.Confirm(within(t, 20*time.Second), &capacitypb.ConfirmRequest{ClientId: "me", Receipts: []*capacitypb.ResourceReceipt{
 		{Resource: "a", Token: token}, {Resource: "none", Token: token},
 	}})
 	require.NoError(t, err)
@@ -81,18 +81,18 @@ func TestReceiptsAndReleases(t *testing.T) {
 	require.Equal(t, hostpb.Reason_REASON_UNSPECIFIED, resp.GetFaults()[0].GetReason())
 	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, resp.GetFaults()[1].GetReason())
 
-	freed, err := c.Release(within(t, 5*time.Second), &capacitypb.ReleaseRequest{ClientId: "me", Resources: []string{"none", "b"}})
+	freed, err := c.Release(within(t, 20*time.Second), &capacitypb.ReleaseRequest{ClientId: "me", Resources: []string{"none", "b"}})
 	require.NoError(t, err)
 	require.Equal(t, []string{"me"}, got[1].GetRelease().GetClientIds())
 	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, freed.GetFaults()[0].GetReason())
 	require.Equal(t, hostpb.Reason_REASON_UNSPECIFIED, freed.GetFaults()[1].GetReason())
 	for _, call := range []func() error{
 		func() error {
-			_, err := c.Release(within(t, 5*time.Second), &capacitypb.ReleaseRequest{Resources: []string{"a"}})
+			_, err := c.Release(within(t, 20*time.Second), &capacitypb.ReleaseRequest{Resources: []string{"a"}})
 			return err
 		},
 		func() error {
-			_, err := c.Confirm(within(t, 5*time.Second), &capacitypb.ConfirmRequest{ClientId: "me", Receipts: make([]*capacitypb.ResourceReceipt, maxAsks+1)})
+			_, err := c.Confirm(within(t, 20*time.Second), &capacitypb.ConfirmRequest{ClientId: "me", Receipts: make([]*capacitypb.ResourceReceipt, maxAsks+1)})
 			return err
 		},
 	} {

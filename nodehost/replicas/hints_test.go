@@ -60,7 +60,7 @@ func TestKeeperRemembersWhatIsUnloaded(t *testing.T) {
 			}
 		}
 		return n == groups-1
-	}, 5*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	require.LessOrEqual(t, writes(), before+10, "one commit at most, of a few pages")
 	o.unloads = true
 	o.restart()

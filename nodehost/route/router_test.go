@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -27,13 +28,13 @@ func TestAnyHostAnswersForAnyGroup(t *testing.T) {
 	w, g := abc(t)
 	for _, via := range []ids.Host{"a", "b", "c", "d"} {
 		for _, ref := range []*hostpb.GroupRef{named("kv/x"), numbered(1000), {Name: "kv/x", Id: 1000}} {
-			resp, err := w.propose(via, ref, string(via), 2*time.Second)
+			resp, err := w.propose(via, ref, string(via), ample)
 			require.NoError(t, err)
 			require.Equal(t, string(via), string(resp.GetData()))
 			require.Equal(t, "a", resp.GetLeader().GetLeaderHost())
 			require.Equal(t, w.hosts["a"].addr, resp.GetLeader().GetLeaderApi())
 			require.Equal(t, uint64(1000), resp.GetLeader().GetId())
-			_, err = w.read(via, ref, 2*time.Second)
+			_, err = w.read(via, ref, ample)
 			require.NoError(t, err)
 		}
 	}
@@ -42,7 +43,7 @@ func TestAnyHostAnswersForAnyGroup(t *testing.T) {
 
 func TestReadIsServedByTheLocalReplica(t *testing.T) {
 	w, _ := abc(t)
-	resp, err := w.read("c", named("kv/x"), time.Second)
+	resp, err := w.read("c", named("kv/x"), ample)
 	require.NoError(t, err)
 	require.Equal(t, "c of kv/x: q", string(resp.GetData()))
 	require.Empty(t, w.came("a"))
@@ -51,7 +52,7 @@ func TestReadIsServedByTheLocalReplica(t *testing.T) {
 func TestLeaderIsLearnedFromTheAnswer(t *testing.T) {
 	w, _ := abc(t)
 	for range 5 {
-		_, err := w.propose("d", named("kv/x"), "v", time.Second)
+		_, err := w.propose("d", named("kv/x"), "v", ample)
 		require.NoError(t, err)
 	}
 	require.Equal(t, 1, w.asked(), "a drummer is asked once")
@@ -64,12 +65,12 @@ func TestFollowsALeaderChangeWithinTheDeadline(t *testing.T) {
 	for _, via := range []ids.Host{"a", "b", "d"} {
 		t.Run("via "+string(via), func(t *testing.T) {
 			w, g := abc(t)
-			_, err := w.propose(via, named("kv/x"), "before", time.Second)
+			_, err := w.propose(via, named("kv/x"), "before", ample)
 			require.NoError(t, err)
 			w.change(func() { g.leader = "" })
 			timer := time.AfterFunc(300*time.Millisecond, func() { w.change(func() { g.leader = "c" }) })
 			defer timer.Stop()
-			resp, err := w.propose(via, named("kv/x"), "after", 5*time.Second)
+			resp, err := w.propose(via, named("kv/x"), "after", ample)
 			require.NoError(t, err)
 			require.Equal(t, "c", resp.GetLeader().GetLeaderHost())
 			require.Equal(t, []string{"before", "after"}, w.commands(g))
@@ -79,7 +80,7 @@ func TestFollowsALeaderChangeWithinTheDeadline(t *testing.T) {
 
 func TestDeadHintIsNotTheEnd(t *testing.T) {
 	w, g := abc(t)
-	_, err := w.propose("d", named("kv/x"), "one", time.Second)
+	_, err := w.propose("d", named("kv/x"), "one", ample)
 	require.NoError(t, err)
 	w.kill("a", "d") // the leader that d remembers
 	w.change(func() { g.leader = "b" })
@@ -93,7 +94,7 @@ func TestDeadHintIsNotTheEnd(t *testing.T) {
 func TestRequestIsRelayedAroundABrokenWay(t *testing.T) {
 	w, g := abc(t)
 	w.change(func() { w.cut[[2]ids.Host{"d", "a"}] = true })
-	_, err := w.propose("d", named("kv/x"), "v", 2*time.Second)
+	_, err := w.propose("d", named("kv/x"), "v", ample)
 	require.NoError(t, err)
 	require.Equal(t, []uint32{2}, w.came("a"), "through b or c")
 	require.Equal(t, []string{"v"}, w.commands(g))
@@ -109,15 +110,16 @@ func TestSaysPlainlyThatThereIsNoQuorum(t *testing.T) {
 				w.change(func() { g.leader = "" })
 				_, err := w.hosts[via].router.Locate(t.Context(), named("kv/x")) // so that members are known
 				require.NoError(t, err)
-				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-				defer cancel()
-				if read {
-					_, err = w.hosts[via].router.Read(ctx, &hostpb.ReadRequest{Group: named("kv/x")})
-				} else {
-					_, err = w.hosts[via].router.Propose(ctx, &hostpb.ProposeRequest{Group: named("kv/x")})
-				}
-				require.NoError(t, ctx.Err(), "the sentence comes before the deadline")
-				requireReason(t, err, fault.NoQuorum)
+				err = endsWith(t, fault.NoQuorum, func() (err error) { // the sentence comes before the deadline
+					ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+					defer cancel()
+					if read {
+						_, err = w.hosts[via].router.Read(ctx, &hostpb.ReadRequest{Group: named("kv/x")})
+					} else {
+						_, err = w.hosts[via].router.Propose(ctx, &hostpb.ProposeRequest{Group: named("kv/x")})
+					}
+					return cmp.Or(ctx.Err(), err)
+				})
 				for _, word := range []string{"kv/x (1000)", "replica 1 on name-a: no answer", "replica 3 on name-c", `"drummer-cmd explain kv/x"`} {
 					require.ErrorContains(t, err, word)
 				}
@@ -135,7 +137,7 @@ func TestUnknownOutcomeIsNeverRetried(t *testing.T) {
 		return fault.New(fault.UnknownOutcome, "who knows")
 	}
 	for _, via := range []ids.Host{"a", "b", "d"} {
-		_, err := w.propose(via, named("kv/x"), "v", time.Second)
+		_, err := w.propose(via, named("kv/x"), "v", ample)
 		requireReason(t, err, fault.UnknownOutcome)
 	}
 	require.Equal(t, 3, tries)
@@ -173,19 +175,18 @@ func TestNameNeverLandsInAnOlderGroup(t *testing.T) {
 	for _, via := range []ids.Host{"a", "d"} {
 		t.Run("via "+string(via), func(t *testing.T) {
 			w, old := abc(t)
-			_, err := w.propose(via, named("kv/x"), "old", time.Second)
+			_, err := w.propose(via, named("kv/x"), "old", ample)
 			require.NoError(t, err)
 			w.change(func() { old.state = "sealed" })
 			fresh := w.add(&group{id: 1001, name: "kv/x", voters: []ids.Host{"b", "c"}, leader: "c"})
-			_, err = w.propose(via, named("kv/x"), "new", 2*time.Second)
+			_, err = w.propose(via, named("kv/x"), "new", ample)
 			require.NoError(t, err)
 			require.Equal(t, []string{"old"}, w.commands(old))
 			require.Equal(t, []string{"new"}, w.commands(fresh))
-			_, err = w.read(via, named("kv/x"), time.Second)
+			_, err = w.read(via, named("kv/x"), ample)
 			require.NoError(t, err)
 			// By its number the old group is what was asked for.
-			_, err = w.propose(via, numbered(1000), "v", time.Second)
-			requireReason(t, err, fault.Sealed)
+			_ = endsWith(t, fault.Sealed, func() error { _, err := w.propose(via, numbered(1000), "v", time.Second); return err })
 		})
 	}
 }
@@ -196,7 +197,7 @@ func TestReplicaOfAnOlderGroupDoesNotHideTheNewOne(t *testing.T) {
 	fresh := w.add(&group{id: 1001, name: "kv/x", voters: []ids.Host{"d"}, leader: "d"})
 	_, err := w.hosts["a"].router.Locate(t.Context(), named("kv/x"))
 	require.NoError(t, err)
-	_, err = w.propose("a", named("kv/x"), "v", time.Second)
+	_, err = w.propose("a", named("kv/x"), "v", ample)
 	require.NoError(t, err)
 	require.Empty(t, w.commands(old))
 	require.Equal(t, []string{"v"}, w.commands(fresh))
@@ -204,19 +205,18 @@ func TestReplicaOfAnOlderGroupDoesNotHideTheNewOne(t *testing.T) {
 
 func TestGroupThatIsBeingDeleted(t *testing.T) {
 	w, g := abc(t)
-	_, err := w.propose("d", named("kv/x"), "v", time.Second)
+	_, err := w.propose("d", named("kv/x"), "v", ample)
 	require.NoError(t, err)
 	w.change(func() { g.state = "sealed" })
 	for _, ref := range []*hostpb.GroupRef{named("kv/x"), numbered(1000)} {
-		_, err = w.propose("d", ref, "v", time.Second)
-		requireReason(t, err, fault.Sealed)
+		_ = endsWith(t, fault.Sealed, func() error { _, err := w.propose("d", ref, "v", time.Second); return err })
 	}
 	w.change(func() { delete(w.groups, 1000) })
 	for _, ref := range []*hostpb.GroupRef{named("kv/x"), numbered(1000)} {
 		require.Eventually(t, func() bool { // a drummer's answer serves for a moment
 			_, err = w.propose("d", ref, "v", 5*time.Second)
 			return fault.Is(err, fault.GroupNotFound)
-		}, 3*time.Second, 10*time.Millisecond)
+		}, ample, 10*time.Millisecond)
 	}
 }
 
@@ -228,11 +228,10 @@ func TestLaunchingGroupIsWaitedFor(t *testing.T) {
 			require.NoError(t, err)
 		}
 		w.change(func() { g.state = "launching" })
-		_, err := w.propose("d", named("kv/x"), "v", 300*time.Millisecond)
-		requireReason(t, err, fault.NotOpen)
+		_ = endsWith(t, fault.NotOpen, func() error { _, err := w.propose("d", named("kv/x"), "v", 300*time.Millisecond); return err })
 		require.Empty(t, w.commands(g))
 		timer := time.AfterFunc(200*time.Millisecond, func() { w.change(func() { g.state = "open" }) })
-		_, err = w.propose("d", named("kv/x"), "v", 3*time.Second)
+		_, err := w.propose("d", named("kv/x"), "v", ample)
 		timer.Stop()
 		require.NoError(t, err)
 	}
@@ -240,13 +239,13 @@ func TestLaunchingGroupIsWaitedFor(t *testing.T) {
 
 func TestNameThatWasCreatedAgainIsWaitedFor(t *testing.T) {
 	w, old := abc(t)
-	_, err := w.propose("d", named("kv/x"), "old", time.Second)
+	_, err := w.propose("d", named("kv/x"), "old", ample)
 	require.NoError(t, err)
 	w.change(func() { old.state = "sealed" })
 	fresh := w.add(&group{id: 1001, name: "kv/x", voters: []ids.Host{"b", "c"}, leader: "c", state: "launching"})
 	timer := time.AfterFunc(300*time.Millisecond, func() { w.change(func() { fresh.state = "open" }) })
 	defer timer.Stop()
-	_, err = w.propose("d", named("kv/x"), "new", 3*time.Second)
+	_, err = w.propose("d", named("kv/x"), "new", ample)
 	require.NoError(t, err)
 	require.Equal(t, []string{"new"}, w.commands(fresh))
 }
@@ -258,24 +257,25 @@ func TestDrummerIsSpared(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			_, err := w.propose("a", named("kv/none"), "v", 5*time.Second)
+			_, err := w.propose("a", named("kv/none"), "v", ample)
 			requireReason(t, err, fault.GroupNotFound)
 		})
 	}
-	require.Eventually(t, func() bool { return w.asked() == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return w.asked() == 1 }, ample, time.Millisecond)
 	close(gate)
+	answered := time.Now()
 	wg.Wait()
-	_, err := w.propose("a", named("kv/none"), "v", time.Second)
+	_, err := w.propose("a", named("kv/none"), "v", ample)
 	requireReason(t, err, fault.GroupNotFound)
-	require.Equal(t, 1, w.asked(), "one question for all, and its answer is believed for a second")
+	require.LessOrEqual(t, w.asked(), 1+int(time.Since(answered)/time.Second), "one question for all, and its answer is believed for a second")
 	w.add(&group{id: 1000, name: "kv/none", voters: []ids.Host{"a"}, leader: "a", state: "open"})
-	_, err = w.propose("a", numbered(1000), "v", time.Second)
+	_, err = w.propose("a", numbered(1000), "v", ample)
 	require.NoError(t, err)
 }
 
 func TestServesWithNoDrummerInSight(t *testing.T) {
 	w, g := abc(t)
-	_, err := w.propose("d", named("kv/x"), "one", time.Second)
+	_, err := w.propose("d", named("kv/x"), "one", ample)
 	require.NoError(t, err)
 	_, err = w.hosts["d"].router.Servers(t.Context())
 	require.NoError(t, err)
@@ -285,14 +285,13 @@ func TestServesWithNoDrummerInSight(t *testing.T) {
 	require.Len(t, list, 1, "the last list that a drummer gave")
 	require.NoError(t, w.hosts["d"].router.Close())
 	w.hosts["d"].open() // restarted: what it learned is on the disk
-	_, err = w.propose("d", named("kv/x"), "two", time.Second)
+	_, err = w.propose("d", named("kv/x"), "two", ample)
 	require.NoError(t, err)
 	where, err := w.hosts["d"].router.Locate(t.Context(), named("kv/x"))
 	require.NoError(t, err)
 	require.Len(t, where.GetMembers(), 3)
 	require.Equal(t, []string{"one", "two"}, w.commands(g))
-	_, err = w.propose("d", named("kv/other"), "v", 300*time.Millisecond)
-	requireReason(t, err, fault.Unavailable)
+	err = endsWith(t, fault.Unavailable, func() error { _, err := w.propose("d", named("kv/other"), "v", 300*time.Millisecond); return err })
 	require.ErrorContains(t, err, "kv/other")
 }
 
@@ -303,16 +302,16 @@ func TestContradictionsAndNonsense(t *testing.T) {
 		for _, ref := range []*hostpb.GroupRef{
 			nil, {}, {Name: "kv/y", Id: 1000}, {Name: "kv"}, {Name: strings.Repeat("x", 10000)}, {Name: "kv/a#b"}, {Name: "kv/\xff"},
 		} {
-			_, err := w.propose(via, ref, "v", time.Second)
+			_, err := w.propose(via, ref, "v", ample)
 			requireReason(t, err, fault.Invalid)
-			_, err = w.read(via, ref, time.Second)
+			_, err = w.read(via, ref, ample)
 			requireReason(t, err, fault.Invalid)
 			_, err = w.hosts[via].router.Locate(t.Context(), ref)
 			requireReason(t, err, fault.Invalid)
 			_, err = w.hosts[via].router.OpenSession(t.Context(), &hostpb.OpenSessionRequest{Group: ref})
 			requireReason(t, err, fault.Invalid)
 		}
-		_, err := w.propose(via, named("kv/x"), strings.Repeat("x", raft.MaxCommand+1), time.Second)
+		_, err := w.propose(via, named("kv/x"), strings.Repeat("x", raft.MaxCommand+1), ample)
 		requireReason(t, err, fault.TooLarge)
 		for _, nothing := range []func() error{
 			func() error { _, err := w.hosts[via].router.Propose(t.Context(), nil); return err },
@@ -336,7 +335,7 @@ func TestForwardedRequestIsServedOrRefusedAtOnce(t *testing.T) {
 		start := time.Now()
 		_, err := w.hosts[via].router.Propose(t.Context(), &hostpb.ProposeRequest{Group: named("kv/x"), Hops: 1})
 		requireReason(t, err, fault.NotLeader)
-		require.Less(t, time.Since(start), 3*time.Second)
+		require.Less(t, time.Since(start), 9*time.Second, "before the deadline of a request that has none")
 	}
 	require.Zero(t, w.asked())
 	_, err := w.hosts["a"].router.Propose(t.Context(), &hostpb.ProposeRequest{Group: named("kv/x"), Hops: 4})
@@ -401,5 +400,5 @@ func TestCallerThatGivesUp(t *testing.T) {
 		requireReason(t, err, fault.Deadline)
 		require.ErrorIs(t, err, context.Canceled)
 	}
-	require.Less(t, time.Since(start), 8*time.Second)
+	require.Less(t, time.Since(start), 9*time.Second, "before the deadline of a request that has none")
 }

@@ -123,6 +123,10 @@ func (f *fake) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 	if f.failing != hostpb.Reason_REASON_UNSPECIFIED && !strings.HasSuffix(info.FullMethod, "Servers") {
 		return nil, refuse(f.failing, "as the test wants it")
 	}
+	if strings.HasPrefix(info.FullMethod, "/drumline.sequence.") || strings.HasPrefix(info.FullMethod, "/drumline.counter.") {
+		f.mu.Unlock()
+		defer f.mu.Lock()
+	}
 	resp, err := next(ctx, req)
 	if fault.Of(err) != nil {
 		err = serve.Status(err).Err()
@@ -387,11 +391,13 @@ func (r *rawFake) Read(_ context.Context, req *multiraftpb.RaftReadIndex) (*mult
 	return &multiraftpb.RaftResponse{Result: proto.Uint64(0), Data: data}, err
 }
 
-// sequenceFake lets the hosts' services of apps work on the fake's groups. The
-// interceptor has its lock.
+// sequenceFake lets the hosts' services of apps work on the fake's groups. It takes the
+// lock itself: streams come without the interceptor and look again while others work.
 type sequenceFake struct{ f *fake }
 
 func (s sequenceFake) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome, *hostpb.Location) {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
 	out := make([]route.Outcome, len(m.Items))
 	machine, err := s.f.machine(m.Group.GetName(), 0)
 	for i, item := range m.Items {
@@ -403,6 +409,8 @@ func (s sequenceFake) ProposeMany(_ context.Context, m route.Many) ([]route.Outc
 }
 
 func (s sequenceFake) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
 	data, err := s.f.query(req.GetGroup().GetName(), 0, req.GetQuery())
 	return &hostpb.ReadResponse{Data: data}, err
 }

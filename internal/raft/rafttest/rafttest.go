@@ -16,7 +16,8 @@ import (
 )
 
 // Open opens a host that listens on loopback, keeps its log in memory and finds the others
-// in the book. The caller closes it.
+// in the book. Its ticks are short, but long enough that a busy machine has few elections.
+// The caller closes it.
 func Open(t testing.TB, book *membook.Book, id ids.Host, apps ...statemachines.App) *raft.Host {
 	t.Helper()
 	epoch, quiet := book.Next(id), slog.New(slog.DiscardHandler)
@@ -26,7 +27,7 @@ func Open(t testing.TB, book *membook.Book, id ids.Host, apps ...statemachines.A
 	known, err := statemachines.NewRegistry(apps...)
 	require.NoError(t, err)
 	h, err := raft.Open(raft.Options{
-		Host: id, Deployment: "test", Dir: t.TempDir(), Memory: true, Transport: tr, Apps: known, Tick: 10 * time.Millisecond, Log: quiet,
+		Host: id, Deployment: "test", Dir: t.TempDir(), Memory: true, Transport: tr, Apps: known, Tick: 20 * time.Millisecond, Log: quiet,
 	})
 	require.NoError(t, err)
 	return h

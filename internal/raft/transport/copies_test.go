@@ -88,7 +88,7 @@ func TestAHostWhoseConnectionsEndedComesInAtOnce(t *testing.T) {
 
 func TestAHalfOpenSessionIsReplacedAfterTwoKeepAlives(t *testing.T) {
 	o := options("nh-b")
-	o.KeepAlive = 250 * time.Millisecond
+	o.KeepAlive = 500 * time.Millisecond
 	b := start(t, o)
 	since := time.Now()
 	first, a := greetAs(t, b, processOf(1, 42))

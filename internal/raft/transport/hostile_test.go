@@ -278,7 +278,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	c := knock(t, b)
 	gone(t, c)
-	require.Equal(t, uint64(1), b.Stats().RefusedHandshakes[refusedFull])
+	until(t, "the refusal is counted", func() bool { return b.Stats().RefusedHandshakes[refusedFull] == 1 })
 }
 
 func TestASilentConnectionEnds(t *testing.T) {

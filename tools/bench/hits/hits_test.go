@@ -18,7 +18,7 @@ func TestTheYardstickCounts(t *testing.T) {
 	w, err := hits.NewWeb(measure.Setup{Subject: measure.BareHTTP})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, w.Close()) }()
-	s, err := w.Run(t.Context(), measure.Request{Op: measure.OpHits, Time: 200 * time.Millisecond})
+	s, err := w.Run(t.Context(), measure.Request{Op: measure.OpHits, Time: time.Second})
 	require.NoError(t, err)
 	require.Zero(t, s.Failed, s.Error)
 	require.Positive(t, s.PerSec)

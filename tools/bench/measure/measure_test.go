@@ -12,19 +12,29 @@ import (
 
 func TestMeasureCountsWhatSucceedsAndWhatFails(t *testing.T) {
 	odd := errors.New("odd caller")
-	s := Run(t.Context(), Request{Op: "propose", Callers: 4, Time: 50 * time.Millisecond}, OwnUsage, Workload{func(_ context.Context, caller int) error {
-		if caller%2 == 1 {
+	var s Sample
+	until(func(long time.Duration) bool {
+		s = Run(t.Context(), Request{Op: "propose", Callers: 4, Time: long}, OwnUsage, Workload{func(_ context.Context, caller int) error {
 			<-time.After(time.Millisecond)
-			return odd
-		}
-		<-time.After(time.Millisecond)
-		return nil
-	}, 1})
+			if caller%2 == 1 {
+				return odd
+			}
+			return nil
+		}, 1})
+		return s.PerSec > 0 && s.Failed > 0
+	})
 	require.Positive(t, s.PerSec)
 	require.GreaterOrEqual(t, s.P50, 1.0)
 	require.GreaterOrEqual(t, s.P99, s.P50)
 	require.Positive(t, s.Failed)
 	require.Equal(t, odd.Error(), s.Error)
+}
+
+// until measures for longer and longer: on a busy machine nothing may come to its end in a
+// short time.
+func until(enough func(long time.Duration) bool) {
+	for long := 20 * time.Millisecond; long < 30*time.Second && !enough(long); long *= 2 {
+	}
 }
 
 func TestMedian(t *testing.T) {
@@ -62,11 +72,15 @@ func TestQuantile(t *testing.T) {
 
 func TestWeightsKeepTheNumberUnderWay(t *testing.T) {
 	var seen [64]atomic.Bool
-	s := Run(t.Context(), Request{Callers: 64, Time: 20 * time.Millisecond}, OwnUsage, Workload{func(_ context.Context, caller int) error {
-		seen[caller].Store(true)
-		<-time.After(time.Millisecond)
-		return nil
-	}, 16})
+	var s Sample
+	until(func(long time.Duration) bool {
+		s = Run(t.Context(), Request{Callers: 64, Time: long}, OwnUsage, Workload{func(_ context.Context, caller int) error {
+			seen[caller].Store(true)
+			<-time.After(time.Millisecond)
+			return nil
+		}, 16})
+		return s.PerSec > 0 && seen[0].Load() && seen[1].Load() && seen[2].Load() && seen[3].Load()
+	})
 	for caller := range seen {
 		require.Equal(t, caller < 4, seen[caller].Load(), caller)
 	}
