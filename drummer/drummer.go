@@ -270,7 +270,7 @@ func (d *drummer) startSupervisor(ctx context.Context) (context.Context, bool) {
 		return nil, false
 	}
 	rec := &record{host: d.host, changed: d.poke, first: d.openRecord}
-	d.members.Attach(members.Cluster{Group: d.host, Record: rec, Fleet: d.fleet, Founders: d.founders()})
+	d.members.Attach(members.Cluster{Group: d.host, Record: rec, Fleet: d.fleet, Founders: d.founders(), Seeded: d.seeded()})
 	d.peers = &peers{members: d.members, founders: d.founders(), host: d.host}
 	o := d.o.Loop
 	o.Deployment, o.Fleet, o.Drummers = d.cfg.Deployment, d.fleet, d.cfg.Drummers

@@ -85,6 +85,15 @@ func (d *drummer) agree(ctx context.Context) (formation.Members, error) {
 	return founders, nil
 }
 
+// seeded tells whether the group that this drummer founded goes on with another's record.
+func (d *drummer) seeded() bool {
+	if d.formation == nil {
+		return false
+	}
+	_, seeded := d.formation.Fleet()
+	return seeded
+}
+
 // founders are the drummers that the group was formed with, as far as they are known.
 func (d *drummer) founders() []*fleetpb.Drummer {
 	if d.formation == nil {

@@ -132,10 +132,12 @@ func find(r *drummerpb.Roster, number uint64) *fleetpb.Drummer {
 // hear keeps what another drummer said: the list if it is newer, and where it is itself if it
 // is who the list has under its number.
 //
-// Nobody else's list is the first one that a drummer has: drummers of a group that goes on
-// with a seed would take the list of those that are gone for their own.
+// Nobody else's list is the first one that a drummer of a group with a seed has: it would take
+// the list of those that are gone for its own. Any other founder takes it: one that stopped
+// before it had the first list may have been removed since, and hears of it nowhere else.
 func (m *Members) hear(d *fleetpb.Drummer, epoch uint64, r *drummerpb.Roster) error {
-	if len(m.List().All) > 0 {
+	c := m.attached()
+	if len(m.List().All) > 0 || c != nil && !c.Seeded && r.GetFleet() == c.Fleet {
 		if err := m.take(r); err != nil {
 			return err
 		}

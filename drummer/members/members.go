@@ -78,6 +78,9 @@ type Cluster struct {
 	Fleet string
 	// Founders are the drummers that the group was formed with; nil on one that joined.
 	Founders []*fleetpb.Drummer
+	// Seeded: the group goes on with the record of one that is gone, so that drummers of that
+	// one keep a record of the same fleet.
+	Seeded bool
 }
 
 // Members answers, follows and changes. It is safe for concurrent use.
