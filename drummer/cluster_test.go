@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -198,15 +199,16 @@ func (c *cluster) record() *drummerpb.StatusResponse {
 // leader waits until one leads and returns it.
 func (c *cluster) leader() *master {
 	c.t.Helper()
-	var st *drummerpb.StatusResponse
-	require.Eventually(c.t, func() bool { st = c.status(); return st != nil }, 20*time.Second, 10*time.Millisecond, "a drummer leads")
-	for _, m := range c.masters {
-		if m.config().Name == st.GetLeader() {
-			return m
+	var found *master
+	require.True(c.t, eventually(func() bool {
+		name := c.status().GetLeader()
+		i := slices.IndexFunc(c.masters, func(m *master) bool { return m.config().Name == name })
+		if i >= 0 {
+			found = c.masters[i]
 		}
-	}
-	require.Fail(c.t, "unknown leader", "%v", st)
-	return nil
+		return i >= 0
+	}, 30*time.Second), "a drummer leads")
+	return found
 }
 
 // follower returns one that runs, answers and does not lead.

@@ -113,6 +113,7 @@ func TestHostsRestartWithNoDrummerInSight(t *testing.T) {
 	}
 	d.stop()
 	for _, h := range hosts {
+		h.cfg.BootGrace = 5 * time.Second // however long it takes to ask
 		h.start()
 		code, body := h.get("/readyz")
 		require.Equal(t, 503, code, body)
@@ -120,8 +121,7 @@ func TestHostsRestartWithNoDrummerInSight(t *testing.T) {
 	}
 	for _, h := range hosts {
 		h.awaitBoot()
-		code, body := h.get("/readyz")
-		require.Equal(t, 200, code, body)
+		require.Eventually(t, func() bool { code, _ := h.get("/readyz"); return code == 200 }, patience, time.Millisecond)
 		got, err := app.get(h, groupName)
 		require.NoError(t, err)
 		require.Equal(t, "kept", got)

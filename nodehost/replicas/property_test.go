@@ -237,6 +237,8 @@ func (m *machine) settle() {
 				events = append(events, Started{Key: f.Record.Key()}, Up{f.Record.Key()})
 			case Destroy:
 				events = append(events, Destroyed{Key: f.Key})
+			case Retire:
+				events = append(events, RetireEnded{Key: f.Key, Applied: 3})
 			case Booted:
 				m.booted = true
 			}
@@ -247,7 +249,10 @@ func (m *machine) settle() {
 	for _, k := range m.core.Keys() {
 		l, _ := m.core.Look(k)
 		want := drummerpb.ReplicaState_REPLICA_STATE_OK
-		if l.Record.Crashes >= maxCrashes {
+		switch {
+		case l.Record.Life == life.Retired:
+			want = drummerpb.ReplicaState_REPLICA_STATE_RETIRED
+		case l.Record.Crashes >= maxCrashes:
 			want = drummerpb.ReplicaState_REPLICA_STATE_DOWN
 		}
 		require.Equal(m.t, want, l.State, "%+v", l)
