@@ -146,6 +146,7 @@ func TestDoesNotRetryWhatNoRetryHelps(t *testing.T) {
 }
 
 func TestLastWordOfAServerIsTheError(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	h := c.add("nodehost")
 	h.propose = func(context.Context, int, *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
@@ -161,6 +162,7 @@ func TestLastWordOfAServerIsTheError(t *testing.T) {
 }
 
 func TestFollowsHintsButNotInCircles(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	a, b := c.add("nodehost"), c.add("nodehost")
 	a.propose = func(context.Context, int, *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
@@ -201,6 +203,7 @@ func TestCommandLostInFlightIsUnknown(t *testing.T) {
 }
 
 func TestCommandThatRunsIntoTheDeadlineIsUnknown(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	h := c.add("nodehost")
 	h.propose = func(ctx context.Context, _ int, _ *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
@@ -269,6 +272,7 @@ func TestReadIsRepeated(t *testing.T) {
 }
 
 func TestHostThatHangsDoesNotTakeTheWholeDeadline(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	a, b := c.add("nodehost"), c.add("nodehost")
 	for _, h := range []*server{a, b} {

@@ -48,6 +48,7 @@ func sequences(given chan<- time.Duration, hosts ...*server) {
 // Commands of a sequence are applied once however often they are sent: a host that says
 // nothing takes a part of a try only, over a stream and in a call of its own.
 func TestAHostThatHangsHoldsNoSequenceUpForLong(t *testing.T) {
+	t.Parallel()
 	for name, alone := range map[string]bool{"stream": false, "call": true} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t)

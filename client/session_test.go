@@ -70,6 +70,7 @@ func TestSessionAppliesOnceThroughLostAnswers(t *testing.T) {
 }
 
 func TestSessionRemembersWhatIsUnknown(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	h := c.add("nodehost")
 	l := &ledger{applied: map[uint64]string{}}

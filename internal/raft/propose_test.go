@@ -9,7 +9,6 @@ import (
 	"time"
 
 	sm "github.com/lni/dragonboat/v3/statemachine"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/internal/fault"
@@ -71,13 +70,20 @@ func TestLifeOfAGroup(t *testing.T) {
 // follows what dragonboat knows a moment later.
 func (c *cluster) requireStatusOfLeader(g ids.Group) {
 	c.t.Helper()
-	require.EventuallyWithT(c.t, func(at *assert.CollectT) {
+	var s, want Status
+	defer func() {
+		if s != want {
+			c.t.Logf("it is %+v, want %+v", s, want)
+		}
+	}()
+	require.Eventually(c.t, func() bool {
 		l := c.leader(g)
-		s, _ := l.Status(g)
-		require.Equal(at, Status{
+		s, _ = l.Status(g)
+		want = Status{
 			Group: g, Replica: s.Replica, Name: "ledger/1000", Ready: true, Leader: s.Replica, LeaderHost: l.id,
 			Term: s.Term, Leading: true, Serving: true, ConfigChange: 3, Applied: s.Applied, Opened: true, Version: 2,
-		}, s)
+		}
+		return s == want
 	}, testTimeout, testTick)
 }
 

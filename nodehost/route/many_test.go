@@ -100,6 +100,7 @@ func TestManyThatCannotBeDone(t *testing.T) {
 // A command that may be applied twice is proposed again when nobody knows what became
 // of it, also when the host that has it does not answer at all.
 func TestManyThatMayBeRepeated(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "a", "b", "c")
 	g := &group{id: 1000, name: "kv/x", voters: []ids.Host{"a", "b", "c"}, leader: "a"}
 	var mu sync.Mutex
@@ -142,6 +143,7 @@ func TestManyThatMayBeRepeated(t *testing.T) {
 // What was proposed again and again without a word from its leader may have been applied;
 // a request of its own is repeated like one of many.
 func TestWhatWasRepeatedInVainMayBeApplied(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "a", "b", "c")
 	g := &group{id: 1000, name: "kv/x", voters: []ids.Host{"a", "b", "c"}, leader: "a"}
 	var tries atomic.Int64

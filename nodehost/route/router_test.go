@@ -158,6 +158,7 @@ func TestLeaderThatDiesWithTheCommandLeavesAnUnknownOutcome(t *testing.T) {
 }
 
 func TestReadThatHangsIsTriedElsewhere(t *testing.T) {
+	t.Parallel()
 	w, g := abc(t)
 	g.onRead = func(ctx context.Context, h ids.Host) error {
 		if h != "b" {
@@ -173,6 +174,7 @@ func TestReadThatHangsIsTriedElsewhere(t *testing.T) {
 }
 
 func TestNameNeverLandsInAnOlderGroup(t *testing.T) {
+	t.Parallel()
 	for _, via := range []ids.Host{"a", "d"} {
 		t.Run("via "+string(via), func(t *testing.T) {
 			w, old := abc(t)
@@ -205,6 +207,7 @@ func TestReplicaOfAnOlderGroupDoesNotHideTheNewOne(t *testing.T) {
 }
 
 func TestGroupThatIsBeingDeleted(t *testing.T) {
+	t.Parallel()
 	w, g := abc(t)
 	_, err := w.propose("d", named("kv/x"), "v", ample)
 	require.NoError(t, err)
@@ -222,6 +225,7 @@ func TestGroupThatIsBeingDeleted(t *testing.T) {
 }
 
 func TestLaunchingGroupIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	for _, hinted := range []bool{false, true} {
 		w, g := abc(t)
 		if hinted {
@@ -344,6 +348,7 @@ func TestForwardedRequestIsServedOrRefusedAtOnce(t *testing.T) {
 }
 
 func TestHostsThatNameEachOtherEndInASentence(t *testing.T) {
+	t.Parallel()
 	w, g := abc(t)
 	w.change(func() {
 		g.leader = ""
