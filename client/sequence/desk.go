@@ -184,9 +184,9 @@ func foreign(old, c *sequencepb.Client) bool {
 }
 
 // send proposes a command until there is an answer, ctx ends, or it is refused for good.
-// It says how many tries there were.
+// It says how many tries there were. The hosts give it a time: this machine's clock may be
+// anything.
 func (d *desk) send(ctx context.Context, cmd *sequencepb.Command) (r *sequencepb.Result, tries int, err error) {
-	cmd.NowMs = uint64(time.Now().UnixMilli())
 	data, err := proto.Marshal(cmd)
 	if err != nil {
 		return nil, 0, fmt.Errorf("pack the command: %w", err)

@@ -3,12 +3,14 @@ package sequence_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
@@ -35,10 +37,12 @@ type group struct {
 	none bool // there is no such group
 	// slow is how long each answer takes.
 	slow time.Duration
+	// born is the time that commands get, in Unix milliseconds; hosts do that.
+	born uint64
 }
 
 func newGroup() *group {
-	return &group{m: machine.New(statemachines.Group{ID: 1000}), began: time.Now()}
+	return &group{m: machine.New(statemachines.Group{ID: 1000}), began: time.Now(), born: 1_700_000_000_000}
 }
 
 func (g *group) Propose(ctx context.Context, cmd []byte) ([]byte, bool, error) {
@@ -69,6 +73,7 @@ func (g *group) Propose(ctx context.Context, cmd []byte) ([]byte, bool, error) {
 
 // apply applies a command; mu is held.
 func (g *group) apply(cmd []byte) []byte {
+	cmd = protowire.AppendVarint(protowire.AppendTag(slices.Clone(cmd), 17, protowire.VarintType), g.born)
 	out := make([]statemachines.Result, 1)
 	g.m.Apply([]statemachines.Command{{Time: int64(time.Since(g.began)), Version: 1, Data: cmd}}, out)
 	return out[0].Data

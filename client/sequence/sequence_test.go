@@ -302,6 +302,20 @@ func TestADifferentClusterIsAnError(t *testing.T) {
 			g.change(func() { g.away = false })
 		})
 	}
+	t.Run("as many clients and numbers", func(t *testing.T) {
+		g := newGroup()
+		q := open(t, g)
+		take(t, q, 5)
+		g.change(func() { g.m, g.born = machine.New(statemachines.Group{ID: 1000}), g.born+1 })
+		for range 3 { // whoever opens itself now is a later client than q was
+			other := sequence.New(g, "sequence/test", "")
+			take(t, other, 5)
+			require.NoError(t, other.Close())
+		}
+		_, err := q.Next(t.Context())
+		require.ErrorIs(t, err, sequence.ErrDifferent)
+		require.ErrorIs(t, q.Err(), sequence.ErrDifferent)
+	})
 	t.Run("dropped and made anew", func(t *testing.T) {
 		g := newGroup()
 		q := open(t, g)

@@ -17,4 +17,5 @@ const (
 	seqGapFree     = 500
 	seqWholeAgain  = true
 	seqTimeWorkers = 200
+	seqOpenings    = 20
 )

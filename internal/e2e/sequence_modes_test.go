@@ -15,9 +15,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/client"
 	"github.com/drumline/drumline/client/sequence"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/internal/chaos"
 )
@@ -37,8 +39,35 @@ func TestSequencesOnHostsWithWrongClocks(t *testing.T) {
 		w.reconfigure(name, "clock_offset", offset)
 	}
 	w.within(20*time.Second, "groups are whole again", w.whole(nil))
+	w.futureIsRefused(c)
 	w.whileLeadersDie(c, 10*time.Second, scenarios()[1:]) // a reservation ends by the lease clock, which is none of these
 }
+
+// futureIsRefused: a command that says to be more than a minute ahead of the host that leads,
+// whoever that is, gets into no log: others would have to wait for what it says.
+func (w *world) futureIsRefused(c *client.Client) {
+	w.Helper()
+	group := c.Group(family)
+	for _, op := range []*sequencepb.Command{
+		{Op: &sequencepb.Command_Next{Next: &sequencepb.Next{Key: "early"}}, NowMs: ahead(2 * time.Minute)},
+		{Op: &sequencepb.Command_LeaseWorker{LeaseWorker: &sequencepb.LeaseWorker{Key: "early", NowMs: ahead(2 * time.Minute)}}},
+	} {
+		data, err := proto.Marshal(op)
+		w.must(err)
+		_, err = group.Propose(w.Context(), data)
+		var refused *client.Error
+		require.ErrorAs(w, err, &refused)
+		require.Equal(w, hostpb.Reason_REASON_CONFLICT, refused.Reason, "%v", err)
+	}
+	data, err := proto.Marshal(&sequencepb.Command{Op: &sequencepb.Command_Next{Next: &sequencepb.Next{Key: "early"}}, NowMs: ahead(30 * time.Second)})
+	w.must(err)
+	r, err := group.Propose(w.Context(), data)
+	w.must(err)
+	require.EqualValues(w, 1, r.Value, "what was refused has left nothing behind")
+}
+
+// ahead is a time from now, as commands have it.
+func ahead(d time.Duration) uint64 { return uint64(time.Now().Add(d).UnixMilli()) }
 
 // scenario is what a mode promises.
 type scenario struct {

@@ -17,4 +17,5 @@ const (
 	seqGapFree     = 60                      // numbers to commit
 	seqWholeAgain  = false                   // wait until the lost replica is replaced
 	seqTimeWorkers = 60
+	seqOpenings    = 3 // copies made while hosts are killed
 )

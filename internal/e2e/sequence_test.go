@@ -54,6 +54,7 @@ import (
 //	hosts whose clocks are wrong by 10 s                     TestSequencesOnHostsWithWrongClocks
 //	a family of very many keys                               TestSequencesOfManyKinds/many keys
 //	Close while nothing answers                              TestSequencesWithoutAMajority/close
+//	opened after a recovery, while hosts are killed          TestSequencesOpenWhileHostsDie
 //	linearizable, with an administrator at work              TestSequencesAreLinearizable
 
 // family is the group that most scenarios have keys of.

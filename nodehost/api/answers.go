@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"runtime"
 	"runtime/debug"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
@@ -55,39 +54,18 @@ func (t *talk) read(w *work, m route.Many) {
 		m.Room = int(min(room, serve.MaxMessage-frameMargin))
 	}
 	for w.answered < len(w.items) {
-		if !t.reserve(m.Room) {
+		if !t.flow.Reserve(m.Room) {
 			return
 		}
 		m.Items = w.items[w.answered:]
 		out, where := t.router.ReadMany(w.ctx, m)
-		t.unreserve(m.Room)
+		t.flow.Release(m.Room)
 		n := news{where: where, told: w.lot.GetLocate(), full: w.lot.GetRoom() > 0 && len(out) < len(m.Items)}
 		t.answer(w, out, n)
 		if n.full || len(out) == 0 {
 			return
 		}
 	}
-}
-
-// reserve waits until there is room for answers; false when nobody takes them any more.
-func (t *talk) reserve(room int) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for t.held > 0 && t.held+room > maxHeldBytes && t.err == nil && t.stream.Context().Err() == nil {
-		t.changed.Wait()
-	}
-	if t.err != nil || t.stream.Context().Err() != nil {
-		return false
-	}
-	t.held += room
-	return true
-}
-
-func (t *talk) unreserve(room int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.held -= room
-	t.changed.Broadcast()
 }
 
 // news is what answers tell beside the answers.
@@ -100,106 +78,61 @@ type news struct {
 // answer puts the answers to a lot's next items into the queue, and sends what is there
 // unless somebody is sending.
 func (t *talk) answer(w *work, out []route.Outcome, n news) {
-	var parts []*hostpb.Answers
-	var sizes []int
+	var parts []answers
 	for len(out) > 0 || len(parts) == 0 {
-		part, size := answersTo(w, out)
+		part := answersTo(w, out)
 		done := len(part.GetData())
 		w.answered, out = w.answered+done, out[done:]
-		parts, sizes = append(parts, part), append(sizes, size)
+		parts = append(parts, part)
 	}
 	if n.where != nil && (n.told || n.where.GetLeaderHost() != string(t.router.Self())) {
 		parts[0].Leader = n.where
 	}
 	parts[len(parts)-1].Full = n.full
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, size := range sizes {
-		t.held += size
-		t.out, t.outSize = append(t.out, parts[i]), append(t.outSize, size)
-	}
-	if t.sending {
-		return
-	}
-	t.sending = true
-	for len(t.out) > 0 && t.err == nil {
-		t.send()
-	}
-	t.sending = false
-	t.changed.Broadcast()
+	t.flow.Answer(parts...)
 }
 
 // answersTo takes as many outcomes as go into one frame.
-func answersTo(w *work, out []route.Outcome) (a *hostpb.Answers, size int) {
-	a = &hostpb.Answers{Lot: w.lot.GetId(), First: uint32(w.answered), Data: make([][]byte, 0, len(out))}
+func answersTo(w *work, out []route.Outcome) answers {
+	a := answers{Answers: &hostpb.Answers{Lot: w.lot.GetId(), First: uint32(w.answered), Data: make([][]byte, 0, len(out))}}
 	valued := false
 	for i, o := range out {
 		data, err := o.Result.Data, o.Err
 		if len(data) > serve.MaxMessage-frameMargin {
 			data, err = nil, tooMuch(len(w.lot.GetCommands()) > 0)
 		}
-		if i > 0 && size+len(data) > frameBytes {
+		if i > 0 && a.size+len(data) > frameBytes {
 			break
 		}
-		size += len(data) + itemWeight
+		a.size += len(data) + itemWeight
 		if err != nil {
 			data = nil
 			a.Faults = append(a.Faults, &hostpb.ItemFault{Item: uint32(i), Fault: serve.ItemFault(err)})
-			size += faultWeight
+			a.size += faultWeight
 		}
 		a.Data = append(a.Data, data)
 		valued = valued || o.Result.Value != 0
 	}
 	if !valued {
-		return a, size
+		return a
 	}
 	a.Values = make([]uint64, len(a.GetData()))
 	for i := range a.GetValues() {
 		a.Values[i] = out[i].Result.Value
 	}
-	return a, size
+	return a
 }
 
 // faultWeight is about what a fault is in bytes.
 const faultWeight = 512
 
-// send sends a frame of what is in the queue; mu is held, but not while it sends.
-func (t *talk) send() {
-	t.mu.Unlock()
-	// Hands that have just got their answers come to the queue: a moment of patience
-	// lets them share the frame.
-	runtime.Gosched()
-	t.mu.Lock()
-	n, size := 0, 0
-	for n < len(t.out) && (n == 0 || size+t.outSize[n] <= frameBytes) {
-		size += t.outSize[n]
-		n++
-	}
-	frame := &hostpb.StreamResponse{Answers: t.out[:n:n]}
-	t.out, t.outSize = t.out[n:], t.outSize[n:]
-	if len(t.out) == 0 {
-		t.out, t.outSize = nil, nil
-	}
-	t.mu.Unlock()
-	err := t.stream.Send(frame)
-	t.mu.Lock()
-	t.held -= size
-	if err != nil {
-		t.err = err
-		t.out, t.outSize = nil, nil
-	}
-	t.changed.Broadcast()
-}
-
 // done ends the work on a lot.
 func (t *talk) done(w *work) {
 	w.cancel()
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	delete(t.lots, w.lot.GetId())
-	t.taken -= len(w.items)
-	t.bytes -= w.bytes
-	t.changed.Broadcast()
+	t.mu.Unlock()
+	t.flow.Done(len(w.items), w.bytes)
 }
 
 // panicked answers a lot with what is known after a defect: nothing.

@@ -2,15 +2,13 @@ package api
 
 import (
 	"context"
-	"errors"
-	"io"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/flow"
 	"github.com/drumline/drumline/nodehost/route"
 )
 
@@ -22,39 +20,32 @@ const (
 	// maxHeldBytes bounds the answers that were not sent yet; while there are more,
 	// nothing further is read from a group.
 	maxHeldBytes = 16 << 20
+	// maxFrame bounds the answers of one frame, each of which is to items of one lot.
+	maxFrame = route.MaxItems
 	// itemWeight is what an item counts for beside its bytes.
 	itemWeight = 64
-	// idleHands is how many goroutines of a stream may wait for work.
-	idleHands = 32
-	// streamAge is after how long a stream ends, to begin again on a connection that
-	// has today's certificates; a part of it is drawn, so that not all do at once.
-	streamAge = time.Hour
 )
 
-// talk is one stream: a receiver takes lots, hands do them side by side, and whoever
-// has answers while nobody sends becomes the sender.
+// talk is one stream of lots, which hands do side by side.
 type talk struct {
 	router Router
 	log    *slog.Logger
 	stream hostpb.Groups_StreamServer
-	work   chan *work // to hands that are idle
+	flow   *flow.Flow[answers]
 
-	mu      sync.Mutex
-	changed sync.Cond        // on mu: something was answered or sent, or the stream ends
-	lots    map[uint64]*work // guarded by mu: taken and not answered
-	last    uint64           // guarded by mu: the newest lot taken
-	taken   int              // guarded by mu: items of lots
-	bytes   int              // guarded by mu: their bytes
-	held    int              // guarded by mu: bytes of answers not sent
-	idle    int              // guarded by mu: hands that wait for work
-	closing bool             // guarded by mu: nothing more is taken
-	out     []*hostpb.Answers
-	outSize []int
-	sending bool  // guarded by mu: somebody sends
-	err     error // guarded by mu: why sending failed
-
-	hands sync.WaitGroup // Add only in the receiver while not closing, under mu
+	mu   sync.Mutex
+	lots map[uint64]*work // guarded by mu: taken and not answered
+	last uint64           // guarded by mu: the newest lot taken
 }
+
+// answers are those to items of one lot, with what they count for.
+type answers struct {
+	*hostpb.Answers
+	size int
+}
+
+// Size implements flow.Answer.
+func (a answers) Size() int { return a.size }
 
 // work is a lot that was taken.
 type work struct {
@@ -69,64 +60,35 @@ type work struct {
 }
 
 func newTalk(g *groups, stream hostpb.Groups_StreamServer) *talk {
-	t := &talk{router: g.router, log: g.log, stream: stream, work: make(chan *work), lots: map[uint64]*work{}}
-	t.changed.L = &t.mu
+	t := &talk{router: g.router, log: g.log, stream: stream, lots: map[uint64]*work{}}
+	t.flow = flow.New(stream.Context(), flow.Limits{
+		Items: maxTaken, Bytes: maxTakenBytes, Held: maxHeldBytes, FrameItems: maxFrame, FrameBytes: frameBytes,
+	}, t.send)
 	return t
 }
 
 // run serves the stream until the other side ends it, or this host does. Whatever was
-// taken is answered first.
+// taken is answered first; then the other side is told what that was.
 func (t *talk) run(stopping <-chan struct{}) error {
-	ctx := t.stream.Context()
-	wake := context.AfterFunc(ctx, t.wake)
-	defer wake()
-	old := time.NewTimer(streamAge - rand.N(streamAge/4))
-	defer old.Stop()
-	// The receiver can't be called back from Recv before this returns, so nobody waits
-	// for it: it ends right after, and takes nothing once closing is set.
-	received := make(chan error, 1)
-	go func() { received <- t.receive() }()
-	var err error
-	select {
-	case err = <-received:
-	case <-stopping:
-	case <-old.C:
-	}
-	last := t.close()
-	close(t.work)
-	t.hands.Wait()
-	switch {
-	case ctx.Err() != nil:
-		return fault.Wrap(ctx.Err(), fault.Unavailable, "the stream was cut off")
-	case t.err != nil:
-		return fault.Wrap(t.err, fault.Unavailable, "send answers")
-	case err != nil && !errors.Is(err, io.EOF):
+	if _, err := t.flow.Run(stopping, t.receive); err != nil {
 		return err
 	}
+	t.mu.Lock()
+	last := t.last
+	t.mu.Unlock()
 	if err := t.stream.Send(&hostpb.StreamResponse{End: &hostpb.End{Last: last}}); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "end the stream")
 	}
 	return nil
 }
 
-// wake lets all who wait look again.
-func (t *talk) wake() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.changed.Broadcast()
-}
-
-// close takes nothing more, waits until all that was taken is answered, and returns the
-// last lot taken.
-func (t *talk) close() uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.closing = true
-	t.changed.Broadcast()
-	for len(t.lots) > 0 || t.sending {
-		t.changed.Wait()
+// send sends a frame.
+func (t *talk) send(frame []answers) error {
+	resp := &hostpb.StreamResponse{Answers: make([]*hostpb.Answers, len(frame))}
+	for i, a := range frame {
+		resp.Answers[i] = a.Answers
 	}
-	return t.last
+	return t.stream.Send(resp) //nolint:wrapcheck // the flow says what it was
 }
 
 // receive takes what comes until the stream ends.
@@ -160,34 +122,29 @@ func (t *talk) take(lot *hostpb.Lot) error {
 	if bad := checkLot(lot); bad != nil {
 		return bad
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if lot.GetId() <= t.last {
-		return fault.New(fault.Invalid, "lot %d came after lot %d: number the lots of a stream in ascending order", lot.GetId(), t.last)
+	if err := t.follows(lot); err != nil {
+		return err
 	}
-	for t.full(w) && !t.closing && t.stream.Context().Err() == nil {
-		t.changed.Wait()
-	}
-	if t.closing || t.stream.Context().Err() != nil {
+	if !t.flow.Take(len(w.items), w.bytes) {
 		return nil // never taken, as the end of the stream says
 	}
-	t.last = lot.GetId()
-	t.lots[w.lot.GetId()] = w
-	t.taken += len(w.items)
-	t.bytes += w.bytes
 	w.ctx, w.cancel = context.WithTimeout(t.stream.Context(), timeout(lot))
-	if t.idle > 0 {
-		t.idle--
-		t.work <- w // somebody is there, or on the way
-		return nil
-	}
-	t.hands.Go(func() { t.hand(w) })
+	t.mu.Lock()
+	t.last = lot.GetId()
+	t.lots[t.last] = w
+	t.mu.Unlock()
+	t.flow.Hand(func() { t.do(w) })
 	return nil
 }
 
-// full tells whether a lot has to wait; mu is held. A lot alone always finds room.
-func (t *talk) full(w *work) bool {
-	return len(t.lots) > 0 && (t.taken+len(w.items) > maxTaken || t.bytes+w.bytes > maxTakenBytes || t.held > maxHeldBytes)
+// follows refuses a lot that is out of order.
+func (t *talk) follows(lot *hostpb.Lot) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if lot.GetId() > t.last {
+		return nil
+	}
+	return fault.New(fault.Invalid, "lot %d came after lot %d: number the lots of a stream in ascending order", lot.GetId(), t.last)
 }
 
 // checkLot refuses what is no lot at all, which ends the stream.
@@ -230,24 +187,4 @@ func (t *talk) abandon(c *hostpb.Cancel) {
 	if w.live -= int(min(c.GetItems(), maxTaken)); w.live <= 0 {
 		w.cancel()
 	}
-}
-
-// hand does one lot after the other, while there are some.
-func (t *talk) hand(w *work) {
-	for w != nil {
-		t.do(w)
-		w = t.next()
-	}
-}
-
-// next waits for the next lot; nil if none comes, or enough others wait.
-func (t *talk) next() *work {
-	t.mu.Lock()
-	if t.idle >= idleHands || t.closing {
-		t.mu.Unlock()
-		return nil
-	}
-	t.idle++
-	t.mu.Unlock()
-	return <-t.work
 }

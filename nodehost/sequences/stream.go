@@ -2,101 +2,58 @@ package sequences
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/nodehost/flow"
 	"github.com/drumline/drumline/nodehost/route"
 )
 
 // Bounds of one stream. What is beyond waits at the other side, by HTTP/2's own flow
 // control: the host reads no further.
 const (
-	// maxFrame bounds the wants of one frame.
+	// maxFrame bounds the wants of one frame, and the answers of one.
 	maxFrame = route.MaxItems
-	// maxTaken bounds the wants that were taken and whose answers were not sent yet; one
-	// frame is taken whatever its size.
+	// maxTaken bounds the wants that were taken and are not answered yet; one frame is taken
+	// whatever its size.
 	maxTaken = 1024
+	// weight is more than what a want or an answer takes in bytes, as a rule; maxHeld bounds
+	// the answers that were not sent yet.
+	weight  = 128
+	maxHeld = maxTaken * weight
 	// patience is how long a want of a stream is tried.
 	patience = 10 * time.Second
-	// streamAge is after how long a stream ends, to begin again on a connection that has
-	// today's certificates; a part of it is drawn, so that not all do at once.
-	streamAge = time.Hour
 )
 
-// talk is one stream: a receiver takes frames and hands the wants of each group in it to
-// a goroutine; whoever has answers while nobody sends becomes the sender.
+// talk is one stream: the wants of each group in a frame are a hand's.
 type talk struct {
 	desk   *desk
 	stream sequencepb.Sequence_StreamServer
-
-	mu      sync.Mutex
-	changed sync.Cond         // on mu: something was sent, or the stream ends
-	taken   int               // guarded by mu: wants whose answers were not sent
-	closing bool              // guarded by mu: nothing more is taken
-	out     []*sequencepb.Got // guarded by mu: answers to be sent
-	sending bool              // guarded by mu: somebody sends
-	err     error             // guarded by mu: why sending failed
-
-	hands sync.WaitGroup // Add only while not closing, under mu
+	flow   *flow.Flow[got]
 }
+
+// got is an answer.
+type got struct{ *sequencepb.Got }
+
+// Size implements flow.Answer.
+func (got) Size() int { return weight }
 
 // Stream hands out numbers for many requests.
 func (n *native) Stream(stream sequencepb.Sequence_StreamServer) error {
 	t := &talk{desk: n.desk, stream: stream}
-	t.changed.L = &t.mu
-	ctx := stream.Context()
-	wake := context.AfterFunc(ctx, t.wake)
-	defer wake()
-	old := time.NewTimer(streamAge - rand.N(streamAge/4))
-	defer old.Stop()
-	// Recv can't be called back before this returns, so nobody waits for the receiver: it
-	// ends right after, and takes nothing once closing is set.
-	received := make(chan error, 1)
-	go func() { received <- t.receive() }()
-	var err error
-	select {
-	case err = <-received:
-	case <-n.stopping:
-		err = fault.New(fault.Unavailable, "the host is stopping: go on at another one")
-	case <-old.C:
-	}
-	if sent := t.close(); sent != nil {
-		return fault.Wrap(sent, fault.Unavailable, "send answers")
-	}
-	if ctx.Err() != nil {
-		return fault.Wrap(ctx.Err(), fault.Unavailable, "the stream was cut off")
-	}
-	if errors.Is(err, io.EOF) {
-		return nil
+	t.flow = flow.New(stream.Context(), flow.Limits{
+		Items: maxTaken, Held: maxHeld, FrameItems: maxFrame, FrameBytes: maxFrame * weight,
+	}, t.send)
+	end, err := t.flow.Run(n.stopping, t.receive)
+	if err == nil && end == flow.Stopping {
+		return fault.New(fault.Unavailable, "the host is stopping: go on at another one")
 	}
 	return err
-}
-
-// wake lets all who wait look again.
-func (t *talk) wake() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.changed.Broadcast()
-}
-
-// close takes nothing more and waits until all that was taken is answered.
-func (t *talk) close() error {
-	t.mu.Lock()
-	t.closing = true
-	t.changed.Broadcast()
-	t.mu.Unlock()
-	t.hands.Wait()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.err
 }
 
 // receive takes what comes until the stream ends.
@@ -117,23 +74,35 @@ func (t *talk) receive() error {
 
 // take hands a frame's wants out, once there is room; false when the stream ends.
 func (t *talk) take(wants []*sequencepb.Want) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for t.taken > 0 && t.taken+len(wants) > maxTaken && !t.over() {
-		t.changed.Wait()
-	}
-	if t.over() {
+	if !t.flow.Take(len(wants), 0) {
 		return false
 	}
-	t.taken += len(wants)
-	for of, some := range sorted(wants) {
-		t.hands.Go(func() { t.do(of, some) })
+	lots := sorted(wants)
+	left := &atomic.Int64{}
+	left.Add(int64(len(lots)) + 1)
+	done := func() {
+		if left.Add(-1) == 0 {
+			t.flow.Done(len(wants), 0)
+		}
 	}
+	for of, some := range lots {
+		t.flow.Hand(func() {
+			defer done()
+			t.do(of, some)
+		})
+	}
+	done() // a frame may be empty
 	return true
 }
 
-// over tells whether nothing more is to be taken; mu is held.
-func (t *talk) over() bool { return t.closing || t.err != nil || t.stream.Context().Err() != nil }
+// send sends a frame.
+func (t *talk) send(frame []got) error {
+	resp := &sequencepb.StreamResponse{Got: make([]*sequencepb.Got, len(frame))}
+	for i, g := range frame {
+		resp.Got[i] = g.Got
+	}
+	return t.stream.Send(resp) //nolint:wrapcheck // the flow says what it was
+}
 
 // lot is what wants that are proposed together have in common.
 type lot struct {
@@ -153,33 +122,33 @@ func sorted(wants []*sequencepb.Want) map[lot][]*sequencepb.Want {
 
 // do answers the wants of one lot. A defect in it must not end the process.
 func (t *talk) do(of lot, wants []*sequencepb.Want) {
-	got := make([]*sequencepb.Got, len(wants))
+	answers := make([]got, len(wants))
 	for i, w := range wants {
-		got[i] = &sequencepb.Got{Id: w.GetId()}
+		answers[i].Got = &sequencepb.Got{Id: w.GetId()}
 	}
 	defer func() {
 		if cause := recover(); cause != nil {
-			for _, g := range got {
+			for _, g := range answers {
 				g.Result, g.Fault = nil, serve.ItemFault(fault.New(fault.Internal, "the host hit a defect: %s", fmt.Sprint(cause)))
 			}
 		}
-		t.answer(got)
+		t.flow.Answer(answers...)
 	}()
 	ctx, cancel := context.WithTimeout(t.stream.Context(), patience)
 	defer cancel()
-	t.desk.changeMany(ctx, of, wants, got)
+	t.desk.changeMany(ctx, of, wants, answers)
 }
 
 // changeMany proposes requests for numbers together and fills in the answers.
-func (d *desk) changeMany(ctx context.Context, of lot, wants []*sequencepb.Want, got []*sequencepb.Got) {
-	m := route.Many{Group: &hostpb.GroupRef{Name: of.group}, Repeatable: of.repeatable}
-	var places []int // of m's items among the wants
+func (d *desk) changeMany(ctx context.Context, of lot, wants []*sequencepb.Want, answers []got) {
+	m := route.Many{Group: &hostpb.GroupRef{Name: of.group}, Repeatable: of.repeatable, Items: make([][]byte, 0, len(wants))}
+	places := make([]int, 0, len(wants)) // of m's items among the wants
 	for i, w := range wants {
 		cmd := nextOf(w.GetRequest())
 		cmd.Caller = w.GetRequest().GetCaller()
 		data, err := d.pack(of.group, cmd)
 		if err != nil {
-			got[i].Fault = serve.ItemFault(err)
+			answers[i].Fault = serve.ItemFault(err)
 			continue
 		}
 		m.Items, places = append(m.Items, data), append(places, i)
@@ -189,7 +158,7 @@ func (d *desk) changeMany(ctx context.Context, of lot, wants []*sequencepb.Want,
 	}
 	out, _ := d.router.ProposeMany(ctx, m)
 	for k, i := range places {
-		got[i].Result, got[i].Fault = settled(of.group, out[k])
+		answers[i].Result, answers[i].Fault = settled(of.group, out[k])
 	}
 }
 
@@ -200,26 +169,4 @@ func settled(group string, o route.Outcome) (*sequencepb.Result, *hostpb.Fault) 
 	}
 	r, err := unpack(group, o.Result.Data)
 	return r, serve.ItemFault(err)
-}
-
-// answer puts answers into the queue, and sends what is there unless somebody does.
-func (t *talk) answer(got []*sequencepb.Got) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.out = append(t.out, got...)
-	if t.sending {
-		return
-	}
-	t.sending = true
-	for len(t.out) > 0 && t.err == nil {
-		frame := t.out[:min(len(t.out), maxFrame)]
-		t.out = t.out[len(frame):]
-		t.mu.Unlock()
-		err := t.stream.Send(&sequencepb.StreamResponse{Got: frame})
-		t.mu.Lock()
-		t.taken -= len(frame)
-		t.err = err
-		t.changed.Broadcast()
-	}
-	t.sending = false
 }

@@ -2,35 +2,89 @@ package sequence_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/sequence"
 )
 
-// One allocation, in families of many sizes: it costs the same in all.
+// One allocation, in families of many sizes, by clients that are remembered and by nobody:
+// it costs about the same in all. What a key takes in memory is reported, too.
 func BenchmarkNext(b *testing.B) {
 	for _, size := range []int{1, 1000, 100_000, 1_000_000} {
-		b.Run(fmt.Sprintf("keys=%d", size), func(b *testing.B) {
-			m := sequence.New(statemachines.Group{ID: group})
-			results := make([]statemachines.Result, 1)
-			key := func(i int) string { return fmt.Sprintf("user/%07d", i) }
-			for i := range size {
-				m.Apply([]statemachines.Command{{Data: encode(next(&sequencepb.Next{Key: key(i)}))}}, results)
-			}
-			commands := make([][]byte, 8192) // spread over the family
-			for i := range commands {
-				commands[i] = encode(next(&sequencepb.Next{Key: key(i * 7919 % size), Count: 10}))
-			}
-			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				m.Apply([]statemachines.Command{{Data: commands[i%len(commands)]}}, results)
-				i++
-			}
-		})
+		m, bytes := family(size)
+		for _, remembered := range []bool{false, true} {
+			b.Run(fmt.Sprintf("keys=%d/remembered=%t", size, remembered), func(b *testing.B) {
+				results := make([]statemachines.Result, 1)
+				var commands [][]byte
+				b.ReportAllocs()
+				b.ReportMetric(bytes, "B/key")
+				for i := 0; b.Loop(); i++ {
+					if i%(rounds*crowd) == 0 { // serials count up
+						b.StopTimer()
+						commands = spread(m, size, remembered)
+						runtime.GC()
+						b.StartTimer()
+					}
+					m.Apply([]statemachines.Command{{Data: commands[i%len(commands)]}}, results)
+				}
+				if r := unpacked(results[0]); r.GetOutcome() != okay {
+					b.Fatal(r)
+				}
+			})
+		}
 	}
+}
+
+func keyOf(i int) string { return fmt.Sprintf("user/%07d", i) }
+
+// family is a group of so many keys, and what each takes.
+func family(size int) (*sequence.Machine, float64) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	m := sequence.New(statemachines.Group{ID: group})
+	results := make([]statemachines.Result, 1)
+	for i := range size {
+		m.Apply([]statemachines.Command{{Data: encode(next(&sequencepb.Next{Key: keyOf(i)}))}}, results)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	return m, float64(int64(after.HeapAlloc)-int64(before.HeapAlloc)) / float64(size)
+}
+
+// rounds is how often each of a benchmark's clients asks, and crowd how many they are.
+const rounds, crowd = 4096, 64
+
+// spread is requests all over a family. Those of clients settle what was before.
+func spread(m *sequence.Machine, size int, remembered bool) (commands [][]byte) {
+	results := make([]statemachines.Result, 1)
+	var callers []*sequencepb.Caller
+	for i := range crowd {
+		m.Apply([]statemachines.Command{{Data: encode(&sequencepb.Command{Op: &sequencepb.Command_Open{Open: &sequencepb.Open{Nonce: uint64(i)}}})}}, results)
+		callers = append(callers, &sequencepb.Caller{Client: unpacked(results[0]).GetClient()})
+	}
+	for i := range rounds * crowd {
+		c := next(&sequencepb.Next{Key: keyOf(i * 7919 % size), Count: 10})
+		if remembered {
+			c.Caller = callers[i%crowd]
+			c.Caller.Settled, c.Caller.Serial = c.GetCaller().GetSerial(), c.GetCaller().GetSerial()+1
+		}
+		commands = append(commands, encode(c))
+	}
+	return commands
+}
+
+func unpacked(r statemachines.Result) *sequencepb.Result {
+	out := &sequencepb.Result{}
+	if err := proto.Unmarshal(r.Data, out); err != nil {
+		panic(err)
+	}
+	return out
 }
 
 // One allocation of a client that is remembered, with many clients.

@@ -164,7 +164,11 @@ func (m *Machine) release(c *client, settled uint64) {
 		c.records[n] = record{} // the slice's start stays in memory for a while
 		n++
 	}
-	c.records = c.records[n:]
+	if n == len(c.records) {
+		c.records = c.records[:0] // there is room for the next one
+	} else {
+		c.records = c.records[n:]
+	}
 	c.floor = max(c.floor, settled)
 	m.answers -= uint64(n)
 }

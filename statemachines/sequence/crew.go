@@ -37,7 +37,7 @@ func (m *Machine) leaseWorker(l *sequencepb.LeaseWorker) *sequencepb.Result {
 		return refuse(sequencepb.Outcome_OUTCOME_EXHAUSTED, "the time stamps of the layout are used up")
 	}
 	if l.Worker == nil {
-		m.tokens++
+		m.tokens = m.unique(m.tokens)
 		w.Token = m.tokens
 	}
 	// Two leases ahead: a holder whose renewal is late has something to go on with.

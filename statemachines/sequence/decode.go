@@ -10,6 +10,7 @@ import (
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/sequence/answer"
+	"github.com/drumline/drumline/statemachines/sequence/plain"
 	"github.com/drumline/drumline/statemachines/wire"
 )
 
@@ -18,7 +19,7 @@ type refusal = wire.Refusal
 
 // apply executes one command.
 func (m *Machine) apply(data []byte) statemachines.Result {
-	cmd, mark, err := decodeCommand(data)
+	cmd, mark, err := m.spare.decode(data)
 	if err != nil {
 		return answer.Encode(refuse(sequencepb.Outcome_OUTCOME_INVALID, "%s", err.Error()))
 	}
@@ -29,13 +30,28 @@ func (m *Machine) apply(data []byte) statemachines.Result {
 	return answer.Encode(r)
 }
 
+// spare is a command for numbers, and the answer to one, that are used again.
+type spare struct {
+	plain.Reader
+	result sequencepb.Result
+	grant  sequencepb.Grant
+}
+
+// decode reads one command, with a mark of its operation.
+func (s *spare) decode(data []byte) (*sequencepb.Command, uint64, error) {
+	if cmd, mark, ok := s.Read(data); ok && CheckCommand(cmd) == nil {
+		return cmd, mark, nil
+	}
+	return decodeCommand(data)
+}
+
 // Numbers of the fields of a command that are no operation.
 const (
 	callerField = 1
 	stampField  = 17
 )
 
-// decodeCommand reads one command, with a mark of its operation.
+// decodeCommand reads one command of any kind.
 func decodeCommand(data []byte) (*sequencepb.Command, uint64, error) {
 	mark, err := checkFields(data)
 	if err != nil {
@@ -45,7 +61,7 @@ func decodeCommand(data []byte) (*sequencepb.Command, uint64, error) {
 	if proto.Unmarshal(data, c) != nil {
 		return nil, 0, refusal("the command cannot be read: want a drumline.sequence.Command")
 	}
-	if unknown(c) {
+	if wire.Unknown(c.ProtoReflect()) { // to ignore, say, a condition would be worse than to refuse
 		return nil, 0, refusal("the command has a field that this version does not know")
 	}
 	return c, mark, CheckCommand(c)
@@ -75,17 +91,6 @@ func checkFields(data []byte) (mark uint64, err error) {
 		return 0, refusal(fmt.Sprintf("the command names %d operations, %d callers and %d times, want exactly one and at most one of each", ops, callers, stamps))
 	}
 	return mark, nil
-}
-
-// unknown tells whether m, or what it holds, carries fields of a newer version: to
-// ignore, say, a condition would be worse than to refuse.
-func unknown(m *sequencepb.Command) bool {
-	// Nearly all commands are of this kind, and looking through them is most of their cost.
-	if n := m.GetNext(); n != nil {
-		return len(m.ProtoReflect().GetUnknown())+len(n.ProtoReflect().GetUnknown())+
-			len(m.GetCaller().ProtoReflect().GetUnknown())+len(m.GetCaller().GetClient().ProtoReflect().GetUnknown()) > 0
-	}
-	return wire.Unknown(m.ProtoReflect())
 }
 
 // CheckCommand says what is wrong with a command, or nil. The Machine checks the

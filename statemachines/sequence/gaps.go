@@ -45,7 +45,7 @@ func (m *Machine) reserve(r *sequencepb.Reserve) *sequencepb.Result {
 	if r.GetForMs() > 0 {
 		lease = int64(r.GetForMs()) * int64(time.Millisecond)
 	}
-	m.tokens++
+	m.tokens = m.unique(m.tokens)
 	x.gaps.Add(lent.Hold{Index: i, Token: m.tokens, Until: m.now + lease})
 	done := ok()
 	done.Reservation = &sequencepb.Reservation{Number: x.number(i), Token: m.tokens, ForMs: uint64(lease / int64(time.Millisecond)), Incarnation: x.incarnation}

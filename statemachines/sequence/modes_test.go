@@ -31,6 +31,32 @@ func TestGapFree(t *testing.T) {
 	require.Equal(t, []uint64{2, 1, 0}, []uint64{i.GetReserved(), i.GetCommitted(), i.GetVacant()})
 }
 
+// A cluster that was set up anew counts from the start, and must not take a reservation or
+// a worker of the one before for its own.
+func TestTokensOfAnotherCluster(t *testing.T) {
+	at := func(now uint64) (*world, *sequencepb.Reservation, *sequencepb.Worker) {
+		w := newWorld(t)
+		do := func(c *sequencepb.Command) *sequencepb.Result {
+			c.NowMs = now
+			r := w.do(c)
+			require.Equal(t, okay, r.GetOutcome(), r.GetDetail())
+			return r
+		}
+		do(create("", &sequencepb.Definition{Mode: sequencepb.Mode_MODE_GAPFREE}))
+		do(create("time", &sequencepb.Definition{Mode: sequencepb.Mode_MODE_TIME}))
+		return w, do(reserve(0)).GetReservation(), do(lease(&sequencepb.LeaseWorker{Key: "time", NowMs: 5000})).GetWorker()
+	}
+	_, reserved, leased := at(1_700_000_000_000)
+	w, mine, worker := at(1_700_000_000_001)
+	require.Equal(t, []uint64{uint64(mine.GetNumber()), uint64(worker.GetWorker())}, []uint64{uint64(reserved.GetNumber()), uint64(leased.GetWorker())})
+	for _, c := range []*sequencepb.Command{commit(reserved), cancel(reserved)} {
+		require.Equal(t, sequencepb.Outcome_OUTCOME_NOT_HELD, w.do(c).GetOutcome())
+	}
+	renew := &sequencepb.LeaseWorker{Key: "time", Worker: &leased.Worker, Token: leased.GetToken(), NowMs: 5000}
+	require.Equal(t, sequencepb.Outcome_OUTCOME_NOT_HELD, w.do(lease(renew)).GetOutcome())
+	require.Equal(t, okay, w.do(commit(mine)).GetOutcome())
+}
+
 func TestReservationsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, okay, w.do(create("", &sequencepb.Definition{Mode: sequencepb.Mode_MODE_GAPFREE})).GetOutcome())

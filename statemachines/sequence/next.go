@@ -4,7 +4,7 @@ import (
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 )
 
-// Incarnations are times of birth, in units of 2^-20 ms: as many can be born in one.
+// Incarnations and tokens are times of birth, in units of 2^-20 ms: as many can be born in one.
 const (
 	stampShift = 20
 	mostStamp  = 1<<43 - 1
@@ -70,14 +70,18 @@ func (m *Machine) add(key string, s *shape) (*series, *sequencepb.Result) {
 	if uint64(len(m.index)) >= m.settings.GetMaxKeys() {
 		return nil, refuse(sequencepb.Outcome_OUTCOME_FULL, "the group holds %d sequences, which is all it may", len(m.index))
 	}
-	// The time makes incarnations differ between clusters; the count within one.
-	m.births = max(m.births+1, min(m.stamp, mostStamp)<<stampShift)
+	m.births = m.unique(m.births)
 	x := newSeries(key, s, m.now)
 	x.epoch, x.incarnation, x.generation = m.epoch, m.births, m.generation
 	m.skipMargin(x)
 	m.put(x)
 	return x, nil
 }
+
+// unique is the number after the last one that no other cluster gives, nor a group that was
+// recovered without knowing the last one: the time makes it differ from theirs, the count
+// from our own.
+func (m *Machine) unique(last uint64) uint64 { return max(last+1, min(m.stamp, mostStamp)<<stampShift) }
 
 func (m *Machine) put(x *series) {
 	m.index[x.key] = x
@@ -159,8 +163,7 @@ func (m *Machine) handOut(n *sequencepb.Next, c *client) (*sequencepb.Result, ho
 		x.begin(x.low())
 	}
 	first, h := m.pass(x, skip, count)
-	r := ok()
-	r.Grant = m.grant(x, first, count)
+	r := m.granted(x, first, count)
 	if c == nil {
 		return r, holding{}
 	}
@@ -175,17 +178,21 @@ func (m *Machine) pass(x *series, skip, count uint64) (int64, holding) {
 	h := holding{key: x.key, incarnation: x.incarnation, era: x.era, index: x.next, granted: count, count: count}
 	x.next += count
 	x.count(count, m.now)
-	if x.bucket != nil {
+	if x.quota > 0 {
 		x.tokens -= count
 	}
 	return x.number(h.index), h
 }
 
-func (m *Machine) grant(x *series, first int64, count uint64) *sequencepb.Grant {
-	return &sequencepb.Grant{
-		First: first, Count: count, Step: x.step, Mode: x.mode, Cache: x.cache, ScatterBits: x.scatterBits,
-		Incarnation: x.incarnation, Group: m.group, Generation: m.generation,
-	}
+// granted is the answer with numbers. It is valid until the next one, by when it has been
+// encoded: nearly all commands are of this kind, and what they leave behind is the work of
+// the garbage collector, who looks through all sequences for it.
+func (m *Machine) granted(x *series, first int64, count uint64) *sequencepb.Result {
+	r, g := &m.spare.result, &m.spare.grant
+	r.Outcome, r.Grant = sequencepb.Outcome_OUTCOME_OK, g
+	g.First, g.Count, g.Step, g.Mode, g.Cache, g.ScatterBits = first, count, x.step, x.mode, x.cache, x.scatterBits
+	g.Incarnation, g.Group, g.Generation = x.incarnation, m.group, m.generation
+	return r
 }
 
 // unfit refuses what a sequence of this kind does not hand out.
@@ -242,7 +249,7 @@ func (x *series) allow(n *sequencepb.Next, left uint64, now int64) (uint64, *seq
 	if count == 0 || (n.GetWhole() && count < want) {
 		return 0, refuse(sequencepb.Outcome_OUTCOME_EXHAUSTED, "the sequence has %d numbers left that one request may have, and %d are wanted", count, want)
 	}
-	if x.bucket == nil {
+	if x.quota == 0 {
 		return count, nil
 	}
 	need := uint64(1)

@@ -107,6 +107,8 @@ type Machine struct {
 	// silent has the clients, the one that was silent for longest first. It follows from
 	// what the clients hold and is no part of the state.
 	silent *list.List
+	// spare is used again for each command that asks for numbers, and its answer.
+	spare *spare
 }
 
 // head is what the state has beside series and clients. A snapshot copies it whole.
@@ -134,7 +136,7 @@ var _ statemachines.Machine = (*Machine)(nil)
 
 // New makes an empty Machine.
 func New(g statemachines.Group) *Machine {
-	m := &Machine{head: head{group: g.ID}, epoch: 1}
+	m := &Machine{head: head{group: g.ID}, epoch: 1, spare: &spare{}}
 	m.settle(0, &sequencepb.Settings{})
 	m.clear()
 	return m

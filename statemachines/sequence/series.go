@@ -13,27 +13,31 @@ const recentPeriod = 10_000_000_000
 // series is one sequence. The number of index i is base + i*step; next is the index that
 // is handed out next, and size is the index behind the last one. Indexes are unsigned
 // and size is at most 2^64-1, so nothing here can overflow.
+//
+// What handing out touches stands in the first 128 bytes: in a large family a series is in
+// no cache, and each line of it that is touched costs as much as all the counting.
 type series struct {
 	key   string
 	epoch uint64
 	*shape
 	base       int64
 	next, size uint64
-	// incarnation tells apart sequences of one key; era tells apart runs of one sequence
-	// through its numbers: it grows when base does anything but stay.
-	incarnation, era uint64
 	// generation is the life in which the series is open; seen is how much of the
 	// group's margin it has skipped.
 	generation, seen uint64
+	// incarnation tells apart sequences of one key; era tells apart runs of one sequence
+	// through its numbers: it grows when base does anything but stay.
+	incarnation, era uint64
 
-	issued, returned, skipped, unused, lost uint64
-	ranges, outstanding                     uint64
+	issued, ranges, outstanding uint64
 
 	// window is the period that current counts in; previous is of the one before.
 	window            int64
 	current, previous uint64
 
-	*bucket            // the quota's; nil without
+	returned, skipped, unused, lost uint64
+
+	*bucket            // the quota's; nil without, as the shape says
 	gaps    *lent.Gaps // of a gap-free sequence; nil for others
 	crew    *lent.Crew // of a time sequence; nil for others
 }
@@ -122,7 +126,9 @@ func (x *series) distance(n int64) uint64 {
 
 // skip leaves out up to n numbers.
 func (x *series) skip(n uint64) {
-	n = min(n, x.left())
+	if n = min(n, x.left()); n == 0 {
+		return
+	}
 	x.next += n
 	x.skipped += n
 }

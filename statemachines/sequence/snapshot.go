@@ -151,6 +151,7 @@ func (m *Machine) Restore(r io.Reader) error {
 		return err
 	}
 	fresh.group = m.group // which a snapshot does not tell: a clone is of another group
+	fresh.spare = m.spare
 	*m = *fresh
 	return nil
 }

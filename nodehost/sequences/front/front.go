@@ -2,9 +2,10 @@
 // sequence. Every command for one that is led here comes through it, whichever service,
 // stream or session it came by.
 //
-// It does two things. It refuses times from the future. And it hands out the timestamps of sequences of mode tso from memory:
-// the log has a window of them, a second ahead, and is asked for more twice a second while
-// there is demand; in between a timestamp costs no entry.
+// It does three things. It refuses times from the future. It gives a time to commands that
+// have none. And it hands out the timestamps of sequences of mode tso from memory: the log
+// has a window of them, a second ahead, and is asked for more twice a second while there is
+// demand; in between a timestamp costs no entry.
 //
 // # Why timestamps ascend
 //
@@ -94,9 +95,11 @@ func (f *Front) Propose(ctx context.Context, g ids.Group, cmd []byte) (statemach
 // is, so it gets no timestamps.
 func (f *Front) ProposeSession(ctx context.Context, s raft.Session, cmd []byte) (statemachines.Result, error) {
 	if _, mine := f.mine(s.Group); mine {
-		if err := f.allowed(scan(cmd)); err != nil {
+		said := scan(cmd)
+		if err := f.allowed(said); err != nil {
 			return statemachines.Result{}, err
 		}
+		cmd = stamped(cmd, said, f.now())
 	}
 	return f.Raft.ProposeSession(ctx, s, cmd)
 }
@@ -109,7 +112,7 @@ func (f *Front) ProposeMany(ctx context.Context, g ids.Group, cmds [][]byte) []r
 	}
 	m := f.sort(g, cmds, leads)
 	if len(m.log) == len(cmds) {
-		out := f.Raft.ProposeMany(ctx, g, cmds)
+		out := f.Raft.ProposeMany(ctx, g, m.log)
 		f.readdress(ctx, g, cmds, out)
 		return out
 	}
@@ -158,7 +161,7 @@ func (f *Front) sort(g ids.Group, cmds [][]byte, leads bool) *mixed {
 				continue
 			}
 		}
-		m.log, m.places = append(m.log, cmd), append(m.places, i)
+		m.log, m.places = append(m.log, stamped(cmd, s, f.now())), append(m.places, i)
 	}
 	return m
 }

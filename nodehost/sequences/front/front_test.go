@@ -326,6 +326,33 @@ func TestTimesFromTheFuture(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// What comes without a time gets the host's, whichever way it comes: sequences of two
+// clusters are told apart by when they were made.
+func TestCommandsGetATime(t *testing.T) {
+	s, c := newShared(t, tso), clockAt(1_700_000_000_000)
+	f := newFront(t, s, 0, c)
+	made := uint64(c.ms.Load()) << 20
+	a, err := ask(t, f, &sequencepb.Next{Key: "a"})
+	require.NoError(t, err)
+	require.Equal(t, made, a.GetGrant().GetIncarnation())
+	got, err := f.ProposeSession(t.Context(), raft.Session{Group: numbers}, pack(t, take(&sequencepb.Next{Key: "b"})))
+	require.NoError(t, err)
+	require.Equal(t, made+1, unpack(t, got.Data).GetGrant().GetIncarnation())
+	out := f.ProposeMany(t.Context(), numbers, [][]byte{pack(t, take(&sequencepb.Next{Key: "c"})), pack(t, take(&sequencepb.Next{}))})
+	require.Equal(t, made+2, unpack(t, out[0].Result.Data).GetGrant().GetIncarnation())
+
+	own := take(&sequencepb.Next{Key: "d"})
+	own.NowMs = uint64(c.ms.Load()) + 5
+	d, err := f.Propose(t.Context(), numbers, pack(t, own))
+	require.NoError(t, err)
+	require.Equal(t, own.GetNowMs()<<20, unpack(t, d.Data).GetGrant().GetIncarnation())
+
+	cut := append(pack(t, take(&sequencepb.Next{Key: "e"})), 0x0a, 9) // nine bytes of a caller would follow
+	r, err := f.Propose(t.Context(), numbers, cut)
+	require.NoError(t, err)
+	require.Contains(t, unpack(t, r.Data).GetDetail(), "cannot be read", "what is cut off is not completed")
+}
+
 func TestTrouble(t *testing.T) {
 	s, c := newShared(t, tso), clockAt(1_700_000_000_000)
 	f := newFront(t, s, 0, c)

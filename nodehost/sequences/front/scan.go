@@ -1,6 +1,8 @@
 package front
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -22,12 +24,13 @@ type said struct {
 	key    string // only with next
 	stamp  uint64 // its now_ms
 	worker uint64 // the now_ms of a worker's lease
+	whole  bool   // it can be read to its end
 }
 
 // scan looks through a command without unpacking it: nearly all pass by here and belong
 // into the log. What cannot be read says nothing; the machine refuses it.
 func scan(cmd []byte) (s said) {
-	walk(cmd, func(field protowire.Number, n uint64, body []byte) {
+	s.whole = walk(cmd, func(field protowire.Number, n uint64, body []byte) {
 		switch field {
 		case nextField:
 			s.next = true
@@ -50,12 +53,12 @@ func scan(cmd []byte) (s said) {
 }
 
 // walk hands out the fields of a message: those that are numbers with n, those that are
-// texts or messages with body.
-func walk(data []byte, visit func(field protowire.Number, n uint64, body []byte)) {
+// texts or messages with body. It tells whether it came to the end.
+func walk(data []byte, visit func(field protowire.Number, n uint64, body []byte)) bool {
 	for len(data) > 0 {
 		field, kind, size := protowire.ConsumeTag(data)
 		if size < 0 {
-			return
+			return false
 		}
 		data = data[size:]
 		var n uint64
@@ -69,12 +72,27 @@ func walk(data []byte, visit func(field protowire.Number, n uint64, body []byte)
 			size = protowire.ConsumeFieldValue(field, kind, data)
 		}
 		if size < 0 {
-			return
+			return false
 		}
 		visit(field, n, body)
 		data = data[size:]
 	}
+	return true
 }
+
+// stamped is a command with a time, the host's unless it has one: the time is what tells
+// apart the sequences, reservations and workers of clusters that were set up one after the
+// other, and who proposes by hand may leave it away.
+func stamped(cmd []byte, s said, now time.Time) []byte {
+	if s.stamp != 0 || !s.whole { // what is cut off must not be completed by it
+		return cmd
+	}
+	timed := protowire.AppendTag(append(make([]byte, 0, len(cmd)+stampSize), cmd...), stampField, protowire.VarintType)
+	return protowire.AppendVarint(timed, uint64(max(now.UnixMilli(), 0))) //nolint:gosec // not negative
+}
+
+// stampSize is about what a time takes.
+const stampSize = 9
 
 // decode is what a command asks for; nil when it is none that asks for numbers.
 func decode(cmd []byte) *sequencepb.Next {

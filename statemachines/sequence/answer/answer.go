@@ -4,6 +4,8 @@
 package answer
 
 import (
+	"google.golang.org/protobuf/encoding/protowire"
+
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/wire"
@@ -12,14 +14,17 @@ import (
 // Encode makes the machine's result of an answer. Its value is the first number handed
 // out, or the number reserved.
 func Encode(r *sequencepb.Result) statemachines.Result {
-	w := make(wire.Message, 0, 48)
+	w := make(wire.Message, 0, 64)
 	value := uint64(0)
 	w.Uint(1, uint64(r.GetOutcome()))
 	w.Text(2, r.GetDetail())
 	w.Uint(3, r.GetRetryMs())
 	if g := r.GetGrant(); g != nil {
 		value = uint64(g.GetFirst())
-		w.Message(4, encodeGrant(g))
+		w = append(protowire.AppendTag(w, 4, protowire.BytesType), 0)
+		at := len(w)
+		w = appendGrant(w, g)
+		w[at-1] = byte(len(w) - at) // 90 at most
 	}
 	if c := r.GetClient(); c != nil {
 		w.Message(5, encodeClient(c))
@@ -39,8 +44,7 @@ func Encode(r *sequencepb.Result) statemachines.Result {
 	return statemachines.Result{Value: value, Data: w}
 }
 
-func encodeGrant(g *sequencepb.Grant) wire.Message {
-	w := make(wire.Message, 0, 32)
+func appendGrant(w wire.Message, g *sequencepb.Grant) wire.Message {
 	w.Sint(1, g.GetFirst())
 	w.Uint(2, g.GetCount())
 	w.Sint(3, g.GetStep())

@@ -1,6 +1,7 @@
 package answer_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +17,10 @@ func TestEncode(t *testing.T) {
 		{},
 		{Outcome: sequencepb.Outcome_OUTCOME_OK, Detail: "why", RetryMs: 5, Returned: 6, Incarnation: 7},
 		{Grant: &sequencepb.Grant{First: -4, Count: 2, Step: -1, Mode: sequencepb.Mode_MODE_CACHED, Cache: 9, ScatterBits: 8, Incarnation: 3, Group: 1000, Generation: 2, LogicalBits: 18}},
+		{Grant: &sequencepb.Grant{ // the longest there is
+			First: math.MinInt64, Count: math.MaxUint64, Step: math.MinInt64, Mode: sequencepb.Mode_MODE_TSO, Cache: math.MaxUint64, ScatterBits: math.MaxUint32,
+			Incarnation: math.MaxUint64, Group: math.MaxUint64, Generation: math.MaxUint64, LogicalBits: math.MaxUint32,
+		}},
 		{Client: &sequencepb.Client{Group: 1000, Generation: 1, Number: 2, Nonce: 3}},
 		{Reservation: &sequencepb.Reservation{Number: 77, Token: 5, ForMs: 30000, Incarnation: 9}},
 		{Window: &sequencepb.Window{Window: 1, Incarnation: 2, First: 3, Last: 4, LogicalBits: 5, MaxRange: 6, Group: 1000, Generation: 8}},
