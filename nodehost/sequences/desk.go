@@ -45,20 +45,25 @@ func repeatable(c *sequencepb.Caller) bool { return c != nil }
 
 // pack checks a command and puts it into bytes, with the time.
 func (d *desk) pack(group string, cmd *sequencepb.Command) ([]byte, error) {
+	return d.packTo(nil, group, cmd)
+}
+
+// packTo appends what pack returns, and nothing with an error.
+func (d *desk) packTo(to []byte, group string, cmd *sequencepb.Command) ([]byte, error) {
 	if err := checkGroup(group); err != nil {
-		return nil, err
+		return to, err
 	}
 	if err := sequence.CheckCommand(cmd); err != nil {
-		return nil, fault.New(fault.Invalid, "%s", err).InGroup(group)
+		return to, fault.New(fault.Invalid, "%s", err).InGroup(group)
 	}
 	now := d.now()
 	if said := cmd.GetLeaseWorker().GetNowMs(); said > uint64(now.Add(farAhead).UnixMilli()) {
-		return nil, fault.New(fault.Conflict, "the clock of the client is more than %v ahead of this host's: set it right", farAhead).InGroup(group)
+		return to, fault.New(fault.Conflict, "the clock of the client is more than %v ahead of this host's: set it right", farAhead).InGroup(group)
 	}
 	cmd.NowMs = uint64(now.UnixMilli())
-	data, err := proto.Marshal(cmd)
+	data, err := proto.MarshalOptions{}.MarshalAppend(to, cmd)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "pack the command").InGroup(group)
+		return to, fault.Wrap(err, fault.Invalid, "pack the command").InGroup(group)
 	}
 	return data, nil
 }

@@ -47,16 +47,15 @@ func (n *native) Close(ctx context.Context, req *sequencepb.CloseRequest) (*sequ
 
 // Next hands out numbers. A request without wishes is one for the next number.
 func (n *native) Next(ctx context.Context, req *sequencepb.NextRequest) (*sequencepb.Result, error) {
-	return n.change(ctx, req, true, nextOf(req))
+	return n.change(ctx, req, true, &sequencepb.Command{Op: &sequencepb.Command_Next{Next: nextOf(req)}})
 }
 
-// nextOf is the operation of a request for numbers.
-func nextOf(req *sequencepb.NextRequest) *sequencepb.Command {
-	next := req.GetNext()
-	if next == nil {
-		next = &sequencepb.Next{}
+// nextOf is the wish of a request for numbers.
+func nextOf(req *sequencepb.NextRequest) *sequencepb.Next {
+	if next := req.GetNext(); next != nil {
+		return next
 	}
-	return &sequencepb.Command{Op: &sequencepb.Command_Next{Next: next}}
+	return &sequencepb.Next{}
 }
 
 // GiveBack gives the unused tail of a range back.

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/internal/fault"
@@ -129,7 +131,8 @@ func (t *talk) do(of lot, wants []*sequencepb.Want) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			for _, g := range answers {
-				g.Result, g.Fault = nil, serve.ItemFault(fault.New(fault.Internal, "the host hit a defect: %s", fmt.Sprint(cause)))
+				g.ProtoReflect().SetUnknown(nil)
+				g.Fault = serve.ItemFault(fault.New(fault.Internal, "the host hit a defect: %s", fmt.Sprint(cause)))
 			}
 		}
 		t.flow.Answer(answers...)
@@ -143,30 +146,48 @@ func (t *talk) do(of lot, wants []*sequencepb.Want) {
 func (d *desk) changeMany(ctx context.Context, of lot, wants []*sequencepb.Want, answers []got) {
 	m := route.Many{Group: &hostpb.GroupRef{Name: of.group}, Repeatable: of.repeatable, Items: make([][]byte, 0, len(wants))}
 	places := make([]int, 0, len(wants)) // of m's items among the wants
+	packed := make([]byte, 0, len(wants)*weight)
+	op := &sequencepb.Command_Next{}
+	cmd := &sequencepb.Command{Op: op} // one after the other
 	for i, w := range wants {
-		cmd := nextOf(w.GetRequest())
-		cmd.Caller = w.GetRequest().GetCaller()
-		data, err := d.pack(of.group, cmd)
-		if err != nil {
+		op.Next, cmd.Caller = nextOf(w.GetRequest()), w.GetRequest().GetCaller()
+		at, err := len(packed), error(nil)
+		if packed, err = d.packTo(packed, of.group, cmd); err != nil {
 			answers[i].Fault = serve.ItemFault(err)
 			continue
 		}
-		m.Items, places = append(m.Items, data), append(places, i)
+		m.Items, places = append(m.Items, packed[at:len(packed):len(packed)]), append(places, i)
 	}
 	if len(m.Items) == 0 {
 		return
 	}
 	out, _ := d.router.ProposeMany(ctx, m)
 	for k, i := range places {
-		answers[i].Result, answers[i].Fault = settled(of.group, out[k])
+		settle(answers[i].Got, of.group, out[k])
 	}
 }
 
-// settled is the answer to one want.
-func settled(group string, o route.Outcome) (*sequencepb.Result, *hostpb.Fault) {
-	if o.Err != nil {
-		return nil, serve.ItemFault(o.Err)
+// resultField is the number of a Got's result.
+const resultField = 2
+
+// settle fills in the answer to one want. A result travels as it came: to unpack it here
+// and pack it again would cost more than to hand the numbers out. What is put there as an
+// unknown field is, on the wire, the field.
+func settle(g *sequencepb.Got, group string, o route.Outcome) {
+	err := o.Err
+	if err == nil && !settled(o.Result.Data) {
+		_, err = unpack(group, o.Result.Data)
 	}
-	r, err := unpack(group, o.Result.Data)
-	return r, serve.ItemFault(err)
+	if err != nil {
+		g.Fault = serve.ItemFault(err)
+		return
+	}
+	raw := protowire.AppendTag(make([]byte, 0, len(o.Result.Data)+4), resultField, protowire.BytesType)
+	g.ProtoReflect().SetUnknown(protowire.AppendBytes(raw, o.Result.Data))
+}
+
+// settled tells whether a result is one with numbers, as nearly all are: its outcome is
+// its first field.
+func settled(result []byte) bool {
+	return len(result) > 1 && result[0] == 1<<3 && result[1] == byte(sequencepb.Outcome_OUTCOME_OK)
 }

@@ -202,10 +202,10 @@ func unary(ctx context.Context, f Fleet, r measure.Request) (measure.Sample, err
 	return measure.Run(ctx, r, measure.OwnUsage, measure.Workload{Call: call, Weight: 1}), nil
 }
 
-// asker is a client at the wire.
+// asker is a client at the wire, with the request that it sends again and again.
 type asker struct {
-	who    *sequencepb.Client
-	serial uint64
+	caller  *sequencepb.Caller
+	request *sequencepb.NextRequest
 }
 
 func openMany(ctx context.Context, at sequencepb.SequenceClient) ([]*asker, error) {
@@ -215,16 +215,19 @@ func openMany(ctx context.Context, at sequencepb.SequenceClient) ([]*asker, erro
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, &asker{who: r.GetClient()})
+		caller := &sequencepb.Caller{Client: r.GetClient()}
+		request := &sequencepb.NextRequest{Group: Dense, Caller: caller, Next: &sequencepb.Next{Count: buffer}}
+		all = append(all, &asker{caller: caller, request: request})
 	}
 	return all, nil
 }
 
-// want is the next request; the answers to all before are there.
+// want is the next request; the answers to all before are there, and it has been sent when
+// the next one is asked for.
 func (a *asker) want() *sequencepb.NextRequest {
-	a.serial++
-	caller := &sequencepb.Caller{Client: a.who, Serial: a.serial, Settled: a.serial - 1}
-	return &sequencepb.NextRequest{Group: Dense, Caller: caller, Next: &sequencepb.Next{Count: buffer}}
+	a.caller.Settled = a.caller.GetSerial()
+	a.caller.Serial++
+	return a.request
 }
 
 // overStream: the same over one stream, with as many requests under way.
