@@ -151,7 +151,8 @@ func (d *desk) changeMany(ctx context.Context, of lot, wants []*sequencepb.Want,
 	cmd := &sequencepb.Command{Op: op} // one after the other
 	for i, w := range wants {
 		op.Next, cmd.Caller = nextOf(w.GetRequest()), w.GetRequest().GetCaller()
-		at, err := len(packed), error(nil)
+		at := len(packed)
+		var err error
 		if packed, err = d.packTo(packed, of.group, cmd); err != nil {
 			answers[i].Fault = serve.ItemFault(err)
 			continue

@@ -22,7 +22,7 @@ func (n *Noun) GroupVerbs() []noun.Verb {
 }
 
 // marginUsage is of the same flag of two commands.
-const marginUsage = "sequences skip `N` numbers, which may have been handed out unseen (of time and timestamps: milliseconds); if it were more, some would come twice"
+const marginUsage = "sequences skip `N` numbers (of time and timestamps: milliseconds): give more than were handed out unseen, or some come twice"
 
 // drummers is the operators' service.
 func (n *Noun) drummers(ctx context.Context) (drummerpb.DrummerClient, error) {
