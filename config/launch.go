@@ -74,6 +74,25 @@ type GroupSpec struct {
 	Leaders []string `yaml:"leaders"`
 	// DownAfter is the group's own down_after; 0 means the policy's.
 	DownAfter Duration `yaml:"down_after"`
+	// Raft are the group's own Raft options; what is left out is as its hosts are configured.
+	Raft RaftSpec `yaml:"raft"`
+}
+
+// RaftSpec are Raft options of one group.
+type RaftSpec struct {
+	// SnapshotEntries is how many entries are applied between two snapshots.
+	SnapshotEntries uint64 `yaml:"snapshot_entries"`
+	// ElectionTicks and HeartbeatTicks are set both, or none.
+	ElectionTicks  uint32 `yaml:"election_ticks"`
+	HeartbeatTicks uint32 `yaml:"heartbeat_ticks"`
+}
+
+// options makes the message; nil when nothing is set.
+func (r RaftSpec) options() *fleetpb.RaftOptions {
+	if r == (RaftSpec{}) {
+		return nil
+	}
+	return &fleetpb.RaftOptions{SnapshotEntries: r.SnapshotEntries, ElectionTicks: r.ElectionTicks, HeartbeatTicks: r.HeartbeatTicks}
 }
 
 // ReadLaunch reads a launch file and checks every entry; all that is wrong is
@@ -237,7 +256,7 @@ func (g GroupSpec) spec() (func(name string) *fleetpb.Spec, error) {
 		return &fleetpb.Spec{
 			Name: name, App: app, Replicas: uint32(replicas), Regions: rules,
 			Require: slices.Sorted(slices.Values(g.Require)), Forbid: slices.Sorted(slices.Values(g.Forbid)),
-			Isolation: isolation, Leaders: g.Leaders, DownAfterMs: g.DownAfter.Milliseconds(),
+			Isolation: isolation, Leaders: g.Leaders, DownAfterMs: g.DownAfter.Milliseconds(), Raft: g.Raft.options(),
 		}
 	}, nil
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"iter"
 
 	"google.golang.org/protobuf/proto"
@@ -10,6 +11,7 @@ import (
 	"github.com/drumline/drumline/config/template"
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
@@ -30,6 +32,9 @@ func (s *Service) ApplyConfiguration(ctx context.Context, r *drummerpb.ApplyConf
 	if err != nil {
 		return nil, err
 	}
+	if err := possible(v, wanted); err != nil {
+		return nil, fault.New(fault.Invalid, "configuration: %v", err)
+	}
 	change := difference(v, wanted)
 	if r.GetBase() != 0 && r.GetBase() != change.GetBase() && !rules.SameContent(v.Configuration(change.GetApp()), wanted) {
 		return nil, fault.New(fault.Conflict, "revision %d is in force, the difference was taken from revision %d: look again", change.GetBase(), r.GetBase())
@@ -40,6 +45,24 @@ func (s *Service) ApplyConfiguration(ctx context.Context, r *drummerpb.ApplyConf
 	// With its base the command is refused if what is compared here is not what it replaces.
 	cmd := &fleetpb.ApplyConfiguration{Configuration: wanted, Base: change.GetBase()}
 	return change, changeConfiguration(ctx, c, change, &fleetpb.Command{Op: &fleetpb.Command_ApplyConfiguration{ApplyConfiguration: cmd}})
+}
+
+// possible says which template has rules of placement, new ones, that no choice of the hosts
+// keeps: a group that a first use makes by it would never serve. Rules that are in force
+// already stay, whatever became of the hosts.
+func possible(v *fleet.View, wanted *fleetpb.Configuration) error {
+	old := v.Configuration(wanted.GetApp()).GetTemplates()
+	places := byMatch(old)
+	for _, t := range wanted.GetTemplates() {
+		spec := rules.SpecOf("", "", t)
+		if at, had := places[t.GetMatch()]; had && proto.Equal(rules.SpecOf("", "", old[at]), spec) {
+			continue
+		}
+		if err := spread.Possible(v, spec); err != nil {
+			return fmt.Errorf("template %q: %w", t.GetMatch(), err)
+		}
+	}
+	return nil
 }
 
 // RollbackConfiguration makes the content of an old revision the newest one.
@@ -65,16 +88,11 @@ func (s *Service) RollbackConfiguration(ctx context.Context, r *drummerpb.Rollba
 
 // changeConfiguration proposes a change and notes the revision that it led to.
 func changeConfiguration(ctx context.Context, c *Cluster, change *drummerpb.ConfigurationChange, cmd *fleetpb.Command) error {
-	doing := "configure app " + change.GetApp()
-	result, err := c.Record.Propose(ctx, cmd)
-	switch {
-	case err != nil:
-		return again(err, doing)
-	case result.GetCode() != fleetpb.Code_CODE_OK:
-		return refused(result, doing)
+	result, err := ask(ctx, c, cmd, "configure app "+change.GetApp())
+	if err == nil {
+		change.Revision = result.GetRevision()
 	}
-	change.Revision = result.GetRevision()
-	return nil
+	return err
 }
 
 // ShowConfiguration shows one revision with its source.

@@ -147,8 +147,8 @@ func changeDrummers(ctx context.Context, c *Cluster, cmd *fleetpb.Command, dry b
 	}
 	list, result, _, _ := v.Drummers().Execute(cmd)
 	if !dry {
-		if result, err = c.Record.Propose(ctx, cmd); err != nil {
-			return nil, again(err, doing)
+		if result, err = ask(ctx, c, cmd, doing); err != nil {
+			return nil, err
 		}
 		if v, err = c.Record.View(ctx); err != nil {
 			return nil, fault.Wrap(err, fault.UnknownOutcome, "%s: it is under way: list the servers", doing)

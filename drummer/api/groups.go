@@ -222,14 +222,20 @@ func (s *Service) DeleteGroup(ctx context.Context, r *drummerpb.DeleteGroupReque
 
 // propose proposes a command whose answer is only yes or no.
 func propose(ctx context.Context, c *Cluster, cmd *fleetpb.Command, doing string) error {
+	_, err := ask(ctx, c, cmd, doing)
+	return err
+}
+
+// ask proposes a command and returns the record's answer; a refusal is an error.
+func ask(ctx context.Context, c *Cluster, cmd *fleetpb.Command, doing string) (*fleetpb.Result, error) {
 	result, err := c.Record.Propose(ctx, cmd)
-	if err != nil {
-		return again(err, doing)
+	switch {
+	case err != nil:
+		return nil, again(err, doing)
+	case result.GetCode() != fleetpb.Code_CODE_OK:
+		return nil, refused(result, doing)
 	}
-	if result.GetCode() != fleetpb.Code_CODE_OK {
-		return refused(result, doing)
-	}
-	return nil
+	return result, nil
 }
 
 // again says how to go on after a proposal without an answer.

@@ -150,10 +150,6 @@ func (s *Service) ShapeGroups(ctx context.Context, r *drummerpb.ShapeGroupsReque
 
 // MoveReplica moves one replica of a group by hand.
 func (s *Service) MoveReplica(ctx context.Context, r *drummerpb.MoveReplicaRequest) (*drummerpb.MoveReplicaResponse, error) {
-	c, err := s.use()
-	if err != nil {
-		return nil, err
-	}
 	v, o, err := s.lookSettled(ctx)
 	if err != nil {
 		return nil, err
@@ -178,10 +174,8 @@ func (s *Service) MoveReplica(ctx context.Context, r *drummerpb.MoveReplicaReque
 		Group: g.GetId(), Generation: g.GetGeneration(), HostId: to.GetId(), Replaces: uint64(replica),
 		Kind: words.KindMove, Move: true, Author: r.GetAuthor(), Reason: "somebody wants it on host " + to.GetName() + " instead of " + from.GetName(),
 	}
-	if err := propose(ctx, c, &fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: add}}, "move a replica of group "+r.GetName()); err != nil {
-		return nil, err
-	}
-	op, err := s.operationOf(ctx, r.GetName())
+	cmd := &fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: add}}
+	op, err := s.operate(ctx, cmd, "move a replica", r.GetName())
 	return &drummerpb.MoveReplicaResponse{Operation: op}, err
 }
 
@@ -196,8 +190,15 @@ func ends(v *fleet.View, r *drummerpb.MoveReplicaRequest) (from, to *fleetpb.Hos
 	return from, to, nil
 }
 
-// operationOf returns the operation that a group has now.
-func (s *Service) operationOf(ctx context.Context, name string) (uint64, error) {
+// operate proposes a change of a group and returns the operation that it has then.
+func (s *Service) operate(ctx context.Context, cmd *fleetpb.Command, what, name string) (uint64, error) {
+	c, err := s.use()
+	if err != nil {
+		return 0, err
+	}
+	if err := propose(ctx, c, cmd, what+" of group "+name); err != nil {
+		return 0, err
+	}
 	v, _, err := s.look(ctx)
 	if err != nil {
 		return 0, fault.Wrap(err, fault.UnknownOutcome, "it has begun; what became of it is not known: list the operations")
@@ -207,10 +208,6 @@ func (s *Service) operationOf(ctx context.Context, name string) (uint64, error) 
 
 // TransferLeader says where a group's leader shall be from now on.
 func (s *Service) TransferLeader(ctx context.Context, r *drummerpb.TransferLeaderRequest) (*drummerpb.TransferLeaderResponse, error) {
-	c, err := s.use()
-	if err != nil {
-		return nil, err
-	}
 	v, _, err := s.look(ctx)
 	if err != nil {
 		return nil, err
@@ -234,9 +231,7 @@ func (s *Service) TransferLeader(ctx context.Context, r *drummerpb.TransferLeade
 			return nil, fault.New(fault.Conflict, "host %s has no voter of group %s: move one there first", h.GetName(), r.GetName())
 		}
 	}
-	if err := propose(ctx, c, &fleetpb.Command{Op: &fleetpb.Command_PreferLeader{PreferLeader: prefer}}, "transfer the leader of group "+r.GetName()); err != nil {
-		return nil, err
-	}
-	op, err := s.operationOf(ctx, r.GetName())
+	cmd := &fleetpb.Command{Op: &fleetpb.Command_PreferLeader{PreferLeader: prefer}}
+	op, err := s.operate(ctx, cmd, "transfer the leader", r.GetName())
 	return &drummerpb.TransferLeaderResponse{Operation: op}, err
 }

@@ -7,6 +7,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/fault"
 )
 
 // TestImpossibleRulesAreRefused: a rule that no choice of the hosts keeps is refused when it
@@ -43,4 +44,28 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 	}
 	require.Nil(t, w.record.machine.Freeze().ByName("kv/new"))
 	require.Empty(t, w.record.machine.Freeze().ByName("kv/there").GetSpec().GetRequire())
+}
+
+// TestTemplatesThatNoFleetKeepsAreRefused: what is in force already stays, also when hosts
+// that its rules need are gone since.
+func TestTemplatesThatNoFleetKeepsAreRefused(t *testing.T) {
+	w := newTown(t, 1)
+	ssd := tmpl("fast-*", "", true)
+	ssd.Replicas, ssd.Require = 1, []string{"disk=ssd"}
+	apply := func(dry bool, list ...*fleetpb.Template) (*drummerpb.ConfigurationChange, error) {
+		return w.drummer(0).ApplyConfiguration(t.Context(), &drummerpb.ApplyConfigurationRequest{Configuration: configuration("", list...), DryRun: dry})
+	}
+	_, err := apply(false, ssd)
+	require.NoError(t, err, "there are no hosts yet")
+	w.record.do(t, host("x"))
+	spread := tmpl("*", "", true)
+	spread.Replicas, spread.Isolation = 3, fleetpb.Isolation_ISOLATION_ZONE
+	for _, dry := range []bool{true, false} {
+		_, err = apply(dry, ssd, spread)
+		requireReason(t, fault.Invalid, err)
+		require.ErrorContains(t, err, `template "*": its rules cannot be kept`)
+	}
+	changed, err := apply(false, ssd, tmpl("*", "new", true))
+	require.NoError(t, err)
+	require.EqualValues(t, 2, changed.GetRevision())
 }

@@ -138,7 +138,7 @@ func (t *turn) shaped(g *fleetpb.Group) {
 			voters++
 		}
 	}
-	if voters != int(g.GetSpec().GetReplicas()) || t.observes(g) {
+	if voters != int(g.GetSpec().GetReplicas()) || rules.Observes(g) {
 		return
 	}
 	for _, r := range g.GetReplicas() {

@@ -86,6 +86,8 @@ func (t *turn) executeWish(c *fleetpb.Command) *fleetpb.Result {
 		return t.pause(op.Pause)
 	case *fleetpb.Command_SetBrake:
 		return t.setBrake(op.SetBrake)
+	case *fleetpb.Command_Tuned:
+		return t.tuned(op.Tuned)
 	default:
 		return t.executeDrummers(c)
 	}

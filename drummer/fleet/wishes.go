@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"fmt"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -179,6 +178,8 @@ func CheckShape(v *View, spec *fleetpb.Spec) *fleetpb.ItemResult {
 		item.Code, item.Detail = fleetpb.Code_CODE_NOT_FOUND, "no group has that name"
 	case proto.Equal(g.GetSpec(), spec):
 		item.Detail = "it is so already"
+	case rules.CheckTuning(g.GetSpec().GetRaft(), spec.GetRaft()) != nil:
+		item.Code, item.Detail = fleetpb.Code_CODE_CONFLICT, rules.CheckTuning(g.GetSpec().GetRaft(), spec.GetRaft()).Error()
 	case g.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING:
 		item.Code, item.Detail = fleetpb.Code_CODE_CONFLICT, "the group is being deleted"
 	case g.GetState() == fleetpb.GroupState_GROUP_STATE_LAUNCHING && len(g.GetReplicas()) > 0:
@@ -191,32 +192,18 @@ func (t *turn) shape(old *fleetpb.Group, spec *fleetpb.Spec, author string) {
 	g := clone(old)
 	g.Spec = clone(spec)
 	from, to := old.GetSpec().GetReplicas(), spec.GetReplicas()
-	if from != to && g.GetState() != fleetpb.GroupState_GROUP_STATE_LAUNCHING && !t.observes(g) {
+	switch {
+	case g.GetState() == fleetpb.GroupState_GROUP_STATE_LAUNCHING || rules.Observes(g):
+	case from != to:
 		t.begin(g, words.KindResize, fmt.Sprintf("from %d to %d replicas", from, to), author)
-		if t.voters(g) == int(to) { // an earlier change had not begun
+		if rules.Voters(g) == int(to) { // an earlier change had not begun
 			t.end(g, "done: it has as many")
 		}
+	case !rules.SameRaft(old.GetSpec().GetRaft(), spec.GetRaft()) && !t.builds(g):
+		t.begin(g, words.KindTune, "Raft options: "+words.RaftOf(spec.GetRaft()), author)
 	}
 	t.event("group-changed", spec.GetName(), "", "%d replicas were wanted, now %d%s%s", from, to, words.RulesOf(spec), words.AskedBy(author))
 	t.put(g)
-}
-
-// observes tells whether a replica of the group is being built, whose operation goes on.
-func (t *turn) observes(g *fleetpb.Group) bool {
-	return slices.ContainsFunc(g.GetReplicas(), func(r *fleetpb.Replica) bool {
-		return !r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED
-	})
-}
-
-// voters counts those that the group has.
-func (t *turn) voters(g *fleetpb.Group) int {
-	n := 0
-	for _, r := range g.GetReplicas() {
-		if r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
-			n++
-		}
-	}
-	return n
 }
 
 // preferLeader says which replica of a group shall lead.
@@ -262,6 +249,22 @@ func (t *turn) leaderSeen(c *fleetpb.LeaderSeen) *fleetpb.Result {
 	g = clone(g)
 	t.end(g, "done")
 	t.event("leader-transferred", g.GetSpec().GetName(), t.host(replica(g, g.GetLead()).GetHostId()).GetName(), "replica %d leads, as was asked for", g.GetLead())
+	t.put(g)
+	return done("")
+}
+
+// tuned ends a change of Raft options.
+func (t *turn) tuned(c *fleetpb.Tuned) *fleetpb.Result {
+	g, refusal := t.find(c.GetGroup(), c.GetGeneration(), fleetpb.GroupState_GROUP_STATE_OPEN)
+	if refusal != nil {
+		return refusal
+	}
+	if t.operation(g.GetOperation()).GetKind() != words.KindTune {
+		return done("it is so already")
+	}
+	g = clone(g)
+	t.end(g, "done")
+	t.event("group-tuned", g.GetSpec().GetName(), "", "every replica runs with its Raft options: %s", words.RaftOf(g.GetSpec().GetRaft()))
 	t.put(g)
 	return done("")
 }

@@ -105,6 +105,12 @@ func (w *world) enact(a *planner.Action) bool {
 	case *drummerpb.Order_Destroy:
 		w.group(g.GetId()).Gone[ids.Replica(o.GetReplica())] = true
 		delete(w.host(o.GetHostId()).Replicas, planner.Ref{Group: a.Group, Replica: ids.Replica(o.GetReplica())})
+	case *drummerpb.Order_Tune:
+		w.each(g, func(r *drummerpb.ReplicaReport) {
+			if r.GetReplica() == o.GetReplica() {
+				r.Raft = b.Tune.GetRaft()
+			}
+		})
 	case *drummerpb.Order_Transfer:
 		w.leads(g, b.Transfer.GetTo())
 	default:
@@ -116,7 +122,7 @@ func (w *world) enact(a *planner.Action) bool {
 // start makes a host report a replica that runs.
 func (w *world) start(g *fleetpb.Group, o *drummerpb.Order, s *drummerpb.Start) {
 	r := &drummerpb.ReplicaReport{
-		Group: o.GetGroup(), Replica: o.GetReplica(), Name: s.GetName(), State: drummerpb.ReplicaState_REPLICA_STATE_OK, Observer: s.GetJoin(),
+		Group: o.GetGroup(), Replica: o.GetReplica(), Name: s.GetName(), State: drummerpb.ReplicaState_REPLICA_STATE_OK, Observer: s.GetJoin(), Raft: s.GetRaft(),
 	}
 	w.each(g, func(other *drummerpb.ReplicaReport) {
 		r.Opened, r.Version = r.GetOpened() || other.GetOpened(), max(r.GetVersion(), other.GetVersion())

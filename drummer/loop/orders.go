@@ -49,6 +49,8 @@ func slotOf(o *drummerpb.Order) slot {
 		s.kind, s.target = "transfer", b.Transfer.GetTo()
 	case *drummerpb.Order_Raise:
 		s.kind = "raise"
+	case *drummerpb.Order_Tune:
+		s.kind = "tune"
 	case *drummerpb.Order_Retire:
 		s.kind = "retire"
 	case *drummerpb.Order_Load:
@@ -57,9 +59,10 @@ func slotOf(o *drummerpb.Order) slot {
 	return s
 }
 
-// changes tells whether the order changes a membership.
+// changes tells whether the order changes a membership, or takes a member away for a moment:
+// nothing else is done to the group meanwhile, and what was proven before it is proven anew.
 func (s slot) changes() bool {
-	return s.kind == "change" && s.change != drummerpb.ChangeKind_CHANGE_KIND_UNSPECIFIED
+	return s.kind == "tune" || s.kind == "change" && s.change != drummerpb.ChangeKind_CHANGE_KIND_UNSPECIFIED
 }
 
 // slotState is the fate of the orders of a slot.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/planner"
+	"github.com/drumline/drumline/drummer/planner/member"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -269,7 +270,7 @@ func (c *Core) reported(e Reported) {
 	}
 	for _, r := range e.Report.GetChanged() {
 		ref := refOf(r)
-		if s.admitted && !planner.Same(s.replicas[ref], r) {
+		if s.admitted && !member.SameReport(s.replicas[ref], r) {
 			c.touch(ref.Group)
 		}
 		s.replicas[ref] = r

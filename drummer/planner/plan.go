@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/planner/memo"
@@ -79,16 +80,6 @@ func NewMemory() *Memory { return &Memory{memo.New()} }
 // Touch says that what is observed of a group has changed, or what a host reports of one
 // of its replicas. Changes of hosts and of the record are seen without a word.
 func (m *Memory) Touch(g ids.Group) { m.memo.Touch(g) }
-
-// Same tells that two reports of a replica are one to the planner, which does not look at
-// how far it has applied before its group is banned.
-func Same(a, b *drummerpb.ReplicaReport) bool {
-	banned := drummerpb.ReplicaState_REPLICA_STATE_RETIRED
-	return a != nil && b != nil && a.GetState() == b.GetState() && a.GetState() != banned && a.GetObserver() == b.GetObserver() &&
-		a.GetTerm() == b.GetTerm() && a.GetConfigChange() == b.GetConfigChange() && a.GetOpened() == b.GetOpened() &&
-		a.GetSealed() == b.GetSealed() && a.GetServing() == b.GetServing() && a.GetVersion() == b.GetVersion() &&
-		a.GetUnloaded() == b.GetUnloaded() && a.GetDetail() == b.GetDetail()
-}
 
 // Plan returns the next safe steps.
 func (m *Memory) Plan(v View) Result {
@@ -217,37 +208,10 @@ func (p *pass) pending(c *fleetpb.Command) {
 			p.leaves(member.Recorded(g, add.GetReplaces()))
 		}
 	default:
-		if id := GroupOf(c); id != 0 {
+		if id := member.GroupOf(c); id != 0 {
 			p.busy[id] = true
 		}
 	}
-}
-
-// GroupOf returns the group that a command changes; 0 when it is no single one.
-func GroupOf(c *fleetpb.Command) ids.Group {
-	type grouped interface{ GetGroup() uint64 }
-	var op grouped
-	switch o := c.GetOp().(type) {
-	case *fleetpb.Command_Place:
-		op = o.Place
-	case *fleetpb.Command_Abandon:
-		op = o.Abandon
-	case *fleetpb.Command_ReplicasStarted:
-		op = o.ReplicasStarted
-	case *fleetpb.Command_Advance:
-		op = o.Advance
-	case *fleetpb.Command_AddReplica:
-		op = o.AddReplica
-	case *fleetpb.Command_Membership:
-		op = o.Membership
-	case *fleetpb.Command_Purged:
-		op = o.Purged
-	case *fleetpb.Command_LeaderSeen:
-		op = o.LeaderSeen
-	default:
-		return 0
-	}
-	return ids.Group(op.GetGroup())
 }
 
 // disturbPending has the groups looked at of which a command is proposed.
@@ -316,7 +280,7 @@ func (p *pass) step(g *fleetpb.Group) {
 func (p *pass) untroubled(g *fleetpb.Group) bool {
 	o := p.observed(g)
 	if g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || len(g.GetReplicas()) != int(g.GetSpec().GetReplicas()) ||
-		o.Membership.GetConfigChange() > g.GetConfigChange() || len(o.Membership.GetObservers()) > 0 || g.GetLead() != 0 || spread.Ruled(g.GetSpec()) {
+		o.Membership.GetConfigChange() > g.GetConfigChange() || len(o.Membership.GetObservers()) > 0 || g.GetLead() != 0 || spread.Ruled(g.GetSpec()) || p.tunes(g) {
 		return false
 	}
 	version := uint32(0)
@@ -330,7 +294,7 @@ func (p *pass) untroubled(g *fleetpb.Group) bool {
 			}
 		}
 		s := p.seat(g, r)
-		if s.at.empties() || s.at.seen.Maintained || s.cond != live {
+		if s.at.empties() || s.at.seen.Maintained || s.cond != live || !rules.SameRaft(g.GetSpec().GetRaft(), s.rep.GetRaft()) {
 			return false
 		}
 		if rep := s.rep; rep.GetServing() && rep.GetOpened() {
@@ -342,7 +306,7 @@ func (p *pass) untroubled(g *fleetpb.Group) bool {
 
 // maintain keeps a group whole, then where it is wanted.
 func (p *pass) maintain(g *fleetpb.Group) {
-	for _, check := range []func(*fleetpb.Group){p.recordStarted, p.repair, p.relocate, p.lead, p.purge, p.raise} {
+	for _, check := range []func(*fleetpb.Group){p.recordStarted, p.repair, p.relocate, p.tune, p.lead, p.purge, p.raise} {
 		if p.busy[ids.Group(g.GetId())] {
 			return
 		}

@@ -91,11 +91,10 @@ type Host struct {
 type Group struct {
 	// Membership is the newest linearizable membership seen; nil for none yet.
 	Membership *drummerpb.Membership
-	// CaughtUp is when a replica last passed the catch-up gate since the last
-	// membership order; compare it with Observed.Now.
+	// CaughtUp is when a replica last passed the catch-up gate since the last such order; compare it with Observed.Now.
 	CaughtUp map[ids.Replica]time.Duration
-	// Changing tells that a membership order was sent and has neither been
-	// answered nor given up.
+	// Changing tells that an order that changes the membership, or restarts a replica, was
+	// sent and has neither been answered nor given up.
 	Changing bool
 	// Absent holds replicas whose removal was answered with a membership that does not
 	// have them, without their having been members.

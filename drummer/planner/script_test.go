@@ -29,7 +29,7 @@ import (
 //	apply       commands for the record as prototext, one on each line
 //	open        groups that serve: NAME HOSTS, replicas in that order, all reported, the first leads
 //	host        NAME [up|suspect|down|lost] [silent=D] [age=D] [connected=no] [booting=N] [maintained] [flapping]
-//	report      REPLICA [starting|ok|down|none|retired] [applied=N] [serving] [term=N] [cc=N] [observer] [unloaded] [opened] [sealed] [version=N]
+//	report      REPLICA [starting|ok|down|none|retired] [applied=N] [serving] [term=N] [cc=N] [observer] [unloaded] [opened] [sealed] [version=N] [raft=SNAPSHOT-ENTRIES]
 //	members     GROUP cc=N voters=1,2 [observers=3] [removed=4]: a linearizable read
 //	caught-up   REPLICA...
 //	set         now=D settling unsteady changing=GROUP gone=REPLICA refused=REPLICA absent=REPLICA avoid=NAME:HOST clear=GROUP
@@ -211,6 +211,9 @@ func (s *stage) report(replica uint64, words []string) {
 		Group: g.GetId(), Replica: replica, Name: g.GetSpec().GetName(), State: drummerpb.ReplicaState_REPLICA_STATE_OK,
 		Observer: flag("observer"), Unloaded: flag("unloaded"), Opened: flag("opened"), Sealed: flag("sealed"), Serving: flag("serving"),
 		Applied: number(o["applied"]), Term: number(o["term"]), ConfigChange: number(o["cc"]), Version: uint32(number(o["version"])), //nolint:gosec // small
+	}
+	if flag("raft") {
+		rep.Raft = &fleetpb.RaftOptions{SnapshotEntries: number(o["raft"])}
 	}
 	switch {
 	case flag("starting"):

@@ -266,7 +266,7 @@ func (w *work) spec(f *found, old *fleetpb.Group) *fleetpb.Spec {
 	app, _, _ := strings.Cut(f.name, "/")
 	want := uint32(min(voters|1, 7)) //nolint:gosec // 1 to 7
 	w.note("group %s is taken to want %d voters, anywhere", f.name, want)
-	return &fleetpb.Spec{Name: f.name, App: app, Replicas: want}
+	return &fleetpb.Spec{Name: f.name, App: app, Replicas: want, Raft: f.raft()}
 }
 
 // oneName lets the newest group of a name have it; the others are banned, and their data
@@ -325,4 +325,14 @@ func (w *work) operations() []*fleetpb.Operation {
 	}
 	slices.SortFunc(out, func(a, b *fleetpb.Operation) int { return cmp.Compare(a.GetId(), b.GetId()) })
 	return out
+}
+
+// raft are the Raft options that the group's replicas run with.
+func (f *found) raft() *fleetpb.RaftOptions {
+	for _, r := range f.reports {
+		if o := r.GetReport().GetRaft(); o != nil {
+			return o
+		}
+	}
+	return nil
 }

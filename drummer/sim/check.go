@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/fleet"
-	"github.com/drumline/drumline/drummer/planner"
+	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -167,6 +167,24 @@ func (w *world) CheckDestroyed(h *cluster.Host, k replicas.Key) {
 	}
 }
 
+// CheckHalted is S1 of a restart by order: a quorum of all voters runs meanwhile, as far as
+// anybody could know it. One voter alone has nobody to wait for.
+func (w *world) CheckHalted(h *cluster.Host, g *cluster.Group, k replicas.Key) {
+	if _, voter := g.Voters[uint64(k.Replica)]; !voter || len(g.Voters) == 1 {
+		return
+	}
+	n := 0
+	for id, host := range g.Voters {
+		at := w.Host(host)
+		if id != uint64(k.Replica) && (g.Peer(id).Log != nil || at == nil || w.Now-at.Changed < obeyed) {
+			n++
+		}
+	}
+	if n < cluster.Quorum(len(g.Voters)) {
+		w.Violate("S1: group %d: replica %d is restarted on %s, and %d of %d voters run", g.ID, k.Replica, h.Name, n, len(g.Voters))
+	}
+}
+
 // CheckExecuted and CheckObeyed: a host that was welcomed by a newer leader obeys no
 // older one.
 func (w *world) CheckExecuted(h *cluster.Host, x replicas.Execute) {
@@ -273,7 +291,7 @@ func (w *world) CheckCommand(c *fleetpb.Command, before *fleet.View) {
 			g.Forced = true
 		}
 	}
-	id := planner.GroupOf(c)
+	id := member.GroupOf(c)
 	g := w.Record.Freeze().Group(id)
 	at, building := map[string]bool{}, 0
 	for _, r := range g.GetReplicas() {

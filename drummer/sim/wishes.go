@@ -26,6 +26,7 @@ func wishes() []kind {
 		{"remove-host", 2, (*world).removeHost},
 		{"weight", 2, (*world).weigh},
 		{"resize", 8, (*world).resize},
+		{"tune", 4, (*world).tune},
 		{"place-rule", 5, (*world).placeRule},
 		{"move", 7, (*world).move},
 		{"transfer", 4, (*world).transfer},
@@ -201,6 +202,16 @@ func (w *world) resize(f *Fault) func() {
 	if g := w.group(f.Pick); g != nil {
 		w.shape(g, func(s *fleetpb.Spec) {
 			s.Replicas, s.Regions, s.Isolation = []uint32{1, 3, 3, 5, 7}[f.Pick/256%5], nil, fleetpb.Isolation_ISOLATION_UNSPECIFIED
+		})
+	}
+	return nil
+}
+
+// tune wants other Raft options of a group.
+func (w *world) tune(f *Fault) func() {
+	if g := w.group(f.Pick); g != nil {
+		w.shape(g, func(s *fleetpb.Spec) {
+			s.Raft = []*fleetpb.RaftOptions{nil, {SnapshotEntries: 200}, {SnapshotEntries: 300, ElectionTicks: 20, HeartbeatTicks: 2}}[f.Pick/256%3]
 		})
 	}
 	return nil

@@ -269,7 +269,9 @@ type ReplicaReport struct {
 	// by the next call or message for it, and knows no leader until then.
 	Unloaded bool `protobuf:"varint,16,opt,name=unloaded,proto3" json:"unloaded,omitempty"`
 	// membership is set by a leader, from a linearizable read made after its newest change.
-	Membership    *Membership `protobuf:"bytes,14,opt,name=membership,proto3" json:"membership,omitempty"`
+	Membership *Membership `protobuf:"bytes,14,opt,name=membership,proto3" json:"membership,omitempty"`
+	// raft are the Raft options of its own that it runs with.
+	Raft          *fleet.RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -412,6 +414,13 @@ func (x *ReplicaReport) GetUnloaded() bool {
 func (x *ReplicaReport) GetMembership() *Membership {
 	if x != nil {
 		return x.Membership
+	}
+	return nil
+}
+
+func (x *ReplicaReport) GetRaft() *fleet.RaftOptions {
+	if x != nil {
+		return x.Raft
 	}
 	return nil
 }
@@ -1399,8 +1408,10 @@ type Start struct {
 	Join bool `protobuf:"varint,3,opt,name=join,proto3" json:"join,omitempty"`
 	// initial_members of a launch: replica id to host id.
 	InitialMembers map[uint64]string `protobuf:"bytes,4,rep,name=initial_members,json=initialMembers,proto3" json:"initial_members,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// raft are the group's own Raft options.
+	Raft          *fleet.RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Start) Reset() {
@@ -1457,6 +1468,13 @@ func (x *Start) GetJoin() bool {
 func (x *Start) GetInitialMembers() map[uint64]string {
 	if x != nil {
 		return x.InitialMembers
+	}
+	return nil
+}
+
+func (x *Start) GetRaft() *fleet.RaftOptions {
+	if x != nil {
+		return x.Raft
 	}
 	return nil
 }
@@ -1794,6 +1812,52 @@ func (x *Transfer) GetTo() uint64 {
 	return 0
 }
 
+// Tune has a replica run with other Raft options: it is stopped and started again with them.
+type Tune struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// raft are the group's own Raft options; absent for those of its hosts.
+	Raft          *fleet.RaftOptions `protobuf:"bytes,1,opt,name=raft,proto3" json:"raft,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tune) Reset() {
+	*x = Tune{}
+	mi := &file_drummer_drummer_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tune) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tune) ProtoMessage() {}
+
+func (x *Tune) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tune.ProtoReflect.Descriptor instead.
+func (*Tune) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Tune) GetRaft() *fleet.RaftOptions {
+	if x != nil {
+		return x.Raft
+	}
+	return nil
+}
+
 // Retire stops a replica for ever and keeps its data, and its last state beside it.
 type Retire struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1803,7 +1867,7 @@ type Retire struct {
 
 func (x *Retire) Reset() {
 	*x = Retire{}
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1879,7 @@ func (x *Retire) String() string {
 func (*Retire) ProtoMessage() {}
 
 func (x *Retire) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[24]
+	mi := &file_drummer_drummer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1892,7 @@ func (x *Retire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retire.ProtoReflect.Descriptor instead.
 func (*Retire) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{24}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
 }
 
 // Load fetches a state, loads it into the group through its log, and opens the group.
@@ -1856,7 +1920,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +1932,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[25]
+	mi := &file_drummer_drummer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +1945,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{25}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Load) GetVersion() uint32 {
@@ -1975,6 +2039,7 @@ type Order struct {
 	//	*Order_Raise
 	//	*Order_Retire
 	//	*Order_Load
+	//	*Order_Tune
 	Body          isOrder_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1982,7 +2047,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2059,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[26]
+	mi := &file_drummer_drummer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2072,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{26}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Order) GetId() uint64 {
@@ -2163,6 +2228,15 @@ func (x *Order) GetLoad() *Load {
 	return nil
 }
 
+func (x *Order) GetTune() *Tune {
+	if x != nil {
+		if x, ok := x.Body.(*Order_Tune); ok {
+			return x.Tune
+		}
+	}
+	return nil
+}
+
 type isOrder_Body interface {
 	isOrder_Body()
 }
@@ -2217,6 +2291,11 @@ type Order_Load struct {
 	Load *Load `protobuf:"bytes,31,opt,name=load,proto3,oneof"`
 }
 
+type Order_Tune struct {
+	// tune restarts a replica with other Raft options.
+	Tune *Tune `protobuf:"bytes,80,opt,name=tune,proto3,oneof"`
+}
+
 func (*Order_Start) isOrder_Body() {}
 
 func (*Order_Open) isOrder_Body() {}
@@ -2237,6 +2316,8 @@ func (*Order_Retire) isOrder_Body() {}
 
 func (*Order_Load) isOrder_Body() {}
 
+func (*Order_Tune) isOrder_Body() {}
+
 // SupervisorMessage is what the supervisor sends.
 type SupervisorMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2256,7 +2337,7 @@ type SupervisorMessage struct {
 
 func (x *SupervisorMessage) Reset() {
 	*x = SupervisorMessage{}
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2268,7 +2349,7 @@ func (x *SupervisorMessage) String() string {
 func (*SupervisorMessage) ProtoMessage() {}
 
 func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[27]
+	mi := &file_drummer_drummer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2281,7 +2362,7 @@ func (x *SupervisorMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisorMessage.ProtoReflect.Descriptor instead.
 func (*SupervisorMessage) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{27}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SupervisorMessage) GetBody() isSupervisorMessage_Body {
@@ -2398,7 +2479,7 @@ type FormRequest struct {
 
 func (x *FormRequest) Reset() {
 	*x = FormRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2491,7 @@ func (x *FormRequest) String() string {
 func (*FormRequest) ProtoMessage() {}
 
 func (x *FormRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[28]
+	mi := &file_drummer_drummer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2504,7 @@ func (x *FormRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormRequest.ProtoReflect.Descriptor instead.
 func (*FormRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{28}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FormRequest) GetDeployment() string {
@@ -2500,7 +2581,7 @@ type FormResponse struct {
 
 func (x *FormResponse) Reset() {
 	*x = FormResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2593,7 @@ func (x *FormResponse) String() string {
 func (*FormResponse) ProtoMessage() {}
 
 func (x *FormResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[29]
+	mi := &file_drummer_drummer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2606,7 @@ func (x *FormResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FormResponse.ProtoReflect.Descriptor instead.
 func (*FormResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{29}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FormResponse) GetIndex() uint32 {
@@ -2601,7 +2682,7 @@ type Roster struct {
 
 func (x *Roster) Reset() {
 	*x = Roster{}
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +2694,7 @@ func (x *Roster) String() string {
 func (*Roster) ProtoMessage() {}
 
 func (x *Roster) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[30]
+	mi := &file_drummer_drummer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +2707,7 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Roster.ProtoReflect.Descriptor instead.
 func (*Roster) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{30}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Roster) GetFleet() string {
@@ -2678,7 +2759,7 @@ type MeetRequest struct {
 
 func (x *MeetRequest) Reset() {
 	*x = MeetRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +2771,7 @@ func (x *MeetRequest) String() string {
 func (*MeetRequest) ProtoMessage() {}
 
 func (x *MeetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[31]
+	mi := &file_drummer_drummer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +2784,7 @@ func (x *MeetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeetRequest.ProtoReflect.Descriptor instead.
 func (*MeetRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{31}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MeetRequest) GetDeployment() string {
@@ -2773,7 +2854,7 @@ type MeetResponse struct {
 
 func (x *MeetResponse) Reset() {
 	*x = MeetResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +2866,7 @@ func (x *MeetResponse) String() string {
 func (*MeetResponse) ProtoMessage() {}
 
 func (x *MeetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[32]
+	mi := &file_drummer_drummer_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +2879,7 @@ func (x *MeetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeetResponse.ProtoReflect.Descriptor instead.
 func (*MeetResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{32}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MeetResponse) GetSelf() *fleet.Drummer {
@@ -2874,7 +2955,7 @@ type AddDrummerRequest struct {
 
 func (x *AddDrummerRequest) Reset() {
 	*x = AddDrummerRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +2967,7 @@ func (x *AddDrummerRequest) String() string {
 func (*AddDrummerRequest) ProtoMessage() {}
 
 func (x *AddDrummerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[33]
+	mi := &file_drummer_drummer_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +2980,7 @@ func (x *AddDrummerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDrummerRequest.ProtoReflect.Descriptor instead.
 func (*AddDrummerRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{33}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AddDrummerRequest) GetAddress() string {
@@ -2945,7 +3026,7 @@ type RemoveDrummerRequest struct {
 
 func (x *RemoveDrummerRequest) Reset() {
 	*x = RemoveDrummerRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2957,7 +3038,7 @@ func (x *RemoveDrummerRequest) String() string {
 func (*RemoveDrummerRequest) ProtoMessage() {}
 
 func (x *RemoveDrummerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[34]
+	mi := &file_drummer_drummer_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2970,7 +3051,7 @@ func (x *RemoveDrummerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDrummerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDrummerRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{34}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RemoveDrummerRequest) GetDrummer() string {
@@ -3013,7 +3094,7 @@ type DrummerInfo struct {
 
 func (x *DrummerInfo) Reset() {
 	*x = DrummerInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3025,7 +3106,7 @@ func (x *DrummerInfo) String() string {
 func (*DrummerInfo) ProtoMessage() {}
 
 func (x *DrummerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[35]
+	mi := &file_drummer_drummer_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3038,7 +3119,7 @@ func (x *DrummerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrummerInfo.ProtoReflect.Descriptor instead.
 func (*DrummerInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{35}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DrummerInfo) GetDrummer() *fleet.Drummer {
@@ -3087,7 +3168,7 @@ type DrummerResponse struct {
 
 func (x *DrummerResponse) Reset() {
 	*x = DrummerResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3099,7 +3180,7 @@ func (x *DrummerResponse) String() string {
 func (*DrummerResponse) ProtoMessage() {}
 
 func (x *DrummerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[36]
+	mi := &file_drummer_drummer_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3112,7 +3193,7 @@ func (x *DrummerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrummerResponse.ProtoReflect.Descriptor instead.
 func (*DrummerResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{36}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DrummerResponse) GetDrummer() *fleet.Drummer {
@@ -3131,7 +3212,7 @@ type ListDrummersRequest struct {
 
 func (x *ListDrummersRequest) Reset() {
 	*x = ListDrummersRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3143,7 +3224,7 @@ func (x *ListDrummersRequest) String() string {
 func (*ListDrummersRequest) ProtoMessage() {}
 
 func (x *ListDrummersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[37]
+	mi := &file_drummer_drummer_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3156,7 +3237,7 @@ func (x *ListDrummersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrummersRequest.ProtoReflect.Descriptor instead.
 func (*ListDrummersRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{37}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
 }
 
 // ListDrummersResponse lists them.
@@ -3172,7 +3253,7 @@ type ListDrummersResponse struct {
 
 func (x *ListDrummersResponse) Reset() {
 	*x = ListDrummersResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3184,7 +3265,7 @@ func (x *ListDrummersResponse) String() string {
 func (*ListDrummersResponse) ProtoMessage() {}
 
 func (x *ListDrummersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[38]
+	mi := &file_drummer_drummer_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3197,7 +3278,7 @@ func (x *ListDrummersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDrummersResponse.ProtoReflect.Descriptor instead.
 func (*ListDrummersResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{38}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListDrummersResponse) GetDrummers() []*DrummerInfo {
@@ -3229,7 +3310,7 @@ type CreateGroupsRequest struct {
 
 func (x *CreateGroupsRequest) Reset() {
 	*x = CreateGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3241,7 +3322,7 @@ func (x *CreateGroupsRequest) String() string {
 func (*CreateGroupsRequest) ProtoMessage() {}
 
 func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[39]
+	mi := &file_drummer_drummer_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3254,7 +3335,7 @@ func (x *CreateGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsRequest.ProtoReflect.Descriptor instead.
 func (*CreateGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{39}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CreateGroupsRequest) GetSpecs() []*fleet.Spec {
@@ -3289,7 +3370,7 @@ type CreateGroupsResponse struct {
 
 func (x *CreateGroupsResponse) Reset() {
 	*x = CreateGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3301,7 +3382,7 @@ func (x *CreateGroupsResponse) String() string {
 func (*CreateGroupsResponse) ProtoMessage() {}
 
 func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[40]
+	mi := &file_drummer_drummer_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3314,7 +3395,7 @@ func (x *CreateGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroupsResponse.ProtoReflect.Descriptor instead.
 func (*CreateGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{40}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CreateGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -3337,7 +3418,7 @@ type DeleteGroupRequest struct {
 
 func (x *DeleteGroupRequest) Reset() {
 	*x = DeleteGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3349,7 +3430,7 @@ func (x *DeleteGroupRequest) String() string {
 func (*DeleteGroupRequest) ProtoMessage() {}
 
 func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[41]
+	mi := &file_drummer_drummer_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3362,7 +3443,7 @@ func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{41}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DeleteGroupRequest) GetName() string {
@@ -3390,7 +3471,7 @@ type DeleteGroupResponse struct {
 
 func (x *DeleteGroupResponse) Reset() {
 	*x = DeleteGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3402,7 +3483,7 @@ func (x *DeleteGroupResponse) String() string {
 func (*DeleteGroupResponse) ProtoMessage() {}
 
 func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[42]
+	mi := &file_drummer_drummer_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3415,7 +3496,7 @@ func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{42}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DeleteGroupResponse) GetId() uint64 {
@@ -3450,7 +3531,7 @@ type ReplicaInfo struct {
 
 func (x *ReplicaInfo) Reset() {
 	*x = ReplicaInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[43]
+	mi := &file_drummer_drummer_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3462,7 +3543,7 @@ func (x *ReplicaInfo) String() string {
 func (*ReplicaInfo) ProtoMessage() {}
 
 func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[43]
+	mi := &file_drummer_drummer_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3475,7 +3556,7 @@ func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaInfo.ProtoReflect.Descriptor instead.
 func (*ReplicaInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{43}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ReplicaInfo) GetId() uint64 {
@@ -3563,7 +3644,7 @@ type GroupInfo struct {
 
 func (x *GroupInfo) Reset() {
 	*x = GroupInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[44]
+	mi := &file_drummer_drummer_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3575,7 +3656,7 @@ func (x *GroupInfo) String() string {
 func (*GroupInfo) ProtoMessage() {}
 
 func (x *GroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[44]
+	mi := &file_drummer_drummer_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3588,7 +3669,7 @@ func (x *GroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupInfo.ProtoReflect.Descriptor instead.
 func (*GroupInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{44}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GroupInfo) GetName() string {
@@ -3678,7 +3759,7 @@ type ListGroupsRequest struct {
 
 func (x *ListGroupsRequest) Reset() {
 	*x = ListGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[45]
+	mi := &file_drummer_drummer_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3690,7 +3771,7 @@ func (x *ListGroupsRequest) String() string {
 func (*ListGroupsRequest) ProtoMessage() {}
 
 func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[45]
+	mi := &file_drummer_drummer_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3703,7 +3784,7 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{45}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListGroupsRequest) GetPrefix() string {
@@ -3747,7 +3828,7 @@ type ListGroupsResponse struct {
 
 func (x *ListGroupsResponse) Reset() {
 	*x = ListGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3759,7 +3840,7 @@ func (x *ListGroupsResponse) String() string {
 func (*ListGroupsResponse) ProtoMessage() {}
 
 func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[46]
+	mi := &file_drummer_drummer_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3772,7 +3853,7 @@ func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{46}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListGroupsResponse) GetGroups() []*GroupInfo {
@@ -3804,7 +3885,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3816,7 +3897,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[47]
+	mi := &file_drummer_drummer_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3829,7 +3910,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{47}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -3870,7 +3951,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3882,7 +3963,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[48]
+	mi := &file_drummer_drummer_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3895,7 +3976,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{48}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ExplainResponse) GetGroup() *GroupInfo {
@@ -3959,7 +4040,7 @@ type HostInfo struct {
 
 func (x *HostInfo) Reset() {
 	*x = HostInfo{}
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3971,7 +4052,7 @@ func (x *HostInfo) String() string {
 func (*HostInfo) ProtoMessage() {}
 
 func (x *HostInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[49]
+	mi := &file_drummer_drummer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3984,7 +4065,7 @@ func (x *HostInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostInfo.ProtoReflect.Descriptor instead.
 func (*HostInfo) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{49}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *HostInfo) GetHost() *fleet.Host {
@@ -4082,7 +4163,7 @@ type ListHostsRequest struct {
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4094,7 +4175,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[50]
+	mi := &file_drummer_drummer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4107,7 +4188,7 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{50}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListHostsRequest) GetGossip() bool {
@@ -4130,7 +4211,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4142,7 +4223,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[51]
+	mi := &file_drummer_drummer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4155,7 +4236,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{51}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListHostsResponse) GetHosts() []*HostInfo {
@@ -4181,7 +4262,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4193,7 +4274,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[52]
+	mi := &file_drummer_drummer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4206,7 +4287,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{52}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{53}
 }
 
 // StatusResponse sums the cluster up.
@@ -4240,7 +4321,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[53]
+	mi := &file_drummer_drummer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4252,7 +4333,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[53]
+	mi := &file_drummer_drummer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4265,7 +4346,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{53}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StatusResponse) GetDeployment() string {
@@ -4358,7 +4439,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[54]
+	mi := &file_drummer_drummer_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4370,7 +4451,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[54]
+	mi := &file_drummer_drummer_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4383,7 +4464,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{54}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListEventsRequest) GetAfter() uint64 {
@@ -4413,7 +4494,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[55]
+	mi := &file_drummer_drummer_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4425,7 +4506,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[55]
+	mi := &file_drummer_drummer_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4438,7 +4519,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{55}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListEventsResponse) GetEvents() []*fleet.Event {
@@ -4480,7 +4561,7 @@ type ChangeHostRequest struct {
 
 func (x *ChangeHostRequest) Reset() {
 	*x = ChangeHostRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[56]
+	mi := &file_drummer_drummer_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4492,7 +4573,7 @@ func (x *ChangeHostRequest) String() string {
 func (*ChangeHostRequest) ProtoMessage() {}
 
 func (x *ChangeHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[56]
+	mi := &file_drummer_drummer_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4505,7 +4586,7 @@ func (x *ChangeHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeHostRequest.ProtoReflect.Descriptor instead.
 func (*ChangeHostRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{56}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ChangeHostRequest) GetHost() string {
@@ -4581,7 +4662,7 @@ type ChangeHostResponse struct {
 
 func (x *ChangeHostResponse) Reset() {
 	*x = ChangeHostResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[57]
+	mi := &file_drummer_drummer_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4593,7 +4674,7 @@ func (x *ChangeHostResponse) String() string {
 func (*ChangeHostResponse) ProtoMessage() {}
 
 func (x *ChangeHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[57]
+	mi := &file_drummer_drummer_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4606,7 +4687,7 @@ func (x *ChangeHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeHostResponse.ProtoReflect.Descriptor instead.
 func (*ChangeHostResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{57}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ChangeHostResponse) GetHost() *HostInfo {
@@ -4652,7 +4733,7 @@ type ShapeGroupsRequest struct {
 
 func (x *ShapeGroupsRequest) Reset() {
 	*x = ShapeGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[58]
+	mi := &file_drummer_drummer_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4664,7 +4745,7 @@ func (x *ShapeGroupsRequest) String() string {
 func (*ShapeGroupsRequest) ProtoMessage() {}
 
 func (x *ShapeGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[58]
+	mi := &file_drummer_drummer_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4677,7 +4758,7 @@ func (x *ShapeGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShapeGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ShapeGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{58}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ShapeGroupsRequest) GetSpecs() []*fleet.Spec {
@@ -4712,7 +4793,7 @@ type ShapeGroupsResponse struct {
 
 func (x *ShapeGroupsResponse) Reset() {
 	*x = ShapeGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[59]
+	mi := &file_drummer_drummer_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4724,7 +4805,7 @@ func (x *ShapeGroupsResponse) String() string {
 func (*ShapeGroupsResponse) ProtoMessage() {}
 
 func (x *ShapeGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[59]
+	mi := &file_drummer_drummer_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4737,7 +4818,7 @@ func (x *ShapeGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShapeGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ShapeGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{59}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ShapeGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -4766,7 +4847,7 @@ type MoveReplicaRequest struct {
 
 func (x *MoveReplicaRequest) Reset() {
 	*x = MoveReplicaRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[60]
+	mi := &file_drummer_drummer_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4778,7 +4859,7 @@ func (x *MoveReplicaRequest) String() string {
 func (*MoveReplicaRequest) ProtoMessage() {}
 
 func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[60]
+	mi := &file_drummer_drummer_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4791,7 +4872,7 @@ func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaRequest.ProtoReflect.Descriptor instead.
 func (*MoveReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{60}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *MoveReplicaRequest) GetName() string {
@@ -4840,7 +4921,7 @@ type MoveReplicaResponse struct {
 
 func (x *MoveReplicaResponse) Reset() {
 	*x = MoveReplicaResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[61]
+	mi := &file_drummer_drummer_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4852,7 +4933,7 @@ func (x *MoveReplicaResponse) String() string {
 func (*MoveReplicaResponse) ProtoMessage() {}
 
 func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[61]
+	mi := &file_drummer_drummer_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4865,7 +4946,7 @@ func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaResponse.ProtoReflect.Descriptor instead.
 func (*MoveReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{61}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *MoveReplicaResponse) GetOperation() uint64 {
@@ -4890,7 +4971,7 @@ type TransferLeaderRequest struct {
 
 func (x *TransferLeaderRequest) Reset() {
 	*x = TransferLeaderRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[62]
+	mi := &file_drummer_drummer_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4902,7 +4983,7 @@ func (x *TransferLeaderRequest) String() string {
 func (*TransferLeaderRequest) ProtoMessage() {}
 
 func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[62]
+	mi := &file_drummer_drummer_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4915,7 +4996,7 @@ func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{62}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *TransferLeaderRequest) GetName() string {
@@ -4950,7 +5031,7 @@ type TransferLeaderResponse struct {
 
 func (x *TransferLeaderResponse) Reset() {
 	*x = TransferLeaderResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[63]
+	mi := &file_drummer_drummer_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4962,7 +5043,7 @@ func (x *TransferLeaderResponse) String() string {
 func (*TransferLeaderResponse) ProtoMessage() {}
 
 func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[63]
+	mi := &file_drummer_drummer_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4975,7 +5056,7 @@ func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{63}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *TransferLeaderResponse) GetOperation() uint64 {
@@ -5002,7 +5083,7 @@ type ListOperationsRequest struct {
 
 func (x *ListOperationsRequest) Reset() {
 	*x = ListOperationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[64]
+	mi := &file_drummer_drummer_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5014,7 +5095,7 @@ func (x *ListOperationsRequest) String() string {
 func (*ListOperationsRequest) ProtoMessage() {}
 
 func (x *ListOperationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[64]
+	mi := &file_drummer_drummer_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5027,7 +5108,7 @@ func (x *ListOperationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperationsRequest.ProtoReflect.Descriptor instead.
 func (*ListOperationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{64}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListOperationsRequest) GetKind() string {
@@ -5073,7 +5154,7 @@ type ListOperationsResponse struct {
 
 func (x *ListOperationsResponse) Reset() {
 	*x = ListOperationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[65]
+	mi := &file_drummer_drummer_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5085,7 +5166,7 @@ func (x *ListOperationsResponse) String() string {
 func (*ListOperationsResponse) ProtoMessage() {}
 
 func (x *ListOperationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[65]
+	mi := &file_drummer_drummer_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5098,7 +5179,7 @@ func (x *ListOperationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOperationsResponse.ProtoReflect.Descriptor instead.
 func (*ListOperationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{65}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListOperationsResponse) GetOperations() []*fleet.Operation {
@@ -5135,7 +5216,7 @@ type CancelOperationRequest struct {
 
 func (x *CancelOperationRequest) Reset() {
 	*x = CancelOperationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[66]
+	mi := &file_drummer_drummer_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5147,7 +5228,7 @@ func (x *CancelOperationRequest) String() string {
 func (*CancelOperationRequest) ProtoMessage() {}
 
 func (x *CancelOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[66]
+	mi := &file_drummer_drummer_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5160,7 +5241,7 @@ func (x *CancelOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOperationRequest.ProtoReflect.Descriptor instead.
 func (*CancelOperationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{66}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CancelOperationRequest) GetId() uint64 {
@@ -5188,7 +5269,7 @@ type CancelOperationResponse struct {
 
 func (x *CancelOperationResponse) Reset() {
 	*x = CancelOperationResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[67]
+	mi := &file_drummer_drummer_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5200,7 +5281,7 @@ func (x *CancelOperationResponse) String() string {
 func (*CancelOperationResponse) ProtoMessage() {}
 
 func (x *CancelOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[67]
+	mi := &file_drummer_drummer_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5213,7 +5294,7 @@ func (x *CancelOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOperationResponse.ProtoReflect.Descriptor instead.
 func (*CancelOperationResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{67}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CancelOperationResponse) GetOperation() *fleet.Operation {
@@ -5238,7 +5319,7 @@ type PauseOperationsRequest struct {
 
 func (x *PauseOperationsRequest) Reset() {
 	*x = PauseOperationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[68]
+	mi := &file_drummer_drummer_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5250,7 +5331,7 @@ func (x *PauseOperationsRequest) String() string {
 func (*PauseOperationsRequest) ProtoMessage() {}
 
 func (x *PauseOperationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[68]
+	mi := &file_drummer_drummer_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5263,7 +5344,7 @@ func (x *PauseOperationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseOperationsRequest.ProtoReflect.Descriptor instead.
 func (*PauseOperationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{68}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *PauseOperationsRequest) GetKind() string {
@@ -5298,7 +5379,7 @@ type PauseOperationsResponse struct {
 
 func (x *PauseOperationsResponse) Reset() {
 	*x = PauseOperationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[69]
+	mi := &file_drummer_drummer_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5310,7 +5391,7 @@ func (x *PauseOperationsResponse) String() string {
 func (*PauseOperationsResponse) ProtoMessage() {}
 
 func (x *PauseOperationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[69]
+	mi := &file_drummer_drummer_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5323,7 +5404,7 @@ func (x *PauseOperationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseOperationsResponse.ProtoReflect.Descriptor instead.
 func (*PauseOperationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{69}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *PauseOperationsResponse) GetPaused() []string {
@@ -5344,7 +5425,7 @@ type ReleaseBrakeRequest struct {
 
 func (x *ReleaseBrakeRequest) Reset() {
 	*x = ReleaseBrakeRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[70]
+	mi := &file_drummer_drummer_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5356,7 +5437,7 @@ func (x *ReleaseBrakeRequest) String() string {
 func (*ReleaseBrakeRequest) ProtoMessage() {}
 
 func (x *ReleaseBrakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[70]
+	mi := &file_drummer_drummer_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5369,7 +5450,7 @@ func (x *ReleaseBrakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBrakeRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseBrakeRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{70}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ReleaseBrakeRequest) GetAuthor() string {
@@ -5390,7 +5471,7 @@ type ReleaseBrakeResponse struct {
 
 func (x *ReleaseBrakeResponse) Reset() {
 	*x = ReleaseBrakeResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[71]
+	mi := &file_drummer_drummer_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5402,7 +5483,7 @@ func (x *ReleaseBrakeResponse) String() string {
 func (*ReleaseBrakeResponse) ProtoMessage() {}
 
 func (x *ReleaseBrakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[71]
+	mi := &file_drummer_drummer_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5415,7 +5496,7 @@ func (x *ReleaseBrakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBrakeResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseBrakeResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{71}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ReleaseBrakeResponse) GetBrake() *fleet.Brake {
@@ -5444,7 +5525,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[72]
+	mi := &file_drummer_drummer_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5456,7 +5537,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[72]
+	mi := &file_drummer_drummer_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5469,7 +5550,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{72}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *PlanRequest) GetWithout() []string {
@@ -5524,7 +5605,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_drummer_drummer_proto_msgTypes[73]
+	mi := &file_drummer_drummer_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5536,7 +5617,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[73]
+	mi := &file_drummer_drummer_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5549,7 +5630,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{73}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *PlanStep) GetKind() string {
@@ -5601,7 +5682,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[74]
+	mi := &file_drummer_drummer_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5613,7 +5694,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[74]
+	mi := &file_drummer_drummer_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5626,7 +5707,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{74}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *PlanResponse) GetSteps() []*PlanStep {
@@ -5684,7 +5765,7 @@ type PlanOpen struct {
 
 func (x *PlanOpen) Reset() {
 	*x = PlanOpen{}
-	mi := &file_drummer_drummer_proto_msgTypes[75]
+	mi := &file_drummer_drummer_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5696,7 +5777,7 @@ func (x *PlanOpen) String() string {
 func (*PlanOpen) ProtoMessage() {}
 
 func (x *PlanOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[75]
+	mi := &file_drummer_drummer_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5709,7 +5790,7 @@ func (x *PlanOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanOpen.ProtoReflect.Descriptor instead.
 func (*PlanOpen) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{75}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *PlanOpen) GetGroup() string {
@@ -5741,7 +5822,7 @@ type PlanHost struct {
 
 func (x *PlanHost) Reset() {
 	*x = PlanHost{}
-	mi := &file_drummer_drummer_proto_msgTypes[76]
+	mi := &file_drummer_drummer_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5753,7 +5834,7 @@ func (x *PlanHost) String() string {
 func (*PlanHost) ProtoMessage() {}
 
 func (x *PlanHost) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[76]
+	mi := &file_drummer_drummer_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5766,7 +5847,7 @@ func (x *PlanHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanHost.ProtoReflect.Descriptor instead.
 func (*PlanHost) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{76}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *PlanHost) GetHost() string {
@@ -5805,7 +5886,7 @@ type ApplyConfigurationRequest struct {
 
 func (x *ApplyConfigurationRequest) Reset() {
 	*x = ApplyConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[77]
+	mi := &file_drummer_drummer_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5817,7 +5898,7 @@ func (x *ApplyConfigurationRequest) String() string {
 func (*ApplyConfigurationRequest) ProtoMessage() {}
 
 func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[77]
+	mi := &file_drummer_drummer_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5830,7 +5911,7 @@ func (x *ApplyConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ApplyConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{77}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ApplyConfigurationRequest) GetConfiguration() *fleet.Configuration {
@@ -5871,7 +5952,7 @@ type RollbackConfigurationRequest struct {
 
 func (x *RollbackConfigurationRequest) Reset() {
 	*x = RollbackConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[78]
+	mi := &file_drummer_drummer_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5883,7 +5964,7 @@ func (x *RollbackConfigurationRequest) String() string {
 func (*RollbackConfigurationRequest) ProtoMessage() {}
 
 func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[78]
+	mi := &file_drummer_drummer_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5896,7 +5977,7 @@ func (x *RollbackConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*RollbackConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{78}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RollbackConfigurationRequest) GetApp() string {
@@ -5942,7 +6023,7 @@ type TemplateChange struct {
 
 func (x *TemplateChange) Reset() {
 	*x = TemplateChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[79]
+	mi := &file_drummer_drummer_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5954,7 +6035,7 @@ func (x *TemplateChange) String() string {
 func (*TemplateChange) ProtoMessage() {}
 
 func (x *TemplateChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[79]
+	mi := &file_drummer_drummer_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5967,7 +6048,7 @@ func (x *TemplateChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TemplateChange.ProtoReflect.Descriptor instead.
 func (*TemplateChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{79}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *TemplateChange) GetMatch() string {
@@ -6006,7 +6087,7 @@ type GroupChange struct {
 
 func (x *GroupChange) Reset() {
 	*x = GroupChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[80]
+	mi := &file_drummer_drummer_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6018,7 +6099,7 @@ func (x *GroupChange) String() string {
 func (*GroupChange) ProtoMessage() {}
 
 func (x *GroupChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[80]
+	mi := &file_drummer_drummer_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6031,7 +6112,7 @@ func (x *GroupChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
 func (*GroupChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{80}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *GroupChange) GetName() string {
@@ -6082,7 +6163,7 @@ type ConfigurationChange struct {
 
 func (x *ConfigurationChange) Reset() {
 	*x = ConfigurationChange{}
-	mi := &file_drummer_drummer_proto_msgTypes[81]
+	mi := &file_drummer_drummer_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6094,7 +6175,7 @@ func (x *ConfigurationChange) String() string {
 func (*ConfigurationChange) ProtoMessage() {}
 
 func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[81]
+	mi := &file_drummer_drummer_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6107,7 +6188,7 @@ func (x *ConfigurationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigurationChange.ProtoReflect.Descriptor instead.
 func (*ConfigurationChange) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{81}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ConfigurationChange) GetApp() string {
@@ -6186,7 +6267,7 @@ type ShowConfigurationRequest struct {
 
 func (x *ShowConfigurationRequest) Reset() {
 	*x = ShowConfigurationRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[82]
+	mi := &file_drummer_drummer_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6198,7 +6279,7 @@ func (x *ShowConfigurationRequest) String() string {
 func (*ShowConfigurationRequest) ProtoMessage() {}
 
 func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[82]
+	mi := &file_drummer_drummer_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6211,7 +6292,7 @@ func (x *ShowConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{82}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ShowConfigurationRequest) GetApp() string {
@@ -6241,7 +6322,7 @@ type ShowConfigurationResponse struct {
 
 func (x *ShowConfigurationResponse) Reset() {
 	*x = ShowConfigurationResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[83]
+	mi := &file_drummer_drummer_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6253,7 +6334,7 @@ func (x *ShowConfigurationResponse) String() string {
 func (*ShowConfigurationResponse) ProtoMessage() {}
 
 func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[83]
+	mi := &file_drummer_drummer_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6266,7 +6347,7 @@ func (x *ShowConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*ShowConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{83}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ShowConfigurationResponse) GetConfiguration() *fleet.Configuration {
@@ -6294,7 +6375,7 @@ type ListConfigurationsRequest struct {
 
 func (x *ListConfigurationsRequest) Reset() {
 	*x = ListConfigurationsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[84]
+	mi := &file_drummer_drummer_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6306,7 +6387,7 @@ func (x *ListConfigurationsRequest) String() string {
 func (*ListConfigurationsRequest) ProtoMessage() {}
 
 func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[84]
+	mi := &file_drummer_drummer_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6319,7 +6400,7 @@ func (x *ListConfigurationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsRequest.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{84}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListConfigurationsRequest) GetApp() string {
@@ -6340,7 +6421,7 @@ type ListConfigurationsResponse struct {
 
 func (x *ListConfigurationsResponse) Reset() {
 	*x = ListConfigurationsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[85]
+	mi := &file_drummer_drummer_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6352,7 +6433,7 @@ func (x *ListConfigurationsResponse) String() string {
 func (*ListConfigurationsResponse) ProtoMessage() {}
 
 func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[85]
+	mi := &file_drummer_drummer_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6365,7 +6446,7 @@ func (x *ListConfigurationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigurationsResponse.ProtoReflect.Descriptor instead.
 func (*ListConfigurationsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{85}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ListConfigurationsResponse) GetConfigurations() []*fleet.Configuration {
@@ -6394,7 +6475,7 @@ type RecoverGroupsRequest struct {
 
 func (x *RecoverGroupsRequest) Reset() {
 	*x = RecoverGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[86]
+	mi := &file_drummer_drummer_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6406,7 +6487,7 @@ func (x *RecoverGroupsRequest) String() string {
 func (*RecoverGroupsRequest) ProtoMessage() {}
 
 func (x *RecoverGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[86]
+	mi := &file_drummer_drummer_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6419,7 +6500,7 @@ func (x *RecoverGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverGroupsRequest.ProtoReflect.Descriptor instead.
 func (*RecoverGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{86}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *RecoverGroupsRequest) GetNames() []string {
@@ -6480,7 +6561,7 @@ type Survivor struct {
 
 func (x *Survivor) Reset() {
 	*x = Survivor{}
-	mi := &file_drummer_drummer_proto_msgTypes[87]
+	mi := &file_drummer_drummer_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6492,7 +6573,7 @@ func (x *Survivor) String() string {
 func (*Survivor) ProtoMessage() {}
 
 func (x *Survivor) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[87]
+	mi := &file_drummer_drummer_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6505,7 +6586,7 @@ func (x *Survivor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Survivor.ProtoReflect.Descriptor instead.
 func (*Survivor) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{87}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Survivor) GetReplica() uint64 {
@@ -6583,7 +6664,7 @@ type Recovery struct {
 
 func (x *Recovery) Reset() {
 	*x = Recovery{}
-	mi := &file_drummer_drummer_proto_msgTypes[88]
+	mi := &file_drummer_drummer_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6595,7 +6676,7 @@ func (x *Recovery) String() string {
 func (*Recovery) ProtoMessage() {}
 
 func (x *Recovery) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[88]
+	mi := &file_drummer_drummer_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6608,7 +6689,7 @@ func (x *Recovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
 func (*Recovery) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{88}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Recovery) GetName() string {
@@ -6678,7 +6759,7 @@ type RecoverGroupsResponse struct {
 
 func (x *RecoverGroupsResponse) Reset() {
 	*x = RecoverGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[89]
+	mi := &file_drummer_drummer_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6690,7 +6771,7 @@ func (x *RecoverGroupsResponse) String() string {
 func (*RecoverGroupsResponse) ProtoMessage() {}
 
 func (x *RecoverGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[89]
+	mi := &file_drummer_drummer_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6703,7 +6784,7 @@ func (x *RecoverGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverGroupsResponse.ProtoReflect.Descriptor instead.
 func (*RecoverGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{89}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *RecoverGroupsResponse) GetItems() []*Recovery {
@@ -6732,7 +6813,7 @@ type RestoreGroupRequest struct {
 
 func (x *RestoreGroupRequest) Reset() {
 	*x = RestoreGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[90]
+	mi := &file_drummer_drummer_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6744,7 +6825,7 @@ func (x *RestoreGroupRequest) String() string {
 func (*RestoreGroupRequest) ProtoMessage() {}
 
 func (x *RestoreGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[90]
+	mi := &file_drummer_drummer_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6757,7 +6838,7 @@ func (x *RestoreGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreGroupRequest.ProtoReflect.Descriptor instead.
 func (*RestoreGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{90}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *RestoreGroupRequest) GetSpec() *fleet.Spec {
@@ -6810,7 +6891,7 @@ type CloneGroupRequest struct {
 
 func (x *CloneGroupRequest) Reset() {
 	*x = CloneGroupRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[91]
+	mi := &file_drummer_drummer_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6822,7 +6903,7 @@ func (x *CloneGroupRequest) String() string {
 func (*CloneGroupRequest) ProtoMessage() {}
 
 func (x *CloneGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[91]
+	mi := &file_drummer_drummer_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6835,7 +6916,7 @@ func (x *CloneGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneGroupRequest.ProtoReflect.Descriptor instead.
 func (*CloneGroupRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{91}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *CloneGroupRequest) GetName() string {
@@ -6870,7 +6951,7 @@ type LoadGroupResponse struct {
 
 func (x *LoadGroupResponse) Reset() {
 	*x = LoadGroupResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[92]
+	mi := &file_drummer_drummer_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6882,7 +6963,7 @@ func (x *LoadGroupResponse) String() string {
 func (*LoadGroupResponse) ProtoMessage() {}
 
 func (x *LoadGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[92]
+	mi := &file_drummer_drummer_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6895,7 +6976,7 @@ func (x *LoadGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadGroupResponse.ProtoReflect.Descriptor instead.
 func (*LoadGroupResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{92}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *LoadGroupResponse) GetId() uint64 {
@@ -6916,7 +6997,7 @@ type PurgeGroupsRequest struct {
 
 func (x *PurgeGroupsRequest) Reset() {
 	*x = PurgeGroupsRequest{}
-	mi := &file_drummer_drummer_proto_msgTypes[93]
+	mi := &file_drummer_drummer_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6928,7 +7009,7 @@ func (x *PurgeGroupsRequest) String() string {
 func (*PurgeGroupsRequest) ProtoMessage() {}
 
 func (x *PurgeGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[93]
+	mi := &file_drummer_drummer_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6941,7 +7022,7 @@ func (x *PurgeGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeGroupsRequest.ProtoReflect.Descriptor instead.
 func (*PurgeGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{93}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *PurgeGroupsRequest) GetIds() []uint64 {
@@ -6962,7 +7043,7 @@ type PurgeGroupsResponse struct {
 
 func (x *PurgeGroupsResponse) Reset() {
 	*x = PurgeGroupsResponse{}
-	mi := &file_drummer_drummer_proto_msgTypes[94]
+	mi := &file_drummer_drummer_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6974,7 +7055,7 @@ func (x *PurgeGroupsResponse) String() string {
 func (*PurgeGroupsResponse) ProtoMessage() {}
 
 func (x *PurgeGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drummer_drummer_proto_msgTypes[94]
+	mi := &file_drummer_drummer_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6987,7 +7068,7 @@ func (x *PurgeGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeGroupsResponse.ProtoReflect.Descriptor instead.
 func (*PurgeGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_drummer_drummer_proto_rawDescGZIP(), []int{94}
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *PurgeGroupsResponse) GetItems() []*fleet.ItemResult {
@@ -7013,7 +7094,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
 	"\x0eObserversEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf5\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa6\x04\n" +
 	"\rReplicaReport\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\x04R\areplica\x12\x12\n" +
@@ -7033,7 +7114,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\bunloaded\x18\x10 \x01(\bR\bunloaded\x12<\n" +
 	"\n" +
 	"membership\x18\x0e \x01(\v2\x1c.drumline.drummer.MembershipR\n" +
-	"membership\"<\n" +
+	"membership\x12/\n" +
+	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\"<\n" +
 	"\n" +
 	"ReplicaRef\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x18\n" +
@@ -7100,12 +7182,13 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x0eConfigurations\x12E\n" +
 	"\x0econfigurations\x18\x01 \x03(\v2\x1d.drumline.fleet.ConfigurationR\x0econfigurations\"\"\n" +
 	"\bRedirect\x12\x16\n" +
-	"\x06leader\x18\x01 \x01(\tR\x06leader\"\xda\x01\n" +
+	"\x06leader\x18\x01 \x01(\tR\x06leader\"\x8b\x02\n" +
 	"\x05Start\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x12\n" +
 	"\x04join\x18\x03 \x01(\bR\x04join\x12T\n" +
-	"\x0finitial_members\x18\x04 \x03(\v2+.drumline.drummer.Start.InitialMembersEntryR\x0einitialMembers\x1aA\n" +
+	"\x0finitial_members\x18\x04 \x03(\v2+.drumline.drummer.Start.InitialMembersEntryR\x0einitialMembers\x12/\n" +
+	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\x1aA\n" +
 	"\x13InitialMembersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\" \n" +
@@ -7123,7 +7206,9 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\aDestroy\x12\x1c\n" +
 	"\ttombstone\x18\x01 \x01(\bR\ttombstone\"\x1a\n" +
 	"\bTransfer\x12\x0e\n" +
-	"\x02to\x18\x01 \x01(\x04R\x02to\"\b\n" +
+	"\x02to\x18\x01 \x01(\x04R\x02to\"7\n" +
+	"\x04Tune\x12/\n" +
+	"\x04raft\x18\x01 \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\"\b\n" +
 	"\x06Retire\"\xcb\x01\n" +
 	"\x04Load\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1e\n" +
@@ -7135,7 +7220,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05group\x18\x05 \x01(\x04R\x05group\x12\x18\n" +
 	"\aretired\x18\x06 \x01(\bR\aretired\x12\x16\n" +
 	"\x06staged\x18\a \x01(\tR\x06staged\x12\x16\n" +
-	"\x06margin\x18\b \x01(\x04R\x06margin\"\xda\x05\n" +
+	"\x06margin\x18\b \x01(\x04R\x06margin\"\x88\x06\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x12\n" +
@@ -7158,7 +7243,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\btransfer\x18\x0f \x01(\v2\x1a.drumline.drummer.TransferH\x00R\btransfer\x12/\n" +
 	"\x05raise\x18\x10 \x01(\v2\x17.drumline.drummer.RaiseH\x00R\x05raise\x122\n" +
 	"\x06retire\x18\x1e \x01(\v2\x18.drumline.drummer.RetireH\x00R\x06retire\x12,\n" +
-	"\x04load\x18\x1f \x01(\v2\x16.drumline.drummer.LoadH\x00R\x04loadB\x06\n" +
+	"\x04load\x18\x1f \x01(\v2\x16.drumline.drummer.LoadH\x00R\x04load\x12,\n" +
+	"\x04tune\x18P \x01(\v2\x16.drumline.drummer.TuneH\x00R\x04tuneB\x06\n" +
 	"\x04body\"\xc6\x02\n" +
 	"\x11SupervisorMessage\x125\n" +
 	"\awelcome\x18\x01 \x01(\v2\x19.drumline.drummer.WelcomeH\x00R\awelcome\x12/\n" +
@@ -7578,7 +7664,7 @@ func file_drummer_drummer_proto_rawDescGZIP() []byte {
 }
 
 var file_drummer_drummer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 101)
+var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 102)
 var file_drummer_drummer_proto_goTypes = []any{
 	(ReplicaState)(0),                    // 0: drumline.drummer.ReplicaState
 	(ChangeKind)(0),                      // 1: drumline.drummer.ChangeKind
@@ -7606,249 +7692,255 @@ var file_drummer_drummer_proto_goTypes = []any{
 	(*CatchUp)(nil),                      // 23: drumline.drummer.CatchUp
 	(*Destroy)(nil),                      // 24: drumline.drummer.Destroy
 	(*Transfer)(nil),                     // 25: drumline.drummer.Transfer
-	(*Retire)(nil),                       // 26: drumline.drummer.Retire
-	(*Load)(nil),                         // 27: drumline.drummer.Load
-	(*Order)(nil),                        // 28: drumline.drummer.Order
-	(*SupervisorMessage)(nil),            // 29: drumline.drummer.SupervisorMessage
-	(*FormRequest)(nil),                  // 30: drumline.drummer.FormRequest
-	(*FormResponse)(nil),                 // 31: drumline.drummer.FormResponse
-	(*Roster)(nil),                       // 32: drumline.drummer.Roster
-	(*MeetRequest)(nil),                  // 33: drumline.drummer.MeetRequest
-	(*MeetResponse)(nil),                 // 34: drumline.drummer.MeetResponse
-	(*AddDrummerRequest)(nil),            // 35: drumline.drummer.AddDrummerRequest
-	(*RemoveDrummerRequest)(nil),         // 36: drumline.drummer.RemoveDrummerRequest
-	(*DrummerInfo)(nil),                  // 37: drumline.drummer.DrummerInfo
-	(*DrummerResponse)(nil),              // 38: drumline.drummer.DrummerResponse
-	(*ListDrummersRequest)(nil),          // 39: drumline.drummer.ListDrummersRequest
-	(*ListDrummersResponse)(nil),         // 40: drumline.drummer.ListDrummersResponse
-	(*CreateGroupsRequest)(nil),          // 41: drumline.drummer.CreateGroupsRequest
-	(*CreateGroupsResponse)(nil),         // 42: drumline.drummer.CreateGroupsResponse
-	(*DeleteGroupRequest)(nil),           // 43: drumline.drummer.DeleteGroupRequest
-	(*DeleteGroupResponse)(nil),          // 44: drumline.drummer.DeleteGroupResponse
-	(*ReplicaInfo)(nil),                  // 45: drumline.drummer.ReplicaInfo
-	(*GroupInfo)(nil),                    // 46: drumline.drummer.GroupInfo
-	(*ListGroupsRequest)(nil),            // 47: drumline.drummer.ListGroupsRequest
-	(*ListGroupsResponse)(nil),           // 48: drumline.drummer.ListGroupsResponse
-	(*ExplainRequest)(nil),               // 49: drumline.drummer.ExplainRequest
-	(*ExplainResponse)(nil),              // 50: drumline.drummer.ExplainResponse
-	(*HostInfo)(nil),                     // 51: drumline.drummer.HostInfo
-	(*ListHostsRequest)(nil),             // 52: drumline.drummer.ListHostsRequest
-	(*ListHostsResponse)(nil),            // 53: drumline.drummer.ListHostsResponse
-	(*StatusRequest)(nil),                // 54: drumline.drummer.StatusRequest
-	(*StatusResponse)(nil),               // 55: drumline.drummer.StatusResponse
-	(*ListEventsRequest)(nil),            // 56: drumline.drummer.ListEventsRequest
-	(*ListEventsResponse)(nil),           // 57: drumline.drummer.ListEventsResponse
-	(*ChangeHostRequest)(nil),            // 58: drumline.drummer.ChangeHostRequest
-	(*ChangeHostResponse)(nil),           // 59: drumline.drummer.ChangeHostResponse
-	(*ShapeGroupsRequest)(nil),           // 60: drumline.drummer.ShapeGroupsRequest
-	(*ShapeGroupsResponse)(nil),          // 61: drumline.drummer.ShapeGroupsResponse
-	(*MoveReplicaRequest)(nil),           // 62: drumline.drummer.MoveReplicaRequest
-	(*MoveReplicaResponse)(nil),          // 63: drumline.drummer.MoveReplicaResponse
-	(*TransferLeaderRequest)(nil),        // 64: drumline.drummer.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil),       // 65: drumline.drummer.TransferLeaderResponse
-	(*ListOperationsRequest)(nil),        // 66: drumline.drummer.ListOperationsRequest
-	(*ListOperationsResponse)(nil),       // 67: drumline.drummer.ListOperationsResponse
-	(*CancelOperationRequest)(nil),       // 68: drumline.drummer.CancelOperationRequest
-	(*CancelOperationResponse)(nil),      // 69: drumline.drummer.CancelOperationResponse
-	(*PauseOperationsRequest)(nil),       // 70: drumline.drummer.PauseOperationsRequest
-	(*PauseOperationsResponse)(nil),      // 71: drumline.drummer.PauseOperationsResponse
-	(*ReleaseBrakeRequest)(nil),          // 72: drumline.drummer.ReleaseBrakeRequest
-	(*ReleaseBrakeResponse)(nil),         // 73: drumline.drummer.ReleaseBrakeResponse
-	(*PlanRequest)(nil),                  // 74: drumline.drummer.PlanRequest
-	(*PlanStep)(nil),                     // 75: drumline.drummer.PlanStep
-	(*PlanResponse)(nil),                 // 76: drumline.drummer.PlanResponse
-	(*PlanOpen)(nil),                     // 77: drumline.drummer.PlanOpen
-	(*PlanHost)(nil),                     // 78: drumline.drummer.PlanHost
-	(*ApplyConfigurationRequest)(nil),    // 79: drumline.drummer.ApplyConfigurationRequest
-	(*RollbackConfigurationRequest)(nil), // 80: drumline.drummer.RollbackConfigurationRequest
-	(*TemplateChange)(nil),               // 81: drumline.drummer.TemplateChange
-	(*GroupChange)(nil),                  // 82: drumline.drummer.GroupChange
-	(*ConfigurationChange)(nil),          // 83: drumline.drummer.ConfigurationChange
-	(*ShowConfigurationRequest)(nil),     // 84: drumline.drummer.ShowConfigurationRequest
-	(*ShowConfigurationResponse)(nil),    // 85: drumline.drummer.ShowConfigurationResponse
-	(*ListConfigurationsRequest)(nil),    // 86: drumline.drummer.ListConfigurationsRequest
-	(*ListConfigurationsResponse)(nil),   // 87: drumline.drummer.ListConfigurationsResponse
-	(*RecoverGroupsRequest)(nil),         // 88: drumline.drummer.RecoverGroupsRequest
-	(*Survivor)(nil),                     // 89: drumline.drummer.Survivor
-	(*Recovery)(nil),                     // 90: drumline.drummer.Recovery
-	(*RecoverGroupsResponse)(nil),        // 91: drumline.drummer.RecoverGroupsResponse
-	(*RestoreGroupRequest)(nil),          // 92: drumline.drummer.RestoreGroupRequest
-	(*CloneGroupRequest)(nil),            // 93: drumline.drummer.CloneGroupRequest
-	(*LoadGroupResponse)(nil),            // 94: drumline.drummer.LoadGroupResponse
-	(*PurgeGroupsRequest)(nil),           // 95: drumline.drummer.PurgeGroupsRequest
-	(*PurgeGroupsResponse)(nil),          // 96: drumline.drummer.PurgeGroupsResponse
-	nil,                                  // 97: drumline.drummer.Membership.VotersEntry
-	nil,                                  // 98: drumline.drummer.Membership.ObserversEntry
-	nil,                                  // 99: drumline.drummer.Start.InitialMembersEntry
-	nil,                                  // 100: drumline.drummer.FormResponse.MembersEntry
-	nil,                                  // 101: drumline.drummer.StatusResponse.GroupsEntry
-	nil,                                  // 102: drumline.drummer.StatusResponse.HostsEntry
-	(*fleet.Host)(nil),                   // 103: drumline.fleet.Host
-	(*fleet.Configuration)(nil),          // 104: drumline.fleet.Configuration
-	(*fleet.Drummer)(nil),                // 105: drumline.fleet.Drummer
-	(*fleet.Spec)(nil),                   // 106: drumline.fleet.Spec
-	(*fleet.Policy)(nil),                 // 107: drumline.fleet.Policy
-	(*fleet.ItemResult)(nil),             // 108: drumline.fleet.ItemResult
-	(*fleet.RegionCount)(nil),            // 109: drumline.fleet.RegionCount
-	(*fleet.Operation)(nil),              // 110: drumline.fleet.Operation
-	(*gossip.Member)(nil),                // 111: drumline.gossip.Member
-	(*fleet.Brake)(nil),                  // 112: drumline.fleet.Brake
-	(*fleet.Event)(nil),                  // 113: drumline.fleet.Event
-	(fleet.Code)(0),                      // 114: drumline.fleet.Code
+	(*Tune)(nil),                         // 26: drumline.drummer.Tune
+	(*Retire)(nil),                       // 27: drumline.drummer.Retire
+	(*Load)(nil),                         // 28: drumline.drummer.Load
+	(*Order)(nil),                        // 29: drumline.drummer.Order
+	(*SupervisorMessage)(nil),            // 30: drumline.drummer.SupervisorMessage
+	(*FormRequest)(nil),                  // 31: drumline.drummer.FormRequest
+	(*FormResponse)(nil),                 // 32: drumline.drummer.FormResponse
+	(*Roster)(nil),                       // 33: drumline.drummer.Roster
+	(*MeetRequest)(nil),                  // 34: drumline.drummer.MeetRequest
+	(*MeetResponse)(nil),                 // 35: drumline.drummer.MeetResponse
+	(*AddDrummerRequest)(nil),            // 36: drumline.drummer.AddDrummerRequest
+	(*RemoveDrummerRequest)(nil),         // 37: drumline.drummer.RemoveDrummerRequest
+	(*DrummerInfo)(nil),                  // 38: drumline.drummer.DrummerInfo
+	(*DrummerResponse)(nil),              // 39: drumline.drummer.DrummerResponse
+	(*ListDrummersRequest)(nil),          // 40: drumline.drummer.ListDrummersRequest
+	(*ListDrummersResponse)(nil),         // 41: drumline.drummer.ListDrummersResponse
+	(*CreateGroupsRequest)(nil),          // 42: drumline.drummer.CreateGroupsRequest
+	(*CreateGroupsResponse)(nil),         // 43: drumline.drummer.CreateGroupsResponse
+	(*DeleteGroupRequest)(nil),           // 44: drumline.drummer.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),          // 45: drumline.drummer.DeleteGroupResponse
+	(*ReplicaInfo)(nil),                  // 46: drumline.drummer.ReplicaInfo
+	(*GroupInfo)(nil),                    // 47: drumline.drummer.GroupInfo
+	(*ListGroupsRequest)(nil),            // 48: drumline.drummer.ListGroupsRequest
+	(*ListGroupsResponse)(nil),           // 49: drumline.drummer.ListGroupsResponse
+	(*ExplainRequest)(nil),               // 50: drumline.drummer.ExplainRequest
+	(*ExplainResponse)(nil),              // 51: drumline.drummer.ExplainResponse
+	(*HostInfo)(nil),                     // 52: drumline.drummer.HostInfo
+	(*ListHostsRequest)(nil),             // 53: drumline.drummer.ListHostsRequest
+	(*ListHostsResponse)(nil),            // 54: drumline.drummer.ListHostsResponse
+	(*StatusRequest)(nil),                // 55: drumline.drummer.StatusRequest
+	(*StatusResponse)(nil),               // 56: drumline.drummer.StatusResponse
+	(*ListEventsRequest)(nil),            // 57: drumline.drummer.ListEventsRequest
+	(*ListEventsResponse)(nil),           // 58: drumline.drummer.ListEventsResponse
+	(*ChangeHostRequest)(nil),            // 59: drumline.drummer.ChangeHostRequest
+	(*ChangeHostResponse)(nil),           // 60: drumline.drummer.ChangeHostResponse
+	(*ShapeGroupsRequest)(nil),           // 61: drumline.drummer.ShapeGroupsRequest
+	(*ShapeGroupsResponse)(nil),          // 62: drumline.drummer.ShapeGroupsResponse
+	(*MoveReplicaRequest)(nil),           // 63: drumline.drummer.MoveReplicaRequest
+	(*MoveReplicaResponse)(nil),          // 64: drumline.drummer.MoveReplicaResponse
+	(*TransferLeaderRequest)(nil),        // 65: drumline.drummer.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),       // 66: drumline.drummer.TransferLeaderResponse
+	(*ListOperationsRequest)(nil),        // 67: drumline.drummer.ListOperationsRequest
+	(*ListOperationsResponse)(nil),       // 68: drumline.drummer.ListOperationsResponse
+	(*CancelOperationRequest)(nil),       // 69: drumline.drummer.CancelOperationRequest
+	(*CancelOperationResponse)(nil),      // 70: drumline.drummer.CancelOperationResponse
+	(*PauseOperationsRequest)(nil),       // 71: drumline.drummer.PauseOperationsRequest
+	(*PauseOperationsResponse)(nil),      // 72: drumline.drummer.PauseOperationsResponse
+	(*ReleaseBrakeRequest)(nil),          // 73: drumline.drummer.ReleaseBrakeRequest
+	(*ReleaseBrakeResponse)(nil),         // 74: drumline.drummer.ReleaseBrakeResponse
+	(*PlanRequest)(nil),                  // 75: drumline.drummer.PlanRequest
+	(*PlanStep)(nil),                     // 76: drumline.drummer.PlanStep
+	(*PlanResponse)(nil),                 // 77: drumline.drummer.PlanResponse
+	(*PlanOpen)(nil),                     // 78: drumline.drummer.PlanOpen
+	(*PlanHost)(nil),                     // 79: drumline.drummer.PlanHost
+	(*ApplyConfigurationRequest)(nil),    // 80: drumline.drummer.ApplyConfigurationRequest
+	(*RollbackConfigurationRequest)(nil), // 81: drumline.drummer.RollbackConfigurationRequest
+	(*TemplateChange)(nil),               // 82: drumline.drummer.TemplateChange
+	(*GroupChange)(nil),                  // 83: drumline.drummer.GroupChange
+	(*ConfigurationChange)(nil),          // 84: drumline.drummer.ConfigurationChange
+	(*ShowConfigurationRequest)(nil),     // 85: drumline.drummer.ShowConfigurationRequest
+	(*ShowConfigurationResponse)(nil),    // 86: drumline.drummer.ShowConfigurationResponse
+	(*ListConfigurationsRequest)(nil),    // 87: drumline.drummer.ListConfigurationsRequest
+	(*ListConfigurationsResponse)(nil),   // 88: drumline.drummer.ListConfigurationsResponse
+	(*RecoverGroupsRequest)(nil),         // 89: drumline.drummer.RecoverGroupsRequest
+	(*Survivor)(nil),                     // 90: drumline.drummer.Survivor
+	(*Recovery)(nil),                     // 91: drumline.drummer.Recovery
+	(*RecoverGroupsResponse)(nil),        // 92: drumline.drummer.RecoverGroupsResponse
+	(*RestoreGroupRequest)(nil),          // 93: drumline.drummer.RestoreGroupRequest
+	(*CloneGroupRequest)(nil),            // 94: drumline.drummer.CloneGroupRequest
+	(*LoadGroupResponse)(nil),            // 95: drumline.drummer.LoadGroupResponse
+	(*PurgeGroupsRequest)(nil),           // 96: drumline.drummer.PurgeGroupsRequest
+	(*PurgeGroupsResponse)(nil),          // 97: drumline.drummer.PurgeGroupsResponse
+	nil,                                  // 98: drumline.drummer.Membership.VotersEntry
+	nil,                                  // 99: drumline.drummer.Membership.ObserversEntry
+	nil,                                  // 100: drumline.drummer.Start.InitialMembersEntry
+	nil,                                  // 101: drumline.drummer.FormResponse.MembersEntry
+	nil,                                  // 102: drumline.drummer.StatusResponse.GroupsEntry
+	nil,                                  // 103: drumline.drummer.StatusResponse.HostsEntry
+	(*fleet.RaftOptions)(nil),            // 104: drumline.fleet.RaftOptions
+	(*fleet.Host)(nil),                   // 105: drumline.fleet.Host
+	(*fleet.Configuration)(nil),          // 106: drumline.fleet.Configuration
+	(*fleet.Drummer)(nil),                // 107: drumline.fleet.Drummer
+	(*fleet.Spec)(nil),                   // 108: drumline.fleet.Spec
+	(*fleet.Policy)(nil),                 // 109: drumline.fleet.Policy
+	(*fleet.ItemResult)(nil),             // 110: drumline.fleet.ItemResult
+	(*fleet.RegionCount)(nil),            // 111: drumline.fleet.RegionCount
+	(*fleet.Operation)(nil),              // 112: drumline.fleet.Operation
+	(*gossip.Member)(nil),                // 113: drumline.gossip.Member
+	(*fleet.Brake)(nil),                  // 114: drumline.fleet.Brake
+	(*fleet.Event)(nil),                  // 115: drumline.fleet.Event
+	(fleet.Code)(0),                      // 116: drumline.fleet.Code
 }
 var file_drummer_drummer_proto_depIdxs = []int32{
-	97,  // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
-	98,  // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
+	98,  // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
+	99,  // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
 	0,   // 2: drumline.drummer.ReplicaReport.state:type_name -> drumline.drummer.ReplicaState
 	2,   // 3: drumline.drummer.ReplicaReport.membership:type_name -> drumline.drummer.Membership
-	103, // 4: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
-	3,   // 5: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
-	7,   // 6: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
-	3,   // 7: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
-	4,   // 8: drumline.drummer.Report.gone:type_name -> drumline.drummer.ReplicaRef
-	7,   // 9: drumline.drummer.Heartbeat.boot:type_name -> drumline.drummer.Boot
-	2,   // 10: drumline.drummer.OrderResult.membership:type_name -> drumline.drummer.Membership
-	5,   // 11: drumline.drummer.HostMessage.hello:type_name -> drumline.drummer.Hello
-	6,   // 12: drumline.drummer.HostMessage.report:type_name -> drumline.drummer.Report
-	8,   // 13: drumline.drummer.HostMessage.heartbeat:type_name -> drumline.drummer.Heartbeat
-	10,  // 14: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
-	9,   // 15: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
-	11,  // 16: drumline.drummer.HostMessage.neighbours:type_name -> drumline.drummer.Neighbours
-	14,  // 17: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
-	104, // 18: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
-	99,  // 19: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
-	1,   // 20: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
-	18,  // 21: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
-	19,  // 22: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
-	21,  // 23: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
-	22,  // 24: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
-	23,  // 25: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
-	24,  // 26: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
-	25,  // 27: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
-	20,  // 28: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
-	26,  // 29: drumline.drummer.Order.retire:type_name -> drumline.drummer.Retire
-	27,  // 30: drumline.drummer.Order.load:type_name -> drumline.drummer.Load
-	13,  // 31: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
-	28,  // 32: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
-	15,  // 33: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
-	17,  // 34: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
-	16,  // 35: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
-	100, // 36: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
-	105, // 37: drumline.drummer.Roster.drummers:type_name -> drumline.fleet.Drummer
-	105, // 38: drumline.drummer.MeetRequest.self:type_name -> drumline.fleet.Drummer
-	32,  // 39: drumline.drummer.MeetRequest.roster:type_name -> drumline.drummer.Roster
-	105, // 40: drumline.drummer.MeetResponse.self:type_name -> drumline.fleet.Drummer
-	32,  // 41: drumline.drummer.MeetResponse.roster:type_name -> drumline.drummer.Roster
-	105, // 42: drumline.drummer.DrummerInfo.drummer:type_name -> drumline.fleet.Drummer
-	105, // 43: drumline.drummer.DrummerResponse.drummer:type_name -> drumline.fleet.Drummer
-	37,  // 44: drumline.drummer.ListDrummersResponse.drummers:type_name -> drumline.drummer.DrummerInfo
-	106, // 45: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	107, // 46: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
-	108, // 47: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	0,   // 48: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
-	45,  // 49: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
-	109, // 50: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
-	106, // 51: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
-	46,  // 52: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
-	46,  // 53: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
-	110, // 54: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
-	51,  // 55: drumline.drummer.ExplainResponse.host:type_name -> drumline.drummer.HostInfo
-	103, // 56: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
-	7,   // 57: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
-	51,  // 58: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
-	111, // 59: drumline.drummer.ListHostsResponse.members:type_name -> drumline.gossip.Member
-	101, // 60: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
-	102, // 61: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
-	107, // 62: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
-	112, // 63: drumline.drummer.StatusResponse.brake:type_name -> drumline.fleet.Brake
-	113, // 64: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
-	51,  // 65: drumline.drummer.ChangeHostResponse.host:type_name -> drumline.drummer.HostInfo
-	106, // 66: drumline.drummer.ShapeGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	108, // 67: drumline.drummer.ShapeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	110, // 68: drumline.drummer.ListOperationsResponse.operations:type_name -> drumline.fleet.Operation
-	110, // 69: drumline.drummer.CancelOperationResponse.operation:type_name -> drumline.fleet.Operation
-	112, // 70: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
-	106, // 71: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
-	107, // 72: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
-	103, // 73: drumline.drummer.PlanRequest.added:type_name -> drumline.fleet.Host
-	75,  // 74: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
-	77,  // 75: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
-	78,  // 76: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
-	104, // 77: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
-	81,  // 78: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
-	82,  // 79: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
-	104, // 80: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
-	104, // 81: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
-	114, // 82: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
-	89,  // 83: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
-	90,  // 84: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
-	106, // 85: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
-	108, // 86: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	12,  // 87: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
-	30,  // 88: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
-	33,  // 89: drumline.drummer.Members.Meet:input_type -> drumline.drummer.MeetRequest
-	41,  // 90: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
-	43,  // 91: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
-	47,  // 92: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
-	49,  // 93: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
-	52,  // 94: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
-	54,  // 95: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
-	56,  // 96: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
-	79,  // 97: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
-	80,  // 98: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
-	84,  // 99: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
-	86,  // 100: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
-	88,  // 101: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
-	92,  // 102: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
-	93,  // 103: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
-	95,  // 104: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
-	58,  // 105: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
-	60,  // 106: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
-	62,  // 107: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
-	64,  // 108: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
-	66,  // 109: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
-	68,  // 110: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
-	70,  // 111: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
-	72,  // 112: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
-	74,  // 113: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
-	35,  // 114: drumline.drummer.Drummer.AddDrummer:input_type -> drumline.drummer.AddDrummerRequest
-	36,  // 115: drumline.drummer.Drummer.RemoveDrummer:input_type -> drumline.drummer.RemoveDrummerRequest
-	39,  // 116: drumline.drummer.Drummer.ListDrummers:input_type -> drumline.drummer.ListDrummersRequest
-	29,  // 117: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
-	31,  // 118: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
-	34,  // 119: drumline.drummer.Members.Meet:output_type -> drumline.drummer.MeetResponse
-	42,  // 120: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
-	44,  // 121: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
-	48,  // 122: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
-	50,  // 123: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
-	53,  // 124: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
-	55,  // 125: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
-	57,  // 126: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
-	83,  // 127: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	83,  // 128: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	85,  // 129: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
-	87,  // 130: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
-	91,  // 131: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
-	94,  // 132: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
-	94,  // 133: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
-	96,  // 134: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
-	59,  // 135: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
-	61,  // 136: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
-	63,  // 137: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
-	65,  // 138: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
-	67,  // 139: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
-	69,  // 140: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
-	71,  // 141: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
-	73,  // 142: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
-	76,  // 143: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
-	38,  // 144: drumline.drummer.Drummer.AddDrummer:output_type -> drumline.drummer.DrummerResponse
-	38,  // 145: drumline.drummer.Drummer.RemoveDrummer:output_type -> drumline.drummer.DrummerResponse
-	40,  // 146: drumline.drummer.Drummer.ListDrummers:output_type -> drumline.drummer.ListDrummersResponse
-	117, // [117:147] is the sub-list for method output_type
-	87,  // [87:117] is the sub-list for method input_type
-	87,  // [87:87] is the sub-list for extension type_name
-	87,  // [87:87] is the sub-list for extension extendee
-	0,   // [0:87] is the sub-list for field type_name
+	104, // 4: drumline.drummer.ReplicaReport.raft:type_name -> drumline.fleet.RaftOptions
+	105, // 5: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
+	3,   // 6: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
+	7,   // 7: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
+	3,   // 8: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
+	4,   // 9: drumline.drummer.Report.gone:type_name -> drumline.drummer.ReplicaRef
+	7,   // 10: drumline.drummer.Heartbeat.boot:type_name -> drumline.drummer.Boot
+	2,   // 11: drumline.drummer.OrderResult.membership:type_name -> drumline.drummer.Membership
+	5,   // 12: drumline.drummer.HostMessage.hello:type_name -> drumline.drummer.Hello
+	6,   // 13: drumline.drummer.HostMessage.report:type_name -> drumline.drummer.Report
+	8,   // 14: drumline.drummer.HostMessage.heartbeat:type_name -> drumline.drummer.Heartbeat
+	10,  // 15: drumline.drummer.HostMessage.result:type_name -> drumline.drummer.OrderResult
+	9,   // 16: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
+	11,  // 17: drumline.drummer.HostMessage.neighbours:type_name -> drumline.drummer.Neighbours
+	14,  // 18: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
+	106, // 19: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
+	100, // 20: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
+	104, // 21: drumline.drummer.Start.raft:type_name -> drumline.fleet.RaftOptions
+	1,   // 22: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
+	104, // 23: drumline.drummer.Tune.raft:type_name -> drumline.fleet.RaftOptions
+	18,  // 24: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
+	19,  // 25: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
+	21,  // 26: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
+	22,  // 27: drumline.drummer.Order.change:type_name -> drumline.drummer.Change
+	23,  // 28: drumline.drummer.Order.catch_up:type_name -> drumline.drummer.CatchUp
+	24,  // 29: drumline.drummer.Order.destroy:type_name -> drumline.drummer.Destroy
+	25,  // 30: drumline.drummer.Order.transfer:type_name -> drumline.drummer.Transfer
+	20,  // 31: drumline.drummer.Order.raise:type_name -> drumline.drummer.Raise
+	27,  // 32: drumline.drummer.Order.retire:type_name -> drumline.drummer.Retire
+	28,  // 33: drumline.drummer.Order.load:type_name -> drumline.drummer.Load
+	26,  // 34: drumline.drummer.Order.tune:type_name -> drumline.drummer.Tune
+	13,  // 35: drumline.drummer.SupervisorMessage.welcome:type_name -> drumline.drummer.Welcome
+	29,  // 36: drumline.drummer.SupervisorMessage.order:type_name -> drumline.drummer.Order
+	15,  // 37: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
+	17,  // 38: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
+	16,  // 39: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
+	101, // 40: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
+	107, // 41: drumline.drummer.Roster.drummers:type_name -> drumline.fleet.Drummer
+	107, // 42: drumline.drummer.MeetRequest.self:type_name -> drumline.fleet.Drummer
+	33,  // 43: drumline.drummer.MeetRequest.roster:type_name -> drumline.drummer.Roster
+	107, // 44: drumline.drummer.MeetResponse.self:type_name -> drumline.fleet.Drummer
+	33,  // 45: drumline.drummer.MeetResponse.roster:type_name -> drumline.drummer.Roster
+	107, // 46: drumline.drummer.DrummerInfo.drummer:type_name -> drumline.fleet.Drummer
+	107, // 47: drumline.drummer.DrummerResponse.drummer:type_name -> drumline.fleet.Drummer
+	38,  // 48: drumline.drummer.ListDrummersResponse.drummers:type_name -> drumline.drummer.DrummerInfo
+	108, // 49: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	109, // 50: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
+	110, // 51: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	0,   // 52: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
+	46,  // 53: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
+	111, // 54: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
+	108, // 55: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
+	47,  // 56: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
+	47,  // 57: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
+	112, // 58: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
+	52,  // 59: drumline.drummer.ExplainResponse.host:type_name -> drumline.drummer.HostInfo
+	105, // 60: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
+	7,   // 61: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
+	52,  // 62: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
+	113, // 63: drumline.drummer.ListHostsResponse.members:type_name -> drumline.gossip.Member
+	102, // 64: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
+	103, // 65: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
+	109, // 66: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
+	114, // 67: drumline.drummer.StatusResponse.brake:type_name -> drumline.fleet.Brake
+	115, // 68: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
+	52,  // 69: drumline.drummer.ChangeHostResponse.host:type_name -> drumline.drummer.HostInfo
+	108, // 70: drumline.drummer.ShapeGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	110, // 71: drumline.drummer.ShapeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	112, // 72: drumline.drummer.ListOperationsResponse.operations:type_name -> drumline.fleet.Operation
+	112, // 73: drumline.drummer.CancelOperationResponse.operation:type_name -> drumline.fleet.Operation
+	114, // 74: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
+	108, // 75: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
+	109, // 76: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
+	105, // 77: drumline.drummer.PlanRequest.added:type_name -> drumline.fleet.Host
+	76,  // 78: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
+	78,  // 79: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
+	79,  // 80: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
+	106, // 81: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
+	82,  // 82: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
+	83,  // 83: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
+	106, // 84: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
+	106, // 85: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
+	116, // 86: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
+	90,  // 87: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
+	91,  // 88: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
+	108, // 89: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
+	110, // 90: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	12,  // 91: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
+	31,  // 92: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
+	34,  // 93: drumline.drummer.Members.Meet:input_type -> drumline.drummer.MeetRequest
+	42,  // 94: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
+	44,  // 95: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
+	48,  // 96: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
+	50,  // 97: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
+	53,  // 98: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
+	55,  // 99: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
+	57,  // 100: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
+	80,  // 101: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
+	81,  // 102: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
+	85,  // 103: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
+	87,  // 104: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
+	89,  // 105: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
+	93,  // 106: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
+	94,  // 107: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
+	96,  // 108: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
+	59,  // 109: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
+	61,  // 110: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
+	63,  // 111: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
+	65,  // 112: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
+	67,  // 113: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
+	69,  // 114: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
+	71,  // 115: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
+	73,  // 116: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
+	75,  // 117: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
+	36,  // 118: drumline.drummer.Drummer.AddDrummer:input_type -> drumline.drummer.AddDrummerRequest
+	37,  // 119: drumline.drummer.Drummer.RemoveDrummer:input_type -> drumline.drummer.RemoveDrummerRequest
+	40,  // 120: drumline.drummer.Drummer.ListDrummers:input_type -> drumline.drummer.ListDrummersRequest
+	30,  // 121: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
+	32,  // 122: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
+	35,  // 123: drumline.drummer.Members.Meet:output_type -> drumline.drummer.MeetResponse
+	43,  // 124: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
+	45,  // 125: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
+	49,  // 126: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
+	51,  // 127: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
+	54,  // 128: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
+	56,  // 129: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
+	58,  // 130: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
+	84,  // 131: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	84,  // 132: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	86,  // 133: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
+	88,  // 134: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
+	92,  // 135: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
+	95,  // 136: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
+	95,  // 137: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
+	97,  // 138: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
+	60,  // 139: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
+	62,  // 140: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
+	64,  // 141: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
+	66,  // 142: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
+	68,  // 143: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
+	70,  // 144: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
+	72,  // 145: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
+	74,  // 146: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
+	77,  // 147: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
+	39,  // 148: drumline.drummer.Drummer.AddDrummer:output_type -> drumline.drummer.DrummerResponse
+	39,  // 149: drumline.drummer.Drummer.RemoveDrummer:output_type -> drumline.drummer.DrummerResponse
+	41,  // 150: drumline.drummer.Drummer.ListDrummers:output_type -> drumline.drummer.ListDrummersResponse
+	121, // [121:151] is the sub-list for method output_type
+	91,  // [91:121] is the sub-list for method input_type
+	91,  // [91:91] is the sub-list for extension type_name
+	91,  // [91:91] is the sub-list for extension extendee
+	0,   // [0:91] is the sub-list for field type_name
 }
 
 func init() { file_drummer_drummer_proto_init() }
@@ -7864,7 +7956,7 @@ func file_drummer_drummer_proto_init() {
 		(*HostMessage_Goodbye)(nil),
 		(*HostMessage_Neighbours)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[26].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[27].OneofWrappers = []any{
 		(*Order_Start)(nil),
 		(*Order_Open)(nil),
 		(*Order_Seal)(nil),
@@ -7875,8 +7967,9 @@ func file_drummer_drummer_proto_init() {
 		(*Order_Raise)(nil),
 		(*Order_Retire)(nil),
 		(*Order_Load)(nil),
+		(*Order_Tune)(nil),
 	}
-	file_drummer_drummer_proto_msgTypes[27].OneofWrappers = []any{
+	file_drummer_drummer_proto_msgTypes[28].OneofWrappers = []any{
 		(*SupervisorMessage_Welcome)(nil),
 		(*SupervisorMessage_Order)(nil),
 		(*SupervisorMessage_Addresses)(nil),
@@ -7889,7 +7982,7 @@ func file_drummer_drummer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drummer_drummer_proto_rawDesc), len(file_drummer_drummer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   101,
+			NumMessages:   102,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

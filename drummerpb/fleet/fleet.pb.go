@@ -572,7 +572,9 @@ type Spec struct {
 	// leaders are the regions whose replicas shall lead, best first; empty means any.
 	Leaders []string `protobuf:"bytes,8,rep,name=leaders,proto3" json:"leaders,omitempty"`
 	// down_after_ms is the group's own down_after; 0 means the policy's.
-	DownAfterMs   int64 `protobuf:"varint,9,opt,name=down_after_ms,json=downAfterMs,proto3" json:"down_after_ms,omitempty"`
+	DownAfterMs int64 `protobuf:"varint,9,opt,name=down_after_ms,json=downAfterMs,proto3" json:"down_after_ms,omitempty"`
+	// raft are the group's own Raft options; absent for those of its hosts.
+	Raft          *RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -670,6 +672,77 @@ func (x *Spec) GetDownAfterMs() int64 {
 	return 0
 }
 
+func (x *Spec) GetRaft() *RaftOptions {
+	if x != nil {
+		return x.Raft
+	}
+	return nil
+}
+
+// RaftOptions are Raft options of one group. What is 0 is as its hosts are configured.
+type RaftOptions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// snapshot_entries is how many entries are applied between two snapshots.
+	SnapshotEntries uint64 `protobuf:"varint,1,opt,name=snapshot_entries,json=snapshotEntries,proto3" json:"snapshot_entries,omitempty"`
+	// election_ticks is how many ticks without a leader start an election; only together with heartbeat_ticks.
+	ElectionTicks uint32 `protobuf:"varint,2,opt,name=election_ticks,json=electionTicks,proto3" json:"election_ticks,omitempty"`
+	// heartbeat_ticks is the ticks from one heartbeat of a leader to the next; only together with election_ticks.
+	HeartbeatTicks uint32 `protobuf:"varint,3,opt,name=heartbeat_ticks,json=heartbeatTicks,proto3" json:"heartbeat_ticks,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RaftOptions) Reset() {
+	*x = RaftOptions{}
+	mi := &file_fleet_fleet_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaftOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaftOptions) ProtoMessage() {}
+
+func (x *RaftOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaftOptions.ProtoReflect.Descriptor instead.
+func (*RaftOptions) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RaftOptions) GetSnapshotEntries() uint64 {
+	if x != nil {
+		return x.SnapshotEntries
+	}
+	return 0
+}
+
+func (x *RaftOptions) GetElectionTicks() uint32 {
+	if x != nil {
+		return x.ElectionTicks
+	}
+	return 0
+}
+
+func (x *RaftOptions) GetHeartbeatTicks() uint32 {
+	if x != nil {
+		return x.HeartbeatTicks
+	}
+	return 0
+}
+
 // Policy holds the cluster's thresholds.
 type Policy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -699,7 +772,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_fleet_fleet_proto_msgTypes[2]
+	mi := &file_fleet_fleet_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +784,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[2]
+	mi := &file_fleet_fleet_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +797,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{2}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Policy) GetSuspectAfterMs() int64 {
@@ -820,7 +893,7 @@ type HostWanted struct {
 
 func (x *HostWanted) Reset() {
 	*x = HostWanted{}
-	mi := &file_fleet_fleet_proto_msgTypes[3]
+	mi := &file_fleet_fleet_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +905,7 @@ func (x *HostWanted) String() string {
 func (*HostWanted) ProtoMessage() {}
 
 func (x *HostWanted) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[3]
+	mi := &file_fleet_fleet_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +918,7 @@ func (x *HostWanted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostWanted.ProtoReflect.Descriptor instead.
 func (*HostWanted) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{3}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HostWanted) GetDuty() HostDuty {
@@ -914,7 +987,7 @@ type Brake struct {
 
 func (x *Brake) Reset() {
 	*x = Brake{}
-	mi := &file_fleet_fleet_proto_msgTypes[4]
+	mi := &file_fleet_fleet_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +999,7 @@ func (x *Brake) String() string {
 func (*Brake) ProtoMessage() {}
 
 func (x *Brake) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[4]
+	mi := &file_fleet_fleet_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1012,7 @@ func (x *Brake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Brake.ProtoReflect.Descriptor instead.
 func (*Brake) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{4}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Brake) GetEngaged() bool {
@@ -1014,7 +1087,7 @@ type Host struct {
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_fleet_fleet_proto_msgTypes[5]
+	mi := &file_fleet_fleet_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1099,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[5]
+	mi := &file_fleet_fleet_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1112,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{5}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Host) GetId() string {
@@ -1174,7 +1247,7 @@ type App struct {
 
 func (x *App) Reset() {
 	*x = App{}
-	mi := &file_fleet_fleet_proto_msgTypes[6]
+	mi := &file_fleet_fleet_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1259,7 @@ func (x *App) String() string {
 func (*App) ProtoMessage() {}
 
 func (x *App) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[6]
+	mi := &file_fleet_fleet_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1272,7 @@ func (x *App) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use App.ProtoReflect.Descriptor instead.
 func (*App) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{6}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *App) GetName() string {
@@ -1241,7 +1314,7 @@ type Replica struct {
 
 func (x *Replica) Reset() {
 	*x = Replica{}
-	mi := &file_fleet_fleet_proto_msgTypes[7]
+	mi := &file_fleet_fleet_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1326,7 @@ func (x *Replica) String() string {
 func (*Replica) ProtoMessage() {}
 
 func (x *Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[7]
+	mi := &file_fleet_fleet_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1339,7 @@ func (x *Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replica.ProtoReflect.Descriptor instead.
 func (*Replica) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{7}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Replica) GetId() uint64 {
@@ -1356,7 +1429,7 @@ type Group struct {
 
 func (x *Group) Reset() {
 	*x = Group{}
-	mi := &file_fleet_fleet_proto_msgTypes[8]
+	mi := &file_fleet_fleet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1441,7 @@ func (x *Group) String() string {
 func (*Group) ProtoMessage() {}
 
 func (x *Group) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[8]
+	mi := &file_fleet_fleet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1454,7 @@ func (x *Group) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Group.ProtoReflect.Descriptor instead.
 func (*Group) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{8}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Group) GetId() uint64 {
@@ -1474,7 +1547,7 @@ type Source struct {
 
 func (x *Source) Reset() {
 	*x = Source{}
-	mi := &file_fleet_fleet_proto_msgTypes[9]
+	mi := &file_fleet_fleet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1559,7 @@ func (x *Source) String() string {
 func (*Source) ProtoMessage() {}
 
 func (x *Source) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[9]
+	mi := &file_fleet_fleet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1572,7 @@ func (x *Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Source.ProtoReflect.Descriptor instead.
 func (*Source) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{9}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Source) GetReplica() uint64 {
@@ -1537,7 +1610,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_fleet_fleet_proto_msgTypes[10]
+	mi := &file_fleet_fleet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1622,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[10]
+	mi := &file_fleet_fleet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1635,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{10}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Origin) GetKind() OriginKind {
@@ -1612,7 +1685,7 @@ type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id of the operation.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// kind is launch, delete, replace, resize, drain, move, place, balance or transfer; of a host it is drain or decommission.
+	// kind is launch, delete, replace, resize, drain, move, place, balance, transfer or tune; of a host it is drain or decommission.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// group is the group's number.
 	Group uint64 `protobuf:"varint,3,opt,name=group,proto3" json:"group,omitempty"`
@@ -1642,7 +1715,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_fleet_fleet_proto_msgTypes[11]
+	mi := &file_fleet_fleet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1727,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[11]
+	mi := &file_fleet_fleet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1740,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{11}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Operation) GetId() uint64 {
@@ -1782,7 +1855,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_fleet_fleet_proto_msgTypes[12]
+	mi := &file_fleet_fleet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1867,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[12]
+	mi := &file_fleet_fleet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1880,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{12}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Event) GetSequence() uint64 {
@@ -1883,7 +1956,7 @@ type Template struct {
 
 func (x *Template) Reset() {
 	*x = Template{}
-	mi := &file_fleet_fleet_proto_msgTypes[13]
+	mi := &file_fleet_fleet_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +1968,7 @@ func (x *Template) String() string {
 func (*Template) ProtoMessage() {}
 
 func (x *Template) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[13]
+	mi := &file_fleet_fleet_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +1981,7 @@ func (x *Template) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Template.ProtoReflect.Descriptor instead.
 func (*Template) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{13}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Template) GetMatch() string {
@@ -2006,7 +2079,7 @@ type Configuration struct {
 
 func (x *Configuration) Reset() {
 	*x = Configuration{}
-	mi := &file_fleet_fleet_proto_msgTypes[14]
+	mi := &file_fleet_fleet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2091,7 @@ func (x *Configuration) String() string {
 func (*Configuration) ProtoMessage() {}
 
 func (x *Configuration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[14]
+	mi := &file_fleet_fleet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2104,7 @@ func (x *Configuration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configuration.ProtoReflect.Descriptor instead.
 func (*Configuration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{14}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Configuration) GetApp() string {
@@ -2125,6 +2198,7 @@ type Command struct {
 	//	*Command_CancelOperation
 	//	*Command_Pause
 	//	*Command_SetBrake
+	//	*Command_Tuned
 	//	*Command_FoundDrummers
 	//	*Command_AddDrummer
 	//	*Command_UpdateDrummer
@@ -2137,7 +2211,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_fleet_fleet_proto_msgTypes[15]
+	mi := &file_fleet_fleet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2223,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[15]
+	mi := &file_fleet_fleet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2236,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{15}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Command) GetAtUnixMs() int64 {
@@ -2413,6 +2487,15 @@ func (x *Command) GetSetBrake() *SetBrake {
 	return nil
 }
 
+func (x *Command) GetTuned() *Tuned {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Tuned); ok {
+			return x.Tuned
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetFoundDrummers() *FoundDrummers {
 	if x != nil {
 		if x, ok := x.Op.(*Command_FoundDrummers); ok {
@@ -2592,6 +2675,11 @@ type Command_SetBrake struct {
 	SetBrake *SetBrake `protobuf:"bytes,25,opt,name=set_brake,json=setBrake,proto3,oneof"`
 }
 
+type Command_Tuned struct {
+	// tuned ends a change of Raft options.
+	Tuned *Tuned `protobuf:"bytes,80,opt,name=tuned,proto3,oneof"`
+}
+
 type Command_FoundDrummers struct {
 	// found_drummers writes the first drummers into a record that lists none.
 	FoundDrummers *FoundDrummers `protobuf:"bytes,70,opt,name=found_drummers,json=foundDrummers,proto3,oneof"`
@@ -2669,6 +2757,8 @@ func (*Command_Pause) isCommand_Op() {}
 
 func (*Command_SetBrake) isCommand_Op() {}
 
+func (*Command_Tuned) isCommand_Op() {}
+
 func (*Command_FoundDrummers) isCommand_Op() {}
 
 func (*Command_AddDrummer) isCommand_Op() {}
@@ -2706,7 +2796,7 @@ type Drummer struct {
 
 func (x *Drummer) Reset() {
 	*x = Drummer{}
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2718,7 +2808,7 @@ func (x *Drummer) String() string {
 func (*Drummer) ProtoMessage() {}
 
 func (x *Drummer) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[16]
+	mi := &file_fleet_fleet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2731,7 +2821,7 @@ func (x *Drummer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drummer.ProtoReflect.Descriptor instead.
 func (*Drummer) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{16}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Drummer) GetNumber() uint64 {
@@ -2808,7 +2898,7 @@ type FoundDrummers struct {
 
 func (x *FoundDrummers) Reset() {
 	*x = FoundDrummers{}
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2820,7 +2910,7 @@ func (x *FoundDrummers) String() string {
 func (*FoundDrummers) ProtoMessage() {}
 
 func (x *FoundDrummers) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[17]
+	mi := &file_fleet_fleet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2833,7 +2923,7 @@ func (x *FoundDrummers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundDrummers.ProtoReflect.Descriptor instead.
 func (*FoundDrummers) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{17}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FoundDrummers) GetDrummers() []*Drummer {
@@ -2856,7 +2946,7 @@ type AddDrummer struct {
 
 func (x *AddDrummer) Reset() {
 	*x = AddDrummer{}
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2868,7 +2958,7 @@ func (x *AddDrummer) String() string {
 func (*AddDrummer) ProtoMessage() {}
 
 func (x *AddDrummer) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[18]
+	mi := &file_fleet_fleet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2881,7 +2971,7 @@ func (x *AddDrummer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDrummer.ProtoReflect.Descriptor instead.
 func (*AddDrummer) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{18}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AddDrummer) GetDrummer() *Drummer {
@@ -2909,7 +2999,7 @@ type UpdateDrummer struct {
 
 func (x *UpdateDrummer) Reset() {
 	*x = UpdateDrummer{}
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3011,7 @@ func (x *UpdateDrummer) String() string {
 func (*UpdateDrummer) ProtoMessage() {}
 
 func (x *UpdateDrummer) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[19]
+	mi := &file_fleet_fleet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3024,7 @@ func (x *UpdateDrummer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDrummer.ProtoReflect.Descriptor instead.
 func (*UpdateDrummer) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{19}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpdateDrummer) GetDrummer() *Drummer {
@@ -2957,7 +3047,7 @@ type RemoveDrummer struct {
 
 func (x *RemoveDrummer) Reset() {
 	*x = RemoveDrummer{}
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3059,7 @@ func (x *RemoveDrummer) String() string {
 func (*RemoveDrummer) ProtoMessage() {}
 
 func (x *RemoveDrummer) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[20]
+	mi := &file_fleet_fleet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3072,7 @@ func (x *RemoveDrummer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDrummer.ProtoReflect.Descriptor instead.
 func (*RemoveDrummer) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{20}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveDrummer) GetNumber() uint64 {
@@ -3012,7 +3102,7 @@ type DrummerSettled struct {
 
 func (x *DrummerSettled) Reset() {
 	*x = DrummerSettled{}
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3024,7 +3114,7 @@ func (x *DrummerSettled) String() string {
 func (*DrummerSettled) ProtoMessage() {}
 
 func (x *DrummerSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[21]
+	mi := &file_fleet_fleet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3037,7 +3127,7 @@ func (x *DrummerSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrummerSettled.ProtoReflect.Descriptor instead.
 func (*DrummerSettled) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{21}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DrummerSettled) GetNumber() uint64 {
@@ -3071,7 +3161,7 @@ type LoadGroup struct {
 
 func (x *LoadGroup) Reset() {
 	*x = LoadGroup{}
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3083,7 +3173,7 @@ func (x *LoadGroup) String() string {
 func (*LoadGroup) ProtoMessage() {}
 
 func (x *LoadGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[22]
+	mi := &file_fleet_fleet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3096,7 +3186,7 @@ func (x *LoadGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadGroup.ProtoReflect.Descriptor instead.
 func (*LoadGroup) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{22}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LoadGroup) GetSpec() *Spec {
@@ -3138,7 +3228,7 @@ type PurgeRetired struct {
 
 func (x *PurgeRetired) Reset() {
 	*x = PurgeRetired{}
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3240,7 @@ func (x *PurgeRetired) String() string {
 func (*PurgeRetired) ProtoMessage() {}
 
 func (x *PurgeRetired) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[23]
+	mi := &file_fleet_fleet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3253,7 @@ func (x *PurgeRetired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeRetired.ProtoReflect.Descriptor instead.
 func (*PurgeRetired) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{23}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PurgeRetired) GetGroup() uint64 {
@@ -3186,7 +3276,7 @@ type SetHost struct {
 
 func (x *SetHost) Reset() {
 	*x = SetHost{}
-	mi := &file_fleet_fleet_proto_msgTypes[24]
+	mi := &file_fleet_fleet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3198,7 +3288,7 @@ func (x *SetHost) String() string {
 func (*SetHost) ProtoMessage() {}
 
 func (x *SetHost) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[24]
+	mi := &file_fleet_fleet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3211,7 +3301,7 @@ func (x *SetHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetHost.ProtoReflect.Descriptor instead.
 func (*SetHost) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{24}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetHost) GetHostId() string {
@@ -3239,7 +3329,7 @@ type HostEmptied struct {
 
 func (x *HostEmptied) Reset() {
 	*x = HostEmptied{}
-	mi := &file_fleet_fleet_proto_msgTypes[25]
+	mi := &file_fleet_fleet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3251,7 +3341,7 @@ func (x *HostEmptied) String() string {
 func (*HostEmptied) ProtoMessage() {}
 
 func (x *HostEmptied) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[25]
+	mi := &file_fleet_fleet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3264,7 +3354,7 @@ func (x *HostEmptied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostEmptied.ProtoReflect.Descriptor instead.
 func (*HostEmptied) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{25}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *HostEmptied) GetHostId() string {
@@ -3289,7 +3379,7 @@ type RemoveHost struct {
 
 func (x *RemoveHost) Reset() {
 	*x = RemoveHost{}
-	mi := &file_fleet_fleet_proto_msgTypes[26]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3301,7 +3391,7 @@ func (x *RemoveHost) String() string {
 func (*RemoveHost) ProtoMessage() {}
 
 func (x *RemoveHost) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[26]
+	mi := &file_fleet_fleet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3314,7 +3404,7 @@ func (x *RemoveHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHost.ProtoReflect.Descriptor instead.
 func (*RemoveHost) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{26}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoveHost) GetHostId() string {
@@ -3351,7 +3441,7 @@ type ShapeGroups struct {
 
 func (x *ShapeGroups) Reset() {
 	*x = ShapeGroups{}
-	mi := &file_fleet_fleet_proto_msgTypes[27]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3363,7 +3453,7 @@ func (x *ShapeGroups) String() string {
 func (*ShapeGroups) ProtoMessage() {}
 
 func (x *ShapeGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[27]
+	mi := &file_fleet_fleet_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3376,7 +3466,7 @@ func (x *ShapeGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShapeGroups.ProtoReflect.Descriptor instead.
 func (*ShapeGroups) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{27}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ShapeGroups) GetSpecs() []*Spec {
@@ -3408,7 +3498,7 @@ type PreferLeader struct {
 
 func (x *PreferLeader) Reset() {
 	*x = PreferLeader{}
-	mi := &file_fleet_fleet_proto_msgTypes[28]
+	mi := &file_fleet_fleet_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +3510,7 @@ func (x *PreferLeader) String() string {
 func (*PreferLeader) ProtoMessage() {}
 
 func (x *PreferLeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[28]
+	mi := &file_fleet_fleet_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +3523,7 @@ func (x *PreferLeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreferLeader.ProtoReflect.Descriptor instead.
 func (*PreferLeader) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{28}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PreferLeader) GetName() string {
@@ -3470,7 +3560,7 @@ type LeaderSeen struct {
 
 func (x *LeaderSeen) Reset() {
 	*x = LeaderSeen{}
-	mi := &file_fleet_fleet_proto_msgTypes[29]
+	mi := &file_fleet_fleet_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3482,7 +3572,7 @@ func (x *LeaderSeen) String() string {
 func (*LeaderSeen) ProtoMessage() {}
 
 func (x *LeaderSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[29]
+	mi := &file_fleet_fleet_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3495,7 +3585,7 @@ func (x *LeaderSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaderSeen.ProtoReflect.Descriptor instead.
 func (*LeaderSeen) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{29}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LeaderSeen) GetGroup() uint64 {
@@ -3506,6 +3596,61 @@ func (x *LeaderSeen) GetGroup() uint64 {
 }
 
 func (x *LeaderSeen) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// Tuned ends a change of a group's Raft options: every replica runs with them.
+type Tuned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group is the group's number.
+	Group uint64 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	// generation that the planner saw.
+	Generation    uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tuned) Reset() {
+	*x = Tuned{}
+	mi := &file_fleet_fleet_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tuned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tuned) ProtoMessage() {}
+
+func (x *Tuned) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_fleet_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tuned.ProtoReflect.Descriptor instead.
+func (*Tuned) Descriptor() ([]byte, []int) {
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Tuned) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *Tuned) GetGeneration() uint64 {
 	if x != nil {
 		return x.Generation
 	}
@@ -3525,7 +3670,7 @@ type CancelOperation struct {
 
 func (x *CancelOperation) Reset() {
 	*x = CancelOperation{}
-	mi := &file_fleet_fleet_proto_msgTypes[30]
+	mi := &file_fleet_fleet_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3537,7 +3682,7 @@ func (x *CancelOperation) String() string {
 func (*CancelOperation) ProtoMessage() {}
 
 func (x *CancelOperation) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[30]
+	mi := &file_fleet_fleet_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3550,7 +3695,7 @@ func (x *CancelOperation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelOperation.ProtoReflect.Descriptor instead.
 func (*CancelOperation) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{30}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CancelOperation) GetId() uint64 {
@@ -3582,7 +3727,7 @@ type Pause struct {
 
 func (x *Pause) Reset() {
 	*x = Pause{}
-	mi := &file_fleet_fleet_proto_msgTypes[31]
+	mi := &file_fleet_fleet_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3594,7 +3739,7 @@ func (x *Pause) String() string {
 func (*Pause) ProtoMessage() {}
 
 func (x *Pause) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[31]
+	mi := &file_fleet_fleet_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3607,7 +3752,7 @@ func (x *Pause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pause.ProtoReflect.Descriptor instead.
 func (*Pause) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{31}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Pause) GetKind() string {
@@ -3648,7 +3793,7 @@ type SetBrake struct {
 
 func (x *SetBrake) Reset() {
 	*x = SetBrake{}
-	mi := &file_fleet_fleet_proto_msgTypes[32]
+	mi := &file_fleet_fleet_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3660,7 +3805,7 @@ func (x *SetBrake) String() string {
 func (*SetBrake) ProtoMessage() {}
 
 func (x *SetBrake) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[32]
+	mi := &file_fleet_fleet_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3673,7 +3818,7 @@ func (x *SetBrake) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBrake.ProtoReflect.Descriptor instead.
 func (*SetBrake) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{32}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SetBrake) GetEngaged() bool {
@@ -3717,7 +3862,7 @@ type ApplyConfiguration struct {
 
 func (x *ApplyConfiguration) Reset() {
 	*x = ApplyConfiguration{}
-	mi := &file_fleet_fleet_proto_msgTypes[33]
+	mi := &file_fleet_fleet_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3729,7 +3874,7 @@ func (x *ApplyConfiguration) String() string {
 func (*ApplyConfiguration) ProtoMessage() {}
 
 func (x *ApplyConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[33]
+	mi := &file_fleet_fleet_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3742,7 +3887,7 @@ func (x *ApplyConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyConfiguration.ProtoReflect.Descriptor instead.
 func (*ApplyConfiguration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{33}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ApplyConfiguration) GetConfiguration() *Configuration {
@@ -3774,7 +3919,7 @@ type RollbackConfiguration struct {
 
 func (x *RollbackConfiguration) Reset() {
 	*x = RollbackConfiguration{}
-	mi := &file_fleet_fleet_proto_msgTypes[34]
+	mi := &file_fleet_fleet_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3786,7 +3931,7 @@ func (x *RollbackConfiguration) String() string {
 func (*RollbackConfiguration) ProtoMessage() {}
 
 func (x *RollbackConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[34]
+	mi := &file_fleet_fleet_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3799,7 +3944,7 @@ func (x *RollbackConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackConfiguration.ProtoReflect.Descriptor instead.
 func (*RollbackConfiguration) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{34}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RollbackConfiguration) GetApp() string {
@@ -3834,7 +3979,7 @@ type FirstUse struct {
 
 func (x *FirstUse) Reset() {
 	*x = FirstUse{}
-	mi := &file_fleet_fleet_proto_msgTypes[35]
+	mi := &file_fleet_fleet_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3846,7 +3991,7 @@ func (x *FirstUse) String() string {
 func (*FirstUse) ProtoMessage() {}
 
 func (x *FirstUse) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[35]
+	mi := &file_fleet_fleet_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3859,7 +4004,7 @@ func (x *FirstUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirstUse.ProtoReflect.Descriptor instead.
 func (*FirstUse) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{35}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *FirstUse) GetNames() []string {
@@ -3880,7 +4025,7 @@ type CreateGroups struct {
 
 func (x *CreateGroups) Reset() {
 	*x = CreateGroups{}
-	mi := &file_fleet_fleet_proto_msgTypes[36]
+	mi := &file_fleet_fleet_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3892,7 +4037,7 @@ func (x *CreateGroups) String() string {
 func (*CreateGroups) ProtoMessage() {}
 
 func (x *CreateGroups) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[36]
+	mi := &file_fleet_fleet_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3905,7 +4050,7 @@ func (x *CreateGroups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGroups.ProtoReflect.Descriptor instead.
 func (*CreateGroups) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{36}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CreateGroups) GetSpecs() []*Spec {
@@ -3929,7 +4074,7 @@ type DeleteGroup struct {
 
 func (x *DeleteGroup) Reset() {
 	*x = DeleteGroup{}
-	mi := &file_fleet_fleet_proto_msgTypes[37]
+	mi := &file_fleet_fleet_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3941,7 +4086,7 @@ func (x *DeleteGroup) String() string {
 func (*DeleteGroup) ProtoMessage() {}
 
 func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[37]
+	mi := &file_fleet_fleet_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3954,7 +4099,7 @@ func (x *DeleteGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteGroup.ProtoReflect.Descriptor instead.
 func (*DeleteGroup) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{37}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DeleteGroup) GetName() string {
@@ -3984,7 +4129,7 @@ type HostLost struct {
 
 func (x *HostLost) Reset() {
 	*x = HostLost{}
-	mi := &file_fleet_fleet_proto_msgTypes[38]
+	mi := &file_fleet_fleet_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3996,7 +4141,7 @@ func (x *HostLost) String() string {
 func (*HostLost) ProtoMessage() {}
 
 func (x *HostLost) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[38]
+	mi := &file_fleet_fleet_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4009,7 +4154,7 @@ func (x *HostLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostLost.ProtoReflect.Descriptor instead.
 func (*HostLost) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{38}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *HostLost) GetHostId() string {
@@ -4041,7 +4186,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_fleet_fleet_proto_msgTypes[39]
+	mi := &file_fleet_fleet_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4053,7 +4198,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[39]
+	mi := &file_fleet_fleet_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4066,7 +4211,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{39}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Place) GetGroup() uint64 {
@@ -4106,7 +4251,7 @@ type Abandon struct {
 
 func (x *Abandon) Reset() {
 	*x = Abandon{}
-	mi := &file_fleet_fleet_proto_msgTypes[40]
+	mi := &file_fleet_fleet_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4118,7 +4263,7 @@ func (x *Abandon) String() string {
 func (*Abandon) ProtoMessage() {}
 
 func (x *Abandon) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[40]
+	mi := &file_fleet_fleet_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4131,7 +4276,7 @@ func (x *Abandon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Abandon.ProtoReflect.Descriptor instead.
 func (*Abandon) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{40}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Abandon) GetGroup() uint64 {
@@ -4168,7 +4313,7 @@ type ReplicasStarted struct {
 
 func (x *ReplicasStarted) Reset() {
 	*x = ReplicasStarted{}
-	mi := &file_fleet_fleet_proto_msgTypes[41]
+	mi := &file_fleet_fleet_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4180,7 +4325,7 @@ func (x *ReplicasStarted) String() string {
 func (*ReplicasStarted) ProtoMessage() {}
 
 func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[41]
+	mi := &file_fleet_fleet_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4193,7 +4338,7 @@ func (x *ReplicasStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicasStarted.ProtoReflect.Descriptor instead.
 func (*ReplicasStarted) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{41}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReplicasStarted) GetGroup() uint64 {
@@ -4226,7 +4371,7 @@ type Advance struct {
 
 func (x *Advance) Reset() {
 	*x = Advance{}
-	mi := &file_fleet_fleet_proto_msgTypes[42]
+	mi := &file_fleet_fleet_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4238,7 +4383,7 @@ func (x *Advance) String() string {
 func (*Advance) ProtoMessage() {}
 
 func (x *Advance) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[42]
+	mi := &file_fleet_fleet_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4251,7 +4396,7 @@ func (x *Advance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advance.ProtoReflect.Descriptor instead.
 func (*Advance) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{42}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Advance) GetGroup() uint64 {
@@ -4300,7 +4445,7 @@ type AddReplica struct {
 
 func (x *AddReplica) Reset() {
 	*x = AddReplica{}
-	mi := &file_fleet_fleet_proto_msgTypes[43]
+	mi := &file_fleet_fleet_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4312,7 +4457,7 @@ func (x *AddReplica) String() string {
 func (*AddReplica) ProtoMessage() {}
 
 func (x *AddReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[43]
+	mi := &file_fleet_fleet_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4325,7 +4470,7 @@ func (x *AddReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddReplica.ProtoReflect.Descriptor instead.
 func (*AddReplica) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{43}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AddReplica) GetGroup() uint64 {
@@ -4404,7 +4549,7 @@ type MembershipSeen struct {
 
 func (x *MembershipSeen) Reset() {
 	*x = MembershipSeen{}
-	mi := &file_fleet_fleet_proto_msgTypes[44]
+	mi := &file_fleet_fleet_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4416,7 +4561,7 @@ func (x *MembershipSeen) String() string {
 func (*MembershipSeen) ProtoMessage() {}
 
 func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[44]
+	mi := &file_fleet_fleet_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4429,7 +4574,7 @@ func (x *MembershipSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembershipSeen.ProtoReflect.Descriptor instead.
 func (*MembershipSeen) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{44}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MembershipSeen) GetGroup() uint64 {
@@ -4480,7 +4625,7 @@ type Purged struct {
 
 func (x *Purged) Reset() {
 	*x = Purged{}
-	mi := &file_fleet_fleet_proto_msgTypes[45]
+	mi := &file_fleet_fleet_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4492,7 +4637,7 @@ func (x *Purged) String() string {
 func (*Purged) ProtoMessage() {}
 
 func (x *Purged) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[45]
+	mi := &file_fleet_fleet_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4505,7 +4650,7 @@ func (x *Purged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purged.ProtoReflect.Descriptor instead.
 func (*Purged) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{45}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Purged) GetGroup() uint64 {
@@ -4539,7 +4684,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fleet_fleet_proto_msgTypes[46]
+	mi := &file_fleet_fleet_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4551,7 +4696,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[46]
+	mi := &file_fleet_fleet_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4564,7 +4709,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{46}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Result) GetCode() Code {
@@ -4612,7 +4757,7 @@ type ItemResult struct {
 
 func (x *ItemResult) Reset() {
 	*x = ItemResult{}
-	mi := &file_fleet_fleet_proto_msgTypes[47]
+	mi := &file_fleet_fleet_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4624,7 +4769,7 @@ func (x *ItemResult) String() string {
 func (*ItemResult) ProtoMessage() {}
 
 func (x *ItemResult) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[47]
+	mi := &file_fleet_fleet_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4637,7 +4782,7 @@ func (x *ItemResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemResult.ProtoReflect.Descriptor instead.
 func (*ItemResult) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{47}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ItemResult) GetName() string {
@@ -4699,7 +4844,7 @@ type SnapshotHeader struct {
 
 func (x *SnapshotHeader) Reset() {
 	*x = SnapshotHeader{}
-	mi := &file_fleet_fleet_proto_msgTypes[48]
+	mi := &file_fleet_fleet_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4711,7 +4856,7 @@ func (x *SnapshotHeader) String() string {
 func (*SnapshotHeader) ProtoMessage() {}
 
 func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[48]
+	mi := &file_fleet_fleet_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4724,7 +4869,7 @@ func (x *SnapshotHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotHeader.ProtoReflect.Descriptor instead.
 func (*SnapshotHeader) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{48}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SnapshotHeader) GetIncarnation() uint64 {
@@ -4824,7 +4969,7 @@ type SnapshotRecord struct {
 
 func (x *SnapshotRecord) Reset() {
 	*x = SnapshotRecord{}
-	mi := &file_fleet_fleet_proto_msgTypes[49]
+	mi := &file_fleet_fleet_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4836,7 +4981,7 @@ func (x *SnapshotRecord) String() string {
 func (*SnapshotRecord) ProtoMessage() {}
 
 func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_fleet_proto_msgTypes[49]
+	mi := &file_fleet_fleet_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4849,7 +4994,7 @@ func (x *SnapshotRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRecord.ProtoReflect.Descriptor instead.
 func (*SnapshotRecord) Descriptor() ([]byte, []int) {
-	return file_fleet_fleet_proto_rawDescGZIP(), []int{49}
+	return file_fleet_fleet_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SnapshotRecord) GetItem() isSnapshotRecord_Item {
@@ -4966,7 +5111,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x11fleet/fleet.proto\x12\x0edrumline.fleet\";\n" +
 	"\vRegionCount\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\xa8\x02\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\xd9\x02\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x1a\n" +
@@ -4976,7 +5121,12 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x06forbid\x18\x06 \x03(\tR\x06forbid\x127\n" +
 	"\tisolation\x18\a \x01(\x0e2\x19.drumline.fleet.IsolationR\tisolation\x12\x18\n" +
 	"\aleaders\x18\b \x03(\tR\aleaders\x12\"\n" +
-	"\rdown_after_ms\x18\t \x01(\x03R\vdownAfterMs\"\xbd\x03\n" +
+	"\rdown_after_ms\x18\t \x01(\x03R\vdownAfterMs\x12/\n" +
+	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\"\x88\x01\n" +
+	"\vRaftOptions\x12)\n" +
+	"\x10snapshot_entries\x18\x01 \x01(\x04R\x0fsnapshotEntries\x12%\n" +
+	"\x0eelection_ticks\x18\x02 \x01(\rR\relectionTicks\x12'\n" +
+	"\x0fheartbeat_ticks\x18\x03 \x01(\rR\x0eheartbeatTicks\"\xbd\x03\n" +
 	"\x06Policy\x12(\n" +
 	"\x10suspect_after_ms\x18\x01 \x01(\x03R\x0esuspectAfterMs\x12\"\n" +
 	"\rdown_after_ms\x18\x02 \x01(\x03R\vdownAfterMs\x12.\n" +
@@ -5104,7 +5254,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\ttemplates\x18\x06 \x03(\v2\x18.drumline.fleet.TemplateR\ttemplates\x12\x1d\n" +
 	"\n" +
 	"max_groups\x18\a \x01(\rR\tmaxGroups\x12\x1a\n" +
-	"\brestores\x18\b \x01(\x04R\brestores\"\x83\x10\n" +
+	"\brestores\x18\b \x01(\x04R\brestores\"\xb2\x10\n" +
 	"\aCommand\x12\x1c\n" +
 	"\n" +
 	"at_unix_ms\x18\x01 \x01(\x03R\batUnixMs\x127\n" +
@@ -5141,7 +5291,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"leaderSeen\x12L\n" +
 	"\x10cancel_operation\x18\x17 \x01(\v2\x1f.drumline.fleet.CancelOperationH\x00R\x0fcancelOperation\x12-\n" +
 	"\x05pause\x18\x18 \x01(\v2\x15.drumline.fleet.PauseH\x00R\x05pause\x127\n" +
-	"\tset_brake\x18\x19 \x01(\v2\x18.drumline.fleet.SetBrakeH\x00R\bsetBrake\x12F\n" +
+	"\tset_brake\x18\x19 \x01(\v2\x18.drumline.fleet.SetBrakeH\x00R\bsetBrake\x12-\n" +
+	"\x05tuned\x18P \x01(\v2\x15.drumline.fleet.TunedH\x00R\x05tuned\x12F\n" +
 	"\x0efound_drummers\x18F \x01(\v2\x1d.drumline.fleet.FoundDrummersH\x00R\rfoundDrummers\x12=\n" +
 	"\vadd_drummer\x18G \x01(\v2\x1a.drumline.fleet.AddDrummerH\x00R\n" +
 	"addDrummer\x12F\n" +
@@ -5199,6 +5350,11 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x06author\x18\x03 \x01(\tR\x06author\"B\n" +
 	"\n" +
 	"LeaderSeen\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\"=\n" +
+	"\x05Tuned\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
@@ -5368,7 +5524,7 @@ func file_fleet_fleet_proto_rawDescGZIP() []byte {
 }
 
 var file_fleet_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_fleet_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_fleet_fleet_proto_goTypes = []any{
 	(Isolation)(0),                // 0: drumline.fleet.Isolation
 	(HostDuty)(0),                 // 1: drumline.fleet.HostDuty
@@ -5380,131 +5536,135 @@ var file_fleet_fleet_proto_goTypes = []any{
 	(Code)(0),                     // 7: drumline.fleet.Code
 	(*RegionCount)(nil),           // 8: drumline.fleet.RegionCount
 	(*Spec)(nil),                  // 9: drumline.fleet.Spec
-	(*Policy)(nil),                // 10: drumline.fleet.Policy
-	(*HostWanted)(nil),            // 11: drumline.fleet.HostWanted
-	(*Brake)(nil),                 // 12: drumline.fleet.Brake
-	(*Host)(nil),                  // 13: drumline.fleet.Host
-	(*App)(nil),                   // 14: drumline.fleet.App
-	(*Replica)(nil),               // 15: drumline.fleet.Replica
-	(*Group)(nil),                 // 16: drumline.fleet.Group
-	(*Source)(nil),                // 17: drumline.fleet.Source
-	(*Origin)(nil),                // 18: drumline.fleet.Origin
-	(*Operation)(nil),             // 19: drumline.fleet.Operation
-	(*Event)(nil),                 // 20: drumline.fleet.Event
-	(*Template)(nil),              // 21: drumline.fleet.Template
-	(*Configuration)(nil),         // 22: drumline.fleet.Configuration
-	(*Command)(nil),               // 23: drumline.fleet.Command
-	(*Drummer)(nil),               // 24: drumline.fleet.Drummer
-	(*FoundDrummers)(nil),         // 25: drumline.fleet.FoundDrummers
-	(*AddDrummer)(nil),            // 26: drumline.fleet.AddDrummer
-	(*UpdateDrummer)(nil),         // 27: drumline.fleet.UpdateDrummer
-	(*RemoveDrummer)(nil),         // 28: drumline.fleet.RemoveDrummer
-	(*DrummerSettled)(nil),        // 29: drumline.fleet.DrummerSettled
-	(*LoadGroup)(nil),             // 30: drumline.fleet.LoadGroup
-	(*PurgeRetired)(nil),          // 31: drumline.fleet.PurgeRetired
-	(*SetHost)(nil),               // 32: drumline.fleet.SetHost
-	(*HostEmptied)(nil),           // 33: drumline.fleet.HostEmptied
-	(*RemoveHost)(nil),            // 34: drumline.fleet.RemoveHost
-	(*ShapeGroups)(nil),           // 35: drumline.fleet.ShapeGroups
-	(*PreferLeader)(nil),          // 36: drumline.fleet.PreferLeader
-	(*LeaderSeen)(nil),            // 37: drumline.fleet.LeaderSeen
-	(*CancelOperation)(nil),       // 38: drumline.fleet.CancelOperation
-	(*Pause)(nil),                 // 39: drumline.fleet.Pause
-	(*SetBrake)(nil),              // 40: drumline.fleet.SetBrake
-	(*ApplyConfiguration)(nil),    // 41: drumline.fleet.ApplyConfiguration
-	(*RollbackConfiguration)(nil), // 42: drumline.fleet.RollbackConfiguration
-	(*FirstUse)(nil),              // 43: drumline.fleet.FirstUse
-	(*CreateGroups)(nil),          // 44: drumline.fleet.CreateGroups
-	(*DeleteGroup)(nil),           // 45: drumline.fleet.DeleteGroup
-	(*HostLost)(nil),              // 46: drumline.fleet.HostLost
-	(*Place)(nil),                 // 47: drumline.fleet.Place
-	(*Abandon)(nil),               // 48: drumline.fleet.Abandon
-	(*ReplicasStarted)(nil),       // 49: drumline.fleet.ReplicasStarted
-	(*Advance)(nil),               // 50: drumline.fleet.Advance
-	(*AddReplica)(nil),            // 51: drumline.fleet.AddReplica
-	(*MembershipSeen)(nil),        // 52: drumline.fleet.MembershipSeen
-	(*Purged)(nil),                // 53: drumline.fleet.Purged
-	(*Result)(nil),                // 54: drumline.fleet.Result
-	(*ItemResult)(nil),            // 55: drumline.fleet.ItemResult
-	(*SnapshotHeader)(nil),        // 56: drumline.fleet.SnapshotHeader
-	(*SnapshotRecord)(nil),        // 57: drumline.fleet.SnapshotRecord
+	(*RaftOptions)(nil),           // 10: drumline.fleet.RaftOptions
+	(*Policy)(nil),                // 11: drumline.fleet.Policy
+	(*HostWanted)(nil),            // 12: drumline.fleet.HostWanted
+	(*Brake)(nil),                 // 13: drumline.fleet.Brake
+	(*Host)(nil),                  // 14: drumline.fleet.Host
+	(*App)(nil),                   // 15: drumline.fleet.App
+	(*Replica)(nil),               // 16: drumline.fleet.Replica
+	(*Group)(nil),                 // 17: drumline.fleet.Group
+	(*Source)(nil),                // 18: drumline.fleet.Source
+	(*Origin)(nil),                // 19: drumline.fleet.Origin
+	(*Operation)(nil),             // 20: drumline.fleet.Operation
+	(*Event)(nil),                 // 21: drumline.fleet.Event
+	(*Template)(nil),              // 22: drumline.fleet.Template
+	(*Configuration)(nil),         // 23: drumline.fleet.Configuration
+	(*Command)(nil),               // 24: drumline.fleet.Command
+	(*Drummer)(nil),               // 25: drumline.fleet.Drummer
+	(*FoundDrummers)(nil),         // 26: drumline.fleet.FoundDrummers
+	(*AddDrummer)(nil),            // 27: drumline.fleet.AddDrummer
+	(*UpdateDrummer)(nil),         // 28: drumline.fleet.UpdateDrummer
+	(*RemoveDrummer)(nil),         // 29: drumline.fleet.RemoveDrummer
+	(*DrummerSettled)(nil),        // 30: drumline.fleet.DrummerSettled
+	(*LoadGroup)(nil),             // 31: drumline.fleet.LoadGroup
+	(*PurgeRetired)(nil),          // 32: drumline.fleet.PurgeRetired
+	(*SetHost)(nil),               // 33: drumline.fleet.SetHost
+	(*HostEmptied)(nil),           // 34: drumline.fleet.HostEmptied
+	(*RemoveHost)(nil),            // 35: drumline.fleet.RemoveHost
+	(*ShapeGroups)(nil),           // 36: drumline.fleet.ShapeGroups
+	(*PreferLeader)(nil),          // 37: drumline.fleet.PreferLeader
+	(*LeaderSeen)(nil),            // 38: drumline.fleet.LeaderSeen
+	(*Tuned)(nil),                 // 39: drumline.fleet.Tuned
+	(*CancelOperation)(nil),       // 40: drumline.fleet.CancelOperation
+	(*Pause)(nil),                 // 41: drumline.fleet.Pause
+	(*SetBrake)(nil),              // 42: drumline.fleet.SetBrake
+	(*ApplyConfiguration)(nil),    // 43: drumline.fleet.ApplyConfiguration
+	(*RollbackConfiguration)(nil), // 44: drumline.fleet.RollbackConfiguration
+	(*FirstUse)(nil),              // 45: drumline.fleet.FirstUse
+	(*CreateGroups)(nil),          // 46: drumline.fleet.CreateGroups
+	(*DeleteGroup)(nil),           // 47: drumline.fleet.DeleteGroup
+	(*HostLost)(nil),              // 48: drumline.fleet.HostLost
+	(*Place)(nil),                 // 49: drumline.fleet.Place
+	(*Abandon)(nil),               // 50: drumline.fleet.Abandon
+	(*ReplicasStarted)(nil),       // 51: drumline.fleet.ReplicasStarted
+	(*Advance)(nil),               // 52: drumline.fleet.Advance
+	(*AddReplica)(nil),            // 53: drumline.fleet.AddReplica
+	(*MembershipSeen)(nil),        // 54: drumline.fleet.MembershipSeen
+	(*Purged)(nil),                // 55: drumline.fleet.Purged
+	(*Result)(nil),                // 56: drumline.fleet.Result
+	(*ItemResult)(nil),            // 57: drumline.fleet.ItemResult
+	(*SnapshotHeader)(nil),        // 58: drumline.fleet.SnapshotHeader
+	(*SnapshotRecord)(nil),        // 59: drumline.fleet.SnapshotRecord
 }
 var file_fleet_fleet_proto_depIdxs = []int32{
 	8,  // 0: drumline.fleet.Spec.regions:type_name -> drumline.fleet.RegionCount
 	0,  // 1: drumline.fleet.Spec.isolation:type_name -> drumline.fleet.Isolation
-	1,  // 2: drumline.fleet.HostWanted.duty:type_name -> drumline.fleet.HostDuty
-	14, // 3: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
-	11, // 4: drumline.fleet.Host.wanted:type_name -> drumline.fleet.HostWanted
-	2,  // 5: drumline.fleet.Host.sleep:type_name -> drumline.fleet.Sleep
-	4,  // 6: drumline.fleet.Replica.phase:type_name -> drumline.fleet.ReplicaPhase
-	9,  // 7: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
-	3,  // 8: drumline.fleet.Group.state:type_name -> drumline.fleet.GroupState
-	15, // 9: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
-	18, // 10: drumline.fleet.Group.origin:type_name -> drumline.fleet.Origin
-	5,  // 11: drumline.fleet.Origin.kind:type_name -> drumline.fleet.OriginKind
-	17, // 12: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
-	8,  // 13: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
-	0,  // 14: drumline.fleet.Template.isolation:type_name -> drumline.fleet.Isolation
-	21, // 15: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
-	10, // 16: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
-	44, // 17: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
-	45, // 18: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
-	13, // 19: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
-	46, // 20: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
-	47, // 21: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
-	48, // 22: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
-	49, // 23: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
-	50, // 24: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
-	51, // 25: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
-	52, // 26: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
-	53, // 27: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
-	41, // 28: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
-	42, // 29: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
-	43, // 30: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
-	30, // 31: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
-	31, // 32: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
-	32, // 33: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
-	33, // 34: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
-	34, // 35: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
-	35, // 36: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
-	36, // 37: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
-	37, // 38: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
-	38, // 39: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
-	39, // 40: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
-	40, // 41: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
-	25, // 42: drumline.fleet.Command.found_drummers:type_name -> drumline.fleet.FoundDrummers
-	26, // 43: drumline.fleet.Command.add_drummer:type_name -> drumline.fleet.AddDrummer
-	27, // 44: drumline.fleet.Command.update_drummer:type_name -> drumline.fleet.UpdateDrummer
-	28, // 45: drumline.fleet.Command.remove_drummer:type_name -> drumline.fleet.RemoveDrummer
-	29, // 46: drumline.fleet.Command.drummer_settled:type_name -> drumline.fleet.DrummerSettled
-	6,  // 47: drumline.fleet.Drummer.state:type_name -> drumline.fleet.DrummerState
-	24, // 48: drumline.fleet.FoundDrummers.drummers:type_name -> drumline.fleet.Drummer
-	24, // 49: drumline.fleet.AddDrummer.drummer:type_name -> drumline.fleet.Drummer
-	24, // 50: drumline.fleet.UpdateDrummer.drummer:type_name -> drumline.fleet.Drummer
-	9,  // 51: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
-	18, // 52: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
-	11, // 53: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
-	9,  // 54: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
-	22, // 55: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
-	9,  // 56: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
-	3,  // 57: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
-	7,  // 58: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
-	55, // 59: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
-	7,  // 60: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
-	10, // 61: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
-	12, // 62: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
-	24, // 63: drumline.fleet.SnapshotHeader.drummers:type_name -> drumline.fleet.Drummer
-	56, // 64: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
-	13, // 65: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
-	16, // 66: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
-	19, // 67: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
-	20, // 68: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
-	22, // 69: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
-	70, // [70:70] is the sub-list for method output_type
-	70, // [70:70] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	10, // 2: drumline.fleet.Spec.raft:type_name -> drumline.fleet.RaftOptions
+	1,  // 3: drumline.fleet.HostWanted.duty:type_name -> drumline.fleet.HostDuty
+	15, // 4: drumline.fleet.Host.apps:type_name -> drumline.fleet.App
+	12, // 5: drumline.fleet.Host.wanted:type_name -> drumline.fleet.HostWanted
+	2,  // 6: drumline.fleet.Host.sleep:type_name -> drumline.fleet.Sleep
+	4,  // 7: drumline.fleet.Replica.phase:type_name -> drumline.fleet.ReplicaPhase
+	9,  // 8: drumline.fleet.Group.spec:type_name -> drumline.fleet.Spec
+	3,  // 9: drumline.fleet.Group.state:type_name -> drumline.fleet.GroupState
+	16, // 10: drumline.fleet.Group.replicas:type_name -> drumline.fleet.Replica
+	19, // 11: drumline.fleet.Group.origin:type_name -> drumline.fleet.Origin
+	5,  // 12: drumline.fleet.Origin.kind:type_name -> drumline.fleet.OriginKind
+	18, // 13: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
+	8,  // 14: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
+	0,  // 15: drumline.fleet.Template.isolation:type_name -> drumline.fleet.Isolation
+	22, // 16: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
+	11, // 17: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
+	46, // 18: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
+	47, // 19: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
+	14, // 20: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
+	48, // 21: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
+	49, // 22: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
+	50, // 23: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
+	51, // 24: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
+	52, // 25: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
+	53, // 26: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
+	54, // 27: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
+	55, // 28: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
+	43, // 29: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
+	44, // 30: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
+	45, // 31: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
+	31, // 32: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
+	32, // 33: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
+	33, // 34: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
+	34, // 35: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
+	35, // 36: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
+	36, // 37: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
+	37, // 38: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
+	38, // 39: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
+	40, // 40: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
+	41, // 41: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
+	42, // 42: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
+	39, // 43: drumline.fleet.Command.tuned:type_name -> drumline.fleet.Tuned
+	26, // 44: drumline.fleet.Command.found_drummers:type_name -> drumline.fleet.FoundDrummers
+	27, // 45: drumline.fleet.Command.add_drummer:type_name -> drumline.fleet.AddDrummer
+	28, // 46: drumline.fleet.Command.update_drummer:type_name -> drumline.fleet.UpdateDrummer
+	29, // 47: drumline.fleet.Command.remove_drummer:type_name -> drumline.fleet.RemoveDrummer
+	30, // 48: drumline.fleet.Command.drummer_settled:type_name -> drumline.fleet.DrummerSettled
+	6,  // 49: drumline.fleet.Drummer.state:type_name -> drumline.fleet.DrummerState
+	25, // 50: drumline.fleet.FoundDrummers.drummers:type_name -> drumline.fleet.Drummer
+	25, // 51: drumline.fleet.AddDrummer.drummer:type_name -> drumline.fleet.Drummer
+	25, // 52: drumline.fleet.UpdateDrummer.drummer:type_name -> drumline.fleet.Drummer
+	9,  // 53: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
+	19, // 54: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
+	12, // 55: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
+	9,  // 56: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
+	23, // 57: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
+	9,  // 58: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
+	3,  // 59: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
+	7,  // 60: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
+	57, // 61: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
+	7,  // 62: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
+	11, // 63: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
+	13, // 64: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
+	25, // 65: drumline.fleet.SnapshotHeader.drummers:type_name -> drumline.fleet.Drummer
+	58, // 66: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
+	14, // 67: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
+	17, // 68: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
+	20, // 69: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
+	21, // 70: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
+	23, // 71: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
+	72, // [72:72] is the sub-list for method output_type
+	72, // [72:72] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_fleet_fleet_proto_init() }
@@ -5512,7 +5672,7 @@ func file_fleet_fleet_proto_init() {
 	if File_fleet_fleet_proto != nil {
 		return
 	}
-	file_fleet_fleet_proto_msgTypes[15].OneofWrappers = []any{
+	file_fleet_fleet_proto_msgTypes[16].OneofWrappers = []any{
 		(*Command_SetPolicy)(nil),
 		(*Command_CreateGroups)(nil),
 		(*Command_DeleteGroup)(nil),
@@ -5539,13 +5699,14 @@ func file_fleet_fleet_proto_init() {
 		(*Command_CancelOperation)(nil),
 		(*Command_Pause)(nil),
 		(*Command_SetBrake)(nil),
+		(*Command_Tuned)(nil),
 		(*Command_FoundDrummers)(nil),
 		(*Command_AddDrummer)(nil),
 		(*Command_UpdateDrummer)(nil),
 		(*Command_RemoveDrummer)(nil),
 		(*Command_DrummerSettled)(nil),
 	}
-	file_fleet_fleet_proto_msgTypes[49].OneofWrappers = []any{
+	file_fleet_fleet_proto_msgTypes[51].OneofWrappers = []any{
 		(*SnapshotRecord_Header)(nil),
 		(*SnapshotRecord_Host)(nil),
 		(*SnapshotRecord_Group)(nil),
@@ -5559,7 +5720,7 @@ func file_fleet_fleet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_fleet_proto_rawDesc), len(file_fleet_fleet_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   50,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

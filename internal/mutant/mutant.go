@@ -28,6 +28,7 @@ func List() []string {
 		"no-brake",            // hosts are replaced however many of them vanish at once
 		"no-limits",           // as much is built at once as hosts can be chosen for
 		"no-maintenance",      // a host that is away as was announced is replaced
+		"tune-at-once",        // replicas are restarted with other Raft options whoever of the others runs
 		"restless-balance",    // a difference of one between two hosts is evened out, for ever
 	}
 }

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,11 +101,14 @@ func (h *Host) checkReplica(spec Replica) error {
 }
 
 func (h *Host) replicaConfig(spec Replica) config.Config {
+	own := spec.Settings
+	snapshots := cmp.Or(own.SnapshotEntries, h.opts.SnapshotEntries)
 	return config.Config{
 		ClusterID: uint64(spec.Group), NodeID: uint64(spec.ID),
-		ElectionRTT: h.opts.ElectionTicks, HeartbeatRTT: h.opts.HeartbeatTicks,
-		CheckQuorum: true, OrderedConfigChange: true, Quiesce: h.opts.Hibernate,
-		SnapshotEntries: h.opts.SnapshotEntries, CompactionOverhead: max(1, h.opts.SnapshotEntries/keepDivisor),
+		ElectionRTT:  cmp.Or(uint64(own.ElectionTicks), h.opts.ElectionTicks),
+		HeartbeatRTT: cmp.Or(uint64(own.HeartbeatTicks), h.opts.HeartbeatTicks),
+		CheckQuorum:  true, OrderedConfigChange: true, Quiesce: h.opts.Hibernate,
+		SnapshotEntries: snapshots, CompactionOverhead: max(1, snapshots/keepDivisor),
 		MaxInMemLogSize: maxInMemLog,
 		// For ever, also after the promotion: with false, dragonboat panics while the
 		// entry that added it is still in its log.

@@ -170,7 +170,7 @@ func (d *depot) load(ctx context.Context, g ids.Group) error {
 func (d *depot) launch(ctx context.Context, g ids.Group, rec *park.Record) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	spec := Replica{Group: g, ID: rec.Replica, Name: rec.Name, Join: rec.Join, Restart: true}
+	spec := Replica{Group: g, ID: rec.Replica, Name: rec.Name, Join: rec.Join, Restart: true, Settings: rec.Settings}
 	var err error
 	if tell := d.h.opts.BeforeLoad; tell != nil {
 		err = tell(ctx, g, rec.Replica)
@@ -317,6 +317,7 @@ func (r *replica) record() *park.Record {
 	rec := &park.Record{
 		Replica: s.Replica, Name: s.Name, Join: r.spec.Join, Observer: s.Observer, Term: s.Term,
 		ConfigChange: s.ConfigChange, Applied: s.Applied, Opened: s.Opened, Sealed: s.Sealed, Version: s.Version,
+		Settings: r.spec.Settings,
 	}
 	rec.SetVoters(r.View().Voters)
 	return rec
@@ -358,7 +359,7 @@ func (d *depot) start(ctx context.Context, spec Replica) (done bool, err error) 
 	if !d.h.dataOf(spec.Group)[spec.ID] {
 		return true, conflict(spec, "%s", lostData)
 	}
-	d.lot.Put(spec.Group, &park.Record{Replica: spec.ID, Name: spec.Name, Join: spec.Join, Observer: spec.Join})
+	d.lot.Put(spec.Group, &park.Record{Replica: spec.ID, Name: spec.Name, Join: spec.Join, Observer: spec.Join, Settings: spec.Settings})
 	return true, nil
 }
 

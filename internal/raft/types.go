@@ -3,6 +3,7 @@ package raft
 import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/membership"
+	"github.com/drumline/drumline/internal/raft/park"
 	"github.com/drumline/drumline/internal/raft/session"
 )
 
@@ -26,10 +27,16 @@ type Replica struct {
 	// Unloaded is true for a replica that was unloaded when the process ended: it stays
 	// so until it is wanted. On a host that unloads nothing it is started.
 	Unloaded bool
+	// Settings are the group's own; zero for the host's.
+	Settings Settings
 	// Members are the voters of a group that is launched now; ignored once the
 	// replica has data on this host.
 	Members map[ids.Replica]ids.Host
 }
+
+// Settings are Raft options that a group may have of its own; what is 0 is the host's. A
+// replica has those that it was started with until it is stopped.
+type Settings = park.Settings
 
 // Session is a client session of a group: proposals under one are applied exactly once,
 // however often they are retried with the same Series.

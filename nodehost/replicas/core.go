@@ -5,8 +5,10 @@ import (
 	"time"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/mutant"
+	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
@@ -80,6 +82,10 @@ type replica struct {
 	started bool
 	up      bool
 	fell    bool
+	// tuning: it is stopped and started with other settings; running are those that it was
+	// started with last.
+	tuning  bool
+	running raft.Settings
 	// detail says why it is down.
 	detail string
 	// retryAt is when the effect that failed is tried again; pause is what doubles.
@@ -193,7 +199,8 @@ func (c *Core) begin(r *replica) {
 	if !c.parks(r) {
 		r.Unloaded = false // and on disk with the next change: a hint
 	}
-	c.do(Start{r.Record})
+	r.running = r.Raft
+	c.do(Start{Record: r.Record, Again: r.tuning})
 	c.do(Changed{Key: r.Key()})
 }
 
@@ -210,7 +217,7 @@ func (c *Core) startEnded(e Started, now time.Duration) {
 		c.beginDestroy(r)
 	case r.Life == life.Retired:
 	case e.Err == "":
-		r.started, r.pause = true, 0
+		r.started, r.tuning, r.pause = true, false, 0
 	default:
 		r.detail = "start: " + e.Err
 		c.retryLater(r, now)
@@ -235,8 +242,8 @@ func (c *Core) retryAt(r *replica, at time.Duration) {
 
 func (c *Core) cameUp(k Key) {
 	r := c.replicas[k]
-	if r == nil || r.Life == life.Destroying || r.Life == life.Retired {
-		return
+	if r == nil || r.Life == life.Destroying || r.Life == life.Retired || r.tuning {
+		return // what is said of one that is being tuned is of before: it says so again when it has started
 	}
 	if r.up {
 		c.clear(r)
@@ -381,7 +388,7 @@ func (c *Core) Look(k Key) (Local, bool) {
 	if !ok {
 		return Local{}, false
 	}
-	return Local{Record: r.Record, State: r.state(), Detail: r.detail, KeptDown: r.keptDown()}, true
+	return Local{Record: r.Record, State: r.state(), Detail: r.detail, KeptDown: r.keptDown(), Raft: settingsToWire(r.running)}, true
 }
 
 // Local is a replica of the manifest and how it is.
@@ -392,6 +399,8 @@ type Local struct {
 	Detail string
 	// KeptDown: it is not started, because its start killed the process.
 	KeptDown bool
+	// Raft are the settings of its own that it was started with last; nil for none.
+	Raft *fleetpb.RaftOptions
 }
 
 func (r *replica) keptDown() bool {

@@ -88,6 +88,9 @@ func (w *world) step(events ...Event) *world {
 func describe(e Effect) string {
 	switch e := e.(type) {
 	case Start:
+		if e.Again {
+			return "start " + e.Record.Key().String() + " again"
+		}
 		return "start " + e.Record.Key().String()
 	case Destroy:
 		return "destroy " + e.Key.String()

@@ -70,8 +70,12 @@ type Effect interface{ effect() }
 
 // The effects of a Core, besides Save.
 type (
-	// Start starts a replica; its end is the event Started.
-	Start struct{ Record Record }
+	// Start starts a replica, Again one that may run: it is stopped first. Its end is the
+	// event Started.
+	Start struct {
+		Record Record
+		Again  bool
+	}
 	// Destroy stops a replica and removes its data; its end is the event Destroyed.
 	Destroy struct{ Key Key }
 	// Execute does an order that raft carries out; its end is the event Executed.

@@ -13,17 +13,25 @@ import (
 
 // start runs on the start crew. A replica that has run before gets no members to
 // launch with: if its Raft data is gone it must fail, not vote again from nothing.
-func (k *Keeper) start(ctx context.Context, r Record) {
+func (k *Keeper) start(ctx context.Context, f Start) {
+	r := f.Record
 	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
 	defer cancel()
 	replica := raft.Replica{
 		Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == life.Running || r.Life == life.Retiring, Unloaded: r.Unloaded,
+		Settings: r.Raft,
 	}
 	if r.Life == life.Starting && !r.Join {
 		replica.Members = r.Members
 	}
 	begun := time.Now()
-	err := k.o.Raft.Start(ctx, replica)
+	var err error
+	if f.Again {
+		err = k.o.Raft.Stop(ctx, r.Group)
+	}
+	if err == nil {
+		err = k.o.Raft.Start(ctx, replica)
+	}
 	if err != nil {
 		k.o.Log.Warn("replica does not start", "group", r.Name, "replica", r.Key(), "err", err)
 	} else {

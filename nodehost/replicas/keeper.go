@@ -20,6 +20,7 @@ import (
 // Raft is what a Keeper needs of *raft.Host.
 type Raft interface {
 	Start(ctx context.Context, r raft.Replica) error
+	Stop(ctx context.Context, g ids.Group) error
 	Destroy(ctx context.Context, g ids.Group, r ids.Replica) error
 	OpenGroup(ctx context.Context, g ids.Group, version uint32) error
 	SealGroup(ctx context.Context, g ids.Group) error
@@ -323,7 +324,7 @@ func (k *Keeper) saveHints() {
 func (k *Keeper) perform(ctx context.Context, f Effect) {
 	switch f := f.(type) {
 	case Start:
-		k.starts.run(func() { k.start(ctx, f.Record) })
+		k.starts.run(func() { k.start(ctx, f) })
 	case Destroy:
 		k.destroys.run(func() { k.destroy(ctx, f.Key) })
 	case Retire:

@@ -83,6 +83,19 @@ func (f *fakeRaft) Start(_ context.Context, r raft.Replica) error {
 	return nil
 }
 
+func (f *fakeRaft) Stop(_ context.Context, g ids.Group) error {
+	if err := f.call("stop", g); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	r := f.running[g]
+	delete(f.running, g)
+	delete(f.status, g)
+	f.mu.Unlock()
+	f.observe(raft.Event{Kind: raft.EventStopped, Group: g, Replica: r.ID})
+	return nil
+}
+
 func (f *fakeRaft) Destroy(_ context.Context, g ids.Group, r ids.Replica) error {
 	if err := f.call("destroy", g); err != nil {
 		return err

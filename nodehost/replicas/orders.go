@@ -29,6 +29,8 @@ func (c *Core) order(token uint64, o *drummerpb.Order) {
 		c.orderDestroy(token, o)
 	case *drummerpb.Order_Retire:
 		c.orderRetire(token, o)
+	case *drummerpb.Order_Tune:
+		c.orderTune(token, o, settingsOf(body.Tune.GetRaft()))
 	default:
 		c.orderRaft(token, o)
 	}
@@ -98,7 +100,7 @@ func (c *Core) orderStart(token uint64, o *drummerpb.Order, s *drummerpb.Start) 
 	}
 	r := &replica{Record: Record{
 		Group: k.Group, Replica: k.Replica, Name: s.GetName(), Join: s.GetJoin(),
-		Generation: o.GetGeneration(), Life: life.Starting,
+		Generation: o.GetGeneration(), Life: life.Starting, Raft: settingsOf(s.GetRaft()),
 	}}
 	if !s.GetJoin() {
 		r.Members = membersOf(s.GetInitialMembers())
@@ -144,8 +146,8 @@ func (c *Core) checkStart(k Key, s *drummerpb.Start) string {
 	if err := c.self.Apps(app); err != nil {
 		return err.Error()
 	}
-	if s.GetJoin() {
-		return ""
+	if why := checkSettings(settingsOf(s.GetRaft())); why != "" || s.GetJoin() {
+		return why
 	}
 	return c.checkMembers(k, s.GetInitialMembers())
 }

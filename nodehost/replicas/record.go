@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
@@ -50,6 +51,8 @@ type Record struct {
 	// Unloaded tells that it was out of memory, waiting to be used, when this was
 	// written. A hint: it saves the start at the next boot, and nothing rests on it.
 	Unloaded bool `json:"unloaded,omitempty"`
+	// Raft are the group's own settings, with which it is started.
+	Raft raft.Settings `json:"raft,omitzero"`
 	// Applied is how far the state is that was kept when it was retired.
 	Applied uint64 `json:"applied,omitempty"`
 }

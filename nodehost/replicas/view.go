@@ -120,6 +120,7 @@ func (k *Keeper) Report(key Key) (*drummerpb.ReplicaReport, bool) {
 		Group: uint64(key.Group), Replica: uint64(key.Replica), Name: l.Record.Name, State: l.State, Detail: l.Detail,
 		Observer: l.Record.Join, // until raft knows better
 		Applied:  l.Record.Applied,
+		Raft:     l.Raft,
 	}
 	if l.Record.Life == life.Retired {
 		return r, true

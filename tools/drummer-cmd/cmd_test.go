@@ -135,6 +135,9 @@ func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 		f.lost = number(1)
 	case "hosts":
 		f.hosts = someHosts()
+	case "hosts-here": // the one that is up is the fake itself
+		f.hosts = someHosts()
+		f.hosts[1].Host.Api = f.address
 	case "events":
 		f.events = someEvents(number(1))
 	case "calls":

@@ -21,6 +21,7 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	kvpb "github.com/drumline/drumline/drummerpb/kv"
 	multiraftpb "github.com/drumline/drumline/drummerpb/multiraft"
+	statepb "github.com/drumline/drumline/drummerpb/state"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/nodehost/counters"
@@ -82,6 +83,7 @@ func newFake(t require.TestingT) *fake {
 	drummerpb.RegisterDrummerServer(f.server, f)
 	hostpb.RegisterDirectoryServer(f.server, f)
 	hostpb.RegisterGroupsServer(f.server, f)
+	statepb.RegisterStatesServer(f.server, &statesFake{f: f})
 	multiraftpb.RegisterNodehostAPIServer(f.server, &rawFake{f: f})
 	capacitypb.RegisterCapacityServer(f.server, &leaseFake{f: f})
 	sequences.Register(f.server, sequences.Options{Router: sequenceFake{f}})

@@ -134,6 +134,9 @@ func groupText(d shape.GroupDetail) string {
 	if len(d.Regions) > 0 {
 		facts.add("regions", counts(d.Regions))
 	}
+	if r := d.Raft; r != (shape.Raft{}) {
+		facts.add("Raft options", fmt.Sprintf("snapshot_entries=%d, election_ticks=%d, heartbeat_ticks=%d; 0: as its hosts have it", r.SnapshotEntries, r.ElectionTicks, r.HeartbeatTicks))
+	}
 	replicas := newGrid("REPLICA", "HOST", "ROLE", "STATE", "LEADER", "APPLIED", "DETAIL")
 	for i, r := range d.Replicas {
 		replicas.add(fmt.Sprint(r.ID), r.Host, r.Role, r.State, yesNo(r.Leader), fmt.Sprint(d.Details[i].Applied), d.Details[i].Detail)

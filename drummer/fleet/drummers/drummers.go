@@ -206,6 +206,12 @@ func (t *turn) update(c *fleetpb.UpdateDrummer) *fleetpb.Result {
 	if old == nil || old.GetHostId() != d.GetHostId() {
 		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no drummer %d has the host id %s", d.GetNumber(), rules.Quote(d.GetHostId()))
 	}
+	for _, other := range t.All {
+		pair := old.GetReplaces() == other.GetNumber() || other.GetReplaces() == old.GetNumber()
+		if other != old && other.GetApi() == d.GetApi() && !pair { // who takes another's place may have its address
+			return refuse(fleetpb.Code_CODE_CONFLICT, "the address %s is %s's: give each drummer its own", d.GetApi(), who(other))
+		}
+	}
 	d.State, d.Replaces, d.SinceUnixMs = old.GetState(), old.GetReplaces(), old.GetSinceUnixMs()
 	if proto.Equal(old, d) {
 		return done("known already")

@@ -24,7 +24,7 @@ func CheckSpec(s *fleetpb.Spec) error {
 	default:
 		return fmt.Errorf("%d replicas: want 1, 3, 5 or 7", s.GetReplicas())
 	}
-	if err := checkRegions(s); err != nil {
+	if err := errors.Join(checkRegions(s), checkRaft(s.GetRaft())); err != nil {
 		return err
 	}
 	return checkRules(s)

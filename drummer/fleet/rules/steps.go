@@ -40,10 +40,10 @@ func CheckMembership(c *fleetpb.MembershipSeen) error {
 
 // CheckKind says whether operations of a kind can be paused, or nil.
 func CheckKind(kind string) error {
-	if kind == words.KindTransfer || slices.Contains(words.BuildKinds(), kind) {
+	if kind == words.KindTransfer || kind == words.KindTune || slices.Contains(words.BuildKinds(), kind) {
 		return nil
 	}
-	return fmt.Errorf("operations of kind %s cannot be paused: use balance, drain, move, place, replace, resize or transfer", Quote(kind))
+	return fmt.Errorf("operations of kind %s cannot be paused: use balance, drain, move, place, replace, resize, transfer or tune", Quote(kind))
 }
 
 // CheckPaused says what is wrong with the kinds that are paused, or nil.
@@ -57,4 +57,22 @@ func CheckPaused(kinds []string) error {
 		}
 	}
 	return nil
+}
+
+// Observes tells whether a replica of the group is being built, whose operation goes on.
+func Observes(g *fleetpb.Group) bool {
+	return slices.ContainsFunc(g.GetReplicas(), func(r *fleetpb.Replica) bool {
+		return !r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED
+	})
+}
+
+// Voters counts those that the group has.
+func Voters(g *fleetpb.Group) int {
+	n := 0
+	for _, r := range g.GetReplicas() {
+		if r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
+			n++
+		}
+	}
+	return n
 }

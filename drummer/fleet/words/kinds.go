@@ -29,10 +29,11 @@ const (
 	KindPlace    = "place"    // to keep a placement rule
 	KindBalance  = "balance"  // to balance hosts
 	KindTransfer = "transfer" // of the leadership
+	KindTune     = "tune"     // to other Raft options, replica by replica
 	KindLeave    = "decommission"
 )
 
-// BuildKinds are the kinds that build a replica; they and transfers can be paused.
+// BuildKinds are the kinds that build a replica; they, transfers and changes of Raft options can be paused.
 func BuildKinds() []string {
 	return []string{KindBalance, KindDrain, KindMove, KindPlace, KindReplace, KindResize}
 }

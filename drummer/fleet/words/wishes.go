@@ -53,6 +53,9 @@ func RulesOf(s *fleetpb.Spec) string {
 	if ms := s.GetDownAfterMs(); ms != 0 {
 		parts = append(parts, "replaced after "+(time.Duration(ms)*time.Millisecond).String())
 	}
+	if !plain(s.GetRaft()) {
+		parts = append(parts, "Raft options "+RaftOf(s.GetRaft()))
+	}
 	if len(parts) == 0 {
 		return ""
 	}
@@ -64,4 +67,23 @@ func isolationWord(i fleetpb.Isolation) string {
 		return "region"
 	}
 	return "zone"
+}
+
+func plain(o *fleetpb.RaftOptions) bool {
+	return o.GetSnapshotEntries() == 0 && o.GetElectionTicks() == 0 && o.GetHeartbeatTicks() == 0
+}
+
+// RaftOf says which Raft options a group has of its own, as people write them.
+func RaftOf(o *fleetpb.RaftOptions) string {
+	if plain(o) {
+		return "those of its hosts"
+	}
+	var parts []string
+	if n := o.GetSnapshotEntries(); n != 0 {
+		parts = append(parts, fmt.Sprintf("snapshot_entries=%d", n))
+	}
+	if o.GetElectionTicks() != 0 {
+		parts = append(parts, fmt.Sprintf("election_ticks=%d", o.GetElectionTicks()), fmt.Sprintf("heartbeat_ticks=%d", o.GetHeartbeatTicks()))
+	}
+	return strings.Join(parts, ",")
 }

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/loop"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -280,6 +281,9 @@ func (h *Host) perform(f replicas.Effect) {
 	}
 	switch f := f.(type) {
 	case replicas.Start:
+		if f.Again {
+			h.haltReplica(f.Record.Key())
+		}
 		h.startReplica(f.Record)
 	case replicas.Destroy:
 		h.destroyReplica(f.Key)
@@ -398,7 +402,7 @@ func (h *Host) flush() {
 func same(a, b *drummerpb.ReplicaReport) bool {
 	return b != nil && a.GetState() == b.GetState() && a.GetDetail() == b.GetDetail() && a.GetObserver() == b.GetObserver() &&
 		a.GetLeaderReplica() == b.GetLeaderReplica() && a.GetTerm() == b.GetTerm() && a.GetConfigChange() == b.GetConfigChange() &&
-		a.GetOpened() == b.GetOpened() && a.GetSealed() == b.GetSealed() && a.GetServing() == b.GetServing() && a.GetVersion() == b.GetVersion() &&
+		a.GetOpened() == b.GetOpened() && a.GetSealed() == b.GetSealed() && a.GetServing() == b.GetServing() && a.GetVersion() == b.GetVersion() && rules.SameRaft(a.GetRaft(), b.GetRaft()) &&
 		a.GetMembership().GetConfigChange() == b.GetMembership().GetConfigChange()
 }
 
@@ -408,7 +412,7 @@ func (h *Host) describe(k replicas.Key) *drummerpb.ReplicaReport {
 		return nil
 	}
 	r := &drummerpb.ReplicaReport{
-		Group: uint64(k.Group), Replica: uint64(k.Replica), Name: l.Record.Name, State: l.State, Detail: l.Detail, Observer: l.Record.Join,
+		Group: uint64(k.Group), Replica: uint64(k.Replica), Name: l.Record.Name, State: l.State, Detail: l.Detail, Observer: l.Record.Join, Raft: l.Raft,
 	}
 	if g, log := h.w.Groups[uint64(k.Group)], h.Disk.Logs[k]; g != nil && log != nil && log.up {
 		g.describe(h, log, r)

@@ -51,6 +51,18 @@ func (h *Host) startReplica(r replicas.Record) {
 	})
 }
 
+// haltReplica stops a replica that is about to be started again.
+func (h *Host) haltReplica(k replicas.Key) {
+	l, g := h.Disk.Logs[k], h.w.Groups[uint64(k.Group)]
+	if l == nil || g == nil {
+		return
+	}
+	g.Settle()
+	h.w.Witness.CheckHalted(h, g, k)
+	l.up, l.Ready = false, false
+	g.look()
+}
+
 // run lets a replica take part in its group.
 func (h *Host) run(l *Log, r replicas.Record) {
 	w, id := h.w, uint64(l.key.Group)

@@ -71,6 +71,8 @@ type Witness interface {
 	CheckFresh(h *Host, r replicas.Record)
 	// CheckDestroyed sees a replica whose data a host is about to remove.
 	CheckDestroyed(h *Host, k replicas.Key)
+	// CheckHalted sees a replica that a host is about to stop and start again.
+	CheckHalted(h *Host, g *Group, k replicas.Key)
 	// CheckExecuted sees an order that a host begins to carry out.
 	CheckExecuted(h *Host, x replicas.Execute)
 	// CheckObeyed sees an order that a host has carried out.

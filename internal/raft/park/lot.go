@@ -9,6 +9,17 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 )
 
+// Settings are Raft options of one group; what is 0 is as the host has it. The JSON form is
+// on disk.
+type Settings struct {
+	// SnapshotEntries is the number of entries between snapshots.
+	SnapshotEntries uint64 `json:"snapshot_entries,omitempty"`
+	// ElectionTicks without a leader start an election; HeartbeatTicks are between two
+	// heartbeats. Both are set, or none.
+	ElectionTicks  uint32 `json:"election_ticks,omitempty"`
+	HeartbeatTicks uint32 `json:"heartbeat_ticks,omitempty"`
+}
+
 // Record is what is kept of an unloaded replica: which it is, and what was last known
 // of it, which nothing can change while it is unloaded.
 type Record struct {
@@ -22,6 +33,8 @@ type Record struct {
 	Observer     bool
 	Opened       bool
 	Sealed       bool
+	// Settings that it was started with, and comes back with.
+	Settings Settings
 	// members are the voters; the hosts' names are shared by all records.
 	members []member
 }

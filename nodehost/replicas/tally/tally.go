@@ -74,6 +74,8 @@ func KindOf(o *drummerpb.Order) string {
 		return "retire"
 	case *drummerpb.Order_Load:
 		return "load"
+	case *drummerpb.Order_Tune:
+		return "tune"
 	}
 	return "none"
 }

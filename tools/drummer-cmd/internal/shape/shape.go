@@ -69,7 +69,15 @@ type GroupDetail struct {
 	Group
 	Generation uint64            `json:"generation"`
 	Regions    map[string]uint32 `json:"regions"`
+	Raft       Raft              `json:"raft"`
 	Details    []ReplicaDetail   `json:"replica_details"`
+}
+
+// Raft are a group's own Raft options; what is 0 is as its hosts are configured.
+type Raft struct {
+	SnapshotEntries uint64 `json:"snapshot_entries"`
+	ElectionTicks   uint32 `json:"election_ticks"`
+	HeartbeatTicks  uint32 `json:"heartbeat_ticks"`
 }
 
 // ReplicaDetail is what only details tell of a replica.
@@ -83,6 +91,8 @@ type ReplicaDetail struct {
 // DetailOfGroup translates a group with all that is known.
 func DetailOfGroup(g *drummerpb.GroupInfo) GroupDetail {
 	d := GroupDetail{Group: OfGroup(g), Generation: g.GetGeneration(), Regions: map[string]uint32{}, Details: []ReplicaDetail{}}
+	own := g.GetSpec().GetRaft()
+	d.Raft = Raft{own.GetSnapshotEntries(), own.GetElectionTicks(), own.GetHeartbeatTicks()}
 	for _, r := range g.GetRegions() {
 		d.Regions[r.GetRegion()] = r.GetCount()
 	}

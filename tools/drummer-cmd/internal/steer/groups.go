@@ -17,7 +17,7 @@ import (
 
 // Groups are the verbs of noun groups that change groups.
 func (r *Room) Groups() []noun.Verb {
-	return []noun.Verb{r.resize(), r.place(), r.move(), r.transfer()}
+	return []noun.Verb{r.resize(), r.place(), r.set(), r.move(), r.transfer()}
 }
 
 // Shaped is what a change of a group came to.
@@ -56,6 +56,7 @@ func (r *Room) place() noun.Verb {
 			&cli.StringFlag{Name: "forbid", Usage: "`LABELS` that no host may have"},
 			&cli.StringFlag{Name: "isolation", Usage: "what no two replicas may share: `host`, zone or region"},
 			&cli.StringFlag{Name: "leaders", Usage: "`REGIONS` whose replicas shall lead, best first"},
+			&cli.DurationFlag{Name: "down-after", Usage: "replace its replicas once their host is silent for `DURATION`; 0s for the policy's down_after, and kept as it is when it is not given"},
 			author(), dryRun(),
 		},
 		Run: func(ctx context.Context, c *cli.Context) error {
@@ -75,6 +76,9 @@ func rules(c *cli.Context, s *fleetpb.Spec) error {
 		return noun.Fault(noun.Usage, "--isolation=%s is not known: use host, zone or region", c.String("isolation"))
 	}
 	s.Isolation, s.Regions = isolation, nil
+	if c.IsSet("down-after") {
+		s.DownAfterMs = c.Duration("down-after").Milliseconds()
+	}
 	sum := uint32(0)
 	for _, rule := range list(c.String("regions")) {
 		region, count, ok := strings.Cut(rule, "=")

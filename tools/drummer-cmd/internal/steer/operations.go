@@ -167,7 +167,7 @@ func (r *Room) pause(verb string) noun.Verb {
 	}
 	return noun.Verb{
 		Name: verb, Usage: usage, Args: "KIND", Min: 1, Max: 1,
-		About: "KIND is balance, drain, move, place, replace, resize or transfer. Those that run go on.",
+		About: "KIND is balance, drain, move, place, replace, resize, transfer or tune. Those that run go on.",
 		Flags: []cli.Flag{author()},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			req := &drummerpb.PauseOperationsRequest{Kind: c.Args().First(), Resume: verb == "resume", Author: c.String("author")}
