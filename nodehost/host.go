@@ -239,6 +239,7 @@ func (h *host) openRooms() (err error) {
 	h.counters = counters.New(counters.Options{
 		Router: h.router, Region: h.cfg.Region, Knows: h.router.Knows, Groups: h.names, Members: h.members, Stopping: streams.Done(), Now: h.now,
 	})
+	h.stop.Push("counters", h.counters.Close)
 	h.exchange = exchange.New(exchange.Options{Router: h.router, Raft: h.raft, Local: h.groups, Groups: h.names, Now: h.now, Log: h.log})
 	h.counters.Register(h.server.GRPC())
 	h.leases.Register(h.server.GRPC())

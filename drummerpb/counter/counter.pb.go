@@ -1744,6 +1744,7 @@ type Query struct {
 	//	*Query_Windows
 	//	*Query_Export
 	//	*Query_Status
+	//	*Query_Digest
 	Op            isQuery_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1831,6 +1832,15 @@ func (x *Query) GetStatus() *Status {
 	return nil
 }
 
+func (x *Query) GetDigest() *Digest {
+	if x != nil {
+		if x, ok := x.Op.(*Query_Digest); ok {
+			return x.Digest
+		}
+	}
+	return nil
+}
+
 type isQuery_Op interface {
 	isQuery_Op()
 }
@@ -1860,6 +1870,11 @@ type Query_Status struct {
 	Status *Status `protobuf:"bytes,5,opt,name=status,proto3,oneof"`
 }
 
+type Query_Digest struct {
+	// digest sums up what an origin counted.
+	Digest *Digest `protobuf:"bytes,6,opt,name=digest,proto3,oneof"`
+}
+
 func (*Query_Get) isQuery_Op() {}
 
 func (*Query_List) isQuery_Op() {}
@@ -1869,6 +1884,8 @@ func (*Query_Windows) isQuery_Op() {}
 func (*Query_Export) isQuery_Op() {}
 
 func (*Query_Status) isQuery_Op() {}
+
+func (*Query_Digest) isQuery_Op() {}
 
 // Get reads one counter.
 type Get struct {
@@ -2181,6 +2198,126 @@ func (*Status) Descriptor() ([]byte, []int) {
 	return file_counter_counter_proto_rawDescGZIP(), []int{26}
 }
 
+// Digest sums up what an origin counted, as the group knows it: two groups that know the
+// same of it have the same sum.
+type Digest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// of is the origin; absent for the group itself.
+	Of            *Origin `protobuf:"bytes,1,opt,name=of,proto3" json:"of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Digest) Reset() {
+	*x = Digest{}
+	mi := &file_counter_counter_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Digest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Digest) ProtoMessage() {}
+
+func (x *Digest) ProtoReflect() protoreflect.Message {
+	mi := &file_counter_counter_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Digest.ProtoReflect.Descriptor instead.
+func (*Digest) Descriptor() ([]byte, []int) {
+	return file_counter_counter_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Digest) GetOf() *Origin {
+	if x != nil {
+		return x.Of
+	}
+	return nil
+}
+
+// DigestInfo answers it.
+type DigestInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// from is the origin that it is about.
+	From *Origin `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// sum of it.
+	Sum uint64 `protobuf:"fixed64,2,opt,name=sum,proto3" json:"sum,omitempty"`
+	// changed is the version at its newest change; of the group itself only.
+	Changed uint64 `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	// upto is its version up to which the group knows all.
+	Upto          uint64 `protobuf:"varint,4,opt,name=upto,proto3" json:"upto,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestInfo) Reset() {
+	*x = DigestInfo{}
+	mi := &file_counter_counter_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestInfo) ProtoMessage() {}
+
+func (x *DigestInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_counter_counter_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestInfo.ProtoReflect.Descriptor instead.
+func (*DigestInfo) Descriptor() ([]byte, []int) {
+	return file_counter_counter_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DigestInfo) GetFrom() *Origin {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *DigestInfo) GetSum() uint64 {
+	if x != nil {
+		return x.Sum
+	}
+	return 0
+}
+
+func (x *DigestInfo) GetChanged() uint64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *DigestInfo) GetUpto() uint64 {
+	if x != nil {
+		return x.Upto
+	}
+	return 0
+}
+
 // Info describes a counter.
 type Info struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2202,7 +2339,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_counter_counter_proto_msgTypes[27]
+	mi := &file_counter_counter_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2351,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[27]
+	mi := &file_counter_counter_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2364,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{27}
+	return file_counter_counter_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Info) GetKey() string {
@@ -2291,7 +2428,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_counter_counter_proto_msgTypes[28]
+	mi := &file_counter_counter_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2440,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[28]
+	mi := &file_counter_counter_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2453,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{28}
+	return file_counter_counter_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Window) GetStartMs() uint64 {
@@ -2375,7 +2512,7 @@ type Region struct {
 
 func (x *Region) Reset() {
 	*x = Region{}
-	mi := &file_counter_counter_proto_msgTypes[29]
+	mi := &file_counter_counter_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2524,7 @@ func (x *Region) String() string {
 func (*Region) ProtoMessage() {}
 
 func (x *Region) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[29]
+	mi := &file_counter_counter_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2537,7 @@ func (x *Region) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Region.ProtoReflect.Descriptor instead.
 func (*Region) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{29}
+	return file_counter_counter_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Region) GetOrigin() *Origin {
@@ -2477,7 +2614,7 @@ type GroupInfo struct {
 
 func (x *GroupInfo) Reset() {
 	*x = GroupInfo{}
-	mi := &file_counter_counter_proto_msgTypes[30]
+	mi := &file_counter_counter_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2489,7 +2626,7 @@ func (x *GroupInfo) String() string {
 func (*GroupInfo) ProtoMessage() {}
 
 func (x *GroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[30]
+	mi := &file_counter_counter_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2502,7 +2639,7 @@ func (x *GroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupInfo.ProtoReflect.Descriptor instead.
 func (*GroupInfo) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{30}
+	return file_counter_counter_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GroupInfo) GetGroup() uint64 {
@@ -2601,14 +2738,16 @@ type Answer struct {
 	AfterKey string `protobuf:"bytes,7,opt,name=after_key,json=afterKey,proto3" json:"after_key,omitempty"`
 	// newest is the version of a group that exports: what lies between it and the version
 	// that the export is complete up to is not told yet.
-	Newest        uint64 `protobuf:"varint,65,opt,name=newest,proto3" json:"newest,omitempty"`
+	Newest uint64 `protobuf:"varint,65,opt,name=newest,proto3" json:"newest,omitempty"`
+	// digest asked for.
+	Digest        *DigestInfo `protobuf:"bytes,66,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_counter_counter_proto_msgTypes[31]
+	mi := &file_counter_counter_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2620,7 +2759,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[31]
+	mi := &file_counter_counter_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2633,7 +2772,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{31}
+	return file_counter_counter_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Answer) GetFound() bool {
@@ -2692,6 +2831,13 @@ func (x *Answer) GetNewest() uint64 {
 	return 0
 }
 
+func (x *Answer) GetDigest() *DigestInfo {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
 // AddRequest counts.
 type AddRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2708,7 +2854,7 @@ type AddRequest struct {
 
 func (x *AddRequest) Reset() {
 	*x = AddRequest{}
-	mi := &file_counter_counter_proto_msgTypes[32]
+	mi := &file_counter_counter_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +2866,7 @@ func (x *AddRequest) String() string {
 func (*AddRequest) ProtoMessage() {}
 
 func (x *AddRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[32]
+	mi := &file_counter_counter_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +2879,7 @@ func (x *AddRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRequest.ProtoReflect.Descriptor instead.
 func (*AddRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{32}
+	return file_counter_counter_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AddRequest) GetGroup() string {
@@ -2770,7 +2916,7 @@ type AddBatchRequest struct {
 
 func (x *AddBatchRequest) Reset() {
 	*x = AddBatchRequest{}
-	mi := &file_counter_counter_proto_msgTypes[33]
+	mi := &file_counter_counter_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +2928,7 @@ func (x *AddBatchRequest) String() string {
 func (*AddBatchRequest) ProtoMessage() {}
 
 func (x *AddBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[33]
+	mi := &file_counter_counter_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +2941,7 @@ func (x *AddBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBatchRequest.ProtoReflect.Descriptor instead.
 func (*AddBatchRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{33}
+	return file_counter_counter_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AddBatchRequest) GetGroup() string {
@@ -2823,7 +2969,7 @@ type AddBatchResponse struct {
 
 func (x *AddBatchResponse) Reset() {
 	*x = AddBatchResponse{}
-	mi := &file_counter_counter_proto_msgTypes[34]
+	mi := &file_counter_counter_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +2981,7 @@ func (x *AddBatchResponse) String() string {
 func (*AddBatchResponse) ProtoMessage() {}
 
 func (x *AddBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[34]
+	mi := &file_counter_counter_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +2994,7 @@ func (x *AddBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBatchResponse.ProtoReflect.Descriptor instead.
 func (*AddBatchResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{34}
+	return file_counter_counter_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AddBatchResponse) GetResults() []*Result {
@@ -2875,7 +3021,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_counter_counter_proto_msgTypes[35]
+	mi := &file_counter_counter_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2887,7 +3033,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[35]
+	mi := &file_counter_counter_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2900,7 +3046,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{35}
+	return file_counter_counter_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetRequest) GetGroup() string {
@@ -2952,7 +3098,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_counter_counter_proto_msgTypes[36]
+	mi := &file_counter_counter_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2964,7 +3110,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[36]
+	mi := &file_counter_counter_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2977,7 +3123,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{36}
+	return file_counter_counter_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetResponse) GetFound() bool {
@@ -3035,7 +3181,7 @@ type WindowsRequest struct {
 
 func (x *WindowsRequest) Reset() {
 	*x = WindowsRequest{}
-	mi := &file_counter_counter_proto_msgTypes[37]
+	mi := &file_counter_counter_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3047,7 +3193,7 @@ func (x *WindowsRequest) String() string {
 func (*WindowsRequest) ProtoMessage() {}
 
 func (x *WindowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[37]
+	mi := &file_counter_counter_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3060,7 +3206,7 @@ func (x *WindowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WindowsRequest.ProtoReflect.Descriptor instead.
 func (*WindowsRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{37}
+	return file_counter_counter_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *WindowsRequest) GetGroup() string {
@@ -3092,7 +3238,7 @@ type WindowsResponse struct {
 
 func (x *WindowsResponse) Reset() {
 	*x = WindowsResponse{}
-	mi := &file_counter_counter_proto_msgTypes[38]
+	mi := &file_counter_counter_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3104,7 +3250,7 @@ func (x *WindowsResponse) String() string {
 func (*WindowsResponse) ProtoMessage() {}
 
 func (x *WindowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[38]
+	mi := &file_counter_counter_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3117,7 +3263,7 @@ func (x *WindowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WindowsResponse.ProtoReflect.Descriptor instead.
 func (*WindowsResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{38}
+	return file_counter_counter_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WindowsResponse) GetFound() bool {
@@ -3156,7 +3302,7 @@ type RateRequest struct {
 
 func (x *RateRequest) Reset() {
 	*x = RateRequest{}
-	mi := &file_counter_counter_proto_msgTypes[39]
+	mi := &file_counter_counter_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3168,7 +3314,7 @@ func (x *RateRequest) String() string {
 func (*RateRequest) ProtoMessage() {}
 
 func (x *RateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[39]
+	mi := &file_counter_counter_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3181,7 +3327,7 @@ func (x *RateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateRequest.ProtoReflect.Descriptor instead.
 func (*RateRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{39}
+	return file_counter_counter_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RateRequest) GetGroup() string {
@@ -3228,7 +3374,7 @@ type RateResponse struct {
 
 func (x *RateResponse) Reset() {
 	*x = RateResponse{}
-	mi := &file_counter_counter_proto_msgTypes[40]
+	mi := &file_counter_counter_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3240,7 +3386,7 @@ func (x *RateResponse) String() string {
 func (*RateResponse) ProtoMessage() {}
 
 func (x *RateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[40]
+	mi := &file_counter_counter_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3253,7 +3399,7 @@ func (x *RateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateResponse.ProtoReflect.Descriptor instead.
 func (*RateResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{40}
+	return file_counter_counter_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RateResponse) GetFound() bool {
@@ -3318,7 +3464,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_counter_counter_proto_msgTypes[41]
+	mi := &file_counter_counter_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3330,7 +3476,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[41]
+	mi := &file_counter_counter_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3343,7 +3489,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{41}
+	return file_counter_counter_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListRequest) GetGroup() string {
@@ -3373,7 +3519,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_counter_counter_proto_msgTypes[42]
+	mi := &file_counter_counter_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3385,7 +3531,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[42]
+	mi := &file_counter_counter_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3398,7 +3544,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{42}
+	return file_counter_counter_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListResponse) GetCounters() []*Info {
@@ -3426,7 +3572,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_counter_counter_proto_msgTypes[43]
+	mi := &file_counter_counter_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3438,7 +3584,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[43]
+	mi := &file_counter_counter_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3451,7 +3597,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{43}
+	return file_counter_counter_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *StatusRequest) GetGroup() string {
@@ -3472,7 +3618,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_counter_counter_proto_msgTypes[44]
+	mi := &file_counter_counter_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3484,7 +3630,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[44]
+	mi := &file_counter_counter_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3497,7 +3643,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{44}
+	return file_counter_counter_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StatusResponse) GetInfo() *GroupInfo {
@@ -3520,7 +3666,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_counter_counter_proto_msgTypes[45]
+	mi := &file_counter_counter_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3532,7 +3678,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[45]
+	mi := &file_counter_counter_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3545,7 +3691,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{45}
+	return file_counter_counter_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ResetRequest) GetGroup() string {
@@ -3575,7 +3721,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_counter_counter_proto_msgTypes[46]
+	mi := &file_counter_counter_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3587,7 +3733,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[46]
+	mi := &file_counter_counter_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3600,7 +3746,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{46}
+	return file_counter_counter_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DeleteRequest) GetGroup() string {
@@ -3630,7 +3776,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_counter_counter_proto_msgTypes[47]
+	mi := &file_counter_counter_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3642,7 +3788,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[47]
+	mi := &file_counter_counter_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3655,7 +3801,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{47}
+	return file_counter_counter_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *CreateRequest) GetGroup() string {
@@ -3685,7 +3831,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_counter_counter_proto_msgTypes[48]
+	mi := &file_counter_counter_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3697,7 +3843,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[48]
+	mi := &file_counter_counter_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3710,7 +3856,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{48}
+	return file_counter_counter_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TransferRequest) GetGroup() string {
@@ -3740,7 +3886,7 @@ type RetireRequest struct {
 
 func (x *RetireRequest) Reset() {
 	*x = RetireRequest{}
-	mi := &file_counter_counter_proto_msgTypes[49]
+	mi := &file_counter_counter_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3898,7 @@ func (x *RetireRequest) String() string {
 func (*RetireRequest) ProtoMessage() {}
 
 func (x *RetireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[49]
+	mi := &file_counter_counter_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3911,7 @@ func (x *RetireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireRequest.ProtoReflect.Descriptor instead.
 func (*RetireRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{49}
+	return file_counter_counter_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RetireRequest) GetGroup() string {
@@ -3797,7 +3943,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_counter_counter_proto_msgTypes[50]
+	mi := &file_counter_counter_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3809,7 +3955,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[50]
+	mi := &file_counter_counter_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3822,7 +3968,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{50}
+	return file_counter_counter_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WatchRequest) GetGroup() string {
@@ -3953,13 +4099,14 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\brepeated\x18\x05 \x01(\bR\brepeated\"C\n" +
 	"\x05Token\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x06R\vincarnation\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"\x85\x02\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"\xb9\x02\n" +
 	"\x05Query\x12)\n" +
 	"\x03get\x18\x01 \x01(\v2\x15.drumline.counter.GetH\x00R\x03get\x12,\n" +
 	"\x04list\x18\x02 \x01(\v2\x16.drumline.counter.ListH\x00R\x04list\x125\n" +
 	"\awindows\x18\x03 \x01(\v2\x19.drumline.counter.WindowsH\x00R\awindows\x122\n" +
 	"\x06export\x18\x04 \x01(\v2\x18.drumline.counter.ExportH\x00R\x06export\x122\n" +
-	"\x06status\x18\x05 \x01(\v2\x18.drumline.counter.StatusH\x00R\x06statusB\x04\n" +
+	"\x06status\x18\x05 \x01(\v2\x18.drumline.counter.StatusH\x00R\x06status\x122\n" +
+	"\x06digest\x18\x06 \x01(\v2\x18.drumline.counter.DigestH\x00R\x06digestB\x04\n" +
 	"\x02op\"\x17\n" +
 	"\x03Get\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"Y\n" +
@@ -3984,7 +4131,15 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\tafter_key\x18\x06 \x01(\tH\x00R\bafterKey\x88\x01\x01B\f\n" +
 	"\n" +
 	"_after_key\"\b\n" +
-	"\x06Status\"\xb0\x01\n" +
+	"\x06Status\"2\n" +
+	"\x06Digest\x12(\n" +
+	"\x02of\x18\x01 \x01(\v2\x18.drumline.counter.OriginR\x02of\"z\n" +
+	"\n" +
+	"DigestInfo\x12,\n" +
+	"\x04from\x18\x01 \x01(\v2\x18.drumline.counter.OriginR\x04from\x12\x10\n" +
+	"\x03sum\x18\x02 \x01(\x06R\x03sum\x12\x18\n" +
+	"\achanged\x18\x03 \x01(\x04R\achanged\x12\x12\n" +
+	"\x04upto\x18\x04 \x01(\x04R\x04upto\"\xb0\x01\n" +
 	"\x04Info\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x12R\x05value\x12\x1a\n" +
@@ -4023,7 +4178,7 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\aregions\x18\t \x03(\v2\x18.drumline.counter.RegionR\aregions\x12\x1a\n" +
 	"\bunsealed\x18\n" +
 	" \x01(\bR\bunsealed\x12\x16\n" +
-	"\x06forged\x18\v \x01(\x04R\x06forged\"\xb3\x02\n" +
+	"\x06forged\x18\v \x01(\x04R\x06forged\"\xe9\x02\n" +
 	"\x06Answer\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x122\n" +
 	"\bcounters\x18\x02 \x03(\v2\x16.drumline.counter.InfoR\bcounters\x12\x12\n" +
@@ -4032,7 +4187,8 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\x06export\x18\x05 \x01(\v2\x17.drumline.counter.MergeR\x06export\x121\n" +
 	"\x05group\x18\x06 \x01(\v2\x1b.drumline.counter.GroupInfoR\x05group\x12\x1b\n" +
 	"\tafter_key\x18\a \x01(\tR\bafterKey\x12\x16\n" +
-	"\x06newest\x18A \x01(\x04R\x06newest\"]\n" +
+	"\x06newest\x18A \x01(\x04R\x06newest\x124\n" +
+	"\x06digest\x18B \x01(\v2\x1c.drumline.counter.DigestInfoR\x06digest\"]\n" +
 	"\n" +
 	"AddRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12'\n" +
@@ -4165,7 +4321,7 @@ func file_counter_counter_proto_rawDescGZIP() []byte {
 }
 
 var file_counter_counter_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_counter_counter_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_counter_counter_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_counter_counter_proto_goTypes = []any{
 	(Resolution)(0),          // 0: drumline.counter.Resolution
 	(Outcome)(0),             // 1: drumline.counter.Outcome
@@ -4197,30 +4353,32 @@ var file_counter_counter_proto_goTypes = []any{
 	(*Windows)(nil),          // 27: drumline.counter.Windows
 	(*Export)(nil),           // 28: drumline.counter.Export
 	(*Status)(nil),           // 29: drumline.counter.Status
-	(*Info)(nil),             // 30: drumline.counter.Info
-	(*Window)(nil),           // 31: drumline.counter.Window
-	(*Region)(nil),           // 32: drumline.counter.Region
-	(*GroupInfo)(nil),        // 33: drumline.counter.GroupInfo
-	(*Answer)(nil),           // 34: drumline.counter.Answer
-	(*AddRequest)(nil),       // 35: drumline.counter.AddRequest
-	(*AddBatchRequest)(nil),  // 36: drumline.counter.AddBatchRequest
-	(*AddBatchResponse)(nil), // 37: drumline.counter.AddBatchResponse
-	(*GetRequest)(nil),       // 38: drumline.counter.GetRequest
-	(*GetResponse)(nil),      // 39: drumline.counter.GetResponse
-	(*WindowsRequest)(nil),   // 40: drumline.counter.WindowsRequest
-	(*WindowsResponse)(nil),  // 41: drumline.counter.WindowsResponse
-	(*RateRequest)(nil),      // 42: drumline.counter.RateRequest
-	(*RateResponse)(nil),     // 43: drumline.counter.RateResponse
-	(*ListRequest)(nil),      // 44: drumline.counter.ListRequest
-	(*ListResponse)(nil),     // 45: drumline.counter.ListResponse
-	(*StatusRequest)(nil),    // 46: drumline.counter.StatusRequest
-	(*StatusResponse)(nil),   // 47: drumline.counter.StatusResponse
-	(*ResetRequest)(nil),     // 48: drumline.counter.ResetRequest
-	(*DeleteRequest)(nil),    // 49: drumline.counter.DeleteRequest
-	(*CreateRequest)(nil),    // 50: drumline.counter.CreateRequest
-	(*TransferRequest)(nil),  // 51: drumline.counter.TransferRequest
-	(*RetireRequest)(nil),    // 52: drumline.counter.RetireRequest
-	(*WatchRequest)(nil),     // 53: drumline.counter.WatchRequest
+	(*Digest)(nil),           // 30: drumline.counter.Digest
+	(*DigestInfo)(nil),       // 31: drumline.counter.DigestInfo
+	(*Info)(nil),             // 32: drumline.counter.Info
+	(*Window)(nil),           // 33: drumline.counter.Window
+	(*Region)(nil),           // 34: drumline.counter.Region
+	(*GroupInfo)(nil),        // 35: drumline.counter.GroupInfo
+	(*Answer)(nil),           // 36: drumline.counter.Answer
+	(*AddRequest)(nil),       // 37: drumline.counter.AddRequest
+	(*AddBatchRequest)(nil),  // 38: drumline.counter.AddBatchRequest
+	(*AddBatchResponse)(nil), // 39: drumline.counter.AddBatchResponse
+	(*GetRequest)(nil),       // 40: drumline.counter.GetRequest
+	(*GetResponse)(nil),      // 41: drumline.counter.GetResponse
+	(*WindowsRequest)(nil),   // 42: drumline.counter.WindowsRequest
+	(*WindowsResponse)(nil),  // 43: drumline.counter.WindowsResponse
+	(*RateRequest)(nil),      // 44: drumline.counter.RateRequest
+	(*RateResponse)(nil),     // 45: drumline.counter.RateResponse
+	(*ListRequest)(nil),      // 46: drumline.counter.ListRequest
+	(*ListResponse)(nil),     // 47: drumline.counter.ListResponse
+	(*StatusRequest)(nil),    // 48: drumline.counter.StatusRequest
+	(*StatusResponse)(nil),   // 49: drumline.counter.StatusResponse
+	(*ResetRequest)(nil),     // 50: drumline.counter.ResetRequest
+	(*DeleteRequest)(nil),    // 51: drumline.counter.DeleteRequest
+	(*CreateRequest)(nil),    // 52: drumline.counter.CreateRequest
+	(*TransferRequest)(nil),  // 53: drumline.counter.TransferRequest
+	(*RetireRequest)(nil),    // 54: drumline.counter.RetireRequest
+	(*WatchRequest)(nil),     // 55: drumline.counter.WatchRequest
 }
 var file_counter_counter_proto_depIdxs = []int32{
 	4,  // 0: drumline.counter.Settings.keep:type_name -> drumline.counter.Keep
@@ -4253,67 +4411,71 @@ var file_counter_counter_proto_depIdxs = []int32{
 	27, // 27: drumline.counter.Query.windows:type_name -> drumline.counter.Windows
 	28, // 28: drumline.counter.Query.export:type_name -> drumline.counter.Export
 	29, // 29: drumline.counter.Query.status:type_name -> drumline.counter.Status
-	0,  // 30: drumline.counter.Windows.resolution:type_name -> drumline.counter.Resolution
-	16, // 31: drumline.counter.Export.skip:type_name -> drumline.counter.Origin
-	19, // 32: drumline.counter.Info.slots:type_name -> drumline.counter.Slot
-	16, // 33: drumline.counter.Region.origin:type_name -> drumline.counter.Origin
-	16, // 34: drumline.counter.GroupInfo.origin:type_name -> drumline.counter.Origin
-	3,  // 35: drumline.counter.GroupInfo.settings:type_name -> drumline.counter.Settings
-	32, // 36: drumline.counter.GroupInfo.regions:type_name -> drumline.counter.Region
-	30, // 37: drumline.counter.Answer.counters:type_name -> drumline.counter.Info
-	31, // 38: drumline.counter.Answer.windows:type_name -> drumline.counter.Window
-	17, // 39: drumline.counter.Answer.export:type_name -> drumline.counter.Merge
-	33, // 40: drumline.counter.Answer.group:type_name -> drumline.counter.GroupInfo
-	7,  // 41: drumline.counter.AddRequest.add:type_name -> drumline.counter.Add
-	7,  // 42: drumline.counter.AddBatchRequest.adds:type_name -> drumline.counter.Add
-	22, // 43: drumline.counter.AddBatchResponse.results:type_name -> drumline.counter.Result
-	2,  // 44: drumline.counter.GetRequest.level:type_name -> drumline.counter.Level
-	23, // 45: drumline.counter.GetRequest.token:type_name -> drumline.counter.Token
-	30, // 46: drumline.counter.GetResponse.info:type_name -> drumline.counter.Info
-	32, // 47: drumline.counter.GetResponse.regions:type_name -> drumline.counter.Region
-	23, // 48: drumline.counter.GetResponse.token:type_name -> drumline.counter.Token
-	27, // 49: drumline.counter.WindowsRequest.windows:type_name -> drumline.counter.Windows
-	31, // 50: drumline.counter.WindowsResponse.windows:type_name -> drumline.counter.Window
-	0,  // 51: drumline.counter.RateResponse.resolution:type_name -> drumline.counter.Resolution
-	26, // 52: drumline.counter.ListRequest.list:type_name -> drumline.counter.List
-	30, // 53: drumline.counter.ListResponse.counters:type_name -> drumline.counter.Info
-	33, // 54: drumline.counter.StatusResponse.info:type_name -> drumline.counter.GroupInfo
-	8,  // 55: drumline.counter.ResetRequest.reset:type_name -> drumline.counter.Reset
-	9,  // 56: drumline.counter.DeleteRequest.delete:type_name -> drumline.counter.Delete
-	10, // 57: drumline.counter.CreateRequest.create:type_name -> drumline.counter.Create
-	11, // 58: drumline.counter.TransferRequest.transfer:type_name -> drumline.counter.Transfer
-	12, // 59: drumline.counter.RetireRequest.retire:type_name -> drumline.counter.Retire
-	35, // 60: drumline.counter.Counter.Add:input_type -> drumline.counter.AddRequest
-	36, // 61: drumline.counter.Counter.AddBatch:input_type -> drumline.counter.AddBatchRequest
-	38, // 62: drumline.counter.Counter.Get:input_type -> drumline.counter.GetRequest
-	40, // 63: drumline.counter.Counter.Windows:input_type -> drumline.counter.WindowsRequest
-	42, // 64: drumline.counter.Counter.Rate:input_type -> drumline.counter.RateRequest
-	44, // 65: drumline.counter.Counter.List:input_type -> drumline.counter.ListRequest
-	46, // 66: drumline.counter.Counter.Status:input_type -> drumline.counter.StatusRequest
-	48, // 67: drumline.counter.Counter.Reset:input_type -> drumline.counter.ResetRequest
-	49, // 68: drumline.counter.Counter.Delete:input_type -> drumline.counter.DeleteRequest
-	50, // 69: drumline.counter.Counter.Create:input_type -> drumline.counter.CreateRequest
-	51, // 70: drumline.counter.Counter.Transfer:input_type -> drumline.counter.TransferRequest
-	52, // 71: drumline.counter.Counter.Retire:input_type -> drumline.counter.RetireRequest
-	53, // 72: drumline.counter.Counter.Watch:input_type -> drumline.counter.WatchRequest
-	22, // 73: drumline.counter.Counter.Add:output_type -> drumline.counter.Result
-	37, // 74: drumline.counter.Counter.AddBatch:output_type -> drumline.counter.AddBatchResponse
-	39, // 75: drumline.counter.Counter.Get:output_type -> drumline.counter.GetResponse
-	41, // 76: drumline.counter.Counter.Windows:output_type -> drumline.counter.WindowsResponse
-	43, // 77: drumline.counter.Counter.Rate:output_type -> drumline.counter.RateResponse
-	45, // 78: drumline.counter.Counter.List:output_type -> drumline.counter.ListResponse
-	47, // 79: drumline.counter.Counter.Status:output_type -> drumline.counter.StatusResponse
-	22, // 80: drumline.counter.Counter.Reset:output_type -> drumline.counter.Result
-	22, // 81: drumline.counter.Counter.Delete:output_type -> drumline.counter.Result
-	22, // 82: drumline.counter.Counter.Create:output_type -> drumline.counter.Result
-	22, // 83: drumline.counter.Counter.Transfer:output_type -> drumline.counter.Result
-	22, // 84: drumline.counter.Counter.Retire:output_type -> drumline.counter.Result
-	39, // 85: drumline.counter.Counter.Watch:output_type -> drumline.counter.GetResponse
-	73, // [73:86] is the sub-list for method output_type
-	60, // [60:73] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	30, // 30: drumline.counter.Query.digest:type_name -> drumline.counter.Digest
+	0,  // 31: drumline.counter.Windows.resolution:type_name -> drumline.counter.Resolution
+	16, // 32: drumline.counter.Export.skip:type_name -> drumline.counter.Origin
+	16, // 33: drumline.counter.Digest.of:type_name -> drumline.counter.Origin
+	16, // 34: drumline.counter.DigestInfo.from:type_name -> drumline.counter.Origin
+	19, // 35: drumline.counter.Info.slots:type_name -> drumline.counter.Slot
+	16, // 36: drumline.counter.Region.origin:type_name -> drumline.counter.Origin
+	16, // 37: drumline.counter.GroupInfo.origin:type_name -> drumline.counter.Origin
+	3,  // 38: drumline.counter.GroupInfo.settings:type_name -> drumline.counter.Settings
+	34, // 39: drumline.counter.GroupInfo.regions:type_name -> drumline.counter.Region
+	32, // 40: drumline.counter.Answer.counters:type_name -> drumline.counter.Info
+	33, // 41: drumline.counter.Answer.windows:type_name -> drumline.counter.Window
+	17, // 42: drumline.counter.Answer.export:type_name -> drumline.counter.Merge
+	35, // 43: drumline.counter.Answer.group:type_name -> drumline.counter.GroupInfo
+	31, // 44: drumline.counter.Answer.digest:type_name -> drumline.counter.DigestInfo
+	7,  // 45: drumline.counter.AddRequest.add:type_name -> drumline.counter.Add
+	7,  // 46: drumline.counter.AddBatchRequest.adds:type_name -> drumline.counter.Add
+	22, // 47: drumline.counter.AddBatchResponse.results:type_name -> drumline.counter.Result
+	2,  // 48: drumline.counter.GetRequest.level:type_name -> drumline.counter.Level
+	23, // 49: drumline.counter.GetRequest.token:type_name -> drumline.counter.Token
+	32, // 50: drumline.counter.GetResponse.info:type_name -> drumline.counter.Info
+	34, // 51: drumline.counter.GetResponse.regions:type_name -> drumline.counter.Region
+	23, // 52: drumline.counter.GetResponse.token:type_name -> drumline.counter.Token
+	27, // 53: drumline.counter.WindowsRequest.windows:type_name -> drumline.counter.Windows
+	33, // 54: drumline.counter.WindowsResponse.windows:type_name -> drumline.counter.Window
+	0,  // 55: drumline.counter.RateResponse.resolution:type_name -> drumline.counter.Resolution
+	26, // 56: drumline.counter.ListRequest.list:type_name -> drumline.counter.List
+	32, // 57: drumline.counter.ListResponse.counters:type_name -> drumline.counter.Info
+	35, // 58: drumline.counter.StatusResponse.info:type_name -> drumline.counter.GroupInfo
+	8,  // 59: drumline.counter.ResetRequest.reset:type_name -> drumline.counter.Reset
+	9,  // 60: drumline.counter.DeleteRequest.delete:type_name -> drumline.counter.Delete
+	10, // 61: drumline.counter.CreateRequest.create:type_name -> drumline.counter.Create
+	11, // 62: drumline.counter.TransferRequest.transfer:type_name -> drumline.counter.Transfer
+	12, // 63: drumline.counter.RetireRequest.retire:type_name -> drumline.counter.Retire
+	37, // 64: drumline.counter.Counter.Add:input_type -> drumline.counter.AddRequest
+	38, // 65: drumline.counter.Counter.AddBatch:input_type -> drumline.counter.AddBatchRequest
+	40, // 66: drumline.counter.Counter.Get:input_type -> drumline.counter.GetRequest
+	42, // 67: drumline.counter.Counter.Windows:input_type -> drumline.counter.WindowsRequest
+	44, // 68: drumline.counter.Counter.Rate:input_type -> drumline.counter.RateRequest
+	46, // 69: drumline.counter.Counter.List:input_type -> drumline.counter.ListRequest
+	48, // 70: drumline.counter.Counter.Status:input_type -> drumline.counter.StatusRequest
+	50, // 71: drumline.counter.Counter.Reset:input_type -> drumline.counter.ResetRequest
+	51, // 72: drumline.counter.Counter.Delete:input_type -> drumline.counter.DeleteRequest
+	52, // 73: drumline.counter.Counter.Create:input_type -> drumline.counter.CreateRequest
+	53, // 74: drumline.counter.Counter.Transfer:input_type -> drumline.counter.TransferRequest
+	54, // 75: drumline.counter.Counter.Retire:input_type -> drumline.counter.RetireRequest
+	55, // 76: drumline.counter.Counter.Watch:input_type -> drumline.counter.WatchRequest
+	22, // 77: drumline.counter.Counter.Add:output_type -> drumline.counter.Result
+	39, // 78: drumline.counter.Counter.AddBatch:output_type -> drumline.counter.AddBatchResponse
+	41, // 79: drumline.counter.Counter.Get:output_type -> drumline.counter.GetResponse
+	43, // 80: drumline.counter.Counter.Windows:output_type -> drumline.counter.WindowsResponse
+	45, // 81: drumline.counter.Counter.Rate:output_type -> drumline.counter.RateResponse
+	47, // 82: drumline.counter.Counter.List:output_type -> drumline.counter.ListResponse
+	49, // 83: drumline.counter.Counter.Status:output_type -> drumline.counter.StatusResponse
+	22, // 84: drumline.counter.Counter.Reset:output_type -> drumline.counter.Result
+	22, // 85: drumline.counter.Counter.Delete:output_type -> drumline.counter.Result
+	22, // 86: drumline.counter.Counter.Create:output_type -> drumline.counter.Result
+	22, // 87: drumline.counter.Counter.Transfer:output_type -> drumline.counter.Result
+	22, // 88: drumline.counter.Counter.Retire:output_type -> drumline.counter.Result
+	41, // 89: drumline.counter.Counter.Watch:output_type -> drumline.counter.GetResponse
+	77, // [77:90] is the sub-list for method output_type
+	64, // [64:77] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_counter_counter_proto_init() }
@@ -4339,6 +4501,7 @@ func file_counter_counter_proto_init() {
 		(*Query_Windows)(nil),
 		(*Query_Export)(nil),
 		(*Query_Status)(nil),
+		(*Query_Digest)(nil),
 	}
 	file_counter_counter_proto_msgTypes[23].OneofWrappers = []any{}
 	file_counter_counter_proto_msgTypes[25].OneofWrappers = []any{}
@@ -4348,7 +4511,7 @@ func file_counter_counter_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_counter_counter_proto_rawDesc), len(file_counter_counter_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   51,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -10,5 +10,7 @@ const (
 	oceanSevered   = time.Minute
 	oceanFlaps     = 10
 	oceanFlap      = time.Second
+	oceanKeys      = 100_000
+	oceanWindows   = 3 * time.Minute
 	oceanFire      = 3 * time.Minute // while histories are recorded
 )

@@ -35,7 +35,11 @@ import (
 //	C4   an increment crosses no ocean        TestCountersAcrossOceans/an increment crosses no ocean
 //	C5   all agree, soon                      TestCountersAcrossOceans/all agree
 //	C8   a region is cut off, then flaps      TestCountersAcrossOceans/cut off
-//	C16  a client cannot tell what others counted  TestCountersAcrossOceans/forged
+//	C15  windows, with clocks that differ     TestCountersAcrossOceans/windows
+//	C16  forged counts, garbage at every port TestCountersAcrossOceans/forged, garbage
+//	C18  what travels is what changed         TestCountersAcrossOceans/only changes
+//	C19  never below 0, while cut off         TestCountersAcrossOceans/bounded
+//	C20  a reset while another region counts  TestCountersAcrossOceans/reset
 //	C7   a region is killed                   TestCountersSurvive/a region is killed
 //	C9   restarts add no slots                TestCountersSurvive/restarts
 //	C13  a region loses all its disks         TestCountersSurvive/disks are lost
@@ -92,7 +96,7 @@ func newOceans(t *testing.T) *oceans {
 	t.Cleanup(func() { require.NoError(t, lab.Close()) })
 	o.lab = lab
 	o.weather(1)
-	o.world = newWorldOf(t, localfleet.Options{Drummers: 1, Hosts: 9, Regions: regions, Address: lab.Address, Around: lab.In})
+	o.world = newWorldOf(t, localfleet.Options{Drummers: 1, Hosts: 9, Regions: regions, Address: lab.Address, Around: lab.In, Gossip: true})
 	t.Cleanup(o.web.CloseIdleConnections)
 	for _, region := range regions {
 		o.create(regional(region))
@@ -284,6 +288,11 @@ func TestCountersAcrossOceans(t *testing.T) {
 		}
 	})
 	t.Run("forged", func(t *testing.T) { all.in(t).forge() })
+	all.furnish()
+	t.Run("bounded", func(t *testing.T) { all.in(t).stayAbove() })
+	t.Run("reset", func(t *testing.T) { all.in(t).resetMeanwhile() })
+	t.Run("only changes", func(t *testing.T) { all.in(t).onlyChanges(oceanKeys) })
+	t.Run("garbage", func(t *testing.T) { all.in(t).garbage() })
 	t.Run("cut off", func(t *testing.T) {
 		o := all.in(t)
 		load := o.begin("ord", "hkg", "ams")
@@ -301,6 +310,7 @@ func TestCountersAcrossOceans(t *testing.T) {
 		load.end()
 		t.Logf("%d increments were acknowledged, and all hosts show them", o.acked.Load())
 	})
+	t.Run("windows", func(t *testing.T) { all.in(t).keepTime(oceanWindows) })
 }
 
 // pause lets trouble last.

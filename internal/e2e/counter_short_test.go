@@ -10,5 +10,7 @@ const (
 	oceanSevered   = 2 * time.Second
 	oceanFlaps     = 2
 	oceanFlap      = 300 * time.Millisecond
+	oceanKeys      = 2000
+	oceanWindows   = 3 * time.Second
 	oceanFire      = 6 * time.Second // while histories are recorded
 )

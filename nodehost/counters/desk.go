@@ -9,6 +9,7 @@ import (
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/counters/gather"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/counter"
@@ -19,6 +20,7 @@ type desk struct {
 	router Router
 	now    func() time.Time
 	atlas  *atlas
+	gather *gather.Gather
 }
 
 // change proposes a command and unpacks the machine's answer. Only what the machine
@@ -31,14 +33,29 @@ func (d *desk) change(ctx context.Context, group string, cmd *counterpb.Command)
 	group = d.atlas.place(ctx, group)
 	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{data}, Repeatable: cmd.GetAdd().GetOnce() != nil}
 	out, _ := d.router.ProposeMany(ctx, m)
-	if out[0].Err != nil {
-		return nil, out[0].Err
-	}
-	r, err := unpack(group, out[0].Result.Data)
+	r, err := unpackOutcome(group, out[0])
+	return invalid(group, r, err)
+}
+
+// invalid makes an error of what the machine calls invalid.
+func invalid(group string, r *counterpb.Result, err error) (*counterpb.Result, error) {
 	if err == nil && r.GetOutcome() == counterpb.Outcome_OUTCOME_INVALID {
 		err = fault.New(fault.Invalid, "group %s: %s", group, r.GetDetail()).InGroup(group)
 	}
 	return r, err
+}
+
+// count adds, together with others who do so now. An addition with a key goes by itself: it
+// is proposed again until its outcome is known, which the others must not be.
+func (d *desk) count(ctx context.Context, group string, a *counterpb.Add) (*counterpb.Result, error) {
+	if a.GetOnce() != nil || a.GetAmount() == 0 {
+		return d.change(ctx, group, &counterpb.Command{Op: &counterpb.Command_Add{Add: a}})
+	}
+	if err := checkGroup(group); err != nil {
+		return nil, err
+	}
+	r, err := d.gather.Add(ctx, group, a)
+	return invalid(group, r, err)
 }
 
 // pack checks a command and puts it into bytes, with the time.
@@ -57,10 +74,13 @@ func (d *desk) pack(group string, cmd *counterpb.Command) ([]byte, error) {
 	return data, nil
 }
 
-// unpack reads the machine's answer.
-func unpack(group string, data []byte) (*counterpb.Result, error) {
+// unpackOutcome reads the machine's answer, if there is one.
+func unpackOutcome(group string, o route.Outcome) (*counterpb.Result, error) {
+	if o.Err != nil {
+		return nil, o.Err
+	}
 	r := &counterpb.Result{}
-	if err := proto.Unmarshal(data, r); err != nil {
+	if err := proto.Unmarshal(o.Result.Data, r); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app counter", group).InGroup(group)
 	}
 	return r, nil
@@ -119,7 +139,7 @@ func (d *desk) add(ctx context.Context, group string, a *counterpb.Add, wan uint
 			return nil, fault.New(fault.Invalid, "%d other regions are to hold it, and the counter has %d", wan, n).InGroup(group)
 		}
 	}
-	r, err := d.change(ctx, group, &counterpb.Command{Op: &counterpb.Command_Add{Add: a}})
+	r, err := d.count(ctx, group, a)
 	if err == nil && wan > 0 && r.GetOutcome() == counterpb.Outcome_OUTCOME_OK {
 		err = d.await(ctx, d.atlas.place(ctx, group), r.GetToken(), wan)
 	}

@@ -6,6 +6,8 @@ import (
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/counters/gather"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/statemachines/counter"
 )
@@ -21,7 +23,7 @@ type fold struct {
 }
 
 // foldAll folds the additions that break no rule; the others have a result.
-func (d *desk) foldAll(adds []*counterpb.Add, results []*counterpb.Result) []*fold {
+func (d *desk) foldAll(adds []*counterpb.Add, out []gather.Outcome) []*fold {
 	var all []*fold
 	open := map[string]*fold{} // by key: what the next addition may join
 	cmd, op := &counterpb.Command{NowMs: uint64(d.now().UnixMilli())}, &counterpb.Command_Add{}
@@ -29,7 +31,7 @@ func (d *desk) foldAll(adds []*counterpb.Add, results []*counterpb.Result) []*fo
 	for i, a := range adds {
 		op.Add = a
 		if err := counter.CheckCommand(cmd); err != nil {
-			results[i] = &counterpb.Result{Outcome: counterpb.Outcome_OUTCOME_INVALID, Detail: err.Error()}
+			out[i].Result = &counterpb.Result{Outcome: counterpb.Outcome_OUTCOME_INVALID, Detail: err.Error()}
 			continue
 		}
 		f := open[a.GetKey()]
@@ -64,15 +66,22 @@ func (f *fold) join(a *counterpb.Add, place int) {
 }
 
 // answer gives each part the result that it would have had: the value after it.
-func (f *fold) answer(r *counterpb.Result, results []*counterpb.Result) {
+func (f *fold) answer(r *counterpb.Result, out []gather.Outcome) {
 	if len(f.places) == 1 {
-		results[f.places[0]] = r
+		out[f.places[0]].Result = r
 		return
 	}
 	value := r.GetValue()
 	for i := len(f.places) - 1; i >= 0; i-- {
-		results[f.places[i]] = &counterpb.Result{Outcome: r.GetOutcome(), Value: value, Token: r.GetToken()}
+		out[f.places[i]].Result = &counterpb.Result{Outcome: r.GetOutcome(), Value: value, Token: r.GetToken()}
 		value -= f.amounts[i]
+	}
+}
+
+// fail gives each part an error.
+func (f *fold) fail(err error, out []gather.Outcome) {
+	for _, place := range f.places {
+		out[place].Err = err
 	}
 }
 
@@ -85,53 +94,71 @@ func (f *fold) apart(adds []*counterpb.Add) []*fold {
 	return all
 }
 
-// addMany proposes many additions. Each has a result of its own, one that breaks a rule
-// too; an error says that nothing is known of any of them.
-func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add) ([]*counterpb.Result, error) {
-	if err := checkGroup(group); err != nil {
-		return nil, err
+// addMany proposes many additions, each of which has an outcome of its own.
+func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add) []gather.Outcome {
+	out := make([]gather.Outcome, len(adds))
+	if all := d.foldAll(adds, out); len(all) > 0 {
+		group = d.atlas.place(ctx, group)
+		var parts []*fold // of a sum that is refused some may be taken
+		for _, f := range d.addFolds(ctx, group, all, out) {
+			parts = append(parts, f.apart(adds)...)
+		}
+		if len(parts) > 0 {
+			d.addFolds(ctx, group, parts, out)
+		}
 	}
-	results := make([]*counterpb.Result, len(adds))
-	all := d.foldAll(adds, results)
-	if len(all) == 0 {
-		return results, nil
-	}
-	group = d.atlas.place(ctx, group)
-	refused, err := d.addFolds(ctx, group, all, results)
-	if err != nil || len(refused) == 0 {
-		return results, err
-	}
-	var parts []*fold // of a sum that is refused some may be taken
-	for _, f := range refused {
-		parts = append(parts, f.apart(adds)...)
-	}
-	_, err = d.addFolds(ctx, group, parts, results)
-	return results, err
+	return out
 }
 
 // addFolds proposes sums, and returns those that were refused and have parts.
-func (d *desk) addFolds(ctx context.Context, group string, all []*fold, results []*counterpb.Result) (refused []*fold, err error) {
+func (d *desk) addFolds(ctx context.Context, group string, all []*fold, out []gather.Outcome) (refused []*fold) {
 	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Items: make([][]byte, len(all)), Repeatable: true}
 	for i, f := range all {
+		var err error
 		if m.Items[i], err = d.pack(group, &counterpb.Command{Op: &counterpb.Command_Add{Add: f.add}}); err != nil {
-			return nil, err
+			for _, f := range all { // none was proposed
+				f.fail(err, out)
+			}
+			return nil
 		}
 		m.Repeatable = m.Repeatable && f.add.GetOnce() != nil
 	}
-	out, _ := d.router.ProposeMany(ctx, m)
+	outcomes, _ := d.router.ProposeMany(ctx, m)
 	for i, f := range all {
-		if out[i].Err != nil {
-			return nil, out[i].Err
-		}
-		r, err := unpack(group, out[i].Result.Data)
+		r, err := unpackOutcome(group, outcomes[i])
 		switch {
 		case err != nil:
-			return nil, err
+			f.fail(err, out)
 		case r.GetOutcome() != counterpb.Outcome_OUTCOME_OK && len(f.places) > 1:
 			refused = append(refused, f)
 		default:
-			f.answer(r, results)
+			f.answer(r, out)
 		}
 	}
-	return refused, nil
+	return refused
+}
+
+// addBatch is addMany for one caller: there is a result for each, or an error. It says
+// nothing of what is counted when some are and others failed.
+func (d *desk) addBatch(ctx context.Context, group string, adds []*counterpb.Add) ([]*counterpb.Result, error) {
+	if err := checkGroup(group); err != nil {
+		return nil, err
+	}
+	out := d.addMany(ctx, group, adds)
+	results, answered := make([]*counterpb.Result, len(out)), 0
+	var failed error
+	for i, o := range out {
+		if results[i] = o.Result; o.Err == nil {
+			answered++
+		} else if failed == nil || fault.Is(o.Err, fault.UnknownOutcome) {
+			failed = o.Err
+		}
+	}
+	if failed != nil && answered > 0 && !fault.Is(failed, fault.UnknownOutcome) {
+		failed = fault.Wrap(failed, fault.UnknownOutcome, "of %d additions %d were decided and the others were not", len(out), answered).InGroup(group)
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	return results, nil
 }

@@ -106,24 +106,27 @@ func (c *cluster) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.Read
 	return &hostpb.ReadResponse{Data: data}, nil
 }
 
-func (c *cluster) service(stopping <-chan struct{}) *counters.Service {
+func (c *cluster) service(t testing.TB, stopping <-chan struct{}) *counters.Service {
+	t.Helper()
 	members := func() []counters.Member {
 		return []counters.Member{{Name: "nh1", ID: "a", Region: "ord", API: "127.0.0.1:1", Self: true}}
 	}
-	return counters.New(counters.Options{Router: c, Members: members, Stopping: stopping, Now: c.clock})
+	s := counters.New(counters.Options{Router: c, Members: members, Stopping: stopping, Now: c.clock})
+	t.Cleanup(func() { _ = s.Close() })
+	return s
 }
 
 // dial serves the native service and returns a client of it.
 func (c *cluster) dial(t testing.TB, stopping <-chan struct{}) counterpb.CounterClient {
 	t.Helper()
-	return counterpb.NewCounterClient(servetest.Dial(t, func(s *servetest.Server) { c.service(stopping).Register(s) }))
+	return counterpb.NewCounterClient(servetest.Dial(t, func(s *servetest.Server) { c.service(t, stopping).Register(s) }))
 }
 
 // web serves HTTP.
 func (c *cluster) web(t testing.TB) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
-	c.service(nil).Handle(mux.Handle)
+	c.service(t, nil).Handle(mux.Handle)
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s

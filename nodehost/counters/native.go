@@ -37,8 +37,11 @@ func (n *native) AddBatch(ctx context.Context, req *counterpb.AddBatchRequest) (
 	if len(req.GetAdds()) == 0 || len(req.GetAdds()) > route.MaxItems {
 		return nil, fault.New(fault.Invalid, "the request has %d commands: want 1 to %d", len(req.GetAdds()), route.MaxItems)
 	}
-	results, err := n.desk.addMany(ctx, req.GetGroup(), req.GetAdds())
-	return &counterpb.AddBatchResponse{Results: results}, err
+	results, err := n.desk.addBatch(ctx, req.GetGroup(), req.GetAdds())
+	if err != nil {
+		return nil, err
+	}
+	return &counterpb.AddBatchResponse{Results: results}, nil
 }
 
 // Get reads a counter.

@@ -24,6 +24,7 @@ import (
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/nodehost/counters/gather"
 	"github.com/drumline/drumline/nodehost/route"
 )
 
@@ -79,7 +80,7 @@ type Service struct {
 	stopping <-chan struct{}
 }
 
-// New makes a Service.
+// New makes a Service; Close it.
 func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -91,8 +92,13 @@ func New(o Options) *Service {
 		o.Knows = func(string) bool { return false }
 	}
 	a := &atlas{region: o.Region, knows: o.Knows, groups: o.Groups, now: o.Now, lists: map[string]list{}}
-	return &Service{desk: &desk{router: o.Router, now: o.Now, atlas: a}, members: o.Members, stopping: o.Stopping}
+	d := &desk{router: o.Router, now: o.Now, atlas: a}
+	d.gather = gather.New(d.addMany)
+	return &Service{desk: d, members: o.Members, stopping: o.Stopping}
 }
+
+// Close ends what is being counted, with errors for those who wait; idempotent.
+func (s *Service) Close() error { return s.desk.gather.Close() }
 
 // Register registers the native service.
 func (s *Service) Register(registrar grpc.ServiceRegistrar) {
@@ -101,7 +107,7 @@ func (s *Service) Register(registrar grpc.ServiceRegistrar) {
 
 // Handle hands every HTTP path to handle, which takes patterns as http.ServeMux does.
 func (s *Service) Handle(handle func(pattern string, h http.Handler)) {
-	w := &web{desk: s.desk, members: s.members}
+	w := &web{desk: s.desk, members: s.members, plain: []string{plainText}}
 	for pattern, f := range w.paths() {
 		handle(pattern, f)
 	}

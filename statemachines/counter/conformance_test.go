@@ -108,6 +108,9 @@ func randomQuery(r *rand.Rand) []byte {
 		q.Op = &counterpb.Query_Export{Export: &counterpb.Export{After: r.Uint64N(90), Limit: r.Uint32N(3), Relayed: r.IntN(2) == 0, WallMs: r.Uint64N(2) * start, Skip: []*counterpb.Origin{randomOrigin(r)}}}
 	default:
 		q.Op = &counterpb.Query_Status{Status: &counterpb.Status{}}
+		if key == "a" {
+			q.Op = &counterpb.Query_Digest{Digest: &counterpb.Digest{Of: randomOrigin(r)}}
+		}
 	}
 	return encode(q)
 }

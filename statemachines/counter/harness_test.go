@@ -132,6 +132,11 @@ func (w *world) export(x *counterpb.Export) (*counterpb.Merge, bool) {
 	return a.GetExport(), a.GetMore()
 }
 
+// digest is that of an origin, nil for the world's own.
+func (w *world) digest(of *counterpb.Origin) *counterpb.DigestInfo {
+	return w.query(&counterpb.Query{Op: &counterpb.Query_Digest{Digest: &counterpb.Digest{Of: of}}}).GetDigest()
+}
+
 // seen is what the world knows of another's origin.
 func (w *world) seen(o *counterpb.Origin) *counterpb.Region {
 	for _, r := range w.status().GetRegions() {

@@ -203,7 +203,32 @@ func (s *sea) calm() {
 		}
 		require.Equal(s.t, uint64(s.acked[""]), sum, "the windows' sum is the total")
 		require.Zero(s.t, w.status().GetForged())
+		for _, other := range s.regions {
+			there := other.digest(nil)
+			require.Equal(s.t, there.GetSum(), w.digest(there.GetFrom()).GetSum(), "the digest of what another counted is its own")
+		}
 	}
+}
+
+// TestADigestTellsWhatDiffers: of each number of a slot, and of its key.
+func TestADigestTellsWhatDiffers(t *testing.T) {
+	sums := map[uint64]bool{}
+	for _, commands := range [][]*counterpb.Command{
+		{}, {add("", 1)}, {add("a", 1)}, {add("a", 2)}, {add("a", 2), add("a", -1)}, {add("a", 1), add("b", 1)},
+	} {
+		w := newWorld(t, 1000, "ord")
+		for _, c := range commands {
+			w.must(c)
+		}
+		d := w.digest(nil)
+		sums[d.GetSum()] = true
+		require.Equal(t, w.status().GetVersion(), d.GetUpto())
+		if len(commands) > 0 {
+			w.must(reset(commands[0].GetAdd().GetKey()))
+			require.Equal(t, d.GetSum(), w.digest(nil).GetSum(), "all regions take off in all slots")
+		}
+	}
+	require.Len(t, sums, 6)
 }
 
 // TestOnlyChangesTravel: what was said once is not said again.

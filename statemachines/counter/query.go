@@ -36,10 +36,15 @@ func CheckQuery(q *counterpb.Query) error {
 			return wire.Refuse("the export is to have %d counters and to skip %d origins, at most %d and %d are allowed", op.Export.GetLimit(), len(op.Export.GetSkip()), MaxEntries, MaxOrigins)
 		}
 		return wire.CheckKey(op.Export.GetAfterKey())
+	case *counterpb.Query_Digest:
+		if op.Digest.GetOf() == nil {
+			return nil
+		}
+		return checkOrigin(op.Digest.GetOf())
 	case *counterpb.Query_Status:
 		return nil
 	}
-	return wire.Refusal("the query names no operation: set get, list, windows, export or status")
+	return wire.Refusal("the query names no operation: set get, list, windows, export, digest or status")
 }
 
 func decodeQuery(data []byte) (*counterpb.Query, error) {
@@ -83,6 +88,8 @@ func (m *Machine) answer(q *counterpb.Query) *counterpb.Answer {
 		return a
 	case *counterpb.Query_Export:
 		return m.export(op.Export)
+	case *counterpb.Query_Digest:
+		return &counterpb.Answer{Digest: m.digest(op.Digest)}
 	}
 	return &counterpb.Answer{Group: m.groupInfo()}
 }

@@ -62,6 +62,9 @@ const (
 	refresh = 5 * time.Second
 	// relayEvery is the time between two looks at what others counted.
 	relayEvery = 10 * time.Second
+	// digestEvery is the time between two looks whether what is known of a sibling is what
+	// it has.
+	digestEvery = time.Minute
 	// settling is how long after a change the time is told, so that its windows end.
 	settling = 1200 * time.Millisecond
 	// lookEvery is the time between two looks whether a window has to end.
@@ -105,6 +108,7 @@ type lead struct {
 	peers   map[string]*sibling // by region
 	listed  time.Time
 	relayed time.Time
+	summed  time.Time
 	looked  time.Time
 	tickAt  time.Time
 	// answers come from pulls that are under way.
@@ -120,6 +124,9 @@ type sibling struct {
 	// asking: a pull is under way. failing: the last one had no answer.
 	asking, failing bool
 	told            told
+	proof           proof
+	// anew: the next pull asks for all that there is.
+	anew bool
 }
 
 // cursor is what the own group has of a sibling: up to which version and time, and whom it
@@ -223,6 +230,9 @@ func (l *lead) round(ctx context.Context) error {
 	l.list(ctx)
 	l.ask(ctx)
 	if err := l.relay(ctx); err != nil {
+		return err
+	}
+	if err := l.compare(ctx); err != nil {
 		return err
 	}
 	return l.tick(ctx)

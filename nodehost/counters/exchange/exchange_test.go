@@ -37,16 +37,21 @@ type world struct {
 	all      []*counter.Machine          // guarded by mu, by number less 1000
 	cut      map[string]bool             // guarded by mu: regions that answer nobody but themselves
 	proposed int                         // guarded by mu: by the exchange
+	// afloat is how many changes were told to a region that it has not proposed, by the two
+	// regions; guarded by mu.
+	afloat map[[2]string]int
 	// told is the bytes of answers that crossed the sea with changes in them, and idle the
 	// longest without; guarded by mu.
 	told, idle int
+	// most is the most that was afloat between two regions at a time; guarded by mu.
+	most int
 	// pace is how often as fast as real time goes.
 	pace  time.Duration
 	began time.Time
 }
 
 func newWorld(regions ...string) *world {
-	w := &world{machines: map[string]*counter.Machine{}, cut: map[string]bool{}, pace: 1, began: time.Now()}
+	w := &world{machines: map[string]*counter.Machine{}, cut: map[string]bool{}, afloat: map[[2]string]int{}, pace: 1, began: time.Now()}
 	for _, r := range regions {
 		w.found("counter/hits@" + r)
 	}
@@ -96,8 +101,18 @@ func (h host) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResp
 	data, err := m.Query(req.GetQuery())
 	if _, region := exchange.Split(req.GetGroup().GetName()); err == nil && region != h.region {
 		h.weigh(data)
+		h.float(region, data)
 	}
 	return &hostpb.ReadResponse{Data: data}, err
+}
+
+// float notes what the region is told by another; mu is held.
+func (h host) float(from string, data []byte) {
+	a := &counterpb.Answer{}
+	if err := proto.Unmarshal(data, a); err == nil && !a.GetExport().GetRelayed() {
+		h.afloat[[2]string{h.region, from}] += len(a.GetExport().GetEntries())
+		h.most = max(h.most, h.afloat[[2]string{h.region, from}])
+	}
 }
 
 // weigh notes what crosses the sea; mu is held.
@@ -114,6 +129,10 @@ func (h host) ProposeOwn(_ context.Context, g ids.Group, cmd []byte) (statemachi
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.proposed++
+	c := &counterpb.Command{}
+	if err := proto.Unmarshal(cmd, c); err == nil && c.GetMerge() != nil {
+		h.afloat[[2]string{h.region, c.GetMerge().GetFrom().GetRegion()}] = 0
+	}
 	result := make([]statemachines.Result, 1)
 	h.all[g-1000].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, result)
 	return result[0], nil
@@ -171,7 +190,12 @@ func (w *world) add(t *testing.T, region string, amount int64) {
 
 func (w *world) addTo(t *testing.T, region, key string, amount int64) {
 	t.Helper()
-	cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Add{Add: &counterpb.Add{Key: key, Amount: amount}}, NowMs: uint64(w.now().UnixMilli())})
+	w.do(t, region, &counterpb.Command{Op: &counterpb.Command_Add{Add: &counterpb.Add{Key: key, Amount: amount}}, NowMs: uint64(w.now().UnixMilli())})
+}
+
+func (w *world) do(t *testing.T, region string, c *counterpb.Command) {
+	t.Helper()
+	cmd, err := proto.Marshal(c)
 	require.NoError(t, err)
 	w.set(func() {
 		w.machines["counter/hits@"+region].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, make([]statemachines.Result, 1))
@@ -268,11 +292,7 @@ func TestALostRegionIsNoUnrest(t *testing.T) {
 	w.set(func() { w.cut["ord"], w.cut["ams"] = false, true })
 	w.agree(t, 13, "ord")
 	w.quiet(t)
-	retire, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Retire{Retire: &counterpb.Retire{Region: "ams"}}})
-	require.NoError(t, err)
-	w.set(func() {
-		w.machines["counter/hits@ord"].Apply([]statemachines.Command{{Version: 1, Data: retire}}, make([]statemachines.Result, 1))
-	})
+	w.do(t, "ord", &counterpb.Command{Op: &counterpb.Command_Retire{Retire: &counterpb.Retire{Region: "ams"}}})
 	require.Eventually(t, func() bool {
 		return slices.ContainsFunc(w.get(t, "hkg").GetGroup().GetRegions(), (*counterpb.Region).GetRetired)
 	}, 30*time.Second, 5*time.Millisecond, "hkg hears that ams is over")
@@ -295,6 +315,7 @@ func TestOnlyChangesCrossTheSea(t *testing.T) {
 	all := 0
 	w.set(func() { all, w.told = w.told, 0 })
 	require.Greater(t, all, keys*20)
+	w.set(func() { require.LessOrEqual(t, w.most, 500, "a page is proposed before the next is asked for") })
 	w.addTo(t, "ord", "key7", 1)
 	w.add(t, "ord", 1)
 	w.agree(t, 2, "hkg")
@@ -304,6 +325,31 @@ func TestOnlyChangesCrossTheSea(t *testing.T) {
 		require.Less(t, w.told, 2000, "two changes travelled")
 		require.Less(t, w.idle, 1000, "an answer without changes")
 	})
+}
+
+// TestWhatIsMissingIsFound: a group that believes to have all that a sibling counted, and
+// has not, finds out and asks for all of it.
+func TestWhatIsMissingIsFound(t *testing.T) {
+	w := newWorld("ord", "hkg")
+	w.pace = 100 // a minute between two looks
+	const keys = 1200
+	for i := range keys {
+		w.addTo(t, "ord", fmt.Sprint("key", i), 1)
+	}
+	w.add(t, "ord", 3)
+	w.start(t, "ord")
+	require.Eventually(t, func() bool { return w.get(t, "ord").GetGroup().GetOrigin().GetRegion() == "ord" }, 30*time.Second, 5*time.Millisecond)
+	ord := w.get(t, "ord").GetGroup()
+	w.do(t, "hkg", &counterpb.Command{Op: &counterpb.Command_Settle{Settle: &counterpb.Settle{Region: "hkg"}}})
+	w.do(t, "hkg", &counterpb.Command{Op: &counterpb.Command_Merge{Merge: &counterpb.Merge{From: ord.GetOrigin(), Upto: ord.GetVersion(), WallMs: ord.GetWallMs()}}})
+	x := w.start(t, "hkg")
+	w.agree(t, 3, "hkg")
+	require.Eventually(t, func() bool { return w.get(t, "hkg").GetGroup().GetKeys() == keys+1 }, 30*time.Second, 5*time.Millisecond)
+	require.NoError(t, testutil.CollectAndCompare(x, strings.NewReader(`
+# HELP drumline_counter_exchange_diverged_total Siblings of which a counter had something else than they counted, and asked for all of it again.
+# TYPE drumline_counter_exchange_diverged_total counter
+drumline_counter_exchange_diverged_total 1
+`), "drumline_counter_exchange_diverged_total"))
 }
 
 func TestNames(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 // tally counts what the exchange did.
 type tally struct {
-	bytes, entries, refused uint64
+	bytes, entries, refused, diverged uint64
 	// ears are what was heard of each sibling, by group and region.
 	ears map[[2]string]ear
 }
@@ -43,7 +43,7 @@ func (x *Exchange) hear(group, region string, behind uint64) {
 }
 
 // descriptions of the metrics of the exchange.
-type descriptions struct{ bytes, entries, refused, silence, lag, behind *prometheus.Desc }
+type descriptions struct{ bytes, entries, refused, diverged, silence, lag, behind *prometheus.Desc }
 
 func descs() descriptions {
 	of := []string{"group", "region"}
@@ -51,6 +51,7 @@ func descs() descriptions {
 		prometheus.NewDesc("drumline_counter_exchange_bytes_total", "Bytes that siblings of the counters led here answered.", nil, nil),
 		prometheus.NewDesc("drumline_counter_exchange_entries_total", "Changes of counters that were taken from siblings.", nil, nil),
 		prometheus.NewDesc("drumline_counter_exchange_refused_total", "Merges that a group refused: of a retired region, or malformed.", nil, nil),
+		prometheus.NewDesc("drumline_counter_exchange_diverged_total", "Siblings of which a counter had something else than they counted, and asked for all of it again.", nil, nil),
 		prometheus.NewDesc("drumline_counter_exchange_silence_seconds", "Time since a sibling of a counter led here was heard of: what it counted since is not known.", of, nil),
 		prometheus.NewDesc("drumline_counter_exchange_lag_seconds", "Time since a counter led here had all that a sibling had counted.", of, nil),
 		prometheus.NewDesc("drumline_counter_exchange_lag_changes", "Changes that a sibling had and a counter led here had not, when it was last heard of.", of, nil),
@@ -60,7 +61,7 @@ func descs() descriptions {
 // Describe implements prometheus.Collector.
 func (x *Exchange) Describe(out chan<- *prometheus.Desc) {
 	d := descs()
-	for _, desc := range []*prometheus.Desc{d.bytes, d.entries, d.refused, d.silence, d.lag, d.behind} {
+	for _, desc := range []*prometheus.Desc{d.bytes, d.entries, d.refused, d.diverged, d.silence, d.lag, d.behind} {
 		out <- desc
 	}
 }
@@ -80,6 +81,7 @@ func (x *Exchange) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(d.bytes, prometheus.CounterValue, float64(t.bytes))
 	out <- prometheus.MustNewConstMetric(d.entries, prometheus.CounterValue, float64(t.entries))
 	out <- prometheus.MustNewConstMetric(d.refused, prometheus.CounterValue, float64(t.refused))
+	out <- prometheus.MustNewConstMetric(d.diverged, prometheus.CounterValue, float64(t.diverged))
 	for of, e := range ears {
 		gauge := func(desc *prometheus.Desc, v float64) {
 			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, of[0], of[1])

@@ -40,6 +40,9 @@ func (l *lead) ask(ctx context.Context) {
 			continue
 		}
 		p.asking = true
+		if p.anew {
+			p.version, p.wall, p.anew = 0, 0, false
+		}
 		name, region, has := p.name, p.region, p.cursor
 		l.pulls.Go(func() {
 			a := l.x.pull(ctx, name, has)
