@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -237,7 +238,7 @@ func (h *host) openRooms() (err error) {
 	api.Register(h.server.GRPC(), api.Options{Router: h.router, Stopping: streams.Done(), Log: h.log})
 	sequences.Register(h.server.GRPC(), sequences.Options{Router: h.router, Stopping: streams.Done(), Now: h.now})
 	h.counters = counters.New(counters.Options{
-		Router: h.router, Region: h.cfg.Region, Knows: h.router.Knows, Groups: h.names, Members: h.members, Stopping: streams.Done(), Now: h.now,
+		Router: h.router, Region: h.cfg.Region, Knows: h.router.Knows, Makes: h.makesRegional, Groups: h.names, Members: h.members, Stopping: streams.Done(), Now: h.now,
 	})
 	h.stop.Push("counters", h.counters.Close)
 	h.exchange = exchange.New(exchange.Options{Router: h.router, Raft: h.raft, Local: h.groups, Groups: h.names, Now: h.now, Log: h.log})
@@ -281,6 +282,13 @@ func (h *host) names(ctx context.Context, prefix string) ([]string, error) {
 func (h *host) makes(group string) bool {
 	t, _ := h.book.Template(group)
 	return t.GetAutoCreate()
+}
+
+// makesRegional tells whether a template that is for groups of regions makes a group on first
+// use: one that matches only names with a region.
+func (h *host) makesRegional(group string) bool {
+	t, _ := h.book.Template(group)
+	return t.GetAutoCreate() && strings.Contains(t.GetMatch(), "@")
 }
 
 // groups are those with a replica here.

@@ -257,7 +257,10 @@ type Settings struct {
 	// remember is how many idempotency keys are remembered; 0 means 131,072.
 	Remember uint64 `protobuf:"varint,6,opt,name=remember,proto3" json:"remember,omitempty"`
 	// remember_ms is for how long; 0 means an hour.
-	RememberMs    uint64 `protobuf:"varint,7,opt,name=remember_ms,json=rememberMs,proto3" json:"remember_ms,omitempty"`
+	RememberMs uint64 `protobuf:"varint,7,opt,name=remember_ms,json=rememberMs,proto3" json:"remember_ms,omitempty"`
+	// forget_ms is for how long at least the trace of a deleted counter is kept; 0 means an
+	// hour. It goes when all regions have had it.
+	ForgetMs      uint64 `protobuf:"varint,8,opt,name=forget_ms,json=forgetMs,proto3" json:"forget_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -337,6 +340,13 @@ func (x *Settings) GetRemember() uint64 {
 func (x *Settings) GetRememberMs() uint64 {
 	if x != nil {
 		return x.RememberMs
+	}
+	return 0
+}
+
+func (x *Settings) GetForgetMs() uint64 {
+	if x != nil {
+		return x.ForgetMs
 	}
 	return 0
 }
@@ -479,6 +489,7 @@ type Command struct {
 	//	*Command_Settle
 	//	*Command_Configure
 	//	*Command_Tick
+	//	*Command_Forget
 	Op isCommand_Op `protobuf_oneof:"op"`
 	// now_ms is the time of the host that proposes, in Unix milliseconds.
 	NowMs         uint64 `protobuf:"varint,11,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
@@ -613,6 +624,15 @@ func (x *Command) GetTick() *Tick {
 	return nil
 }
 
+func (x *Command) GetForget() *Forget {
+	if x != nil {
+		if x, ok := x.Op.(*Command_Forget); ok {
+			return x.Forget
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetNowMs() uint64 {
 	if x != nil {
 		return x.NowMs
@@ -674,6 +694,11 @@ type Command_Tick struct {
 	Tick *Tick `protobuf:"bytes,10,opt,name=tick,proto3,oneof"`
 }
 
+type Command_Forget struct {
+	// forget drops traces of deleted counters.
+	Forget *Forget `protobuf:"bytes,12,opt,name=forget,proto3,oneof"`
+}
+
 func (*Command_Add) isCommand_Op() {}
 
 func (*Command_Reset_) isCommand_Op() {}
@@ -693,6 +718,8 @@ func (*Command_Settle) isCommand_Op() {}
 func (*Command_Configure) isCommand_Op() {}
 
 func (*Command_Tick) isCommand_Op() {}
+
+func (*Command_Forget) isCommand_Op() {}
 
 // Add counts.
 type Add struct {
@@ -1147,6 +1174,52 @@ func (*Tick) Descriptor() ([]byte, []int) {
 	return file_counter_counter_proto_rawDescGZIP(), []int{12}
 }
 
+// Forget drops the traces of deleted counters that every region has had for long enough.
+type Forget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// regions that the counter has; those that the group has not heard of keep all traces.
+	Regions       []string `protobuf:"bytes,1,rep,name=regions,proto3" json:"regions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forget) Reset() {
+	*x = Forget{}
+	mi := &file_counter_counter_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forget) ProtoMessage() {}
+
+func (x *Forget) ProtoReflect() protoreflect.Message {
+	mi := &file_counter_counter_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forget.ProtoReflect.Descriptor instead.
+func (*Forget) Descriptor() ([]byte, []int) {
+	return file_counter_counter_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Forget) GetRegions() []string {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
 // Origin is who counted: one life of one region's group.
 type Origin struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1160,7 +1233,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_counter_counter_proto_msgTypes[13]
+	mi := &file_counter_counter_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1245,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[13]
+	mi := &file_counter_counter_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1258,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{13}
+	return file_counter_counter_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Origin) GetRegion() string {
@@ -1217,14 +1290,16 @@ type Merge struct {
 	// entries are states of counters.
 	Entries []*Entry `protobuf:"bytes,5,rep,name=entries,proto3" json:"entries,omitempty"`
 	// retired are origins that are over.
-	Retired       []*Origin `protobuf:"bytes,6,rep,name=retired,proto3" json:"retired,omitempty"`
+	Retired []*Origin `protobuf:"bytes,6,rep,name=retired,proto3" json:"retired,omitempty"`
+	// anew tells that all of it was asked for again, so that it is no late one.
+	Anew          bool `protobuf:"varint,7,opt,name=anew,proto3" json:"anew,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Merge) Reset() {
 	*x = Merge{}
-	mi := &file_counter_counter_proto_msgTypes[14]
+	mi := &file_counter_counter_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1311,7 @@ func (x *Merge) String() string {
 func (*Merge) ProtoMessage() {}
 
 func (x *Merge) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[14]
+	mi := &file_counter_counter_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1324,7 @@ func (x *Merge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Merge.ProtoReflect.Descriptor instead.
 func (*Merge) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{14}
+	return file_counter_counter_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Merge) GetFrom() *Origin {
@@ -1294,6 +1369,13 @@ func (x *Merge) GetRetired() []*Origin {
 	return nil
 }
 
+func (x *Merge) GetAnew() bool {
+	if x != nil {
+		return x.Anew
+	}
+	return false
+}
+
 // Entry is the state of a counter, or of the part that changed.
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1311,7 +1393,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_counter_counter_proto_msgTypes[15]
+	mi := &file_counter_counter_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1405,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[15]
+	mi := &file_counter_counter_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1418,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{15}
+	return file_counter_counter_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Entry) GetKey() string {
@@ -1383,14 +1465,16 @@ type Slot struct {
 	// given are rights that other origins were given, sorted by them.
 	Given []*Given `protobuf:"bytes,6,rep,name=given,proto3" json:"given,omitempty"`
 	// windows, sorted by resolution and start.
-	Windows       []*Bucket `protobuf:"bytes,7,rep,name=windows,proto3" json:"windows,omitempty"`
+	Windows []*Bucket `protobuf:"bytes,7,rep,name=windows,proto3" json:"windows,omitempty"`
+	// generation, unless 0, is a later one than the entry's: in it the origin began to count.
+	Generation    uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Slot) Reset() {
 	*x = Slot{}
-	mi := &file_counter_counter_proto_msgTypes[16]
+	mi := &file_counter_counter_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1486,7 @@ func (x *Slot) String() string {
 func (*Slot) ProtoMessage() {}
 
 func (x *Slot) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[16]
+	mi := &file_counter_counter_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1499,7 @@ func (x *Slot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Slot.ProtoReflect.Descriptor instead.
 func (*Slot) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{16}
+	return file_counter_counter_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Slot) GetOrigin() *Origin {
@@ -1467,6 +1551,13 @@ func (x *Slot) GetWindows() []*Bucket {
 	return nil
 }
 
+func (x *Slot) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 // Given are rights that another origin was given in all.
 type Given struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1480,7 +1571,7 @@ type Given struct {
 
 func (x *Given) Reset() {
 	*x = Given{}
-	mi := &file_counter_counter_proto_msgTypes[17]
+	mi := &file_counter_counter_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1583,7 @@ func (x *Given) String() string {
 func (*Given) ProtoMessage() {}
 
 func (x *Given) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[17]
+	mi := &file_counter_counter_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1596,7 @@ func (x *Given) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Given.ProtoReflect.Descriptor instead.
 func (*Given) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{17}
+	return file_counter_counter_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Given) GetTo() *Origin {
@@ -1539,7 +1630,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_counter_counter_proto_msgTypes[18]
+	mi := &file_counter_counter_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1642,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[18]
+	mi := &file_counter_counter_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1655,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{18}
+	return file_counter_counter_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Bucket) GetResolution() Resolution {
@@ -1614,7 +1705,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_counter_counter_proto_msgTypes[19]
+	mi := &file_counter_counter_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1717,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[19]
+	mi := &file_counter_counter_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1730,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{19}
+	return file_counter_counter_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Result) GetOutcome() Outcome {
@@ -1690,7 +1781,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_counter_counter_proto_msgTypes[20]
+	mi := &file_counter_counter_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1793,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[20]
+	mi := &file_counter_counter_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1806,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{20}
+	return file_counter_counter_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Token) GetIncarnation() uint64 {
@@ -1752,7 +1843,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_counter_counter_proto_msgTypes[21]
+	mi := &file_counter_counter_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1855,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[21]
+	mi := &file_counter_counter_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1868,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{21}
+	return file_counter_counter_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Query) GetOp() isQuery_Op {
@@ -1898,7 +1989,7 @@ type Get struct {
 
 func (x *Get) Reset() {
 	*x = Get{}
-	mi := &file_counter_counter_proto_msgTypes[22]
+	mi := &file_counter_counter_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2001,7 @@ func (x *Get) String() string {
 func (*Get) ProtoMessage() {}
 
 func (x *Get) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[22]
+	mi := &file_counter_counter_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2014,7 @@ func (x *Get) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Get.ProtoReflect.Descriptor instead.
 func (*Get) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{22}
+	return file_counter_counter_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Get) GetKey() string {
@@ -1948,7 +2039,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_counter_counter_proto_msgTypes[23]
+	mi := &file_counter_counter_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2051,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[23]
+	mi := &file_counter_counter_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2064,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{23}
+	return file_counter_counter_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *List) GetPrefix() string {
@@ -2014,7 +2105,7 @@ type Windows struct {
 
 func (x *Windows) Reset() {
 	*x = Windows{}
-	mi := &file_counter_counter_proto_msgTypes[24]
+	mi := &file_counter_counter_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2117,7 @@ func (x *Windows) String() string {
 func (*Windows) ProtoMessage() {}
 
 func (x *Windows) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[24]
+	mi := &file_counter_counter_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2130,7 @@ func (x *Windows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Windows.ProtoReflect.Descriptor instead.
 func (*Windows) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{24}
+	return file_counter_counter_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Windows) GetKey() string {
@@ -2091,7 +2182,7 @@ type Export struct {
 
 func (x *Export) Reset() {
 	*x = Export{}
-	mi := &file_counter_counter_proto_msgTypes[25]
+	mi := &file_counter_counter_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2194,7 @@ func (x *Export) String() string {
 func (*Export) ProtoMessage() {}
 
 func (x *Export) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[25]
+	mi := &file_counter_counter_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2207,7 @@ func (x *Export) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Export.ProtoReflect.Descriptor instead.
 func (*Export) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{25}
+	return file_counter_counter_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Export) GetAfter() uint64 {
@@ -2170,7 +2261,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_counter_counter_proto_msgTypes[26]
+	mi := &file_counter_counter_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2273,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[26]
+	mi := &file_counter_counter_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2286,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{26}
+	return file_counter_counter_proto_rawDescGZIP(), []int{27}
 }
 
 // Digest sums up what an origin counted, as the group knows it: two groups that know the
@@ -2210,7 +2301,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_counter_counter_proto_msgTypes[27]
+	mi := &file_counter_counter_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2222,7 +2313,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[27]
+	mi := &file_counter_counter_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2235,7 +2326,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{27}
+	return file_counter_counter_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Digest) GetOf() *Origin {
@@ -2262,7 +2353,7 @@ type DigestInfo struct {
 
 func (x *DigestInfo) Reset() {
 	*x = DigestInfo{}
-	mi := &file_counter_counter_proto_msgTypes[28]
+	mi := &file_counter_counter_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2365,7 @@ func (x *DigestInfo) String() string {
 func (*DigestInfo) ProtoMessage() {}
 
 func (x *DigestInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[28]
+	mi := &file_counter_counter_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2378,7 @@ func (x *DigestInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestInfo.ProtoReflect.Descriptor instead.
 func (*DigestInfo) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{28}
+	return file_counter_counter_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DigestInfo) GetFrom() *Origin {
@@ -2339,7 +2430,7 @@ type Info struct {
 
 func (x *Info) Reset() {
 	*x = Info{}
-	mi := &file_counter_counter_proto_msgTypes[29]
+	mi := &file_counter_counter_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2442,7 @@ func (x *Info) String() string {
 func (*Info) ProtoMessage() {}
 
 func (x *Info) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[29]
+	mi := &file_counter_counter_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2455,7 @@ func (x *Info) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Info.ProtoReflect.Descriptor instead.
 func (*Info) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{29}
+	return file_counter_counter_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Info) GetKey() string {
@@ -2428,7 +2519,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_counter_counter_proto_msgTypes[30]
+	mi := &file_counter_counter_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2531,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[30]
+	mi := &file_counter_counter_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2544,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{30}
+	return file_counter_counter_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Window) GetStartMs() uint64 {
@@ -2512,7 +2603,7 @@ type Region struct {
 
 func (x *Region) Reset() {
 	*x = Region{}
-	mi := &file_counter_counter_proto_msgTypes[31]
+	mi := &file_counter_counter_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2615,7 @@ func (x *Region) String() string {
 func (*Region) ProtoMessage() {}
 
 func (x *Region) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[31]
+	mi := &file_counter_counter_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2628,7 @@ func (x *Region) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Region.ProtoReflect.Descriptor instead.
 func (*Region) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{31}
+	return file_counter_counter_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Region) GetOrigin() *Origin {
@@ -2607,14 +2698,18 @@ type GroupInfo struct {
 	Unsealed bool `protobuf:"varint,10,opt,name=unsealed,proto3" json:"unsealed,omitempty"`
 	// forged counts slots that others said were the group's own and that held more than it
 	// counted: its data was lost, or its identity was copied.
-	Forged        uint64 `protobuf:"varint,11,opt,name=forged,proto3" json:"forged,omitempty"`
+	Forged uint64 `protobuf:"varint,11,opt,name=forged,proto3" json:"forged,omitempty"`
+	// graves counts the traces of deleted counters, which are among its keys.
+	Graves uint64 `protobuf:"varint,12,opt,name=graves,proto3" json:"graves,omitempty"`
+	// forget_at_ms is from when on one of them may be dropped; 0 while none may.
+	ForgetAtMs    uint64 `protobuf:"varint,13,opt,name=forget_at_ms,json=forgetAtMs,proto3" json:"forget_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GroupInfo) Reset() {
 	*x = GroupInfo{}
-	mi := &file_counter_counter_proto_msgTypes[32]
+	mi := &file_counter_counter_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2626,7 +2721,7 @@ func (x *GroupInfo) String() string {
 func (*GroupInfo) ProtoMessage() {}
 
 func (x *GroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[32]
+	mi := &file_counter_counter_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2639,7 +2734,7 @@ func (x *GroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupInfo.ProtoReflect.Descriptor instead.
 func (*GroupInfo) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{32}
+	return file_counter_counter_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GroupInfo) GetGroup() uint64 {
@@ -2719,6 +2814,20 @@ func (x *GroupInfo) GetForged() uint64 {
 	return 0
 }
 
+func (x *GroupInfo) GetGraves() uint64 {
+	if x != nil {
+		return x.Graves
+	}
+	return 0
+}
+
+func (x *GroupInfo) GetForgetAtMs() uint64 {
+	if x != nil {
+		return x.ForgetAtMs
+	}
+	return 0
+}
+
 // Answer is the machine's answer to a query.
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2747,7 +2856,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_counter_counter_proto_msgTypes[33]
+	mi := &file_counter_counter_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2759,7 +2868,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[33]
+	mi := &file_counter_counter_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2772,7 +2881,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{33}
+	return file_counter_counter_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Answer) GetFound() bool {
@@ -2854,7 +2963,7 @@ type AddRequest struct {
 
 func (x *AddRequest) Reset() {
 	*x = AddRequest{}
-	mi := &file_counter_counter_proto_msgTypes[34]
+	mi := &file_counter_counter_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +2975,7 @@ func (x *AddRequest) String() string {
 func (*AddRequest) ProtoMessage() {}
 
 func (x *AddRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[34]
+	mi := &file_counter_counter_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +2988,7 @@ func (x *AddRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRequest.ProtoReflect.Descriptor instead.
 func (*AddRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{34}
+	return file_counter_counter_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AddRequest) GetGroup() string {
@@ -2916,7 +3025,7 @@ type AddBatchRequest struct {
 
 func (x *AddBatchRequest) Reset() {
 	*x = AddBatchRequest{}
-	mi := &file_counter_counter_proto_msgTypes[35]
+	mi := &file_counter_counter_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2928,7 +3037,7 @@ func (x *AddBatchRequest) String() string {
 func (*AddBatchRequest) ProtoMessage() {}
 
 func (x *AddBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[35]
+	mi := &file_counter_counter_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2941,7 +3050,7 @@ func (x *AddBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBatchRequest.ProtoReflect.Descriptor instead.
 func (*AddBatchRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{35}
+	return file_counter_counter_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AddBatchRequest) GetGroup() string {
@@ -2969,7 +3078,7 @@ type AddBatchResponse struct {
 
 func (x *AddBatchResponse) Reset() {
 	*x = AddBatchResponse{}
-	mi := &file_counter_counter_proto_msgTypes[36]
+	mi := &file_counter_counter_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3090,7 @@ func (x *AddBatchResponse) String() string {
 func (*AddBatchResponse) ProtoMessage() {}
 
 func (x *AddBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[36]
+	mi := &file_counter_counter_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3103,7 @@ func (x *AddBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBatchResponse.ProtoReflect.Descriptor instead.
 func (*AddBatchResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{36}
+	return file_counter_counter_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AddBatchResponse) GetResults() []*Result {
@@ -3021,7 +3130,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_counter_counter_proto_msgTypes[37]
+	mi := &file_counter_counter_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3033,7 +3142,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[37]
+	mi := &file_counter_counter_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3046,7 +3155,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{37}
+	return file_counter_counter_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetRequest) GetGroup() string {
@@ -3098,7 +3207,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_counter_counter_proto_msgTypes[38]
+	mi := &file_counter_counter_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3110,7 +3219,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[38]
+	mi := &file_counter_counter_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3123,7 +3232,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{38}
+	return file_counter_counter_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetResponse) GetFound() bool {
@@ -3181,7 +3290,7 @@ type WindowsRequest struct {
 
 func (x *WindowsRequest) Reset() {
 	*x = WindowsRequest{}
-	mi := &file_counter_counter_proto_msgTypes[39]
+	mi := &file_counter_counter_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3193,7 +3302,7 @@ func (x *WindowsRequest) String() string {
 func (*WindowsRequest) ProtoMessage() {}
 
 func (x *WindowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[39]
+	mi := &file_counter_counter_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3206,7 +3315,7 @@ func (x *WindowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WindowsRequest.ProtoReflect.Descriptor instead.
 func (*WindowsRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{39}
+	return file_counter_counter_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WindowsRequest) GetGroup() string {
@@ -3238,7 +3347,7 @@ type WindowsResponse struct {
 
 func (x *WindowsResponse) Reset() {
 	*x = WindowsResponse{}
-	mi := &file_counter_counter_proto_msgTypes[40]
+	mi := &file_counter_counter_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3250,7 +3359,7 @@ func (x *WindowsResponse) String() string {
 func (*WindowsResponse) ProtoMessage() {}
 
 func (x *WindowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[40]
+	mi := &file_counter_counter_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3263,7 +3372,7 @@ func (x *WindowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WindowsResponse.ProtoReflect.Descriptor instead.
 func (*WindowsResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{40}
+	return file_counter_counter_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WindowsResponse) GetFound() bool {
@@ -3302,7 +3411,7 @@ type RateRequest struct {
 
 func (x *RateRequest) Reset() {
 	*x = RateRequest{}
-	mi := &file_counter_counter_proto_msgTypes[41]
+	mi := &file_counter_counter_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3314,7 +3423,7 @@ func (x *RateRequest) String() string {
 func (*RateRequest) ProtoMessage() {}
 
 func (x *RateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[41]
+	mi := &file_counter_counter_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3327,7 +3436,7 @@ func (x *RateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateRequest.ProtoReflect.Descriptor instead.
 func (*RateRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{41}
+	return file_counter_counter_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RateRequest) GetGroup() string {
@@ -3374,7 +3483,7 @@ type RateResponse struct {
 
 func (x *RateResponse) Reset() {
 	*x = RateResponse{}
-	mi := &file_counter_counter_proto_msgTypes[42]
+	mi := &file_counter_counter_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3495,7 @@ func (x *RateResponse) String() string {
 func (*RateResponse) ProtoMessage() {}
 
 func (x *RateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[42]
+	mi := &file_counter_counter_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3508,7 @@ func (x *RateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateResponse.ProtoReflect.Descriptor instead.
 func (*RateResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{42}
+	return file_counter_counter_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RateResponse) GetFound() bool {
@@ -3464,7 +3573,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_counter_counter_proto_msgTypes[43]
+	mi := &file_counter_counter_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3476,7 +3585,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[43]
+	mi := &file_counter_counter_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3489,7 +3598,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{43}
+	return file_counter_counter_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListRequest) GetGroup() string {
@@ -3519,7 +3628,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_counter_counter_proto_msgTypes[44]
+	mi := &file_counter_counter_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3531,7 +3640,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[44]
+	mi := &file_counter_counter_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3544,7 +3653,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{44}
+	return file_counter_counter_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListResponse) GetCounters() []*Info {
@@ -3572,7 +3681,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_counter_counter_proto_msgTypes[45]
+	mi := &file_counter_counter_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3584,7 +3693,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[45]
+	mi := &file_counter_counter_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3597,7 +3706,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{45}
+	return file_counter_counter_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StatusRequest) GetGroup() string {
@@ -3618,7 +3727,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_counter_counter_proto_msgTypes[46]
+	mi := &file_counter_counter_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3630,7 +3739,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[46]
+	mi := &file_counter_counter_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3643,7 +3752,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{46}
+	return file_counter_counter_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *StatusResponse) GetInfo() *GroupInfo {
@@ -3666,7 +3775,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_counter_counter_proto_msgTypes[47]
+	mi := &file_counter_counter_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3678,7 +3787,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[47]
+	mi := &file_counter_counter_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3691,7 +3800,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{47}
+	return file_counter_counter_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ResetRequest) GetGroup() string {
@@ -3721,7 +3830,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_counter_counter_proto_msgTypes[48]
+	mi := &file_counter_counter_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3733,7 +3842,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[48]
+	mi := &file_counter_counter_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3746,7 +3855,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{48}
+	return file_counter_counter_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *DeleteRequest) GetGroup() string {
@@ -3776,7 +3885,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_counter_counter_proto_msgTypes[49]
+	mi := &file_counter_counter_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3788,7 +3897,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[49]
+	mi := &file_counter_counter_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3801,7 +3910,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{49}
+	return file_counter_counter_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *CreateRequest) GetGroup() string {
@@ -3831,7 +3940,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_counter_counter_proto_msgTypes[50]
+	mi := &file_counter_counter_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3843,7 +3952,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[50]
+	mi := &file_counter_counter_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3856,7 +3965,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{50}
+	return file_counter_counter_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *TransferRequest) GetGroup() string {
@@ -3886,7 +3995,7 @@ type RetireRequest struct {
 
 func (x *RetireRequest) Reset() {
 	*x = RetireRequest{}
-	mi := &file_counter_counter_proto_msgTypes[51]
+	mi := &file_counter_counter_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3898,7 +4007,7 @@ func (x *RetireRequest) String() string {
 func (*RetireRequest) ProtoMessage() {}
 
 func (x *RetireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[51]
+	mi := &file_counter_counter_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3911,7 +4020,7 @@ func (x *RetireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireRequest.ProtoReflect.Descriptor instead.
 func (*RetireRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{51}
+	return file_counter_counter_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RetireRequest) GetGroup() string {
@@ -3943,7 +4052,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_counter_counter_proto_msgTypes[52]
+	mi := &file_counter_counter_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3955,7 +4064,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_counter_counter_proto_msgTypes[52]
+	mi := &file_counter_counter_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3968,7 +4077,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_counter_counter_proto_rawDescGZIP(), []int{52}
+	return file_counter_counter_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchRequest) GetGroup() string {
@@ -3996,7 +4105,7 @@ var File_counter_counter_proto protoreflect.FileDescriptor
 
 const file_counter_counter_proto_rawDesc = "" +
 	"\n" +
-	"\x15counter/counter.proto\x12\x10drumline.counter\"\xe7\x01\n" +
+	"\x15counter/counter.proto\x12\x10drumline.counter\"\x84\x02\n" +
 	"\bSettings\x12$\n" +
 	"\x0eno_auto_create\x18\x01 \x01(\bR\fnoAutoCreate\x12\x19\n" +
 	"\bmax_keys\x18\x02 \x01(\x04R\amaxKeys\x12\x18\n" +
@@ -4005,7 +4114,8 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\x04keep\x18\x05 \x03(\v2\x16.drumline.counter.KeepR\x04keep\x12\x1a\n" +
 	"\bremember\x18\x06 \x01(\x04R\bremember\x12\x1f\n" +
 	"\vremember_ms\x18\a \x01(\x04R\n" +
-	"rememberMs\"^\n" +
+	"rememberMs\x12\x1b\n" +
+	"\tforget_ms\x18\b \x01(\x04R\bforgetMs\"^\n" +
 	"\x04Keep\x12<\n" +
 	"\n" +
 	"resolution\x18\x01 \x01(\x0e2\x1c.drumline.counter.ResolutionR\n" +
@@ -4014,7 +4124,7 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\x03Key\x12\x12\n" +
 	"\x04high\x18\x01 \x01(\x06R\x04high\x12\x10\n" +
 	"\x03low\x18\x02 \x01(\x06R\x03low\x12\x17\n" +
-	"\amade_ms\x18\x03 \x01(\x04R\x06madeMs\"\xa8\x04\n" +
+	"\amade_ms\x18\x03 \x01(\x04R\x06madeMs\"\xdc\x04\n" +
 	"\aCommand\x12)\n" +
 	"\x03add\x18\x01 \x01(\v2\x15.drumline.counter.AddH\x00R\x03add\x12/\n" +
 	"\x05reset\x18\x02 \x01(\v2\x17.drumline.counter.ResetH\x00R\x05reset\x122\n" +
@@ -4026,7 +4136,8 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\x06settle\x18\b \x01(\v2\x18.drumline.counter.SettleH\x00R\x06settle\x12;\n" +
 	"\tconfigure\x18\t \x01(\v2\x1b.drumline.counter.ConfigureH\x00R\tconfigure\x12,\n" +
 	"\x04tick\x18\n" +
-	" \x01(\v2\x16.drumline.counter.TickH\x00R\x04tick\x12\x15\n" +
+	" \x01(\v2\x16.drumline.counter.TickH\x00R\x04tick\x122\n" +
+	"\x06forget\x18\f \x01(\v2\x18.drumline.counter.ForgetH\x00R\x06forget\x12\x15\n" +
 	"\x06now_ms\x18\v \x01(\x04R\x05nowMsB\x04\n" +
 	"\x02op\"Z\n" +
 	"\x03Add\x12\x10\n" +
@@ -4050,24 +4161,27 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\tConfigure\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x126\n" +
 	"\bsettings\x18\x02 \x01(\v2\x1a.drumline.counter.SettingsR\bsettings\"\x06\n" +
-	"\x04Tick\"B\n" +
+	"\x04Tick\"\"\n" +
+	"\x06Forget\x12\x18\n" +
+	"\aregions\x18\x01 \x03(\tR\aregions\"B\n" +
 	"\x06Origin\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12 \n" +
-	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\"\xe3\x01\n" +
+	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\"\xf7\x01\n" +
 	"\x05Merge\x12,\n" +
 	"\x04from\x18\x01 \x01(\v2\x18.drumline.counter.OriginR\x04from\x12\x12\n" +
 	"\x04upto\x18\x02 \x01(\x04R\x04upto\x12\x18\n" +
 	"\arelayed\x18\x03 \x01(\bR\arelayed\x12\x17\n" +
 	"\awall_ms\x18\x04 \x01(\x04R\x06wallMs\x121\n" +
 	"\aentries\x18\x05 \x03(\v2\x17.drumline.counter.EntryR\aentries\x122\n" +
-	"\aretired\x18\x06 \x03(\v2\x18.drumline.counter.OriginR\aretired\"\x81\x01\n" +
+	"\aretired\x18\x06 \x03(\v2\x18.drumline.counter.OriginR\aretired\x12\x12\n" +
+	"\x04anew\x18\a \x01(\bR\x04anew\"\x81\x01\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x18\n" +
 	"\adeleted\x18\x03 \x01(\bR\adeleted\x12,\n" +
-	"\x05slots\x18\x04 \x03(\v2\x16.drumline.counter.SlotR\x05slots\"\x99\x02\n" +
+	"\x05slots\x18\x04 \x03(\v2\x16.drumline.counter.SlotR\x05slots\"\xb9\x02\n" +
 	"\x04Slot\x120\n" +
 	"\x06origin\x18\x01 \x01(\v2\x18.drumline.counter.OriginR\x06origin\x12\x14\n" +
 	"\x05added\x18\x02 \x01(\x04R\x05added\x12\x1e\n" +
@@ -4078,7 +4192,10 @@ const file_counter_counter_proto_rawDesc = "" +
 	"base_added\x18\x04 \x01(\x04R\tbaseAdded\x12'\n" +
 	"\x0fbase_subtracted\x18\x05 \x01(\x04R\x0ebaseSubtracted\x12-\n" +
 	"\x05given\x18\x06 \x03(\v2\x17.drumline.counter.GivenR\x05given\x122\n" +
-	"\awindows\x18\a \x03(\v2\x18.drumline.counter.BucketR\awindows\"I\n" +
+	"\awindows\x18\a \x03(\v2\x18.drumline.counter.BucketR\awindows\x12\x1e\n" +
+	"\n" +
+	"generation\x18\b \x01(\x04R\n" +
+	"generation\"I\n" +
 	"\x05Given\x12(\n" +
 	"\x02to\x18\x01 \x01(\v2\x18.drumline.counter.OriginR\x02to\x12\x16\n" +
 	"\x06amount\x18\x02 \x01(\x04R\x06amount\"\x94\x01\n" +
@@ -4163,7 +4280,7 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\aretired\x18\x03 \x01(\bR\aretired\x12\x12\n" +
 	"\x04past\x18\x04 \x01(\bR\x04past\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\x04R\aversion\x12\x17\n" +
-	"\awall_ms\x18\x06 \x01(\x04R\x06wallMs\"\xf6\x02\n" +
+	"\awall_ms\x18\x06 \x01(\x04R\x06wallMs\"\xb0\x03\n" +
 	"\tGroupInfo\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x120\n" +
 	"\x06origin\x18\x02 \x01(\v2\x18.drumline.counter.OriginR\x06origin\x12\x18\n" +
@@ -4178,7 +4295,10 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\aregions\x18\t \x03(\v2\x18.drumline.counter.RegionR\aregions\x12\x1a\n" +
 	"\bunsealed\x18\n" +
 	" \x01(\bR\bunsealed\x12\x16\n" +
-	"\x06forged\x18\v \x01(\x04R\x06forged\"\xe9\x02\n" +
+	"\x06forged\x18\v \x01(\x04R\x06forged\x12\x16\n" +
+	"\x06graves\x18\f \x01(\x04R\x06graves\x12 \n" +
+	"\fforget_at_ms\x18\r \x01(\x04R\n" +
+	"forgetAtMs\"\xe9\x02\n" +
 	"\x06Answer\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x122\n" +
 	"\bcounters\x18\x02 \x03(\v2\x16.drumline.counter.InfoR\bcounters\x12\x12\n" +
@@ -4321,7 +4441,7 @@ func file_counter_counter_proto_rawDescGZIP() []byte {
 }
 
 var file_counter_counter_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_counter_counter_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_counter_counter_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_counter_counter_proto_goTypes = []any{
 	(Resolution)(0),          // 0: drumline.counter.Resolution
 	(Outcome)(0),             // 1: drumline.counter.Outcome
@@ -4339,46 +4459,47 @@ var file_counter_counter_proto_goTypes = []any{
 	(*Settle)(nil),           // 13: drumline.counter.Settle
 	(*Configure)(nil),        // 14: drumline.counter.Configure
 	(*Tick)(nil),             // 15: drumline.counter.Tick
-	(*Origin)(nil),           // 16: drumline.counter.Origin
-	(*Merge)(nil),            // 17: drumline.counter.Merge
-	(*Entry)(nil),            // 18: drumline.counter.Entry
-	(*Slot)(nil),             // 19: drumline.counter.Slot
-	(*Given)(nil),            // 20: drumline.counter.Given
-	(*Bucket)(nil),           // 21: drumline.counter.Bucket
-	(*Result)(nil),           // 22: drumline.counter.Result
-	(*Token)(nil),            // 23: drumline.counter.Token
-	(*Query)(nil),            // 24: drumline.counter.Query
-	(*Get)(nil),              // 25: drumline.counter.Get
-	(*List)(nil),             // 26: drumline.counter.List
-	(*Windows)(nil),          // 27: drumline.counter.Windows
-	(*Export)(nil),           // 28: drumline.counter.Export
-	(*Status)(nil),           // 29: drumline.counter.Status
-	(*Digest)(nil),           // 30: drumline.counter.Digest
-	(*DigestInfo)(nil),       // 31: drumline.counter.DigestInfo
-	(*Info)(nil),             // 32: drumline.counter.Info
-	(*Window)(nil),           // 33: drumline.counter.Window
-	(*Region)(nil),           // 34: drumline.counter.Region
-	(*GroupInfo)(nil),        // 35: drumline.counter.GroupInfo
-	(*Answer)(nil),           // 36: drumline.counter.Answer
-	(*AddRequest)(nil),       // 37: drumline.counter.AddRequest
-	(*AddBatchRequest)(nil),  // 38: drumline.counter.AddBatchRequest
-	(*AddBatchResponse)(nil), // 39: drumline.counter.AddBatchResponse
-	(*GetRequest)(nil),       // 40: drumline.counter.GetRequest
-	(*GetResponse)(nil),      // 41: drumline.counter.GetResponse
-	(*WindowsRequest)(nil),   // 42: drumline.counter.WindowsRequest
-	(*WindowsResponse)(nil),  // 43: drumline.counter.WindowsResponse
-	(*RateRequest)(nil),      // 44: drumline.counter.RateRequest
-	(*RateResponse)(nil),     // 45: drumline.counter.RateResponse
-	(*ListRequest)(nil),      // 46: drumline.counter.ListRequest
-	(*ListResponse)(nil),     // 47: drumline.counter.ListResponse
-	(*StatusRequest)(nil),    // 48: drumline.counter.StatusRequest
-	(*StatusResponse)(nil),   // 49: drumline.counter.StatusResponse
-	(*ResetRequest)(nil),     // 50: drumline.counter.ResetRequest
-	(*DeleteRequest)(nil),    // 51: drumline.counter.DeleteRequest
-	(*CreateRequest)(nil),    // 52: drumline.counter.CreateRequest
-	(*TransferRequest)(nil),  // 53: drumline.counter.TransferRequest
-	(*RetireRequest)(nil),    // 54: drumline.counter.RetireRequest
-	(*WatchRequest)(nil),     // 55: drumline.counter.WatchRequest
+	(*Forget)(nil),           // 16: drumline.counter.Forget
+	(*Origin)(nil),           // 17: drumline.counter.Origin
+	(*Merge)(nil),            // 18: drumline.counter.Merge
+	(*Entry)(nil),            // 19: drumline.counter.Entry
+	(*Slot)(nil),             // 20: drumline.counter.Slot
+	(*Given)(nil),            // 21: drumline.counter.Given
+	(*Bucket)(nil),           // 22: drumline.counter.Bucket
+	(*Result)(nil),           // 23: drumline.counter.Result
+	(*Token)(nil),            // 24: drumline.counter.Token
+	(*Query)(nil),            // 25: drumline.counter.Query
+	(*Get)(nil),              // 26: drumline.counter.Get
+	(*List)(nil),             // 27: drumline.counter.List
+	(*Windows)(nil),          // 28: drumline.counter.Windows
+	(*Export)(nil),           // 29: drumline.counter.Export
+	(*Status)(nil),           // 30: drumline.counter.Status
+	(*Digest)(nil),           // 31: drumline.counter.Digest
+	(*DigestInfo)(nil),       // 32: drumline.counter.DigestInfo
+	(*Info)(nil),             // 33: drumline.counter.Info
+	(*Window)(nil),           // 34: drumline.counter.Window
+	(*Region)(nil),           // 35: drumline.counter.Region
+	(*GroupInfo)(nil),        // 36: drumline.counter.GroupInfo
+	(*Answer)(nil),           // 37: drumline.counter.Answer
+	(*AddRequest)(nil),       // 38: drumline.counter.AddRequest
+	(*AddBatchRequest)(nil),  // 39: drumline.counter.AddBatchRequest
+	(*AddBatchResponse)(nil), // 40: drumline.counter.AddBatchResponse
+	(*GetRequest)(nil),       // 41: drumline.counter.GetRequest
+	(*GetResponse)(nil),      // 42: drumline.counter.GetResponse
+	(*WindowsRequest)(nil),   // 43: drumline.counter.WindowsRequest
+	(*WindowsResponse)(nil),  // 44: drumline.counter.WindowsResponse
+	(*RateRequest)(nil),      // 45: drumline.counter.RateRequest
+	(*RateResponse)(nil),     // 46: drumline.counter.RateResponse
+	(*ListRequest)(nil),      // 47: drumline.counter.ListRequest
+	(*ListResponse)(nil),     // 48: drumline.counter.ListResponse
+	(*StatusRequest)(nil),    // 49: drumline.counter.StatusRequest
+	(*StatusResponse)(nil),   // 50: drumline.counter.StatusResponse
+	(*ResetRequest)(nil),     // 51: drumline.counter.ResetRequest
+	(*DeleteRequest)(nil),    // 52: drumline.counter.DeleteRequest
+	(*CreateRequest)(nil),    // 53: drumline.counter.CreateRequest
+	(*TransferRequest)(nil),  // 54: drumline.counter.TransferRequest
+	(*RetireRequest)(nil),    // 55: drumline.counter.RetireRequest
+	(*WatchRequest)(nil),     // 56: drumline.counter.WatchRequest
 }
 var file_counter_counter_proto_depIdxs = []int32{
 	4,  // 0: drumline.counter.Settings.keep:type_name -> drumline.counter.Keep
@@ -4389,93 +4510,94 @@ var file_counter_counter_proto_depIdxs = []int32{
 	10, // 5: drumline.counter.Command.create:type_name -> drumline.counter.Create
 	11, // 6: drumline.counter.Command.transfer:type_name -> drumline.counter.Transfer
 	12, // 7: drumline.counter.Command.retire:type_name -> drumline.counter.Retire
-	17, // 8: drumline.counter.Command.merge:type_name -> drumline.counter.Merge
+	18, // 8: drumline.counter.Command.merge:type_name -> drumline.counter.Merge
 	13, // 9: drumline.counter.Command.settle:type_name -> drumline.counter.Settle
 	14, // 10: drumline.counter.Command.configure:type_name -> drumline.counter.Configure
 	15, // 11: drumline.counter.Command.tick:type_name -> drumline.counter.Tick
-	5,  // 12: drumline.counter.Add.once:type_name -> drumline.counter.Key
-	3,  // 13: drumline.counter.Configure.settings:type_name -> drumline.counter.Settings
-	16, // 14: drumline.counter.Merge.from:type_name -> drumline.counter.Origin
-	18, // 15: drumline.counter.Merge.entries:type_name -> drumline.counter.Entry
-	16, // 16: drumline.counter.Merge.retired:type_name -> drumline.counter.Origin
-	19, // 17: drumline.counter.Entry.slots:type_name -> drumline.counter.Slot
-	16, // 18: drumline.counter.Slot.origin:type_name -> drumline.counter.Origin
-	20, // 19: drumline.counter.Slot.given:type_name -> drumline.counter.Given
-	21, // 20: drumline.counter.Slot.windows:type_name -> drumline.counter.Bucket
-	16, // 21: drumline.counter.Given.to:type_name -> drumline.counter.Origin
-	0,  // 22: drumline.counter.Bucket.resolution:type_name -> drumline.counter.Resolution
-	1,  // 23: drumline.counter.Result.outcome:type_name -> drumline.counter.Outcome
-	23, // 24: drumline.counter.Result.token:type_name -> drumline.counter.Token
-	25, // 25: drumline.counter.Query.get:type_name -> drumline.counter.Get
-	26, // 26: drumline.counter.Query.list:type_name -> drumline.counter.List
-	27, // 27: drumline.counter.Query.windows:type_name -> drumline.counter.Windows
-	28, // 28: drumline.counter.Query.export:type_name -> drumline.counter.Export
-	29, // 29: drumline.counter.Query.status:type_name -> drumline.counter.Status
-	30, // 30: drumline.counter.Query.digest:type_name -> drumline.counter.Digest
-	0,  // 31: drumline.counter.Windows.resolution:type_name -> drumline.counter.Resolution
-	16, // 32: drumline.counter.Export.skip:type_name -> drumline.counter.Origin
-	16, // 33: drumline.counter.Digest.of:type_name -> drumline.counter.Origin
-	16, // 34: drumline.counter.DigestInfo.from:type_name -> drumline.counter.Origin
-	19, // 35: drumline.counter.Info.slots:type_name -> drumline.counter.Slot
-	16, // 36: drumline.counter.Region.origin:type_name -> drumline.counter.Origin
-	16, // 37: drumline.counter.GroupInfo.origin:type_name -> drumline.counter.Origin
-	3,  // 38: drumline.counter.GroupInfo.settings:type_name -> drumline.counter.Settings
-	34, // 39: drumline.counter.GroupInfo.regions:type_name -> drumline.counter.Region
-	32, // 40: drumline.counter.Answer.counters:type_name -> drumline.counter.Info
-	33, // 41: drumline.counter.Answer.windows:type_name -> drumline.counter.Window
-	17, // 42: drumline.counter.Answer.export:type_name -> drumline.counter.Merge
-	35, // 43: drumline.counter.Answer.group:type_name -> drumline.counter.GroupInfo
-	31, // 44: drumline.counter.Answer.digest:type_name -> drumline.counter.DigestInfo
-	7,  // 45: drumline.counter.AddRequest.add:type_name -> drumline.counter.Add
-	7,  // 46: drumline.counter.AddBatchRequest.adds:type_name -> drumline.counter.Add
-	22, // 47: drumline.counter.AddBatchResponse.results:type_name -> drumline.counter.Result
-	2,  // 48: drumline.counter.GetRequest.level:type_name -> drumline.counter.Level
-	23, // 49: drumline.counter.GetRequest.token:type_name -> drumline.counter.Token
-	32, // 50: drumline.counter.GetResponse.info:type_name -> drumline.counter.Info
-	34, // 51: drumline.counter.GetResponse.regions:type_name -> drumline.counter.Region
-	23, // 52: drumline.counter.GetResponse.token:type_name -> drumline.counter.Token
-	27, // 53: drumline.counter.WindowsRequest.windows:type_name -> drumline.counter.Windows
-	33, // 54: drumline.counter.WindowsResponse.windows:type_name -> drumline.counter.Window
-	0,  // 55: drumline.counter.RateResponse.resolution:type_name -> drumline.counter.Resolution
-	26, // 56: drumline.counter.ListRequest.list:type_name -> drumline.counter.List
-	32, // 57: drumline.counter.ListResponse.counters:type_name -> drumline.counter.Info
-	35, // 58: drumline.counter.StatusResponse.info:type_name -> drumline.counter.GroupInfo
-	8,  // 59: drumline.counter.ResetRequest.reset:type_name -> drumline.counter.Reset
-	9,  // 60: drumline.counter.DeleteRequest.delete:type_name -> drumline.counter.Delete
-	10, // 61: drumline.counter.CreateRequest.create:type_name -> drumline.counter.Create
-	11, // 62: drumline.counter.TransferRequest.transfer:type_name -> drumline.counter.Transfer
-	12, // 63: drumline.counter.RetireRequest.retire:type_name -> drumline.counter.Retire
-	37, // 64: drumline.counter.Counter.Add:input_type -> drumline.counter.AddRequest
-	38, // 65: drumline.counter.Counter.AddBatch:input_type -> drumline.counter.AddBatchRequest
-	40, // 66: drumline.counter.Counter.Get:input_type -> drumline.counter.GetRequest
-	42, // 67: drumline.counter.Counter.Windows:input_type -> drumline.counter.WindowsRequest
-	44, // 68: drumline.counter.Counter.Rate:input_type -> drumline.counter.RateRequest
-	46, // 69: drumline.counter.Counter.List:input_type -> drumline.counter.ListRequest
-	48, // 70: drumline.counter.Counter.Status:input_type -> drumline.counter.StatusRequest
-	50, // 71: drumline.counter.Counter.Reset:input_type -> drumline.counter.ResetRequest
-	51, // 72: drumline.counter.Counter.Delete:input_type -> drumline.counter.DeleteRequest
-	52, // 73: drumline.counter.Counter.Create:input_type -> drumline.counter.CreateRequest
-	53, // 74: drumline.counter.Counter.Transfer:input_type -> drumline.counter.TransferRequest
-	54, // 75: drumline.counter.Counter.Retire:input_type -> drumline.counter.RetireRequest
-	55, // 76: drumline.counter.Counter.Watch:input_type -> drumline.counter.WatchRequest
-	22, // 77: drumline.counter.Counter.Add:output_type -> drumline.counter.Result
-	39, // 78: drumline.counter.Counter.AddBatch:output_type -> drumline.counter.AddBatchResponse
-	41, // 79: drumline.counter.Counter.Get:output_type -> drumline.counter.GetResponse
-	43, // 80: drumline.counter.Counter.Windows:output_type -> drumline.counter.WindowsResponse
-	45, // 81: drumline.counter.Counter.Rate:output_type -> drumline.counter.RateResponse
-	47, // 82: drumline.counter.Counter.List:output_type -> drumline.counter.ListResponse
-	49, // 83: drumline.counter.Counter.Status:output_type -> drumline.counter.StatusResponse
-	22, // 84: drumline.counter.Counter.Reset:output_type -> drumline.counter.Result
-	22, // 85: drumline.counter.Counter.Delete:output_type -> drumline.counter.Result
-	22, // 86: drumline.counter.Counter.Create:output_type -> drumline.counter.Result
-	22, // 87: drumline.counter.Counter.Transfer:output_type -> drumline.counter.Result
-	22, // 88: drumline.counter.Counter.Retire:output_type -> drumline.counter.Result
-	41, // 89: drumline.counter.Counter.Watch:output_type -> drumline.counter.GetResponse
-	77, // [77:90] is the sub-list for method output_type
-	64, // [64:77] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	16, // 12: drumline.counter.Command.forget:type_name -> drumline.counter.Forget
+	5,  // 13: drumline.counter.Add.once:type_name -> drumline.counter.Key
+	3,  // 14: drumline.counter.Configure.settings:type_name -> drumline.counter.Settings
+	17, // 15: drumline.counter.Merge.from:type_name -> drumline.counter.Origin
+	19, // 16: drumline.counter.Merge.entries:type_name -> drumline.counter.Entry
+	17, // 17: drumline.counter.Merge.retired:type_name -> drumline.counter.Origin
+	20, // 18: drumline.counter.Entry.slots:type_name -> drumline.counter.Slot
+	17, // 19: drumline.counter.Slot.origin:type_name -> drumline.counter.Origin
+	21, // 20: drumline.counter.Slot.given:type_name -> drumline.counter.Given
+	22, // 21: drumline.counter.Slot.windows:type_name -> drumline.counter.Bucket
+	17, // 22: drumline.counter.Given.to:type_name -> drumline.counter.Origin
+	0,  // 23: drumline.counter.Bucket.resolution:type_name -> drumline.counter.Resolution
+	1,  // 24: drumline.counter.Result.outcome:type_name -> drumline.counter.Outcome
+	24, // 25: drumline.counter.Result.token:type_name -> drumline.counter.Token
+	26, // 26: drumline.counter.Query.get:type_name -> drumline.counter.Get
+	27, // 27: drumline.counter.Query.list:type_name -> drumline.counter.List
+	28, // 28: drumline.counter.Query.windows:type_name -> drumline.counter.Windows
+	29, // 29: drumline.counter.Query.export:type_name -> drumline.counter.Export
+	30, // 30: drumline.counter.Query.status:type_name -> drumline.counter.Status
+	31, // 31: drumline.counter.Query.digest:type_name -> drumline.counter.Digest
+	0,  // 32: drumline.counter.Windows.resolution:type_name -> drumline.counter.Resolution
+	17, // 33: drumline.counter.Export.skip:type_name -> drumline.counter.Origin
+	17, // 34: drumline.counter.Digest.of:type_name -> drumline.counter.Origin
+	17, // 35: drumline.counter.DigestInfo.from:type_name -> drumline.counter.Origin
+	20, // 36: drumline.counter.Info.slots:type_name -> drumline.counter.Slot
+	17, // 37: drumline.counter.Region.origin:type_name -> drumline.counter.Origin
+	17, // 38: drumline.counter.GroupInfo.origin:type_name -> drumline.counter.Origin
+	3,  // 39: drumline.counter.GroupInfo.settings:type_name -> drumline.counter.Settings
+	35, // 40: drumline.counter.GroupInfo.regions:type_name -> drumline.counter.Region
+	33, // 41: drumline.counter.Answer.counters:type_name -> drumline.counter.Info
+	34, // 42: drumline.counter.Answer.windows:type_name -> drumline.counter.Window
+	18, // 43: drumline.counter.Answer.export:type_name -> drumline.counter.Merge
+	36, // 44: drumline.counter.Answer.group:type_name -> drumline.counter.GroupInfo
+	32, // 45: drumline.counter.Answer.digest:type_name -> drumline.counter.DigestInfo
+	7,  // 46: drumline.counter.AddRequest.add:type_name -> drumline.counter.Add
+	7,  // 47: drumline.counter.AddBatchRequest.adds:type_name -> drumline.counter.Add
+	23, // 48: drumline.counter.AddBatchResponse.results:type_name -> drumline.counter.Result
+	2,  // 49: drumline.counter.GetRequest.level:type_name -> drumline.counter.Level
+	24, // 50: drumline.counter.GetRequest.token:type_name -> drumline.counter.Token
+	33, // 51: drumline.counter.GetResponse.info:type_name -> drumline.counter.Info
+	35, // 52: drumline.counter.GetResponse.regions:type_name -> drumline.counter.Region
+	24, // 53: drumline.counter.GetResponse.token:type_name -> drumline.counter.Token
+	28, // 54: drumline.counter.WindowsRequest.windows:type_name -> drumline.counter.Windows
+	34, // 55: drumline.counter.WindowsResponse.windows:type_name -> drumline.counter.Window
+	0,  // 56: drumline.counter.RateResponse.resolution:type_name -> drumline.counter.Resolution
+	27, // 57: drumline.counter.ListRequest.list:type_name -> drumline.counter.List
+	33, // 58: drumline.counter.ListResponse.counters:type_name -> drumline.counter.Info
+	36, // 59: drumline.counter.StatusResponse.info:type_name -> drumline.counter.GroupInfo
+	8,  // 60: drumline.counter.ResetRequest.reset:type_name -> drumline.counter.Reset
+	9,  // 61: drumline.counter.DeleteRequest.delete:type_name -> drumline.counter.Delete
+	10, // 62: drumline.counter.CreateRequest.create:type_name -> drumline.counter.Create
+	11, // 63: drumline.counter.TransferRequest.transfer:type_name -> drumline.counter.Transfer
+	12, // 64: drumline.counter.RetireRequest.retire:type_name -> drumline.counter.Retire
+	38, // 65: drumline.counter.Counter.Add:input_type -> drumline.counter.AddRequest
+	39, // 66: drumline.counter.Counter.AddBatch:input_type -> drumline.counter.AddBatchRequest
+	41, // 67: drumline.counter.Counter.Get:input_type -> drumline.counter.GetRequest
+	43, // 68: drumline.counter.Counter.Windows:input_type -> drumline.counter.WindowsRequest
+	45, // 69: drumline.counter.Counter.Rate:input_type -> drumline.counter.RateRequest
+	47, // 70: drumline.counter.Counter.List:input_type -> drumline.counter.ListRequest
+	49, // 71: drumline.counter.Counter.Status:input_type -> drumline.counter.StatusRequest
+	51, // 72: drumline.counter.Counter.Reset:input_type -> drumline.counter.ResetRequest
+	52, // 73: drumline.counter.Counter.Delete:input_type -> drumline.counter.DeleteRequest
+	53, // 74: drumline.counter.Counter.Create:input_type -> drumline.counter.CreateRequest
+	54, // 75: drumline.counter.Counter.Transfer:input_type -> drumline.counter.TransferRequest
+	55, // 76: drumline.counter.Counter.Retire:input_type -> drumline.counter.RetireRequest
+	56, // 77: drumline.counter.Counter.Watch:input_type -> drumline.counter.WatchRequest
+	23, // 78: drumline.counter.Counter.Add:output_type -> drumline.counter.Result
+	40, // 79: drumline.counter.Counter.AddBatch:output_type -> drumline.counter.AddBatchResponse
+	42, // 80: drumline.counter.Counter.Get:output_type -> drumline.counter.GetResponse
+	44, // 81: drumline.counter.Counter.Windows:output_type -> drumline.counter.WindowsResponse
+	46, // 82: drumline.counter.Counter.Rate:output_type -> drumline.counter.RateResponse
+	48, // 83: drumline.counter.Counter.List:output_type -> drumline.counter.ListResponse
+	50, // 84: drumline.counter.Counter.Status:output_type -> drumline.counter.StatusResponse
+	23, // 85: drumline.counter.Counter.Reset:output_type -> drumline.counter.Result
+	23, // 86: drumline.counter.Counter.Delete:output_type -> drumline.counter.Result
+	23, // 87: drumline.counter.Counter.Create:output_type -> drumline.counter.Result
+	23, // 88: drumline.counter.Counter.Transfer:output_type -> drumline.counter.Result
+	23, // 89: drumline.counter.Counter.Retire:output_type -> drumline.counter.Result
+	42, // 90: drumline.counter.Counter.Watch:output_type -> drumline.counter.GetResponse
+	78, // [78:91] is the sub-list for method output_type
+	65, // [65:78] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_counter_counter_proto_init() }
@@ -4494,8 +4616,9 @@ func file_counter_counter_proto_init() {
 		(*Command_Settle)(nil),
 		(*Command_Configure)(nil),
 		(*Command_Tick)(nil),
+		(*Command_Forget)(nil),
 	}
-	file_counter_counter_proto_msgTypes[21].OneofWrappers = []any{
+	file_counter_counter_proto_msgTypes[22].OneofWrappers = []any{
 		(*Query_Get)(nil),
 		(*Query_List)(nil),
 		(*Query_Windows)(nil),
@@ -4503,15 +4626,15 @@ func file_counter_counter_proto_init() {
 		(*Query_Status)(nil),
 		(*Query_Digest)(nil),
 	}
-	file_counter_counter_proto_msgTypes[23].OneofWrappers = []any{}
-	file_counter_counter_proto_msgTypes[25].OneofWrappers = []any{}
+	file_counter_counter_proto_msgTypes[24].OneofWrappers = []any{}
+	file_counter_counter_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_counter_counter_proto_rawDesc), len(file_counter_counter_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

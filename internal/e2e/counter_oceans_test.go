@@ -141,6 +141,23 @@ func (o *oceans) weather(factor int, cut ...string) {
 	}
 }
 
+// each does something to all hosts of regions at a time.
+func (o *oceans) each(do func(host string) error, regions ...string) {
+	o.Helper()
+	var work sync.WaitGroup
+	for _, region := range regions {
+		for _, host := range o.hosts[region] {
+			work.Go(func() {
+				if err := do(host); err != nil {
+					o.Errorf("%s: %v", host, err)
+				}
+			})
+		}
+	}
+	work.Wait()
+	require.False(o, o.Failed())
+}
+
 // count adds 1 at one of a region's hosts until it is acknowledged, under one key.
 func (o *oceans) count(ctx context.Context, region, key string, first int) error {
 	for try := 0; ; try++ {

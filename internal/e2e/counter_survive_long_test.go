@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"maps"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,23 +17,6 @@ const (
 	// oceanRestarts is how often all processes are killed and started.
 	oceanRestarts = 20
 )
-
-// each does something to all hosts of regions at a time.
-func (o *oceans) each(do func(host string) error, regions ...string) {
-	o.Helper()
-	var work sync.WaitGroup
-	for _, region := range regions {
-		for _, host := range o.hosts[region] {
-			work.Go(func() {
-				if err := do(host); err != nil {
-					o.Errorf("%s: %v", host, err)
-				}
-			})
-		}
-	}
-	work.Wait()
-	require.False(o, o.Failed())
-}
 
 // countSome counts in regions, and waits until all hosts show it.
 func (o *oceans) countSome(n int64, regions ...string) {

@@ -228,8 +228,11 @@ func (o *oceans) keepTime(lasts time.Duration) {
 	o.Helper()
 	const ahead = 5 * time.Second
 	for _, host := range o.hosts["hkg"] {
-		o.reconfigure(host, "clock_offset", ahead.String())
+		o.set(host, "clock_offset", ahead.String())
 	}
+	o.each(o.fleet.Stop, "hkg")
+	o.each(o.fleet.Start, "hkg")
+	o.ready(o.hosts["hkg"]...)
 	began, counted := time.Now(), atomic.Int64{}
 	sealed := map[string]string{} // by start: what was counted in it
 	for end := began.Add(lasts); time.Now().Before(end); pause(100 * time.Millisecond) {

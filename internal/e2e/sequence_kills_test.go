@@ -126,6 +126,15 @@ func wrongDrummers(t *testing.T, w *world) {
 // reconfigure changes a setting of a server, which it starts again.
 func (w *world) reconfigure(name, setting string, value any) {
 	w.Helper()
+	w.set(name, setting, value)
+	w.must(w.fleet.Stop(name))
+	w.must(w.fleet.Start(name))
+	w.ready(name)
+}
+
+// set writes a setting into a process's file, which it reads when it starts.
+func (w *world) set(name, setting string, value any) {
+	w.Helper()
 	path := filepath.Join(w.dir, name, "config.yaml")
 	raw, err := os.ReadFile(path)
 	w.must(err)
@@ -134,10 +143,7 @@ func (w *world) reconfigure(name, setting string, value any) {
 	conf[setting] = value
 	raw, err = yaml.Marshal(conf)
 	w.must(err)
-	w.must(w.fleet.Stop(name))
 	w.must(os.WriteFile(path, raw, 0o600))
-	w.must(w.fleet.Start(name))
-	w.ready(name)
 }
 
 // lockedBuffer is what a process says.

@@ -30,7 +30,7 @@ func (d *desk) change(ctx context.Context, group string, cmd *counterpb.Command)
 	if err != nil {
 		return nil, err
 	}
-	group = d.atlas.place(ctx, group)
+	group = d.atlas.place(ctx, group, counting)
 	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{data}, Repeatable: cmd.GetAdd().GetOnce() != nil}
 	out, _ := d.router.ProposeMany(ctx, m)
 	r, err := unpackOutcome(group, out[0])
@@ -98,7 +98,7 @@ func (d *desk) query(ctx context.Context, group string, q *counterpb.Query) (*co
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "pack the query").InGroup(group)
 	}
-	group = d.atlas.place(ctx, group)
+	group = d.atlas.place(ctx, group, looking)
 	resp, err := d.router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: data})
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (d *desk) get(ctx context.Context, req *counterpb.GetRequest) (*counterpb.G
 		r.Info = a.GetCounters()[0]
 	}
 	if req.GetLevel() == counterpb.Level_LEVEL_GLOBAL {
-		d.global(ctx, d.atlas.place(ctx, group), req.GetKey(), r)
+		d.global(ctx, d.atlas.place(ctx, group, looking), req.GetKey(), r)
 	}
 	return r, nil
 }
@@ -135,13 +135,13 @@ func (d *desk) get(ctx context.Context, req *counterpb.GetRequest) (*counterpb.G
 // add counts, and waits until so many other regions hold it.
 func (d *desk) add(ctx context.Context, group string, a *counterpb.Add, wan uint32) (*counterpb.Result, error) {
 	if wan > 0 {
-		if n := len(d.atlas.others(ctx, d.atlas.place(ctx, group))); int(wan) > n {
+		if n := len(d.atlas.others(ctx, d.atlas.place(ctx, group, counting))); int(wan) > n {
 			return nil, fault.New(fault.Invalid, "%d other regions are to hold it, and the counter has %d", wan, n).InGroup(group)
 		}
 	}
 	r, err := d.count(ctx, group, a)
 	if err == nil && wan > 0 && r.GetOutcome() == counterpb.Outcome_OUTCOME_OK {
-		err = d.await(ctx, d.atlas.place(ctx, group), r.GetToken(), wan)
+		err = d.await(ctx, d.atlas.place(ctx, group, counting), r.GetToken(), wan)
 	}
 	return r, err
 }

@@ -98,7 +98,7 @@ func (f *fold) apart(adds []*counterpb.Add) []*fold {
 func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add) []gather.Outcome {
 	out := make([]gather.Outcome, len(adds))
 	if all := d.foldAll(adds, out); len(all) > 0 {
-		group = d.atlas.place(ctx, group)
+		group = d.atlas.place(ctx, group, counting)
 		var parts []*fold // of a sum that is refused some may be taken
 		for _, f := range d.addFolds(ctx, group, all, out) {
 			parts = append(parts, f.apart(adds)...)

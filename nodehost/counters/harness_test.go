@@ -29,6 +29,8 @@ type cluster struct {
 	lost    bool                        // guarded by mu: the next answer is lost
 	down    error                       // guarded by mu: what every call fails with
 	seconds int64                       // guarded by mu: of the clock
+	// auto, guarded by mu, tells which groups are made on first use.
+	auto func(name string) bool
 }
 
 func newCluster(groups ...string) *cluster {
@@ -82,6 +84,9 @@ func (c *cluster) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome,
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make([]route.Outcome, len(m.Items))
+	if name := m.Group.GetName(); c.groups[name] == nil && c.auto != nil && c.auto(name) {
+		c.groups[name] = counter.New(statemachines.Group{ID: uint64(1000 + len(c.groups)), Name: name})
+	}
 	for i, item := range m.Items {
 		r, err := c.apply(m.Group.GetName(), item)
 		for m.Repeatable && fault.Is(err, fault.UnknownOutcome) { // as the Router does

@@ -26,10 +26,17 @@ const (
 	keptLists = 4096
 )
 
+// What a group is wanted for.
+const (
+	counting = true
+	looking  = false
+)
+
 // atlas knows which groups a counter has in which regions.
 type atlas struct {
 	region string
 	knows  func(name string) bool
+	makes  func(name string) bool
 	groups func(ctx context.Context, prefix string) ([]string, error)
 	now    func() time.Time
 
@@ -43,10 +50,11 @@ type list struct {
 	asked time.Time
 }
 
-// place is the group that counts for whoever asks this host: that of the host's own
-// region, or any other of the counter's regions if that has none; the group of that very
-// name when the counter has no regions.
-func (a *atlas) place(ctx context.Context, name string) string {
+// place is the group that answers whoever asks this host: that of the host's own region, or
+// any other of the counter's regions if that has none; the group of that very name when the
+// counter has no regions. Who counts (uses) gets one of the own region also if that is to be
+// made yet.
+func (a *atlas) place(ctx context.Context, name string, uses bool) string {
 	base, region := exchange.Split(name)
 	if region != "" || a.groups == nil {
 		return name
@@ -59,10 +67,10 @@ func (a *atlas) place(ctx context.Context, name string) string {
 	}
 	names := a.list(ctx, base)
 	switch own := exchange.Join(base, a.region); {
+	case slices.Contains(names, own), uses && a.region != "" && a.makes(own):
+		return own
 	case len(names) == 0:
 		return name
-	case slices.Contains(names, own):
-		return own
 	}
 	return names[0]
 }
@@ -194,6 +202,12 @@ func adopt(r *counterpb.GetResponse, from *counterpb.Info, origin *counterpb.Ori
 	slot := from.GetSlots()[at]
 	if had := slices.IndexFunc(r.GetInfo().GetSlots(), of); had >= 0 {
 		old := r.GetInfo().GetSlots()[had]
+		if old.GetGeneration() != slot.GetGeneration() {
+			if old.GetGeneration() < slot.GetGeneration() {
+				r.Info.Slots[had] = slot
+			}
+			return
+		}
 		slot.BaseAdded, slot.BaseSubtracted = max(slot.GetBaseAdded(), old.GetBaseAdded()), max(slot.GetBaseSubtracted(), old.GetBaseSubtracted())
 		r.Info.Slots[had] = slot
 		return

@@ -34,8 +34,15 @@ func (c *cluster) region(t testing.TB, region string) string {
 		}
 		return out, nil
 	}
+	makes := func(name string) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.auto != nil && c.auto(name)
+	}
 	mux := http.NewServeMux()
-	counters.New(counters.Options{Router: c, Region: region, Groups: groups, Now: c.clock}).Handle(mux.Handle)
+	service := counters.New(counters.Options{Router: c, Region: region, Groups: groups, Makes: makes, Now: c.clock})
+	t.Cleanup(func() { _ = service.Close() })
+	service.Handle(mux.Handle)
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s.URL
@@ -75,6 +82,26 @@ func TestRegions(t *testing.T) {
 	c.change(func() { c.groups["counter/default@hkg"] = nil })
 	_, _, body = ask(t, "GET", ord+"/verbose?read=global")
 	require.Contains(t, strings.ReplaceAll(body, " ", ""), `"stale":["hkg"]`)
+}
+
+// TestFirstUse: a counter that templates make appears in each region when that counts; who
+// only looks makes none.
+func TestFirstUse(t *testing.T) {
+	c := newCluster()
+	c.auto = func(name string) bool { return strings.HasSuffix(name, "@ord") || strings.HasSuffix(name, "@hkg") }
+	ord, hkg, lax := c.region(t, "ord"), c.region(t, "hkg"), c.region(t, "lax")
+	code, _, body := ask(t, "GET", ord+"/")
+	require.Equal(t, 404, code, body)
+	code, _, body = ask(t, "GET", lax+"/inc?amount=1")
+	require.Equal(t, 404, code, "no template names that region: %s", body)
+	_, _, body = ask(t, "GET", ord+"/inc?amount=3")
+	require.Equal(t, "3\n", body)
+	c.change(func() { c.seconds += 60 }) // what regions there are is asked anew
+	_, _, body = ask(t, "GET", hkg+"/")
+	require.Equal(t, "3\n", body, "until it counts itself, that of another region")
+	_, _, body = ask(t, "GET", hkg+"/inc?amount=4")
+	require.Equal(t, "4\n", body)
+	c.change(func() { require.Len(t, c.groups, 2) })
 }
 
 // TestAcks: an increment waits for other regions if it is told to.

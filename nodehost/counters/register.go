@@ -62,6 +62,9 @@ type Options struct {
 	Region string
 	// Knows tells whether this host knows where a group is; nil knows of none.
 	Knows func(name string) bool
+	// Makes tells whether a template for groups of regions makes a group of that name on first
+	// use; nil: none does.
+	Makes func(name string) bool
 	// Groups lists the names of the cluster's groups that begin with prefix; nil: no counter
 	// has regions.
 	Groups func(ctx context.Context, prefix string) ([]string, error)
@@ -91,7 +94,10 @@ func New(o Options) *Service {
 	if o.Knows == nil {
 		o.Knows = func(string) bool { return false }
 	}
-	a := &atlas{region: o.Region, knows: o.Knows, groups: o.Groups, now: o.Now, lists: map[string]list{}}
+	if o.Makes == nil {
+		o.Makes = func(string) bool { return false }
+	}
+	a := &atlas{region: o.Region, knows: o.Knows, makes: o.Makes, groups: o.Groups, now: o.Now, lists: map[string]list{}}
 	d := &desk{router: o.Router, now: o.Now, atlas: a}
 	d.gather = gather.New(d.addMany)
 	return &Service{desk: d, members: o.Members, stopping: o.Stopping}

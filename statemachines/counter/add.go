@@ -12,6 +12,7 @@ const (
 	defaultRemember   = 128 << 10
 	defaultRememberMS = 3_600_000
 	defaultKeys       = 1_000_000
+	defaultForgetMS   = 3_600_000
 	// ahead is how far a key's date may be ahead of the host's time, in milliseconds.
 	ahead = 60_000
 )
@@ -73,7 +74,7 @@ func (m *Machine) add(a *counterpb.Add) *counterpb.Result {
 		return m.done(c)
 	}
 	c = m.alive(a.GetKey())
-	s := &c.mine
+	s := m.mine(c)
 	s.added, s.subtracted = s.added+up, s.subtracted+down
 	m.change(c, s)
 	m.busy = m.wall
@@ -87,10 +88,18 @@ func (m *Machine) admits(key string, c *counter) *counterpb.Result {
 	case c != nil:
 	case m.settings.GetNoAutoCreate():
 		return refuse(counterpb.Outcome_OUTCOME_NOT_FOUND, "there is no counter %q, and none is made on first use: create it", key)
-	case m.index[key] == nil && uint64(len(m.index)) >= m.settings.GetMaxKeys():
+	case m.index[key] == nil && m.full():
 		return refuse(counterpb.Outcome_OUTCOME_FULL, "the group holds %d counters, which is all it may", len(m.index))
 	}
 	return nil
+}
+
+// full tells whether there is no room for another counter.
+func (m *Machine) full() bool {
+	if uint64(len(m.index)) >= m.settings.GetMaxKeys() {
+		m.dropAlone()
+	}
+	return uint64(len(m.index)) >= m.settings.GetMaxKeys()
 }
 
 // fits says why a counter cannot take an amount, or nil.
@@ -115,7 +124,20 @@ func (m *Machine) alive(key string) *counter {
 	c := m.own(key)
 	if c.deleted {
 		c.begin(c.generation+1, false)
+		m.exhume(c)
 		m.change(c, nil)
 	}
 	return c
+}
+
+// mine is the group's own slot of a counter that is safe to change. A new one is of the
+// newest generation there is, and of none that was forgotten.
+func (m *Machine) mine(c *counter) *slot {
+	if s := &c.mine; s.version == 0 {
+		s.generation = c.newest()
+		if len(c.others) == 0 {
+			s.generation = max(s.generation, m.floor)
+		}
+	}
+	return &c.mine
 }

@@ -19,6 +19,8 @@ func (m *Machine) administer(cmd *counterpb.Command) *counterpb.Result {
 		return m.retire(op.Retire.GetRegion())
 	case *counterpb.Command_Settle:
 		return m.settle(op.Settle.GetRegion())
+	case *counterpb.Command_Forget:
+		return m.forget(op.Forget)
 	}
 	return m.configure(cmd.GetConfigure())
 }
@@ -56,9 +58,12 @@ func (m *Machine) delete(key string) *counterpb.Result {
 	if refused != nil {
 		return refused
 	}
-	c.begin(c.generation, true)
+	c.begin(c.newest(), true)
+	m.bury(c)
 	m.change(c, nil)
-	return m.done(nil)
+	r := m.done(nil)
+	m.dropAlone()
+	return r
 }
 
 func (m *Machine) create(key string) *counterpb.Result {
@@ -66,11 +71,11 @@ func (m *Machine) create(key string) *counterpb.Result {
 	switch {
 	case c != nil && !c.deleted:
 		return refuse(counterpb.Outcome_OUTCOME_EXISTS, "there is a counter %q", key)
-	case c == nil && uint64(len(m.index)) >= m.settings.GetMaxKeys():
+	case c == nil && m.full():
 		return refuse(counterpb.Outcome_OUTCOME_FULL, "the group holds %d counters, which is all it may", len(m.index))
 	}
 	c = m.alive(key)
-	m.change(c, &c.mine)
+	m.change(c, m.mine(c))
 	return m.done(c)
 }
 
@@ -95,8 +100,9 @@ func (m *Machine) transfer(t *counterpb.Transfer) *counterpb.Result {
 	if rights := c.rights(m.self); rights < 0 || t.GetAmount() > uint64(rights) {
 		return refuse(counterpb.Outcome_OUTCOME_BOUND, "the region holds rights for %d, and %d are to be transferred", max(rights, 0), t.GetAmount())
 	}
-	*c.mine.given.to(to.origin) += t.GetAmount()
-	m.change(c, &c.mine)
+	s := m.mine(c)
+	*s.given.to(to.origin) += t.GetAmount()
+	m.change(c, s)
 	return m.done(c)
 }
 

@@ -39,11 +39,14 @@ func randomCommand(r *rand.Rand) []byte {
 		c.Op = &counterpb.Command_Settle{Settle: &counterpb.Settle{Region: randomRegion(r)}}
 	case 6:
 		c.Op = &counterpb.Command_Configure{Configure: &counterpb.Configure{Revision: r.Uint64N(9), Settings: &counterpb.Settings{
-			Bounded: r.IntN(3) == 0, MaxKeys: r.Uint64N(5), Remember: r.Uint64N(6), RememberMs: r.Uint64N(3000), NoAutoCreate: r.IntN(4) == 0,
+			ForgetMs: r.Uint64N(2) * keptFor, Bounded: r.IntN(3) == 0, MaxKeys: r.Uint64N(5), Remember: r.Uint64N(6), RememberMs: r.Uint64N(3000), NoAutoCreate: r.IntN(4) == 0,
 			Keep: []*counterpb.Keep{{Resolution: counterpb.Resolution(1 + r.Int32N(5)), Windows: r.Uint32N(4)}},
 		}}}
 	case 7:
 		c.Op = &counterpb.Command_Tick{Tick: &counterpb.Tick{}}
+		if r.IntN(2) == 0 {
+			c = forget(randomRegion(r))
+		}
 	case 8, 9, 10, 11:
 		c = merge(randomMerge(r))
 	default:
@@ -65,7 +68,7 @@ func randomOrigin(r *rand.Rand) *counterpb.Origin {
 }
 
 func randomMerge(r *rand.Rand) *counterpb.Merge {
-	g := &counterpb.Merge{From: randomOrigin(r), Upto: r.Uint64N(50), WallMs: r.Uint64N(2) * (start + r.Uint64N(20_000)), Relayed: r.IntN(3) == 0}
+	g := &counterpb.Merge{From: randomOrigin(r), Upto: r.Uint64N(50), WallMs: r.Uint64N(2) * (start + r.Uint64N(20_000)), Relayed: r.IntN(3) == 0, Anew: r.IntN(3) == 0}
 	if r.IntN(9) == 0 {
 		g.Retired = append(g.Retired, randomOrigin(r))
 	}
@@ -82,6 +85,9 @@ func randomEntry(r *rand.Rand) *counterpb.Entry {
 	}
 	for range r.IntN(3) {
 		s := &counterpb.Slot{Origin: randomOrigin(r), Added: r.Uint64N(50), Subtracted: r.Uint64N(9), BaseAdded: r.Uint64N(9) / 6, BaseSubtracted: r.Uint64N(9) / 7}
+		if r.IntN(5) == 0 {
+			s.Generation = r.Uint64N(3)
+		}
 		if r.IntN(4) == 0 {
 			s.Given = append(s.Given, &counterpb.Given{To: randomOrigin(r), Amount: 1 + r.Uint64N(4)})
 		}

@@ -24,7 +24,8 @@
 // # Reset, delete, bounds
 //
 // A reset takes off exactly what the group knows then; what others counted meanwhile stays.
-// A delete takes a generation of a counter away, whatever was counted in it. A bounded
+// A delete takes a generation of a counter away, whatever was counted in it, and leaves a
+// trace until every region has heard of it (grave). A bounded
 // counter is never below 0: each region holds rights to subtract, by what it added and what
 // others gave it, and asks nobody.
 package counter
@@ -45,8 +46,12 @@ import (
 // Name is the app's name: its groups are called counter/something.
 const Name = "counter"
 
-// Version is the behaviour version of this program's counter.
-const Version = 1
+// Version is the behaviour version of this program's counter. Since the second the traces of
+// deleted counters are dropped.
+const (
+	Version    = 2
+	forgetting = 2
+)
 
 // Limits. They are part of the behaviour version: two hosts with different limits
 // would apply one command differently.
@@ -74,7 +79,7 @@ func App() statemachines.App {
 		Follow:  follow(),
 		// Only hosts tell a group what other regions counted, which region it is of, its
 		// settings and, by itself, the time.
-		Owns: func(cmd []byte) bool { return statemachines.HasField(cmd, 7, 8, 9, 10) },
+		Owns: func(cmd []byte) bool { return statemachines.HasField(cmd, 7, 8, 9, 10, 12) },
 	}
 }
 
@@ -107,7 +112,9 @@ type Machine struct {
 	// changed has the counters that the group changed itself, by ours, the oldest first. It
 	// follows from the counters and is no part of the state.
 	changed *list.List
-	keys    *once.Memory
+	// graves are the keys of deleted counters, the oldest first. It follows from them, too.
+	graves *list.List
+	keys   *once.Memory
 }
 
 // head is what the state has beside counters and keys. A snapshot copies it whole.
@@ -122,6 +129,10 @@ type head struct {
 	version uint64
 	// forged counts slots of the group's own that others claimed to be greater.
 	forged uint64
+	// modern tells that the group's behaviour version is one that forgets.
+	modern bool
+	// floor is above the generations of all counters whose traces were dropped.
+	floor uint64
 	// peers are sorted by origin; the slice is never changed in place.
 	peers []peer
 	// revision and settings are the configuration; the message is never changed.
@@ -141,7 +152,7 @@ func New(g statemachines.Group) *Machine {
 }
 
 func (m *Machine) clear() {
-	m.index, m.changed = map[string]*counter{}, list.New()
+	m.index, m.changed, m.graves = map[string]*counter{}, list.New(), list.New()
 	m.order = btree.NewG(degree, func(a, b *counter) bool { return a.key < b.key })
 }
 
@@ -167,6 +178,7 @@ func (h *head) unheard(generation uint64) uint64 {
 // Apply implements statemachines.Machine.
 func (m *Machine) Apply(batch []statemachines.Command, results []statemachines.Result) {
 	for i := range batch {
+		m.modern = m.modern || batch[i].Version >= forgetting
 		results[i] = encode(m.apply(batch[i].Data))
 	}
 }
@@ -174,6 +186,9 @@ func (m *Machine) Apply(batch []statemachines.Command, results []statemachines.R
 // apply executes one command.
 func (m *Machine) apply(data []byte) *counterpb.Result {
 	cmd, mark, err := decodeCommand(data)
+	if err == nil && !m.modern && isModern(cmd) {
+		err = errUnknownField
+	}
 	if err != nil {
 		return refuse(counterpb.Outcome_OUTCOME_INVALID, "%s", err.Error())
 	}

@@ -20,6 +20,9 @@ const (
 // mostStamp is the latest time that a command may tell, in Unix milliseconds.
 const mostStamp = 1<<43 - 1
 
+// errUnknownField refuses what a newer version may understand.
+var errUnknownField = wire.Refusal("the command has a field that this version does not know")
+
 // decodeCommand reads one command, with a mark of its operation.
 func decodeCommand(data []byte) (*counterpb.Command, uint64, error) {
 	mark, err := checkFields(data)
@@ -31,7 +34,7 @@ func decodeCommand(data []byte) (*counterpb.Command, uint64, error) {
 		return nil, 0, wire.Refusal("the command cannot be read: want a drumline.counter.Command")
 	}
 	if unknown(c) {
-		return nil, 0, wire.Refusal("the command has a field that this version does not know")
+		return nil, 0, errUnknownField
 	}
 	return c, mark, CheckCommand(c)
 }
@@ -68,6 +71,20 @@ func unknown(c *counterpb.Command) bool {
 	return wire.Unknown(c.ProtoReflect())
 }
 
+// isModern tells whether a command has what a program of before behaviour version 2 does not
+// know and refuses.
+func isModern(c *counterpb.Command) bool {
+	if c.GetForget() != nil || c.GetMerge().GetAnew() || c.GetConfigure().GetSettings().GetForgetMs() > 0 {
+		return true
+	}
+	for _, e := range c.GetMerge().GetEntries() {
+		if slices.ContainsFunc(e.GetSlots(), func(s *counterpb.Slot) bool { return s.GetGeneration() > 0 }) {
+			return true
+		}
+	}
+	return false
+}
+
 // CheckCommand says what is wrong with a command, or nil. The Machine checks the
 // same; handlers and clients do so first to spare the log.
 func CheckCommand(c *counterpb.Command) error {
@@ -88,6 +105,8 @@ func CheckCommand(c *counterpb.Command) error {
 		return checkRegion(op.Settle.GetRegion())
 	case *counterpb.Command_Merge:
 		return checkMerge(op.Merge)
+	case *counterpb.Command_Forget:
+		return checkForget(op.Forget)
 	case *counterpb.Command_Configure:
 		return CheckSettings(op.Configure.GetSettings())
 	case nil:
@@ -114,6 +133,18 @@ func checkRegion(region string) error {
 		return wire.Refuse("the region has %d bytes, want 1 to %d", len(region), MaxRegion)
 	}
 	return wire.CheckKey(region)
+}
+
+func checkForget(f *counterpb.Forget) error {
+	if len(f.GetRegions()) > MaxOrigins {
+		return wire.Refuse("%d regions are named, at most %d are allowed", len(f.GetRegions()), MaxOrigins)
+	}
+	for _, region := range f.GetRegions() {
+		if err := checkRegion(region); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func checkOrigin(o *counterpb.Origin) error {
@@ -154,7 +185,7 @@ func checkEntry(e *counterpb.Entry) error {
 		if err := checkOrigin(s.GetOrigin()); err != nil {
 			return err
 		}
-		if max(s.GetAdded(), s.GetSubtracted(), s.GetBaseAdded(), s.GetBaseSubtracted()) > math.MaxInt64 || len(s.GetGiven()) > MaxOrigins || len(s.GetWindows()) > resolutions*maxWindows {
+		if max(s.GetAdded(), s.GetSubtracted(), s.GetBaseAdded(), s.GetBaseSubtracted(), s.GetGeneration()) > math.MaxInt64 || len(s.GetGiven()) > MaxOrigins || len(s.GetWindows()) > resolutions*maxWindows {
 			return wire.Refusal("a slot's numbers are none that a group counts to")
 		}
 		if err := checkParts(s); err != nil {

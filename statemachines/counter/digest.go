@@ -43,7 +43,8 @@ func (m *Machine) digest(q *counterpb.Digest) *counterpb.DigestInfo {
 
 // appendDigest appends what a digest has of a slot.
 func (s *slot) appendDigest(b []byte) []byte {
-	b = binary.BigEndian.AppendUint64(append(b, 0), s.added)
+	b = binary.BigEndian.AppendUint64(append(b, 0), s.generation)
+	b = binary.BigEndian.AppendUint64(b, s.added)
 	b = binary.BigEndian.AppendUint64(b, s.subtracted)
 	for _, g := range s.given {
 		b = append(append(b, g.to.region...), 0)

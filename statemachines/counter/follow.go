@@ -14,6 +14,7 @@ import (
 const (
 	maxRemember   = 1 << 20
 	maxRememberMS = 7 * 24 * 3_600_000
+	minForgetMS   = 10_000
 )
 
 // follow is how groups follow the app's configuration: the options of a template are
@@ -33,6 +34,9 @@ func CheckSettings(s *counterpb.Settings) error {
 	}
 	if s.GetRememberMs() > maxRememberMS {
 		return wire.Refusal("remember_ms is more than a week")
+	}
+	if f := s.GetForgetMs(); f > maxRememberMS || f > 0 && f < minForgetMS {
+		return wire.Refusal("forget_ms is less than ten seconds or more than a week")
 	}
 	if s.GetBounded() && s.GetOnlyUp() {
 		return wire.Refusal("a counter that only goes up needs no bound: leave one of the two away")
@@ -90,6 +94,7 @@ func (m *Machine) configureTo(revision uint64, s *counterpb.Settings) {
 	m.settings = &counterpb.Settings{
 		NoAutoCreate: s.GetNoAutoCreate(), MaxKeys: or(s.GetMaxKeys(), defaultKeys), Bounded: s.GetBounded(), OnlyUp: s.GetOnlyUp(),
 		Remember: or(s.GetRemember(), defaultRemember), RememberMs: or(s.GetRememberMs(), defaultRememberMS),
+		ForgetMs: or(s.GetForgetMs(), defaultForgetMS),
 	}
 	for r, n := range m.keep {
 		m.settings.Keep = append(m.settings.Keep, &counterpb.Keep{Resolution: counterpb.Resolution(r + 1), Windows: uint32(n)})

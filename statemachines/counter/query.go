@@ -119,6 +119,7 @@ func (m *Machine) groupInfo() *counterpb.GroupInfo {
 	g := &counterpb.GroupInfo{
 		Group: m.group, Origin: m.self.message(), Version: m.version, WallMs: m.wall, Keys: uint64(len(m.index)), Remembered: uint64(m.keys.Len()),
 		Revision: m.revision, Settings: m.settings, Unsealed: m.unsealed(), Forged: m.forged,
+		Graves: uint64(m.graves.Len()), ForgetAtMs: m.forgetAt(),
 		Regions: []*counterpb.Region{{Origin: m.self.message(), Own: true, Version: m.version, WallMs: m.wall}},
 	}
 	for _, p := range m.peers {
@@ -198,7 +199,7 @@ func (m *Machine) entry(c *counter, x *counterpb.Export, wanted func(*slot) bool
 	e := &counterpb.Entry{Key: c.key, Generation: c.generation, Deleted: c.deleted}
 	c.all(func(s *slot) {
 		if wanted(s) {
-			e.Slots = append(e.Slots, m.message(s, func(r int, b bucket) bool { return (b.number+1)*length(r) > x.GetWallMs() }))
+			e.Slots = append(e.Slots, m.message(s, c.generation, func(r int, b bucket) bool { return (b.number+1)*length(r) > x.GetWallMs() }))
 		}
 	})
 	if len(e.GetSlots()) == 0 && !c.deleted && c.generation == 0 {

@@ -25,11 +25,15 @@ type counter struct {
 	others []slot
 	// place is that among the changed; nil while ours is 0.
 	place *list.Element
+	// grave is there while it is deleted.
+	grave *grave
 }
 
 // slot is what one origin counted. All numbers only grow.
 type slot struct {
 	origin
+	// generation is that in which the origin began to count: the counter's, or a later one.
+	generation uint64
 	// version is the group's, at the newest change, 0 for a slot that nothing is in; ours is
 	// as for a counter.
 	version, ours             uint64
@@ -58,6 +62,7 @@ func (c *counter) copied(epoch uint64) *counter {
 	for i := range c.others {
 		n.others[i] = c.others[i].copied()
 	}
+	n.grave = c.grave.copied()
 	return &n
 }
 
@@ -170,10 +175,33 @@ func (c *counter) wins(generation uint64, deleted bool) bool {
 	return generation > c.generation || generation == c.generation && deleted && !c.deleted
 }
 
-// begin starts another generation, or the end of one.
+// begin starts another generation, or the end of one. What was begun in a later one stays,
+// and then the counter is not deleted.
 func (c *counter) begin(generation uint64, deleted bool) {
 	c.generation, c.deleted = generation, deleted
-	c.mine, c.others = slot{}, nil
+	least := c.least()
+	if c.mine.generation < least {
+		c.mine = slot{}
+	}
+	c.others = slices.DeleteFunc(c.others, func(s slot) bool { return s.generation < least })
+	if c.mine.version > 0 || len(c.others) > 0 {
+		c.generation, c.deleted = least, false
+	}
+}
+
+// least is the least generation of a slot that is not deleted.
+func (c *counter) least() uint64 {
+	if c.deleted {
+		return c.generation + 1
+	}
+	return c.generation
+}
+
+// newest is the latest generation that somebody began to count in.
+func (c *counter) newest() uint64 {
+	newest := c.generation
+	c.all(func(s *slot) { newest = max(newest, s.generation) })
+	return newest
 }
 
 // info describes a counter.
@@ -182,20 +210,24 @@ func (m *Machine) info(c *counter) *counterpb.Info {
 	i.Value, i.Overflow = c.value()
 	c.all(func(s *slot) {
 		if s.version > 0 {
-			i.Slots = append(i.Slots, m.message(s, nil))
+			i.Slots = append(i.Slots, m.message(s, c.generation, nil))
 		}
 	})
 	return i
 }
 
-// message is a slot on the wire, with the windows that wanted names.
-func (m *Machine) message(s *slot, wanted func(resolution int, b bucket) bool) *counterpb.Slot {
+// message is a slot on the wire, of a counter of that generation, with the windows that
+// wanted names.
+func (m *Machine) message(s *slot, generation uint64, wanted func(resolution int, b bucket) bool) *counterpb.Slot {
 	o := s.origin
 	if o == (origin{}) {
 		o = m.self
 	}
 	out := &counterpb.Slot{
 		Origin: o.message(), Added: s.added, Subtracted: s.subtracted, BaseAdded: s.baseAdded, BaseSubtracted: s.baseSubtracted,
+	}
+	if s.generation > generation {
+		out.Generation = s.generation
 	}
 	for _, g := range s.given {
 		out.Given = append(out.Given, &counterpb.Given{To: g.to.message(), Amount: g.amount})

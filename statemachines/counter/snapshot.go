@@ -16,11 +16,19 @@ import (
 
 // format is the version of the snapshot's format: the head, the peers, the idempotency
 // keys, the counters by key. A new format gets the next number and Restore goes on
-// reading this one.
-const format = 1
+// reading this one. A group of behaviour version 1 has nothing of the second format in it,
+// and programs that do not know that one may have to read its snapshots.
+const (
+	format       = 2
+	simpleFormat = 1
+)
 
 func (v *view) write(w io.Writer) (int64, error) {
-	o := out{snapshot.NewWriter(w, Name, format)}
+	number := uint64(simpleFormat)
+	if v.modern {
+		number = format
+	}
+	o := out{snapshot.NewWriter(w, Name, number), v.modern}
 	o.head(&v.head)
 	v.keys.WriteTo(o.Writer)
 	o.Uvarint(uint64(v.order.Len()))
@@ -32,7 +40,10 @@ func (v *view) write(w io.Writer) (int64, error) {
 }
 
 // out writes the parts of the state.
-type out struct{ *snapshot.Writer }
+type out struct {
+	*snapshot.Writer
+	modern bool
+}
 
 func (o out) all(numbers ...uint64) {
 	for _, n := range numbers {
@@ -51,6 +62,9 @@ func (o out) head(h *head) {
 	s := h.settings
 	o.all(protowire.EncodeBool(s.GetNoAutoCreate()), protowire.EncodeBool(s.GetBounded()), protowire.EncodeBool(s.GetOnlyUp()), s.GetMaxKeys(), s.GetRemember(), s.GetRememberMs())
 	o.all(h.keep[:]...)
+	if o.modern {
+		o.all(s.GetForgetMs(), h.floor)
+	}
 	o.Uvarint(uint64(len(h.peers)))
 	for _, p := range h.peers {
 		o.origin(p.origin)
@@ -61,6 +75,12 @@ func (o out) head(h *head) {
 func (o out) counter(c *counter) {
 	o.Bytes([]byte(c.key))
 	o.all(c.generation, protowire.EncodeBool(c.deleted), c.version, c.ours)
+	if o.modern && c.deleted {
+		o.all(c.grave.since, uint64(len(c.grave.seen)))
+		for _, x := range c.grave.seen {
+			o.origin(x)
+		}
+	}
 	o.slot(&c.mine)
 	o.Uvarint(uint64(len(c.others)))
 	for i := range c.others {
@@ -73,6 +93,9 @@ func (o out) slot(s *slot) {
 	o.Uvarint(s.version)
 	if s.version == 0 {
 		return
+	}
+	if o.modern {
+		o.Uvarint(s.generation)
 	}
 	o.all(s.ours, s.added, s.subtracted, s.baseAdded, s.baseSubtracted, uint64(len(s.given)))
 	for _, g := range s.given {
@@ -95,6 +118,7 @@ func (m *Machine) Restore(r io.Reader) error {
 	}
 	fresh := &Machine{epoch: 1}
 	fresh.clear()
+	fresh.modern = s.Version() >= format
 	in := in{s, fresh}
 	in.head()
 	fresh.keys = once.Read(s)
@@ -147,7 +171,10 @@ func (i in) head() {
 	for r := range resolutions {
 		s.Keep = append(s.Keep, &counterpb.Keep{Resolution: counterpb.Resolution(r + 1), Windows: uint32(i.upto(maxWindows))})
 	}
-	if i.Err() == nil && (CheckSettings(s) != nil || s.GetMaxKeys() == 0 || s.GetRemember() == 0 || s.GetRememberMs() == 0) {
+	if m.modern {
+		s.ForgetMs, m.floor = i.Uvarint(), i.upto(math.MaxInt64+1)
+	}
+	if i.Err() == nil && (CheckSettings(s) != nil || s.GetMaxKeys() == 0 || s.GetRemember() == 0 || s.GetRememberMs() == 0 || m.modern && s.GetForgetMs() == 0) {
 		i.Reject("its settings are none")
 	}
 	m.configureTo(revision, s)
@@ -179,14 +206,20 @@ func (i in) counters() {
 			c.place = i.m.changed.PushBack(c)
 		}
 	}
+	if i.Err() == nil {
+		i.m.buryAll(all)
+	}
 }
 
 func (i in) counter() *counter {
 	c := &counter{key: string(i.Bytes(wire.MaxKey)), epoch: i.m.epoch, generation: i.upto(math.MaxInt64 + 1), deleted: i.bool(), version: i.Uvarint(), ours: i.Uvarint()}
-	i.slot(&c.mine)
+	if c.deleted {
+		i.grave(c)
+	}
+	i.slot(c, &c.mine)
 	for n := i.Uvarint(); n > 0 && i.Err() == nil; n-- {
 		s := slot{origin: i.origin()}
-		i.slot(&s)
+		i.slot(c, &s)
 		if k := len(c.others); i.Err() == nil && (s.version == 0 || s.origin == i.m.self || k > 0 && compareOrigins(c.others[k-1].origin, s.origin) >= 0) {
 			i.Reject("a slot is empty, out of order, or the group's own")
 		}
@@ -202,9 +235,41 @@ func (i in) counter() *counter {
 	return c
 }
 
-func (i in) slot(s *slot) {
+// grave reads that of a deleted counter.
+func (i in) grave(c *counter) {
+	c.grave = &grave{}
+	if !i.m.modern {
+		return
+	}
+	c.grave.since = i.upto(mostStamp)
+	for n := i.upto(maxSeen); n > 0 && i.Err() == nil; n-- {
+		o := i.origin()
+		if k := len(c.grave.seen); k > 0 && compareOrigins(c.grave.seen[k-1], o) >= 0 {
+			i.Reject("origins that told of a delete are out of order")
+		}
+		c.grave.seen = append(c.grave.seen, o)
+	}
+}
+
+// buryAll puts graves in their order.
+func (m *Machine) buryAll(all []*counter) {
+	all = slices.DeleteFunc(all, func(c *counter) bool { return !c.deleted })
+	slices.SortFunc(all, func(a, b *counter) int {
+		return cmp.Or(cmp.Compare(a.grave.since, b.grave.since), cmp.Compare(a.key, b.key))
+	})
+	for _, c := range all {
+		c.grave.place = m.graves.PushBack(c.key)
+	}
+}
+
+func (i in) slot(c *counter, s *slot) {
 	if s.version = i.Uvarint(); s.version == 0 {
 		return
+	}
+	if s.generation = c.generation; i.m.modern {
+		if s.generation = i.upto(math.MaxInt64 + 1); s.generation < c.generation {
+			i.Reject("a slot is of an earlier generation than its counter")
+		}
 	}
 	s.ours = i.upto(s.version)
 	s.added, s.subtracted = i.count(), i.count()

@@ -343,12 +343,38 @@ func (l *lead) tick(ctx context.Context) error {
 		if a.GetGroup().GetUnsealed() {
 			l.tickAt = now.Add(settling)
 		}
+		if err := l.forget(ctx, a.GetGroup()); err != nil {
+			return err
+		}
 	}
 	if l.tickAt.IsZero() || now.Before(l.tickAt) {
 		return nil
 	}
 	l.tickAt = time.Time{}
 	return l.propose(ctx, &counterpb.Command{Op: &counterpb.Command_Tick{Tick: &counterpb.Tick{}}})
+}
+
+// forget has the group drop traces of deleted counters, if it says that it may, and if it
+// has heard of all siblings that there are.
+func (l *lead) forget(ctx context.Context, g *counterpb.GroupInfo) error {
+	now := l.x.o.Now()
+	if at := g.GetForgetAtMs(); at == 0 || now.UnixMilli() < int64(at) || now.Sub(l.listed) > 2*refresh || !l.modern() {
+		return nil
+	}
+	f := &counterpb.Forget{}
+	for _, p := range l.known() {
+		if p.origin == nil {
+			return nil // it may have what was deleted
+		}
+		f.Regions = append(f.Regions, p.region)
+	}
+	return l.propose(ctx, &counterpb.Command{Op: &counterpb.Command_Forget{Forget: f}})
+}
+
+// modern tells whether the group's behaviour version is one that forgets.
+func (l *lead) modern() bool {
+	s, _ := l.x.o.Raft.Status(l.group)
+	return s.Version >= 2
 }
 
 // query reads from any group.

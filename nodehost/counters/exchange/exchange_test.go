@@ -134,7 +134,7 @@ func (h host) ProposeOwn(_ context.Context, g ids.Group, cmd []byte) (statemachi
 		h.afloat[[2]string{h.region, c.GetMerge().GetFrom().GetRegion()}] = 0
 	}
 	result := make([]statemachines.Result, 1)
-	h.all[g-1000].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, result)
+	h.all[g-1000].Apply([]statemachines.Command{{Version: counter.Version, Data: cmd}}, result)
 	return result[0], nil
 }
 
@@ -165,7 +165,7 @@ func (h host) local() []ids.Group {
 func (h host) Status(g ids.Group) (raft.Status, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return raft.Status{Group: g, Name: h.names[g-1000], Term: uint64(g), Serving: true, Opened: true}, true
+	return raft.Status{Group: g, Name: h.names[g-1000], Term: uint64(g), Serving: true, Opened: true, Version: counter.Version}, true
 }
 
 // start lets a region exchange until the test ends.
@@ -198,13 +198,28 @@ func (w *world) do(t *testing.T, region string, c *counterpb.Command) {
 	cmd, err := proto.Marshal(c)
 	require.NoError(t, err)
 	w.set(func() {
-		w.machines["counter/hits@"+region].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, make([]statemachines.Result, 1))
+		w.machines["counter/hits@"+region].Apply([]statemachines.Command{{Version: counter.Version, Data: cmd}}, make([]statemachines.Result, 1))
 	})
 }
 
 func (w *world) get(t *testing.T, region string) *counterpb.Answer {
 	t.Helper()
-	query, err := proto.Marshal(&counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{}}})
+	return w.getKey(t, region, "")
+}
+
+// valueOf is the value of a counter, 0 if there is none.
+func (w *world) valueOf(t *testing.T, region, key string) int64 {
+	t.Helper()
+	a := w.getKey(t, region, key)
+	if !a.GetFound() {
+		return 0
+	}
+	return a.GetCounters()[0].GetValue()
+}
+
+func (w *world) getKey(t *testing.T, region, key string) *counterpb.Answer {
+	t.Helper()
+	query, err := proto.Marshal(&counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: key}}})
 	require.NoError(t, err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -350,6 +365,43 @@ func TestWhatIsMissingIsFound(t *testing.T) {
 # TYPE drumline_counter_exchange_diverged_total counter
 drumline_counter_exchange_diverged_total 1
 `), "drumline_counter_exchange_diverged_total"))
+}
+
+// TestDeletedKeysAreForgotten: when all regions have heard of the delete and some time has
+// passed. While one cannot be heard the others keep the traces, and propose nothing for it.
+func TestDeletedKeysAreForgotten(t *testing.T) {
+	w := newWorld("ord", "hkg", "ams")
+	w.pace = 100
+	for _, r := range []string{"ord", "hkg", "ams"} {
+		w.do(t, r, &counterpb.Command{Op: &counterpb.Command_Configure{Configure: &counterpb.Configure{Revision: 1, Settings: &counterpb.Settings{ForgetMs: 10_000}}}})
+		w.start(t, r)
+	}
+	keys := func(r string) uint64 { return w.get(t, r).GetGroup().GetKeys() }
+	await := func(n uint64, regions ...string) {
+		t.Helper()
+		for _, r := range regions {
+			require.Eventually(t, func() bool { return keys(r) == n }, 30*time.Second, 5*time.Millisecond, "region %s has %d keys, want %d", r, keys(r), n)
+		}
+	}
+	for i := range 20 {
+		w.addTo(t, "ord", fmt.Sprint("key", i), 1)
+	}
+	await(20, "ord", "hkg", "ams")
+	w.set(func() { w.cut["ams"] = true })
+	for i := range 20 {
+		w.do(t, "hkg", &counterpb.Command{Op: &counterpb.Command_Delete{Delete: &counterpb.Delete{Key: fmt.Sprint("key", i)}}, NowMs: uint64(w.now().UnixMilli())})
+	}
+	require.Eventually(t, func() bool { return w.get(t, "ord").GetGroup().GetGraves() == 20 }, 30*time.Second, 5*time.Millisecond)
+	w.quiet(t)
+	require.EqualValues(t, 20, keys("ord"), "ams has not heard of it")
+	w.set(func() { w.cut["ams"] = false })
+	await(0, "ord", "hkg", "ams")
+	w.addTo(t, "ams", "key7", 2)
+	w.addTo(t, "ord", "key7", 3)
+	await(1, "ord", "hkg", "ams")
+	for _, r := range []string{"ord", "hkg", "ams"} {
+		require.Eventually(t, func() bool { return w.valueOf(t, r, "key7") == 5 }, 30*time.Second, 5*time.Millisecond)
+	}
 }
 
 func TestNames(t *testing.T) {

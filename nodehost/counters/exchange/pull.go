@@ -19,6 +19,8 @@ type answer struct {
 	page   *counterpb.Merge
 	more   bool
 	behind uint64
+	// anew: all is asked for, not what is new.
+	anew bool
 }
 
 // known are the siblings that have a name, by region.
@@ -40,13 +42,14 @@ func (l *lead) ask(ctx context.Context) {
 			continue
 		}
 		p.asking = true
-		if p.anew {
+		anew := p.anew
+		if anew {
 			p.version, p.wall, p.anew = 0, 0, false
 		}
 		name, region, has := p.name, p.region, p.cursor
 		l.pulls.Go(func() {
 			a := l.x.pull(ctx, name, has)
-			a.region = region
+			a.region, a.anew = region, anew
 			select {
 			case l.answers <- a:
 			case <-ctx.Done():
@@ -74,12 +77,13 @@ func (x *Exchange) pull(ctx context.Context, name string, has cursor) answer {
 
 // take merges a page, and the pages after it.
 func (l *lead) take(ctx context.Context, a answer) error {
-	p := l.peers[a.region]
+	p, anew := l.peers[a.region], a.anew && l.modern()
 	p.asking, p.failing = false, a.page == nil
 	for a.page != nil {
 		if a.page.GetFrom().GetRegion() == "" || l.self == nil {
 			return nil // its leader, or this one, has to find out first who it is
 		}
+		a.page.Anew = anew
 		err := l.merge(ctx, p, a.page)
 		if err == nil {
 			l.x.hear(l.name, p.region, a.behind)

@@ -152,32 +152,64 @@ func listCounters(ctx context.Context, s counterpb.CounterClient, group, prefix 
 	}
 }
 
-func (n *Noun) get() noun.Verb {
+// look is a verb that shows something of one counter.
+type look struct {
+	name, usage, about string
+	flags              []cli.Flag
+	// ask is given the flags before anybody is asked, and returns what asks.
+	ask func(c *cli.Context) (question, error)
+}
+
+// question asks about a counter: for the answer as it is, and as a table.
+type question func(ctx context.Context, s counterpb.CounterClient, of named) (answer any, table [][]string, err error)
+
+// named is a counter: its group, its key, and both as they were written.
+type named struct{ group, key, full string }
+
+func (n *Noun) look(v look) noun.Verb {
 	return noun.Verb{
-		Name: "get", Usage: "show a counter", Args: "NAME", Min: 1, Max: 1, Watchable: true,
-		About: aboutName + "Shows the value, and what each region counted up to when.",
+		Name: v.name, Usage: v.usage, Args: "NAME", Min: 1, Max: 1, Watchable: true, About: aboutName + v.about, Flags: v.flags,
 		Run: func(ctx context.Context, c *cli.Context) error {
+			ask, err := v.ask(c)
+			if err != nil {
+				return err
+			}
 			group, key, full := nameOf(c.Args().First())
 			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
-				r, err := s.Get(ctx, &counterpb.GetRequest{Group: group, Key: key})
-				switch {
-				case err != nil:
-					return noun.Doing("get "+full, err)
-				case !r.GetFound():
-					return noun.Fault(noun.NotFound, "%s was not counted on yet: it is at 0", full)
+				answer, table, err := ask(ctx, s, named{group, key, full})
+				if err != nil {
+					return err
 				}
-				i := infoOf(group, r.GetInfo(), r.GetRegions())
-				table := [][]string{{"NAME", i.Name}, {"value", decimal(i.Value)}}
-				for _, s := range i.Slots {
-					table = append(table, []string{
-						"region " + or(s.Region, "-"),
-						fmt.Sprintf("%d added, %d subtracted, %s as of %s, incarnation %s", s.Added, s.Subtracted, s.State, s.AsOf, s.Incarnation),
-					})
-				}
-				return n.Print(i, table)
+				return n.Print(answer, table)
 			})
 		},
 	}
+}
+
+func (n *Noun) get() noun.Verb {
+	return n.look(look{
+		name: "get", usage: "show a counter", about: "Shows the value, and what each region counted up to when.",
+		ask: func(*cli.Context) (question, error) { return askValue, nil },
+	})
+}
+
+func askValue(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
+	r, err := s.Get(ctx, &counterpb.GetRequest{Group: of.group, Key: of.key})
+	switch {
+	case err != nil:
+		return nil, nil, noun.Doing("get "+of.full, err)
+	case !r.GetFound():
+		return nil, nil, noun.Fault(noun.NotFound, "%s was not counted on yet: it is at 0", of.full)
+	}
+	i := infoOf(of.group, r.GetInfo(), r.GetRegions())
+	table := [][]string{{"NAME", i.Name}, {"value", decimal(i.Value)}}
+	for _, s := range i.Slots {
+		table = append(table, []string{
+			"region " + or(s.Region, "-"),
+			fmt.Sprintf("%d added, %d subtracted, %s as of %s, incarnation %s", s.Added, s.Subtracted, s.State, s.AsOf, s.Incarnation),
+		})
+	}
+	return i, table, nil
 }
 
 func or(s, instead string) string {
@@ -197,35 +229,35 @@ type window struct {
 }
 
 func (n *Noun) windows() noun.Verb {
-	return noun.Verb{
-		Name: "windows", Usage: "show what was counted when", Args: "NAME", Min: 1, Max: 1, Watchable: true,
-		About: aboutName + "Windows in which nothing was counted are left out. A sealed one never changes again.",
-		Flags: []cli.Flag{
+	return n.look(look{
+		name: "windows", usage: "show what was counted when", about: "Windows in which nothing was counted are left out. A sealed one never changes again.",
+		flags: []cli.Flag{
 			&cli.StringFlag{Name: "resolution", Aliases: []string{"r"}, Value: "minute", Usage: "`LENGTH` of the windows: second, ten-seconds, minute, hour or day"},
 			&cli.UintFlag{Name: "last", Aliases: []string{"n"}, Value: 20, Usage: "the newest `N` windows; 0 for all that are kept"},
 		},
-		Run: func(ctx context.Context, c *cli.Context) error {
+		ask: func(c *cli.Context) (question, error) {
 			word := c.String("resolution")
 			r, known := counterpb.Resolution_value["RESOLUTION_"+strings.ToUpper(strings.ReplaceAll(word, "-", "_"))]
 			if !known || r == 0 {
-				return noun.Fault(noun.Usage, "--resolution=%s is not known: use second, ten-seconds, minute, hour or day", word)
+				return nil, noun.Fault(noun.Usage, "--resolution=%s is not known: use second, ten-seconds, minute, hour or day", word)
 			}
-			group, key, full := nameOf(c.Args().First())
-			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
-				got, err := s.Windows(ctx, &counterpb.WindowsRequest{Group: group, Windows: &counterpb.Windows{
-					Key: key, Resolution: counterpb.Resolution(r), Limit: uint32(min(c.Uint("last"), 100_000)),
-				}})
-				if err != nil {
-					return noun.Doing("windows of "+full, err)
-				}
-				all, table := []window{}, [][]string{{"START", "ADDED", "SUBTRACTED", "SEALED"}}
-				for _, x := range got.GetWindows() {
-					all = append(all, window{moment(x.GetStartMs()), float64(x.GetLengthMs()) / 1000, x.GetAdded(), x.GetSubtracted(), x.GetSealed()})
-					table = append(table, []string{moment(x.GetStartMs()), fmt.Sprint(x.GetAdded()), fmt.Sprint(x.GetSubtracted()), yes(x.GetSealed())})
-				}
-				return n.Print(all, table)
-			})
+			return askWindows(counterpb.Resolution(r), uint32(min(c.Uint("last"), 100_000))), nil
 		},
+	})
+}
+
+func askWindows(r counterpb.Resolution, last uint32) question {
+	return func(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
+		got, err := s.Windows(ctx, &counterpb.WindowsRequest{Group: of.group, Windows: &counterpb.Windows{Key: of.key, Resolution: r, Limit: last}})
+		if err != nil {
+			return nil, nil, noun.Doing("windows of "+of.full, err)
+		}
+		all, table := []window{}, [][]string{{"START", "ADDED", "SUBTRACTED", "SEALED"}}
+		for _, x := range got.GetWindows() {
+			all = append(all, window{moment(x.GetStartMs()), float64(x.GetLengthMs()) / 1000, x.GetAdded(), x.GetSubtracted(), x.GetSealed()})
+			table = append(table, []string{moment(x.GetStartMs()), fmt.Sprint(x.GetAdded()), fmt.Sprint(x.GetSubtracted()), yes(x.GetSealed())})
+		}
+		return all, table, nil
 	}
 }
 
@@ -247,27 +279,29 @@ type rated struct {
 }
 
 func (n *Noun) rate() noun.Verb {
-	return noun.Verb{
-		Name: "rate", Usage: "show how fast a counter grows", Args: "NAME", Min: 1, Max: 1, Watchable: true,
-		About: aboutName + "Adds up the full windows of the time before now.",
-		Flags: []cli.Flag{&cli.DurationFlag{Name: "over", Value: time.Minute, Usage: "look back for `DURATION`"}},
-		Run: func(ctx context.Context, c *cli.Context) error {
+	return n.look(look{
+		name: "rate", usage: "show how fast a counter grows", about: "Adds up the full windows of the time before now.",
+		flags: []cli.Flag{&cli.DurationFlag{Name: "over", Value: time.Minute, Usage: "look back for `DURATION`"}},
+		ask: func(c *cli.Context) (question, error) {
 			if c.Duration("over") < time.Second {
-				return noun.Fault(noun.Usage, "--over=%v: look back for a second or more", c.Duration("over"))
+				return nil, noun.Fault(noun.Usage, "--over=%v: look back for a second or more", c.Duration("over"))
 			}
-			group, key, full := nameOf(c.Args().First())
-			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
-				r, err := s.Rate(ctx, &counterpb.RateRequest{Group: group, Key: key, OverMs: uint64(c.Duration("over").Milliseconds())})
-				if err != nil {
-					return noun.Doing("rate of "+full, err)
-				}
-				out := rated{full, r.GetPerSecond(), r.GetAdded(), r.GetSubtracted(), moment(r.GetFromMs()), moment(r.GetToMs())}
-				return n.Print(out, [][]string{
-					{"NAME", "PER SECOND", "ADDED", "SUBTRACTED", "FROM", "TO"},
-					{full, fmt.Sprintf("%.2f", out.PerSecond), fmt.Sprint(out.Added), fmt.Sprint(out.Subtracted), out.From, out.To},
-				})
-			})
+			return askRate(c.Duration("over")), nil
 		},
+	})
+}
+
+func askRate(over time.Duration) question {
+	return func(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
+		r, err := s.Rate(ctx, &counterpb.RateRequest{Group: of.group, Key: of.key, OverMs: uint64(over.Milliseconds())})
+		if err != nil {
+			return nil, nil, noun.Doing("rate of "+of.full, err)
+		}
+		out := rated{of.full, r.GetPerSecond(), r.GetAdded(), r.GetSubtracted(), moment(r.GetFromMs()), moment(r.GetToMs())}
+		return out, [][]string{
+			{"NAME", "PER SECOND", "ADDED", "SUBTRACTED", "FROM", "TO"},
+			{of.full, fmt.Sprintf("%.2f", out.PerSecond), fmt.Sprint(out.Added), fmt.Sprint(out.Subtracted), out.From, out.To},
+		}, nil
 	}
 }
 
