@@ -26,7 +26,7 @@ func (l *lead) compare(ctx context.Context) error {
 	}
 	l.summed = l.x.o.Now()
 	for _, p := range l.known() {
-		if p.failing || p.origin == nil || !p.proof.differs && p.proof.upto == p.version && proto.Equal(p.proof.of, p.origin) {
+		if p.failing || p.anew || p.renewing || p.origin == nil || !p.proof.differs && p.proof.upto == p.version && proto.Equal(p.proof.of, p.origin) {
 			continue
 		}
 		if err := l.compareWith(ctx, p); err != nil {

@@ -125,8 +125,8 @@ type sibling struct {
 	asking, failing bool
 	told            told
 	proof           proof
-	// anew: the next pull asks for all that there is.
-	anew bool
+	// anew: the next pull asks for all that there is. renewing: it is under way.
+	anew, renewing bool
 }
 
 // cursor is what the own group has of a sibling: up to which version and time, and whom it

@@ -44,7 +44,7 @@ func (l *lead) ask(ctx context.Context) {
 		p.asking = true
 		anew := p.anew
 		if anew {
-			p.version, p.wall, p.anew = 0, 0, false
+			p.version, p.wall, p.anew, p.renewing = 0, 0, false, true
 		}
 		name, region, has := p.name, p.region, p.cursor
 		l.pulls.Go(func() {
@@ -79,6 +79,7 @@ func (x *Exchange) pull(ctx context.Context, name string, has cursor) answer {
 func (l *lead) take(ctx context.Context, a answer) error {
 	p, anew := l.peers[a.region], a.anew && l.modern()
 	p.asking, p.failing = false, a.page == nil
+	defer func() { p.renewing = false }()
 	for a.page != nil {
 		if a.page.GetFrom().GetRegion() == "" || l.self == nil {
 			return nil // its leader, or this one, has to find out first who it is
