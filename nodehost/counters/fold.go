@@ -37,6 +37,9 @@ func (d *desk) foldAll(adds []*counterpb.Add, out []gather.Outcome) []*fold {
 		f := open[a.GetKey()]
 		if !f.takes(a) {
 			f = &fold{add: a}
+			if len(all) == 0 { // nearly always the only one
+				f.amounts, f.places = make([]int64, 0, len(adds)), make([]int, 0, len(adds))
+			}
 			open[a.GetKey()] = f
 			all = append(all, f)
 		}
@@ -59,8 +62,12 @@ func (f *fold) takes(a *counterpb.Add) bool {
 }
 
 func (f *fold) join(a *counterpb.Add, place int) {
-	if len(f.places) > 0 {
+	switch len(f.places) {
+	case 0:
+	case 1: // what the caller brought is not changed
 		f.add = &counterpb.Add{Key: a.GetKey(), Amount: f.add.GetAmount() + a.GetAmount()}
+	default:
+		f.add.Amount += a.GetAmount()
 	}
 	f.amounts, f.places = append(f.amounts, a.GetAmount()), append(f.places, place)
 }
@@ -71,9 +78,11 @@ func (f *fold) answer(r *counterpb.Result, out []gather.Outcome) {
 		out[f.places[0]].Result = r
 		return
 	}
-	value := r.GetValue()
+	value, results := r.GetValue(), make([]counterpb.Result, len(f.places))
 	for i := len(f.places) - 1; i >= 0; i-- {
-		out[f.places[i]].Result = &counterpb.Result{Outcome: r.GetOutcome(), Value: value, Token: r.GetToken()}
+		part := &results[i]
+		part.Outcome, part.Value, part.Token = r.GetOutcome(), value, r.GetToken()
+		out[f.places[i]].Result = part
 		value -= f.amounts[i]
 	}
 }

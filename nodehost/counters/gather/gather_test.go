@@ -174,7 +174,7 @@ func TestAHungLeaderKeepsNobodyWaiting(t *testing.T) {
 
 // TestClose ends what is under way, and takes nothing more.
 func TestClose(t *testing.T) {
-	g := gather.New(func(ctx context.Context, _ string, adds []*counterpb.Add) []gather.Outcome {
+	g := gather.New(func(ctx context.Context, _ string, _ []*counterpb.Add) []gather.Outcome {
 		<-ctx.Done()
 		return []gather.Outcome{{Err: ctx.Err()}}
 	})
