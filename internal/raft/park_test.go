@@ -108,7 +108,7 @@ func TestLoadingIsToldBefore(t *testing.T) {
 	var told atomic.Int32
 	var c *cluster
 	c = newCluster(t, 1, func(o *Options) {
-		napping(o)
+		o.Hibernate, o.UnloadAfter = true, time.Hour // it is unloaded when the test wants it
 		o.BeforeLoad = func(_ context.Context, group ids.Group, id ids.Replica) error {
 			if s, _ := c.nodes[0].Status(group); !s.Unloaded || s.Replica != id || told.Add(1) == 1 {
 				return full
@@ -118,7 +118,7 @@ func TestLoadingIsToldBefore(t *testing.T) {
 	})
 	c.launch(g, 0)
 	require.Zero(t, told.Load(), "it was not unloaded")
-	c.asleep(g, 0)
+	c.nodes[0].parkNow(g)
 	_, err := c.nodes[0].Propose(c.ctx(), g, []byte("a"))
 	require.ErrorIs(t, err, full)
 	require.True(t, c.nodes[0].unloaded(g))
