@@ -26,6 +26,7 @@ func Main() int {
 	if err != nil {
 		return config.Fail(os.Stderr, "drummer", err)
 	}
+	serve.SpareProcessor()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)

@@ -32,6 +32,7 @@ func Main(apps ...statemachines.App) int {
 	if err != nil {
 		return config.Fail(os.Stderr, "nodehost", err)
 	}
+	serve.SpareProcessor()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // lets the second signal through
