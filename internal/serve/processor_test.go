@@ -17,6 +17,6 @@ func TestSpareProcessor(t *testing.T) {
 		t.Setenv("GOMAXPROCS", c.env)
 		runtime.GOMAXPROCS(c.has)
 		SpareProcessor()
-		require.Equal(t, c.want, runtime.GOMAXPROCS(0), c)
+		require.Equal(t, c.want, runtime.GOMAXPROCS(0), "%+v", c)
 	}
 }
