@@ -79,16 +79,6 @@ func newTree(t *testing.T, lease, clients int) *tree {
 	return w
 }
 
-// regional are the hosts of a region.
-func (w *tree) regional(region string) (names []string) {
-	for _, p := range w.fleet.Processes() {
-		if p.Kind == localfleet.KindNodeHost && p.Region == region {
-			names = append(names, p.Name)
-		}
-	}
-	return names
-}
-
 // all tells whether every client of these leaves may use so much, on that ground.
 func (w *tree) all(basis capacity.Basis, amount float64, leaves ...string) (bool, string) {
 	for _, name := range leaves {

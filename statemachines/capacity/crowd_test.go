@@ -43,7 +43,7 @@ func TestVeryManyLeasesEndAtOnce(t *testing.T) {
 	late := r.ask(wants("late", n))
 	require.Positive(t, late.GetCapacity())
 	require.Less(t, late.GetCapacity(), float64(n-11), "not all have ended yet")
-	require.Equal(t, int64(50), late.GetRetryMs())
+	require.Equal(t, int64(100), late.GetRetryMs())
 	left := r.summary().GetHolders()
 	require.Greater(t, left, uint64(11), "not all have ended yet")
 	require.Less(t, left, uint64(n-8_000), "thousands have")
@@ -53,7 +53,7 @@ func TestVeryManyLeasesEndAtOnce(t *testing.T) {
 	g := r.ask(wants(fmt.Sprint("c", n-1), 2))
 	require.InDelta(t, 1.0, g.GetCapacity(), 0, "a client begins anew: its own lease is over, and all else is taken")
 	for range 3 {
-		r.now += 50 * time.Millisecond
+		r.now += 100 * time.Millisecond
 		r.confirm("late", late)
 	}
 	require.Equal(t, uint64(12), r.summary().GetHolders(), "ten asked again, one is back, one is new")
