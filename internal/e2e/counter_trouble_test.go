@@ -125,7 +125,12 @@ func (o *oceans) valueAt(host, path string) int64 {
 // show waits until a host of each region shows a value.
 func (o *oceans) show(path string, want int64) {
 	o.Helper()
-	o.within(60*time.Second, fmt.Sprintf("all regions show %s at %d", path, want), func() (bool, string) {
+	o.showWithin(60*time.Second, path, want)
+}
+
+func (o *oceans) showWithin(limit time.Duration, path string, want int64) {
+	o.Helper()
+	o.within(limit, fmt.Sprintf("all regions show %s at %d", path, want), func() (bool, string) {
 		for region, hosts := range o.hosts {
 			if got := o.valueAt(hosts[0], path); got != want {
 				return false, fmt.Sprintf("%s: %d", region, got)
@@ -331,17 +336,18 @@ func (o *oceans) onlyChanges(keys int) {
 	}
 	before, weight := o.metric(entries), o.metric(bytes)
 	add(keys)
-	o.show(last, 1)
+	o.showWithin(5*time.Minute, last, 1) // a page of 500 takes a round trip
 	all, whole := o.metric(entries)-before, o.metric(bytes)-weight
 	require.GreaterOrEqual(o, all, float64(2*keys), "changes that two regions took")
-	const few = 10
+	const few, idle = 10, 30_000 // idle is more bytes a second than regions take to say that there is nothing new
 	before, weight = o.metric(entries), o.metric(bytes)
+	began := time.Now()
 	add(few)
 	o.show(last, 2)
 	some, part := o.metric(entries)-before, o.metric(bytes)-weight
 	o.Logf("%d keys: %.0f changes, %.0f bytes; %d of them: %.0f changes, %.0f bytes", keys, all, whole, few, some, part)
 	require.LessOrEqual(o, some, float64(10*few), "a leader that is new may take one twice")
-	require.Less(o, part, whole/4)
+	require.Less(o, part, whole/4+idle*time.Since(began).Seconds())
 }
 
 // garbage throws bytes of all sizes at every port of a region's hosts: they refuse them and

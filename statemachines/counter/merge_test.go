@@ -234,6 +234,35 @@ func TestADigestTellsWhatDiffers(t *testing.T) {
 	require.Len(t, sums, 6)
 }
 
+// TestASealedWindowStaysUntilItGoes: also when the clock of a region is ahead, so that its part
+// of a window is dropped before those of others are.
+func TestASealedWindowStaysUntilItGoes(t *testing.T) {
+	ord, hkg := newWorld(t, 1000, "ord"), newWorld(t, 1001, "hkg")
+	hkg.now += 5000
+	for _, w := range []*world{ord, hkg} {
+		w.configure(&counterpb.Settings{Keep: []*counterpb.Keep{{Resolution: counterpb.Resolution_RESOLUTION_SECOND, Windows: 10}}})
+	}
+	sealed := map[uint64]uint64{}
+	for range 40 {
+		for _, w := range []*world{ord, hkg} {
+			w.now += 1000
+			w.must(add("", 1))
+		}
+		ord.pull(hkg)
+		hkg.pull(ord)
+		for _, w := range []*world{ord, hkg} {
+			for _, x := range w.windows(counterpb.Resolution_RESOLUTION_SECOND) {
+				was, there := sealed[x.GetStartMs()]
+				require.True(t, !there || was == x.GetAdded(), "the window of %d was %d and is %d", x.GetStartMs(), was, x.GetAdded())
+				if x.GetSealed() {
+					sealed[x.GetStartMs()] = x.GetAdded()
+				}
+			}
+		}
+	}
+	require.Greater(t, len(sealed), 30)
+}
+
 // TestOnlyChangesTravel: what was said once is not said again.
 func TestOnlyChangesTravel(t *testing.T) {
 	ord, hkg := newWorld(t, 1000, "ord"), newWorld(t, 1001, "hkg")

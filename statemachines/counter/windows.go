@@ -120,12 +120,24 @@ func (h *head) sealed() uint64 {
 // unsealed tells whether the newest window has something in it and has not ended.
 func (h *head) unsealed() bool { return h.busy > 0 && h.busy/length(0) == h.wall/length(0) }
 
+// complete is the oldest window of which all that was counted is kept: each origin's row is
+// cut by its own newest window, too, and a region may be ahead.
+func (m *Machine) complete(c *counter, r int) uint64 {
+	oldest := m.oldest(r)
+	c.all(func(s *slot) {
+		if n := len(s.windows[r]); n > 0 && s.windows[r][n-1].number >= m.keep[r] {
+			oldest = max(oldest, s.windows[r][n-1].number-m.keep[r]+1)
+		}
+	})
+	return oldest
+}
+
 // windows adds up what all origins counted.
 func (m *Machine) windows(c *counter, q *counterpb.Windows) []*counterpb.Window {
 	r := index(q.GetResolution())
 	sums := map[uint64]bucket{}
 	var numbers []uint64
-	first := max(q.GetFirst(), m.oldest(r))
+	first := max(q.GetFirst(), m.complete(c, r))
 	c.all(func(s *slot) {
 		for _, b := range s.windows[r] {
 			if b.number < first {
