@@ -42,13 +42,15 @@ func husk(user dragonboat.INodeUser) (Husk, error) {
 	return h, h.check()
 }
 
-// queues are the closed queues of a replica, each with its lock and slices: a closed
-// queue refuses everything before it looks at them.
+// queues are the queues of a replica, each with its lock and slices. A closed queue
+// refuses everything before it looks at them; tasks are given and taken by workers
+// alone, who have all let go of a replica that is unloaded.
 func queues() map[string][]string {
 	return map[string][]string{
 		"mq":                  {"left", "right", "nodrop", "delayed"},
 		"incomingProposals":   {"left", "right"},
 		"incomingReadIndexes": {"left", "right"},
+		"toApplyQ":            {"tasks"},
 	}
 }
 

@@ -464,11 +464,12 @@ func (m *Adapter) View(fresh bool) (any, error) {
 // ErrNoView answers View of a Machine that is no Viewer.
 var ErrNoView = errors.New("the app's machine gives no view")
 
-// Close is called once the replica is unloaded; readers may still come.
+// Close is called once the replica is unloaded; readers may still come. dragonboat may
+// keep the Adapter for as long as the process lives, so it lets go of what it watched for.
 func (m *Adapter) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed, m.loading = true, nil
+	m.closed, m.loading, m.watch = true, nil, nil
 	if !m.kept {
 		m.state = nil
 	}
