@@ -16,4 +16,7 @@
 //
 // After a crash a replica therefore may know of fewer committed entries than it had
 // applied. It has them all in its log, and applies them again when its leader says so.
+//
+// It also remembers the terms at the end of each log, for which dragonboat would read the
+// disk at every vote of a replica that was just started.
 package logdb
