@@ -165,8 +165,10 @@ type Observed struct {
 	// Reasons of the last pass, by group and by host.
 	Reasons     map[ids.Group][]string
 	HostReasons map[ids.Host][]string
-	// UnixMs is the wall clock of the last pass.
+	// UnixMs is the wall clock of the last pass, View the record as that pass had it: what
+	// is observed and the record are of one moment. Nil before the first.
 	UnixMs int64
+	View   *fleet.View
 	// Orders on their way.
 	Orders int
 }

@@ -50,7 +50,7 @@ func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
 		h.Version = known.session.hello.GetVersion()
 		h.Replicas = known.session.replicas
 		h.Boot = known.session.boot
-		h.Flapping = known.flapping(c.now)
+		h.Flapping = known.flapping(c.now) && !mutant.Is("no-damping")
 	} else if mutant.Is("no-settling") {
 		since = -never / 2
 	}
@@ -64,7 +64,7 @@ func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
 	switch {
 	case rec.GetLost():
 		h.State = planner.Lost
-	case h.Silent > milliseconds(policy.GetDownAfterMs()) && !h.Maintained && !h.Unreachable:
+	case h.Silent > milliseconds(policy.GetDownAfterMs()) && !h.Maintained && (!h.Unreachable || mutant.Is("no-opinion")):
 		h.State = planner.Down
 	case suspect:
 		h.State = planner.Suspect
@@ -77,7 +77,7 @@ func (c *Core) Observed(now time.Duration) *Observed {
 	if !c.leading {
 		return &Observed{}
 	}
-	o := &Observed{Leading: true, Term: c.term, Reasons: c.reasons, HostReasons: c.hostReasons, UnixMs: c.wall, Orders: len(c.orders)}
+	o := &Observed{Leading: true, Term: c.term, Reasons: c.reasons, HostReasons: c.hostReasons, UnixMs: c.wall, View: c.view, Orders: len(c.orders)}
 	if c.view == nil {
 		o.Settling = true
 		return o

@@ -51,11 +51,12 @@ func (p *pass) granting() bool {
 	return slices.ContainsFunc(p.requests, func(r request) bool { return p.busy[groupID(r.group)] })
 }
 
-// balanceable lists the hosts among which load is evened out.
+// balanceable lists the hosts among which load is evened out. One that flaps may be gone
+// again in a moment.
 func (p *pass) balanceable() []*post {
 	var list []*post
 	for _, h := range p.hosts {
-		if h.leadable() && h.seen.Boot == nil {
+		if h.leadable() && h.seen.Boot == nil && !h.seen.Flapping {
 			list = append(list, h)
 		}
 	}

@@ -9,11 +9,15 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 )
 
-// retired stops the replicas of a banned group wherever they turn up.
+// retired stops the replicas of a banned group wherever they turn up. One that does not run
+// and is nobody's source needs no word: it may never be able to answer.
 func (p *pass) retired(g *fleetpb.Group) {
 	for _, r := range g.GetReplicas() {
 		h, rep := p.host(r.GetHostId()), p.report(g, r)
 		if !member.Active(r) || rep == nil || !h.Connected || h.State != Up || isRetired(rep) {
+			continue
+		}
+		if !member.Runs(rep) && !member.Source(p.Fleet.ByName(g.GetSpec().GetName()), g, r.GetId()) {
 			continue
 		}
 		p.reason(g, "it is banned; replica %d on %s is being stopped", r.GetId(), p.name(r.GetHostId()))

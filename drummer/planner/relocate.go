@@ -150,7 +150,7 @@ func Blockers(v View, host ids.Host, limit int) (list []string, total int) {
 	p := newPass(v)
 	p.policy = &fleetpb.Policy{OperationsPerHost: 1 << 30, OperationsTotal: 1 << 30, OperationsPerRegion: 1 << 30}
 	at := p.post(string(host))
-	at.rec = emptied(at.rec)
+	at.rec = member.Emptied(at.rec)
 	note := func(g *fleetpb.Group, text string) {
 		if total++; len(list) < limit {
 			list = append(list, fmt.Sprintf("group %s: %s", g.GetSpec().GetName(), text))
@@ -216,12 +216,4 @@ func CheckMove(v View, g *fleetpb.Group, from, to ids.Host) (ids.Replica, error)
 		return 0, errors.New("the group's rule of placement forbids it" + f.Rest())
 	}
 	return ids.Replica(s.voters[i].GetId()), nil
-}
-
-// emptied is the host as if it were being emptied.
-func emptied(h *fleetpb.Host) *fleetpb.Host {
-	return &fleetpb.Host{
-		Id: h.GetId(), Name: h.GetName(), Region: h.GetRegion(), Zone: h.GetZone(), Labels: h.GetLabels(), Apps: h.GetApps(),
-		Wanted: &fleetpb.HostWanted{Duty: fleetpb.HostDuty_HOST_DUTY_LEAVING},
-	}
 }

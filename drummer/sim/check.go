@@ -206,6 +206,10 @@ func (w *world) CheckProposal(d *cluster.Drummer, c *fleetpb.Command) {
 	if d.View.Brake().GetEngaged() && add != nil {
 		w.Violate("brake: group %d: a replica for host %s is proposed while the brake holds", add.GetGroup(), add.GetHostId())
 	}
+	if add != nil && d == w.Lead() {
+		w.checkDamping(d, add)
+		w.given[add.GetHostId()] = w.Now
+	}
 	if add.GetReplaces() == 0 || add.GetMove() || d != w.Lead() { // who is moved is well
 		return
 	}
@@ -217,6 +221,9 @@ func (w *world) CheckProposal(d *cluster.Drummer, c *fleetpb.Command) {
 		w.Violate("group %d: replica %d on %s is replaced, which is in maintenance", add.GetGroup(), add.GetReplaces(), h.Name)
 	}
 	w.checkBrake(d, add)
+	if heardBy, of := w.opinions(d, h); 2*heardBy > of && w.silent(d, h) < w.UnreachableAfter-w.UnreachableAfter/50 {
+		w.Violate("gossip: group %d: replica %d on %s is replaced, which %d of %d neighbours hear; it was silent for %s only", add.GetGroup(), add.GetReplaces(), h.Name, heardBy, of, w.silent(d, h))
+	}
 	if silent := w.silent(d, h); silent < w.DownAfter-w.DownAfter/50 {
 		w.Violate("S9: group %d: replica %d on %s is replaced; the host was silent for %s only", add.GetGroup(), add.GetReplaces(), h.Name, silent)
 	}
@@ -250,6 +257,9 @@ func (w *world) checkBrake(d *cluster.Drummer, add *fleetpb.AddReplica) {
 		h := w.Host(rec.GetId())
 		if h == nil || !has[rec.GetId()] || rec.GetWanted().GetMaintenanceUntilUnixMs() > 0 || slices.Contains(d.View.Brake().GetAccepted(), rec.GetId()) {
 			continue
+		}
+		if heardBy, _ := w.opinions(d, h); heardBy > 0 {
+			continue // it may be unreachable only
 		}
 		if s := w.silent(d, h); s > w.DownAfter {
 			gone = append(gone, s)
@@ -289,6 +299,11 @@ func (w *world) CheckCommand(c *fleetpb.Command, before *fleet.View) {
 	if del := c.GetDeleteGroup(); del.GetForce() {
 		if g := w.Groups[before.ByName(del.GetName()).GetId()]; g != nil {
 			g.Forced = true
+		}
+	}
+	if purge := c.GetPurgeRetired(); purge != nil {
+		if g := w.Groups[purge.GetGroup()]; g != nil {
+			g.Forced = true // what it served was recovered
 		}
 	}
 	id := member.GroupOf(c)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/drumline/drumline/drummer/members/change"
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -21,7 +22,18 @@ type Coverage map[cell]map[string]int
 
 // Steps are the steps of operations, in the order in which they are taken.
 func Steps() []string {
-	return []string{"place", "start", "open", "add", "join", "catch-up", "remove", "promote", "seal", "purge"}
+	return []string{"place", "start", "open", "load", "add", "join", "catch-up", "remove", "promote", "seal", "purge"}
+}
+
+// killed is what strikes the steps of a change of the drummers' own group.
+const killed = "drummer-killed"
+
+// crewSteps are these steps, by their kinds.
+func crewSteps() map[change.Kind]string {
+	return map[change.Kind]string{
+		change.Observe: "observe", change.Promote: "give vote", change.Remove: "remove drummer", change.HandOver: "hand over",
+		change.Joined: "joined", change.Gone: "gone",
+	}
 }
 
 // Add adds the counts of another run.
@@ -73,6 +85,11 @@ func (c Coverage) Table() string {
 		}
 		fmt.Fprintln(&b)
 	}
+	fmt.Fprintf(&b, "\n%-16s", killed)
+	for _, s := range slices.Sorted(maps.Values(crewSteps())) {
+		fmt.Fprintf(&b, " %s: %d ", s, c.struck(s, killed))
+	}
+	fmt.Fprintln(&b)
 	return b.String()
 }
 
@@ -104,6 +121,11 @@ func (c Coverage) Empty() []string {
 			}
 		}
 	}
+	for _, s := range slices.Sorted(maps.Values(crewSteps())) {
+		if len(c[cell{s, killed}]) == 0 {
+			list = append(list, s+" × "+killed)
+		}
+	}
 	return list
 }
 
@@ -125,6 +147,9 @@ func (w *world) stepOf(rec *fleetpb.Group) string {
 		}
 		return "start"
 	case fleetpb.GroupState_GROUP_STATE_OPENING:
+		if rec.GetOrigin() != nil {
+			return "load"
+		}
 		return "open"
 	case fleetpb.GroupState_GROUP_STATE_SEALING:
 		return "seal"

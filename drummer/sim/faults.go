@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -62,7 +63,7 @@ func kinds() []kind {
 // Kinds are the kinds of faults, and of what operators want.
 func Kinds() []string {
 	var names []string
-	for _, k := range slices.Concat(kinds(), wishes()) {
+	for _, k := range slices.Concat(kinds(), wishes(), blows()) {
 		names = append(names, k.name)
 	}
 	return names
@@ -108,7 +109,7 @@ func last(rng *rand.Rand) time.Duration {
 
 // hit lets a fault strike, and end in time.
 func (w *world) hit(f Fault) {
-	for _, k := range slices.Concat(kinds(), wishes()) {
+	for _, k := range slices.Concat(kinds(), wishes(), blows()) {
 		if k.name != f.Kind {
 			continue
 		}
@@ -339,7 +340,9 @@ func (w *world) setClock(f *Fault) func() {
 }
 
 func (w *world) createGroup(f *Fault) func() {
-	w.create(w.spec(name(int(f.Pick%80)), f.Pick/128))
+	if len(w.Apps) > 0 {
+		w.create(w.spec(fmt.Sprintf("%s/g%d", w.Apps[0].GetName(), f.Pick%80), f.Pick/128))
+	}
 	return nil
 }
 
@@ -392,10 +395,9 @@ func (w *world) deleteGroup(f *Fault) func() { return w.remove(f, false) }
 func (w *world) forceGroup(f *Fault) func()  { return w.remove(f, true) }
 
 func (w *world) setLimits(f *Fault) func() {
-	w.Ask(&fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: &fleetpb.Policy{
-		DownAfterMs: w.DownAfter.Milliseconds(), SuspectAfterMs: 3000,
-		OperationsPerHost: uint32(1 + f.Pick%8), OperationsTotal: uint32(2 + f.Pick/8%16),
-	}}})
+	p := w.Policy()
+	p.OperationsPerHost, p.OperationsTotal = uint32(1+f.Pick%8), uint32(2+f.Pick/8%16)
+	w.Ask(&fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: p}})
 	return nil
 }
 

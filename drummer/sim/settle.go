@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/planner/spread"
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -23,9 +24,12 @@ const (
 func (w *world) converge() {
 	w.NoJumps = true
 	content := false
-	for end := w.Virtual() + settleWithin; w.Virtual() < end; {
+	within := w.patience()
+	for end := w.Virtual() + within; w.Virtual() < end; {
 		w.Run(w.Virtual()+2*time.Second, nil)
-		content = content || w.content()
+		if content = content || w.content(); content {
+			w.tend()
+		}
 		if len(w.Book.Violations) > 0 || content && w.Now-w.Active > stillFor && len(w.unsettled()) == 0 {
 			return
 		}
@@ -34,10 +38,49 @@ func (w *world) converge() {
 	if len(bad) == 0 {
 		bad = []string{"all is as wanted, and it does not rest"}
 	}
-	w.Violate("S10: %s after the last fault was healed: %s", settleWithin, bad[0])
+	w.Violate("S10: %s after the last fault was healed: %s", within, bad[0])
 	for _, b := range bad[1:] {
 		w.Note("  and %s", b)
 	}
+}
+
+// tend is what the operator does once all is healed: recovers what was lost, and replaces
+// drummers whose disks were.
+func (w *world) tend() {
+	if n := w.spent(); n != 0 && w.Record.Freeze().Drummers().Pending() == nil {
+		w.crew.Add(n)
+	}
+	if w.Virtual() > w.tended+10*time.Second {
+		w.tended = w.Virtual()
+		w.recoverAll()
+	}
+}
+
+// patience is within which a cluster has to settle. A fleet that was exported may have
+// any thresholds, and any number of groups to mend.
+func (w *world) patience() time.Duration {
+	if !w.From {
+		return settleWithin
+	}
+	return settleWithin + 6*w.DownAfter + time.Duration(w.Record.Freeze().GroupCount())*3*time.Second
+}
+
+// hopeless tells that a group of an exported fleet cannot be as it is wanted there, or that
+// what is left of its hosts may not suffice for its rules: a person has to bring one.
+func (w *world) hopeless(rec *fleetpb.Group) bool {
+	if !w.From {
+		return false
+	}
+	if spread.Possible(w.Record.Freeze(), rec.GetSpec()) != nil {
+		return true
+	}
+	strict := len(rec.GetSpec().GetRequire())+len(rec.GetSpec().GetForbid()) > 0 || rec.GetSpec().GetIsolation() == fleetpb.Isolation_ISOLATION_ZONE
+	for _, r := range rec.GetReplicas() {
+		if h := w.Host(r.GetHostId()); strict && h != nil && h.Disk.Logs[replicas.KeyOf(rec.GetId(), r.GetId())] == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // lost tells that so many of the group's voters lost their data that only a person may
@@ -57,10 +100,17 @@ func (w *world) unsettled() []string {
 		for _, r := range rec.GetReplicas() {
 			inRecord[r.GetId()] = true
 		}
-		if g := w.Groups[rec.GetId()]; g != nil && lost(g) {
+		g := w.Groups[rec.GetId()]
+		if rec.GetState() == fleetpb.GroupState_GROUP_STATE_RETIRED {
+			if g != nil && g.Lead().Log != nil {
+				bad = append(bad, fmt.Sprintf("group %d %s is banned, and serves", rec.GetId(), rec.GetSpec().GetName()))
+			}
 			continue
 		}
-		if why := w.amiss(rec); why != "" && !w.beyond(rec) {
+		if g != nil && lost(g) || w.needsRecovery(rec) {
+			continue
+		}
+		if why := w.amiss(rec); why != "" && !w.beyond(rec) && !w.hopeless(rec) {
 			bad = append(bad, fmt.Sprintf("group %d %s: %s; %v", rec.GetId(), rec.GetSpec().GetName(), why, reasons[ids.Group(rec.GetId())]))
 		}
 	}
@@ -71,7 +121,7 @@ func (w *world) unsettled() []string {
 			}
 		}
 	}
-	return append(bad, w.undone()...)
+	return slices.Concat(bad, w.undone(), w.crewUnsettled(), w.forsaken())
 }
 
 // undone lists what of the fleet itself is not as it should be.
@@ -91,7 +141,7 @@ func (w *world) undone() []string {
 			continue
 		}
 		g := w.Groups[o.GetGroup()]
-		if g != nil && lost(g) || o.GetGroup() != 0 && w.beyond(w.Recorded(o.GetGroup())) {
+		if g != nil && lost(g) || o.GetGroup() != 0 && w.needsRecovery(w.Recorded(o.GetGroup())) || o.GetGroup() != 0 && (w.beyond(w.Recorded(o.GetGroup())) || w.hopeless(w.Recorded(o.GetGroup()))) {
 			continue
 		}
 		bad = append(bad, fmt.Sprintf("operation %d of group %d, a %s, has not ended", o.GetId(), o.GetGroup(), o.GetKind()))
@@ -100,7 +150,7 @@ func (w *world) undone() []string {
 }
 
 // beyond tells that a group cannot become whole: a host that runs has lost the data of its
-// replica, and there is no other host for a new one. A person has to bring one.
+// replica or keeps it down, and there is no other host for a new one. A person has to bring one.
 func (w *world) beyond(rec *fleetpb.Group) bool {
 	wants, has, lost, taken := map[string]int{}, map[string]bool{}, false, map[string]bool{}
 	for _, rule := range rec.GetSpec().GetRegions() {
@@ -112,7 +162,7 @@ func (w *world) beyond(rec *fleetpb.Group) bool {
 			continue
 		}
 		has[h.Disk.ID] = true
-		if h.Disk.Logs[replicas.KeyOf(rec.GetId(), r.GetId())] == nil {
+		if k := replicas.KeyOf(rec.GetId(), r.GetId()); h.Disk.Logs[k] == nil || h.KeptDown(k) {
 			lost = true
 		} else {
 			wants[h.Region]--

@@ -18,7 +18,9 @@ func shrink(s Setup, runs int, run func(Setup) *Outcome) *Outcome {
 	k := &shrinker{best: run(s), left: runs, run: run}
 	if len(k.best.Violations) > 0 {
 		k.faults()
-		k.sizes()
+		if s.From == nil {
+			k.sizes()
+		}
 	}
 	return k.best
 }

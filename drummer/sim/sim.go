@@ -8,7 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/drumline/drumline/drummer/export"
 	"github.com/drumline/drumline/drummer/sim/cluster"
+	"github.com/drumline/drumline/drummer/sim/crew"
+	"github.com/drumline/drumline/drummer/sim/revive"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -19,8 +22,13 @@ type Setup struct {
 	// and 10 to 24.
 	Hosts, Groups, Faults int
 	// Wishes of operators, which come after the faults: drawn when they are 0, up to 12;
-	// none when they are negative.
-	Wishes int
+	// none when they are negative. Blows are what is rarer and takes longer, after the
+	// wishes: drawn when they are 0, up to 3; none when they are negative.
+	Wishes, Blows int
+	// From is the fleet that the run begins with, File where it was read; nil for a new one.
+	// Its hosts are those that it has, and no groups are launched beside its own.
+	From *export.Fleet
+	File string
 	// Keep are the faults and wishes that come true, by their place; nil means all.
 	Keep []int
 	// Story keeps what happened, line by line, which is slow.
@@ -52,14 +60,31 @@ type world struct {
 	*cluster.World
 	struck map[uint64][]cell // what hit operations that have not ended
 	byHand time.Duration     // when an operator moved a replica last
+	visits map[visitor]visits
+	given  map[string]time.Duration // when a host was given something last, by its id
+	crew   *crew.Crew
+	tended time.Duration // when the operator looked last, once all was healed
 	cover  Coverage
 }
 
 // newWorld makes a cluster of three drummers and some hosts, which nobody leads yet.
-func newWorld(seed uint64, hosts int) *world {
-	w := &world{World: cluster.New(seed, hosts), struck: map[uint64][]cell{}, cover: Coverage{}}
-	w.Witness = w
+func newWorld(seed uint64, hosts int) *world { return watched(cluster.New(seed, hosts)) }
+
+// watched lets a cluster begin under the eyes of its witness.
+func watched(c *cluster.World) *world {
+	w := &world{World: c, struck: map[uint64][]cell{}, visits: map[visitor]visits{}, given: map[string]time.Duration{}, crew: crew.New(c), cover: Coverage{}}
+	w.Witness, w.crew.Step = w, w.checkCrew
 	w.Begin()
+	return w
+}
+
+// begin makes the world that a setup begins with.
+func begin(s *Setup) *world {
+	if s.From == nil {
+		return newWorld(s.Seed, s.Hosts)
+	}
+	w := watched(revive.New(s.Seed, s.From))
+	s.Hosts, s.Groups = len(w.Hosts), len(w.Order)
 	return w
 }
 
@@ -71,11 +96,18 @@ func Run(s Setup) *Outcome {
 	harsh := rng.IntN(8) == 0
 	list, hours := draw(rng, s.Faults)
 	s.Wishes = or(s.Wishes, rng.IntN(13))
-	list = append(list, wish(rng, list, s.Wishes)...)
-	w := newWorld(s.Seed, s.Hosts)
+	faulty := list
+	list = append(list, later(rng, wishes(), faulty, s.Wishes)...)
+	s.Blows = or(s.Blows, max(0, rng.IntN(6)-2))
+	list = append(list, later(rng, blows(), faulty, s.Blows)...)
+	w := begin(&s)
 	w.Harsh, w.Book.Telling = harsh, s.Story
-	w.Run(time.Minute, func() bool { return w.Lead() != nil && w.Record.Freeze().HostCount() == s.Hosts })
-	w.launch(s.Groups)
+	w.Run(time.Minute, func() bool {
+		return w.Lead() != nil && (s.From != nil || w.Record.Freeze().HostCount() == s.Hosts) && w.Ready()
+	})
+	if s.From == nil {
+		w.launch(s.Groups)
+	}
 	for i, f := range list {
 		if s.Keep == nil || slices.Contains(s.Keep, i) {
 			w.At(f.At, func() { w.hit(f) })
@@ -140,7 +172,8 @@ func few(rng *rand.Rand) int {
 }
 
 func spec(name string, replicas int, regions ...*fleetpb.RegionCount) *fleetpb.Spec {
-	return &fleetpb.Spec{Name: name, App: "kv", Replicas: uint32(replicas), Regions: regions}
+	app, _, _ := strings.Cut(name, "/")
+	return &fleetpb.Spec{Name: name, App: app, Replicas: uint32(replicas), Regions: regions}
 }
 
 func (w *world) create(specs ...*fleetpb.Spec) {
@@ -158,9 +191,23 @@ func (w *world) launch(groups int) {
 	w.create(specs...)
 }
 
+// none says that nothing is drawn where nothing was: 0 would draw.
+func none(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
 // Command is what replays a run.
 func (s Setup) Command() string {
-	c := fmt.Sprintf("drummer-cmd simulate --seed %d --schedules 1 --hosts %d --groups %d --faults %d --wishes %d", s.Seed, s.Hosts, s.Groups, s.Faults, s.Wishes)
+	c := fmt.Sprintf("drummer-cmd simulate --seed %d --schedules 1", s.Seed)
+	if s.From != nil {
+		c += " --from " + s.File
+	} else {
+		c += fmt.Sprintf(" --hosts %d --groups %d", s.Hosts, s.Groups)
+	}
+	c += fmt.Sprintf(" --faults %d --wishes=%d --blows=%d", s.Faults, none(s.Wishes), none(s.Blows))
 	if s.Keep != nil {
 		c += " --keep " + strings.Trim(strings.ReplaceAll(fmt.Sprint(s.Keep), " ", ","), "[]")
 	}

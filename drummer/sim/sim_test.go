@@ -56,10 +56,11 @@ func TestSchedules(t *testing.T) {
 func TestFoundBefore(t *testing.T) {
 	t.Parallel()
 	for what, s := range map[string]Setup{
-		"an old change order that ran out let a second one go beside a newer":   {Seed: 1014, Hosts: 7, Groups: 60, Faults: 18, Wishes: -1, Keep: []int{0, 1, 2, 3, 4}},
-		"a drummer that never learnt that it leads no more proposed for ever":   {Seed: 1142, Hosts: 4, Groups: 1, Faults: 10, Wishes: -1, Keep: []int{1, 3, 4}},
-		"an observer was taken back while a voter was away, which is no danger": {Seed: 86, Wishes: -1},
-		"a disk was destroyed just behind the decision to remove another voter": {Seed: 1525, Wishes: -1},
+		"an old change order that ran out let a second one go beside a newer":   {Seed: 1014, Hosts: 7, Groups: 60, Faults: 18, Wishes: -1, Blows: -1, Keep: []int{0, 1, 2, 3, 4}},
+		"a drummer that never learnt that it leads no more proposed for ever":   {Seed: 1142, Hosts: 4, Groups: 1, Faults: 10, Wishes: -1, Blows: -1, Keep: []int{1, 3, 4}},
+		"an observer was taken back while a voter was away, which is no danger": {Seed: 86, Wishes: -1, Blows: -1},
+		"replicas without data were told to stop for ever, though they cannot":  {Seed: 147, Hosts: 6, Groups: 1, Faults: 15, Wishes: -1, Blows: 3, Keep: []int{15}},
+		"a disk was destroyed just behind the decision to remove another voter": {Seed: 1525, Wishes: -1, Blows: -1},
 	} {
 		require.Empty(t, Run(s).Violations, what)
 	}
@@ -95,7 +96,7 @@ func TestShrink(t *testing.T) {
 	require.Equal(t, []int{7}, o.Setup.Keep)
 	require.Equal(t, 5, o.Setup.Hosts)
 	require.Equal(t, 1, o.Setup.Groups)
-	require.Equal(t, "drummer-cmd simulate --seed 4 --schedules 1 --hosts 5 --groups 1 --faults 12 --wishes 0 --keep 7", o.Setup.Command())
+	require.Equal(t, "drummer-cmd simulate --seed 4 --schedules 1 --hosts 5 --groups 1 --faults 12 --wishes=-1 --blows=-1 --keep 7", o.Setup.Command())
 	require.LessOrEqual(t, n.Load(), int64(101))
 	require.Empty(t, shrink(Setup{Seed: 4, Keep: []int{1}}, 100, broken).Violations, "nothing to shrink")
 }

@@ -36,9 +36,8 @@ func wishes() []kind {
 	}
 }
 
-// wish draws what operators want of a run: each within half a minute of some fault.
-func wish(rng *rand.Rand, faults []Fault, n int) []Fault {
-	all := wishes()
+// later draws what comes after the faults: each within half a minute of some fault.
+func later(rng *rand.Rand, all []kind, faults []Fault, n int) []Fault {
 	total := 0
 	for _, k := range all {
 		total += k.weight

@@ -7078,6 +7078,290 @@ func (x *PurgeGroupsResponse) GetItems() []*fleet.ItemResult {
 	return nil
 }
 
+// ExportRequest asks for the fleet as the leader sees it.
+type ExportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_drummer_drummer_proto_msgTypes[96]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[96]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{96}
+}
+
+// ExportResponse is the fleet at one moment.
+type ExportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// packed is a FleetExport, compressed with gzip.
+	Packed        []byte `protobuf:"bytes,1,opt,name=packed,proto3" json:"packed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportResponse) Reset() {
+	*x = ExportResponse{}
+	mi := &file_drummer_drummer_proto_msgTypes[97]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportResponse) ProtoMessage() {}
+
+func (x *ExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[97]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
+func (*ExportResponse) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{97}
+}
+
+func (x *ExportResponse) GetPacked() []byte {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
+}
+
+// FleetExport is the record and what hosts report, at one moment: what a simulation begins with. It has no addresses, no configurations and no history.
+type FleetExport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// taken_unix_ms is the leader's wall clock.
+	TakenUnixMs int64 `protobuf:"varint,1,opt,name=taken_unix_ms,json=takenUnixMs,proto3" json:"taken_unix_ms,omitempty"`
+	// records are those of a snapshot of the record.
+	Records []*fleet.SnapshotRecord `protobuf:"bytes,2,rep,name=records,proto3" json:"records,omitempty"`
+	// hosts as they are observed, by id.
+	Hosts []*ExportedHost `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// memberships of groups that were read last, by group.
+	Memberships   []*ExportedMembership `protobuf:"bytes,4,rep,name=memberships,proto3" json:"memberships,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FleetExport) Reset() {
+	*x = FleetExport{}
+	mi := &file_drummer_drummer_proto_msgTypes[98]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FleetExport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FleetExport) ProtoMessage() {}
+
+func (x *FleetExport) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[98]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FleetExport.ProtoReflect.Descriptor instead.
+func (*FleetExport) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{98}
+}
+
+func (x *FleetExport) GetTakenUnixMs() int64 {
+	if x != nil {
+		return x.TakenUnixMs
+	}
+	return 0
+}
+
+func (x *FleetExport) GetRecords() []*fleet.SnapshotRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *FleetExport) GetHosts() []*ExportedHost {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *FleetExport) GetMemberships() []*ExportedMembership {
+	if x != nil {
+		return x.Memberships
+	}
+	return nil
+}
+
+// ExportedHost is what is observed of a host.
+type ExportedHost struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the host.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// up tells that it is connected and heard.
+	Up bool `protobuf:"varint,2,opt,name=up,proto3" json:"up,omitempty"`
+	// heard tells that it was heard since this drummer leads: replicas are all that it has, else nothing is known.
+	Heard bool `protobuf:"varint,3,opt,name=heard,proto3" json:"heard,omitempty"`
+	// replicas that it reported.
+	Replicas      []*ReplicaReport `protobuf:"bytes,4,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportedHost) Reset() {
+	*x = ExportedHost{}
+	mi := &file_drummer_drummer_proto_msgTypes[99]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportedHost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportedHost) ProtoMessage() {}
+
+func (x *ExportedHost) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[99]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportedHost.ProtoReflect.Descriptor instead.
+func (*ExportedHost) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{99}
+}
+
+func (x *ExportedHost) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ExportedHost) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *ExportedHost) GetHeard() bool {
+	if x != nil {
+		return x.Heard
+	}
+	return false
+}
+
+func (x *ExportedHost) GetReplicas() []*ReplicaReport {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// ExportedMembership is a group's membership.
+type ExportedMembership struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// group is its number.
+	Group uint64 `protobuf:"varint,1,opt,name=group,proto3" json:"group,omitempty"`
+	// membership as it was read.
+	Membership    *Membership `protobuf:"bytes,2,opt,name=membership,proto3" json:"membership,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportedMembership) Reset() {
+	*x = ExportedMembership{}
+	mi := &file_drummer_drummer_proto_msgTypes[100]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportedMembership) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportedMembership) ProtoMessage() {}
+
+func (x *ExportedMembership) ProtoReflect() protoreflect.Message {
+	mi := &file_drummer_drummer_proto_msgTypes[100]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportedMembership.ProtoReflect.Descriptor instead.
+func (*ExportedMembership) Descriptor() ([]byte, []int) {
+	return file_drummer_drummer_proto_rawDescGZIP(), []int{100}
+}
+
+func (x *ExportedMembership) GetGroup() uint64 {
+	if x != nil {
+		return x.Group
+	}
+	return 0
+}
+
+func (x *ExportedMembership) GetMembership() *Membership {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
 var File_drummer_drummer_proto protoreflect.FileDescriptor
 
 const file_drummer_drummer_proto_rawDesc = "" +
@@ -7593,7 +7877,25 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x12PurgeGroupsRequest\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\"G\n" +
 	"\x13PurgeGroupsResponse\x120\n" +
-	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items*\x81\x02\n" +
+	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\"\x0f\n" +
+	"\rExportRequest\"(\n" +
+	"\x0eExportResponse\x12\x16\n" +
+	"\x06packed\x18\x01 \x01(\fR\x06packed\"\xe9\x01\n" +
+	"\vFleetExport\x12\"\n" +
+	"\rtaken_unix_ms\x18\x01 \x01(\x03R\vtakenUnixMs\x128\n" +
+	"\arecords\x18\x02 \x03(\v2\x1e.drumline.fleet.SnapshotRecordR\arecords\x124\n" +
+	"\x05hosts\x18\x03 \x03(\v2\x1e.drumline.drummer.ExportedHostR\x05hosts\x12F\n" +
+	"\vmemberships\x18\x04 \x03(\v2$.drumline.drummer.ExportedMembershipR\vmemberships\"\x81\x01\n" +
+	"\fExportedHost\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
+	"\x02up\x18\x02 \x01(\bR\x02up\x12\x14\n" +
+	"\x05heard\x18\x03 \x01(\bR\x05heard\x12;\n" +
+	"\breplicas\x18\x04 \x03(\v2\x1f.drumline.drummer.ReplicaReportR\breplicas\"h\n" +
+	"\x12ExportedMembership\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\x04R\x05group\x12<\n" +
+	"\n" +
+	"membership\x18\x02 \x01(\v2\x1c.drumline.drummer.MembershipR\n" +
+	"membership*\x81\x02\n" +
 	"\fReplicaState\x12\x1d\n" +
 	"\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REPLICA_STATE_STARTING\x10\x01\x12\x1d\n" +
@@ -7616,7 +7918,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\tFormation\x12E\n" +
 	"\x04Form\x12\x1d.drumline.drummer.FormRequest\x1a\x1e.drumline.drummer.FormResponse2P\n" +
 	"\aMembers\x12E\n" +
-	"\x04Meet\x12\x1d.drumline.drummer.MeetRequest\x1a\x1e.drumline.drummer.MeetResponse2\xf6\x13\n" +
+	"\x04Meet\x12\x1d.drumline.drummer.MeetRequest\x1a\x1e.drumline.drummer.MeetResponse2\xc3\x14\n" +
 	"\aDrummer\x12]\n" +
 	"\fCreateGroups\x12%.drumline.drummer.CreateGroupsRequest\x1a&.drumline.drummer.CreateGroupsResponse\x12Z\n" +
 	"\vDeleteGroup\x12$.drumline.drummer.DeleteGroupRequest\x1a%.drumline.drummer.DeleteGroupResponse\x12W\n" +
@@ -7649,7 +7951,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"AddDrummer\x12#.drumline.drummer.AddDrummerRequest\x1a!.drumline.drummer.DrummerResponse\x12Z\n" +
 	"\rRemoveDrummer\x12&.drumline.drummer.RemoveDrummerRequest\x1a!.drumline.drummer.DrummerResponse\x12]\n" +
-	"\fListDrummers\x12%.drumline.drummer.ListDrummersRequest\x1a&.drumline.drummer.ListDrummersResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
+	"\fListDrummers\x12%.drumline.drummer.ListDrummersRequest\x1a&.drumline.drummer.ListDrummersResponse\x12K\n" +
+	"\x06Export\x12\x1f.drumline.drummer.ExportRequest\x1a .drumline.drummer.ExportResponseB:Z8github.com/drumline/drumline/drummerpb/drummer;drummerpbb\x06proto3"
 
 var (
 	file_drummer_drummer_proto_rawDescOnce sync.Once
@@ -7664,7 +7967,7 @@ func file_drummer_drummer_proto_rawDescGZIP() []byte {
 }
 
 var file_drummer_drummer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 102)
+var file_drummer_drummer_proto_msgTypes = make([]protoimpl.MessageInfo, 107)
 var file_drummer_drummer_proto_goTypes = []any{
 	(ReplicaState)(0),                    // 0: drumline.drummer.ReplicaState
 	(ChangeKind)(0),                      // 1: drumline.drummer.ChangeKind
@@ -7764,33 +8067,39 @@ var file_drummer_drummer_proto_goTypes = []any{
 	(*LoadGroupResponse)(nil),            // 95: drumline.drummer.LoadGroupResponse
 	(*PurgeGroupsRequest)(nil),           // 96: drumline.drummer.PurgeGroupsRequest
 	(*PurgeGroupsResponse)(nil),          // 97: drumline.drummer.PurgeGroupsResponse
-	nil,                                  // 98: drumline.drummer.Membership.VotersEntry
-	nil,                                  // 99: drumline.drummer.Membership.ObserversEntry
-	nil,                                  // 100: drumline.drummer.Start.InitialMembersEntry
-	nil,                                  // 101: drumline.drummer.FormResponse.MembersEntry
-	nil,                                  // 102: drumline.drummer.StatusResponse.GroupsEntry
-	nil,                                  // 103: drumline.drummer.StatusResponse.HostsEntry
-	(*fleet.RaftOptions)(nil),            // 104: drumline.fleet.RaftOptions
-	(*fleet.Host)(nil),                   // 105: drumline.fleet.Host
-	(*fleet.Configuration)(nil),          // 106: drumline.fleet.Configuration
-	(*fleet.Drummer)(nil),                // 107: drumline.fleet.Drummer
-	(*fleet.Spec)(nil),                   // 108: drumline.fleet.Spec
-	(*fleet.Policy)(nil),                 // 109: drumline.fleet.Policy
-	(*fleet.ItemResult)(nil),             // 110: drumline.fleet.ItemResult
-	(*fleet.RegionCount)(nil),            // 111: drumline.fleet.RegionCount
-	(*fleet.Operation)(nil),              // 112: drumline.fleet.Operation
-	(*gossip.Member)(nil),                // 113: drumline.gossip.Member
-	(*fleet.Brake)(nil),                  // 114: drumline.fleet.Brake
-	(*fleet.Event)(nil),                  // 115: drumline.fleet.Event
-	(fleet.Code)(0),                      // 116: drumline.fleet.Code
+	(*ExportRequest)(nil),                // 98: drumline.drummer.ExportRequest
+	(*ExportResponse)(nil),               // 99: drumline.drummer.ExportResponse
+	(*FleetExport)(nil),                  // 100: drumline.drummer.FleetExport
+	(*ExportedHost)(nil),                 // 101: drumline.drummer.ExportedHost
+	(*ExportedMembership)(nil),           // 102: drumline.drummer.ExportedMembership
+	nil,                                  // 103: drumline.drummer.Membership.VotersEntry
+	nil,                                  // 104: drumline.drummer.Membership.ObserversEntry
+	nil,                                  // 105: drumline.drummer.Start.InitialMembersEntry
+	nil,                                  // 106: drumline.drummer.FormResponse.MembersEntry
+	nil,                                  // 107: drumline.drummer.StatusResponse.GroupsEntry
+	nil,                                  // 108: drumline.drummer.StatusResponse.HostsEntry
+	(*fleet.RaftOptions)(nil),            // 109: drumline.fleet.RaftOptions
+	(*fleet.Host)(nil),                   // 110: drumline.fleet.Host
+	(*fleet.Configuration)(nil),          // 111: drumline.fleet.Configuration
+	(*fleet.Drummer)(nil),                // 112: drumline.fleet.Drummer
+	(*fleet.Spec)(nil),                   // 113: drumline.fleet.Spec
+	(*fleet.Policy)(nil),                 // 114: drumline.fleet.Policy
+	(*fleet.ItemResult)(nil),             // 115: drumline.fleet.ItemResult
+	(*fleet.RegionCount)(nil),            // 116: drumline.fleet.RegionCount
+	(*fleet.Operation)(nil),              // 117: drumline.fleet.Operation
+	(*gossip.Member)(nil),                // 118: drumline.gossip.Member
+	(*fleet.Brake)(nil),                  // 119: drumline.fleet.Brake
+	(*fleet.Event)(nil),                  // 120: drumline.fleet.Event
+	(fleet.Code)(0),                      // 121: drumline.fleet.Code
+	(*fleet.SnapshotRecord)(nil),         // 122: drumline.fleet.SnapshotRecord
 }
 var file_drummer_drummer_proto_depIdxs = []int32{
-	98,  // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
-	99,  // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
+	103, // 0: drumline.drummer.Membership.voters:type_name -> drumline.drummer.Membership.VotersEntry
+	104, // 1: drumline.drummer.Membership.observers:type_name -> drumline.drummer.Membership.ObserversEntry
 	0,   // 2: drumline.drummer.ReplicaReport.state:type_name -> drumline.drummer.ReplicaState
 	2,   // 3: drumline.drummer.ReplicaReport.membership:type_name -> drumline.drummer.Membership
-	104, // 4: drumline.drummer.ReplicaReport.raft:type_name -> drumline.fleet.RaftOptions
-	105, // 5: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
+	109, // 4: drumline.drummer.ReplicaReport.raft:type_name -> drumline.fleet.RaftOptions
+	110, // 5: drumline.drummer.Hello.host:type_name -> drumline.fleet.Host
 	3,   // 6: drumline.drummer.Hello.replicas:type_name -> drumline.drummer.ReplicaReport
 	7,   // 7: drumline.drummer.Hello.boot:type_name -> drumline.drummer.Boot
 	3,   // 8: drumline.drummer.Report.changed:type_name -> drumline.drummer.ReplicaReport
@@ -7804,11 +8113,11 @@ var file_drummer_drummer_proto_depIdxs = []int32{
 	9,   // 16: drumline.drummer.HostMessage.goodbye:type_name -> drumline.drummer.Goodbye
 	11,  // 17: drumline.drummer.HostMessage.neighbours:type_name -> drumline.drummer.Neighbours
 	14,  // 18: drumline.drummer.Addresses.hosts:type_name -> drumline.drummer.HostAddress
-	106, // 19: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
-	100, // 20: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
-	104, // 21: drumline.drummer.Start.raft:type_name -> drumline.fleet.RaftOptions
+	111, // 19: drumline.drummer.Configurations.configurations:type_name -> drumline.fleet.Configuration
+	105, // 20: drumline.drummer.Start.initial_members:type_name -> drumline.drummer.Start.InitialMembersEntry
+	109, // 21: drumline.drummer.Start.raft:type_name -> drumline.fleet.RaftOptions
 	1,   // 22: drumline.drummer.Change.kind:type_name -> drumline.drummer.ChangeKind
-	104, // 23: drumline.drummer.Tune.raft:type_name -> drumline.fleet.RaftOptions
+	109, // 23: drumline.drummer.Tune.raft:type_name -> drumline.fleet.RaftOptions
 	18,  // 24: drumline.drummer.Order.start:type_name -> drumline.drummer.Start
 	19,  // 25: drumline.drummer.Order.open:type_name -> drumline.drummer.Open
 	21,  // 26: drumline.drummer.Order.seal:type_name -> drumline.drummer.Seal
@@ -7825,122 +8134,129 @@ var file_drummer_drummer_proto_depIdxs = []int32{
 	15,  // 37: drumline.drummer.SupervisorMessage.addresses:type_name -> drumline.drummer.Addresses
 	17,  // 38: drumline.drummer.SupervisorMessage.redirect:type_name -> drumline.drummer.Redirect
 	16,  // 39: drumline.drummer.SupervisorMessage.configurations:type_name -> drumline.drummer.Configurations
-	101, // 40: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
-	107, // 41: drumline.drummer.Roster.drummers:type_name -> drumline.fleet.Drummer
-	107, // 42: drumline.drummer.MeetRequest.self:type_name -> drumline.fleet.Drummer
+	106, // 40: drumline.drummer.FormResponse.members:type_name -> drumline.drummer.FormResponse.MembersEntry
+	112, // 41: drumline.drummer.Roster.drummers:type_name -> drumline.fleet.Drummer
+	112, // 42: drumline.drummer.MeetRequest.self:type_name -> drumline.fleet.Drummer
 	33,  // 43: drumline.drummer.MeetRequest.roster:type_name -> drumline.drummer.Roster
-	107, // 44: drumline.drummer.MeetResponse.self:type_name -> drumline.fleet.Drummer
+	112, // 44: drumline.drummer.MeetResponse.self:type_name -> drumline.fleet.Drummer
 	33,  // 45: drumline.drummer.MeetResponse.roster:type_name -> drumline.drummer.Roster
-	107, // 46: drumline.drummer.DrummerInfo.drummer:type_name -> drumline.fleet.Drummer
-	107, // 47: drumline.drummer.DrummerResponse.drummer:type_name -> drumline.fleet.Drummer
+	112, // 46: drumline.drummer.DrummerInfo.drummer:type_name -> drumline.fleet.Drummer
+	112, // 47: drumline.drummer.DrummerResponse.drummer:type_name -> drumline.fleet.Drummer
 	38,  // 48: drumline.drummer.ListDrummersResponse.drummers:type_name -> drumline.drummer.DrummerInfo
-	108, // 49: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	109, // 50: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
-	110, // 51: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	113, // 49: drumline.drummer.CreateGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	114, // 50: drumline.drummer.CreateGroupsRequest.policy:type_name -> drumline.fleet.Policy
+	115, // 51: drumline.drummer.CreateGroupsResponse.items:type_name -> drumline.fleet.ItemResult
 	0,   // 52: drumline.drummer.ReplicaInfo.state:type_name -> drumline.drummer.ReplicaState
 	46,  // 53: drumline.drummer.GroupInfo.replicas:type_name -> drumline.drummer.ReplicaInfo
-	111, // 54: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
-	108, // 55: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
+	116, // 54: drumline.drummer.GroupInfo.regions:type_name -> drumline.fleet.RegionCount
+	113, // 55: drumline.drummer.GroupInfo.spec:type_name -> drumline.fleet.Spec
 	47,  // 56: drumline.drummer.ListGroupsResponse.groups:type_name -> drumline.drummer.GroupInfo
 	47,  // 57: drumline.drummer.ExplainResponse.group:type_name -> drumline.drummer.GroupInfo
-	112, // 58: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
+	117, // 58: drumline.drummer.ExplainResponse.operations:type_name -> drumline.fleet.Operation
 	52,  // 59: drumline.drummer.ExplainResponse.host:type_name -> drumline.drummer.HostInfo
-	105, // 60: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
+	110, // 60: drumline.drummer.HostInfo.host:type_name -> drumline.fleet.Host
 	7,   // 61: drumline.drummer.HostInfo.boot:type_name -> drumline.drummer.Boot
 	52,  // 62: drumline.drummer.ListHostsResponse.hosts:type_name -> drumline.drummer.HostInfo
-	113, // 63: drumline.drummer.ListHostsResponse.members:type_name -> drumline.gossip.Member
-	102, // 64: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
-	103, // 65: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
-	109, // 66: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
-	114, // 67: drumline.drummer.StatusResponse.brake:type_name -> drumline.fleet.Brake
-	115, // 68: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
+	118, // 63: drumline.drummer.ListHostsResponse.members:type_name -> drumline.gossip.Member
+	107, // 64: drumline.drummer.StatusResponse.groups:type_name -> drumline.drummer.StatusResponse.GroupsEntry
+	108, // 65: drumline.drummer.StatusResponse.hosts:type_name -> drumline.drummer.StatusResponse.HostsEntry
+	114, // 66: drumline.drummer.StatusResponse.policy:type_name -> drumline.fleet.Policy
+	119, // 67: drumline.drummer.StatusResponse.brake:type_name -> drumline.fleet.Brake
+	120, // 68: drumline.drummer.ListEventsResponse.events:type_name -> drumline.fleet.Event
 	52,  // 69: drumline.drummer.ChangeHostResponse.host:type_name -> drumline.drummer.HostInfo
-	108, // 70: drumline.drummer.ShapeGroupsRequest.specs:type_name -> drumline.fleet.Spec
-	110, // 71: drumline.drummer.ShapeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	112, // 72: drumline.drummer.ListOperationsResponse.operations:type_name -> drumline.fleet.Operation
-	112, // 73: drumline.drummer.CancelOperationResponse.operation:type_name -> drumline.fleet.Operation
-	114, // 74: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
-	108, // 75: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
-	109, // 76: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
-	105, // 77: drumline.drummer.PlanRequest.added:type_name -> drumline.fleet.Host
+	113, // 70: drumline.drummer.ShapeGroupsRequest.specs:type_name -> drumline.fleet.Spec
+	115, // 71: drumline.drummer.ShapeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	117, // 72: drumline.drummer.ListOperationsResponse.operations:type_name -> drumline.fleet.Operation
+	117, // 73: drumline.drummer.CancelOperationResponse.operation:type_name -> drumline.fleet.Operation
+	119, // 74: drumline.drummer.ReleaseBrakeResponse.brake:type_name -> drumline.fleet.Brake
+	113, // 75: drumline.drummer.PlanRequest.specs:type_name -> drumline.fleet.Spec
+	114, // 76: drumline.drummer.PlanRequest.policy:type_name -> drumline.fleet.Policy
+	110, // 77: drumline.drummer.PlanRequest.added:type_name -> drumline.fleet.Host
 	76,  // 78: drumline.drummer.PlanResponse.steps:type_name -> drumline.drummer.PlanStep
 	78,  // 79: drumline.drummer.PlanResponse.open:type_name -> drumline.drummer.PlanOpen
 	79,  // 80: drumline.drummer.PlanResponse.hosts:type_name -> drumline.drummer.PlanHost
-	106, // 81: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
+	111, // 81: drumline.drummer.ApplyConfigurationRequest.configuration:type_name -> drumline.fleet.Configuration
 	82,  // 82: drumline.drummer.ConfigurationChange.templates:type_name -> drumline.drummer.TemplateChange
 	83,  // 83: drumline.drummer.ConfigurationChange.groups:type_name -> drumline.drummer.GroupChange
-	106, // 84: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
-	106, // 85: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
-	116, // 86: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
+	111, // 84: drumline.drummer.ShowConfigurationResponse.configuration:type_name -> drumline.fleet.Configuration
+	111, // 85: drumline.drummer.ListConfigurationsResponse.configurations:type_name -> drumline.fleet.Configuration
+	121, // 86: drumline.drummer.Recovery.code:type_name -> drumline.fleet.Code
 	90,  // 87: drumline.drummer.Recovery.survivors:type_name -> drumline.drummer.Survivor
 	91,  // 88: drumline.drummer.RecoverGroupsResponse.items:type_name -> drumline.drummer.Recovery
-	108, // 89: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
-	110, // 90: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
-	12,  // 91: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
-	31,  // 92: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
-	34,  // 93: drumline.drummer.Members.Meet:input_type -> drumline.drummer.MeetRequest
-	42,  // 94: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
-	44,  // 95: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
-	48,  // 96: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
-	50,  // 97: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
-	53,  // 98: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
-	55,  // 99: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
-	57,  // 100: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
-	80,  // 101: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
-	81,  // 102: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
-	85,  // 103: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
-	87,  // 104: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
-	89,  // 105: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
-	93,  // 106: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
-	94,  // 107: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
-	96,  // 108: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
-	59,  // 109: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
-	61,  // 110: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
-	63,  // 111: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
-	65,  // 112: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
-	67,  // 113: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
-	69,  // 114: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
-	71,  // 115: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
-	73,  // 116: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
-	75,  // 117: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
-	36,  // 118: drumline.drummer.Drummer.AddDrummer:input_type -> drumline.drummer.AddDrummerRequest
-	37,  // 119: drumline.drummer.Drummer.RemoveDrummer:input_type -> drumline.drummer.RemoveDrummerRequest
-	40,  // 120: drumline.drummer.Drummer.ListDrummers:input_type -> drumline.drummer.ListDrummersRequest
-	30,  // 121: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
-	32,  // 122: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
-	35,  // 123: drumline.drummer.Members.Meet:output_type -> drumline.drummer.MeetResponse
-	43,  // 124: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
-	45,  // 125: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
-	49,  // 126: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
-	51,  // 127: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
-	54,  // 128: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
-	56,  // 129: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
-	58,  // 130: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
-	84,  // 131: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	84,  // 132: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
-	86,  // 133: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
-	88,  // 134: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
-	92,  // 135: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
-	95,  // 136: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
-	95,  // 137: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
-	97,  // 138: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
-	60,  // 139: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
-	62,  // 140: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
-	64,  // 141: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
-	66,  // 142: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
-	68,  // 143: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
-	70,  // 144: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
-	72,  // 145: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
-	74,  // 146: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
-	77,  // 147: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
-	39,  // 148: drumline.drummer.Drummer.AddDrummer:output_type -> drumline.drummer.DrummerResponse
-	39,  // 149: drumline.drummer.Drummer.RemoveDrummer:output_type -> drumline.drummer.DrummerResponse
-	41,  // 150: drumline.drummer.Drummer.ListDrummers:output_type -> drumline.drummer.ListDrummersResponse
-	121, // [121:151] is the sub-list for method output_type
-	91,  // [91:121] is the sub-list for method input_type
-	91,  // [91:91] is the sub-list for extension type_name
-	91,  // [91:91] is the sub-list for extension extendee
-	0,   // [0:91] is the sub-list for field type_name
+	113, // 89: drumline.drummer.RestoreGroupRequest.spec:type_name -> drumline.fleet.Spec
+	115, // 90: drumline.drummer.PurgeGroupsResponse.items:type_name -> drumline.fleet.ItemResult
+	122, // 91: drumline.drummer.FleetExport.records:type_name -> drumline.fleet.SnapshotRecord
+	101, // 92: drumline.drummer.FleetExport.hosts:type_name -> drumline.drummer.ExportedHost
+	102, // 93: drumline.drummer.FleetExport.memberships:type_name -> drumline.drummer.ExportedMembership
+	3,   // 94: drumline.drummer.ExportedHost.replicas:type_name -> drumline.drummer.ReplicaReport
+	2,   // 95: drumline.drummer.ExportedMembership.membership:type_name -> drumline.drummer.Membership
+	12,  // 96: drumline.drummer.Supervisor.Attend:input_type -> drumline.drummer.HostMessage
+	31,  // 97: drumline.drummer.Formation.Form:input_type -> drumline.drummer.FormRequest
+	34,  // 98: drumline.drummer.Members.Meet:input_type -> drumline.drummer.MeetRequest
+	42,  // 99: drumline.drummer.Drummer.CreateGroups:input_type -> drumline.drummer.CreateGroupsRequest
+	44,  // 100: drumline.drummer.Drummer.DeleteGroup:input_type -> drumline.drummer.DeleteGroupRequest
+	48,  // 101: drumline.drummer.Drummer.ListGroups:input_type -> drumline.drummer.ListGroupsRequest
+	50,  // 102: drumline.drummer.Drummer.Explain:input_type -> drumline.drummer.ExplainRequest
+	53,  // 103: drumline.drummer.Drummer.ListHosts:input_type -> drumline.drummer.ListHostsRequest
+	55,  // 104: drumline.drummer.Drummer.Status:input_type -> drumline.drummer.StatusRequest
+	57,  // 105: drumline.drummer.Drummer.ListEvents:input_type -> drumline.drummer.ListEventsRequest
+	80,  // 106: drumline.drummer.Drummer.ApplyConfiguration:input_type -> drumline.drummer.ApplyConfigurationRequest
+	81,  // 107: drumline.drummer.Drummer.RollbackConfiguration:input_type -> drumline.drummer.RollbackConfigurationRequest
+	85,  // 108: drumline.drummer.Drummer.ShowConfiguration:input_type -> drumline.drummer.ShowConfigurationRequest
+	87,  // 109: drumline.drummer.Drummer.ListConfigurations:input_type -> drumline.drummer.ListConfigurationsRequest
+	89,  // 110: drumline.drummer.Drummer.RecoverGroups:input_type -> drumline.drummer.RecoverGroupsRequest
+	93,  // 111: drumline.drummer.Drummer.RestoreGroup:input_type -> drumline.drummer.RestoreGroupRequest
+	94,  // 112: drumline.drummer.Drummer.CloneGroup:input_type -> drumline.drummer.CloneGroupRequest
+	96,  // 113: drumline.drummer.Drummer.PurgeGroups:input_type -> drumline.drummer.PurgeGroupsRequest
+	59,  // 114: drumline.drummer.Drummer.ChangeHost:input_type -> drumline.drummer.ChangeHostRequest
+	61,  // 115: drumline.drummer.Drummer.ShapeGroups:input_type -> drumline.drummer.ShapeGroupsRequest
+	63,  // 116: drumline.drummer.Drummer.MoveReplica:input_type -> drumline.drummer.MoveReplicaRequest
+	65,  // 117: drumline.drummer.Drummer.TransferLeader:input_type -> drumline.drummer.TransferLeaderRequest
+	67,  // 118: drumline.drummer.Drummer.ListOperations:input_type -> drumline.drummer.ListOperationsRequest
+	69,  // 119: drumline.drummer.Drummer.CancelOperation:input_type -> drumline.drummer.CancelOperationRequest
+	71,  // 120: drumline.drummer.Drummer.PauseOperations:input_type -> drumline.drummer.PauseOperationsRequest
+	73,  // 121: drumline.drummer.Drummer.ReleaseBrake:input_type -> drumline.drummer.ReleaseBrakeRequest
+	75,  // 122: drumline.drummer.Drummer.Plan:input_type -> drumline.drummer.PlanRequest
+	36,  // 123: drumline.drummer.Drummer.AddDrummer:input_type -> drumline.drummer.AddDrummerRequest
+	37,  // 124: drumline.drummer.Drummer.RemoveDrummer:input_type -> drumline.drummer.RemoveDrummerRequest
+	40,  // 125: drumline.drummer.Drummer.ListDrummers:input_type -> drumline.drummer.ListDrummersRequest
+	98,  // 126: drumline.drummer.Drummer.Export:input_type -> drumline.drummer.ExportRequest
+	30,  // 127: drumline.drummer.Supervisor.Attend:output_type -> drumline.drummer.SupervisorMessage
+	32,  // 128: drumline.drummer.Formation.Form:output_type -> drumline.drummer.FormResponse
+	35,  // 129: drumline.drummer.Members.Meet:output_type -> drumline.drummer.MeetResponse
+	43,  // 130: drumline.drummer.Drummer.CreateGroups:output_type -> drumline.drummer.CreateGroupsResponse
+	45,  // 131: drumline.drummer.Drummer.DeleteGroup:output_type -> drumline.drummer.DeleteGroupResponse
+	49,  // 132: drumline.drummer.Drummer.ListGroups:output_type -> drumline.drummer.ListGroupsResponse
+	51,  // 133: drumline.drummer.Drummer.Explain:output_type -> drumline.drummer.ExplainResponse
+	54,  // 134: drumline.drummer.Drummer.ListHosts:output_type -> drumline.drummer.ListHostsResponse
+	56,  // 135: drumline.drummer.Drummer.Status:output_type -> drumline.drummer.StatusResponse
+	58,  // 136: drumline.drummer.Drummer.ListEvents:output_type -> drumline.drummer.ListEventsResponse
+	84,  // 137: drumline.drummer.Drummer.ApplyConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	84,  // 138: drumline.drummer.Drummer.RollbackConfiguration:output_type -> drumline.drummer.ConfigurationChange
+	86,  // 139: drumline.drummer.Drummer.ShowConfiguration:output_type -> drumline.drummer.ShowConfigurationResponse
+	88,  // 140: drumline.drummer.Drummer.ListConfigurations:output_type -> drumline.drummer.ListConfigurationsResponse
+	92,  // 141: drumline.drummer.Drummer.RecoverGroups:output_type -> drumline.drummer.RecoverGroupsResponse
+	95,  // 142: drumline.drummer.Drummer.RestoreGroup:output_type -> drumline.drummer.LoadGroupResponse
+	95,  // 143: drumline.drummer.Drummer.CloneGroup:output_type -> drumline.drummer.LoadGroupResponse
+	97,  // 144: drumline.drummer.Drummer.PurgeGroups:output_type -> drumline.drummer.PurgeGroupsResponse
+	60,  // 145: drumline.drummer.Drummer.ChangeHost:output_type -> drumline.drummer.ChangeHostResponse
+	62,  // 146: drumline.drummer.Drummer.ShapeGroups:output_type -> drumline.drummer.ShapeGroupsResponse
+	64,  // 147: drumline.drummer.Drummer.MoveReplica:output_type -> drumline.drummer.MoveReplicaResponse
+	66,  // 148: drumline.drummer.Drummer.TransferLeader:output_type -> drumline.drummer.TransferLeaderResponse
+	68,  // 149: drumline.drummer.Drummer.ListOperations:output_type -> drumline.drummer.ListOperationsResponse
+	70,  // 150: drumline.drummer.Drummer.CancelOperation:output_type -> drumline.drummer.CancelOperationResponse
+	72,  // 151: drumline.drummer.Drummer.PauseOperations:output_type -> drumline.drummer.PauseOperationsResponse
+	74,  // 152: drumline.drummer.Drummer.ReleaseBrake:output_type -> drumline.drummer.ReleaseBrakeResponse
+	77,  // 153: drumline.drummer.Drummer.Plan:output_type -> drumline.drummer.PlanResponse
+	39,  // 154: drumline.drummer.Drummer.AddDrummer:output_type -> drumline.drummer.DrummerResponse
+	39,  // 155: drumline.drummer.Drummer.RemoveDrummer:output_type -> drumline.drummer.DrummerResponse
+	41,  // 156: drumline.drummer.Drummer.ListDrummers:output_type -> drumline.drummer.ListDrummersResponse
+	99,  // 157: drumline.drummer.Drummer.Export:output_type -> drumline.drummer.ExportResponse
+	127, // [127:158] is the sub-list for method output_type
+	96,  // [96:127] is the sub-list for method input_type
+	96,  // [96:96] is the sub-list for extension type_name
+	96,  // [96:96] is the sub-list for extension extendee
+	0,   // [0:96] is the sub-list for field type_name
 }
 
 func init() { file_drummer_drummer_proto_init() }
@@ -7982,7 +8298,7 @@ func file_drummer_drummer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drummer_drummer_proto_rawDesc), len(file_drummer_drummer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   102,
+			NumMessages:   107,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

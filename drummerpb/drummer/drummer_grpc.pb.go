@@ -367,6 +367,7 @@ const (
 	Drummer_AddDrummer_FullMethodName            = "/drumline.drummer.Drummer/AddDrummer"
 	Drummer_RemoveDrummer_FullMethodName         = "/drumline.drummer.Drummer/RemoveDrummer"
 	Drummer_ListDrummers_FullMethodName          = "/drumline.drummer.Drummer/ListDrummers"
+	Drummer_Export_FullMethodName                = "/drumline.drummer.Drummer/Export"
 )
 
 // DrummerClient is the client API for Drummer service.
@@ -430,6 +431,8 @@ type DrummerClient interface {
 	RemoveDrummer(ctx context.Context, in *RemoveDrummerRequest, opts ...grpc.CallOption) (*DrummerResponse, error)
 	// ListDrummers shows its members.
 	ListDrummers(ctx context.Context, in *ListDrummersRequest, opts ...grpc.CallOption) (*ListDrummersResponse, error)
+	// Export shows the fleet at one moment, for a simulation.
+	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (*ExportResponse, error)
 }
 
 type drummerClient struct {
@@ -710,6 +713,16 @@ func (c *drummerClient) ListDrummers(ctx context.Context, in *ListDrummersReques
 	return out, nil
 }
 
+func (c *drummerClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (*ExportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportResponse)
+	err := c.cc.Invoke(ctx, Drummer_Export_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DrummerServer is the server API for Drummer service.
 // All implementations must embed UnimplementedDrummerServer
 // for forward compatibility.
@@ -771,6 +784,8 @@ type DrummerServer interface {
 	RemoveDrummer(context.Context, *RemoveDrummerRequest) (*DrummerResponse, error)
 	// ListDrummers shows its members.
 	ListDrummers(context.Context, *ListDrummersRequest) (*ListDrummersResponse, error)
+	// Export shows the fleet at one moment, for a simulation.
+	Export(context.Context, *ExportRequest) (*ExportResponse, error)
 	mustEmbedUnimplementedDrummerServer()
 }
 
@@ -861,6 +876,9 @@ func (UnimplementedDrummerServer) RemoveDrummer(context.Context, *RemoveDrummerR
 }
 func (UnimplementedDrummerServer) ListDrummers(context.Context, *ListDrummersRequest) (*ListDrummersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDrummers not implemented")
+}
+func (UnimplementedDrummerServer) Export(context.Context, *ExportRequest) (*ExportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Export not implemented")
 }
 func (UnimplementedDrummerServer) mustEmbedUnimplementedDrummerServer() {}
 func (UnimplementedDrummerServer) testEmbeddedByValue()                 {}
@@ -1369,6 +1387,24 @@ func _Drummer_ListDrummers_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Drummer_Export_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DrummerServer).Export(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Drummer_Export_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DrummerServer).Export(ctx, req.(*ExportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Drummer_ServiceDesc is the grpc.ServiceDesc for Drummer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1483,6 +1519,10 @@ var Drummer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListDrummers",
 			Handler:    _Drummer_ListDrummers_Handler,
+		},
+		{
+			MethodName: "Export",
+			Handler:    _Drummer_Export_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -30,5 +30,7 @@ func List() []string {
 		"no-maintenance",      // a host that is away as was announced is replaced
 		"tune-at-once",        // replicas are restarted with other Raft options whoever of the others runs
 		"restless-balance",    // a difference of one between two hosts is evened out, for ever
+		"no-damping",          // a host that comes and goes is given replicas at once
+		"no-opinion",          // a host that its neighbours hear is replaced as if it were down
 	}
 }

@@ -117,6 +117,8 @@ func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	case "resources":
 		ts.Check(f.configured.add(args[1], number(2)))
+	case "exports":
+		f.exports = args[1]
 	case "sick":
 		sicken(f.byName(args[1]))
 	case "page":

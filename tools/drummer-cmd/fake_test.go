@@ -63,7 +63,8 @@ type fake struct {
 	lost      int            // proposals under a session whose answer is lost
 	sessions  map[uint64]*multiraftpb.RaftResponse
 	proposals int
-	keysOnly  int // lists of app kv that want no values
+	exports   string // what Export answers, unless empty
+	keysOnly  int    // lists of app kv that want no values
 
 	configured *configured
 	paused     []string

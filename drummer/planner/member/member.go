@@ -85,3 +85,29 @@ func Sorted(members map[uint64]string) []uint64 {
 	}
 	return slices.Sorted(maps.Keys(members))
 }
+
+// Runs tells that a replica takes part in its group, by its host's word: it is neither down
+// nor about to try again.
+func Runs(r *drummerpb.ReplicaReport) bool {
+	return r.GetState() != drummerpb.ReplicaState_REPLICA_STATE_DOWN && r.GetState() != drummerpb.ReplicaState_REPLICA_STATE_STARTING
+}
+
+// Source tells whether a group that is not open yet may begin with the state of a replica
+// of another one; to is nil for none.
+func Source(to, from *fleetpb.Group, replica uint64) bool {
+	if to.GetOrigin() == nil || to.GetOrigin().GetGroup() != from.GetId() {
+		return false
+	}
+	if s := to.GetState(); s != fleetpb.GroupState_GROUP_STATE_LAUNCHING && s != fleetpb.GroupState_GROUP_STATE_OPENING {
+		return false
+	}
+	return slices.ContainsFunc(to.GetOrigin().GetSources(), func(s *fleetpb.Source) bool { return s.GetReplica() == replica })
+}
+
+// Emptied is the host as if it were being emptied.
+func Emptied(h *fleetpb.Host) *fleetpb.Host {
+	return &fleetpb.Host{
+		Id: h.GetId(), Name: h.GetName(), Region: h.GetRegion(), Zone: h.GetZone(), Labels: h.GetLabels(), Apps: h.GetApps(),
+		Wanted: &fleetpb.HostWanted{Duty: fleetpb.HostDuty_HOST_DUTY_LEAVING},
+	}
+}

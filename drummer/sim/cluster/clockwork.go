@@ -1,77 +1,32 @@
 package cluster
 
-import "time"
+import (
+	"time"
 
-// event is something to be done at a time.
-type event struct {
-	at  time.Duration
-	seq uint64 // events of the same time happen in the order that they were planned
-	// routine events (heartbeats, passes) do not keep time from jumping.
-	routine bool
-	do      func()
-}
+	"github.com/drumline/drumline/drummer/sim/cluster/agenda"
+)
 
-func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
-
-// queue is a heap of events.
-type queue []event
-
-func (q *queue) push(e event) {
-	*q = append(*q, e)
-	h := *q
-	for i := len(h) - 1; i > 0; {
-		up := (i - 1) / 2
-		if !h[i].before(&h[up]) {
-			break
-		}
-		h[i], h[up] = h[up], h[i]
-		i = up
-	}
-}
-
-func (q *queue) pop() event {
-	h := *q
-	first := h[0]
-	last := len(h) - 1
-	h[0] = h[last]
-	h[last] = event{}
-	h = h[:last]
-	*q = h
-	for i := 0; ; {
-		least := i
-		for c := 2*i + 1; c <= 2*i+2 && c < len(h); c++ {
-			if h[c].before(&h[least]) {
-				least = c
-			}
-		}
-		if least == i {
-			return first
-		}
-		h[i], h[least] = h[least], h[i]
-		i = least
-	}
-}
-
-// later plans something that has to happen; routine plans what always does.
-func (w *World) later(after time.Duration, do func()) {
+// Later plans something that has to happen.
+func (w *World) Later(after time.Duration, do func()) {
 	w.waiting++
-	w.plan(after, event{do: do})
+	w.plan(after, agenda.Event{Do: do})
 }
 
-func (w *World) routine(after time.Duration, do func()) {
-	w.plan(after, event{do: do, routine: true})
+// Routine plans what always does; it does not keep time from jumping.
+func (w *World) Routine(after time.Duration, do func()) {
+	w.plan(after, agenda.Event{Do: do, Routine: true})
 }
 
-func (w *World) plan(after time.Duration, e event) {
+func (w *World) plan(after time.Duration, e agenda.Event) {
 	w.seq++
-	e.at, e.seq = w.Now+max(after, 0), w.seq
-	w.queue.push(e)
+	e.At, e.Seq = w.Now+max(after, 0), w.seq
+	w.queue.Push(e)
 }
 
 // At plans something at a virtual time: faults, and their ends.
 func (w *World) At(virtual time.Duration, do func()) {
 	w.seq++
-	w.Agenda.push(event{at: max(virtual, w.Virtual()), seq: w.seq, do: do})
+	w.Agenda.Push(agenda.Event{At: max(virtual, w.Virtual()), Seq: w.seq, Do: do})
 }
 
 // Virtual is the time in the world, jumps included. The clocks of the real code run
@@ -91,24 +46,24 @@ func (w *World) Run(end time.Duration, stop func() bool) {
 func (w *World) step(end time.Duration) {
 	next := end - w.skipped
 	if len(w.queue) > 0 {
-		next = min(next, w.queue[0].at)
+		next = min(next, w.queue[0].At)
 	}
-	if len(w.Agenda) > 0 && w.Agenda[0].at-w.skipped <= next {
-		w.Now = max(w.Now, w.Agenda[0].at-w.skipped)
-		e := w.Agenda.pop()
-		e.do()
+	if len(w.Agenda) > 0 && w.Agenda[0].At-w.skipped <= next {
+		w.Now = max(w.Now, w.Agenda[0].At-w.skipped)
+		e := w.Agenda.Pop()
+		e.Do()
 		return
 	}
 	w.Now = next
-	if len(w.queue) == 0 || w.queue[0].at > next {
+	if len(w.queue) == 0 || w.queue[0].At > next {
 		return
 	}
-	e := w.queue.pop()
-	if !e.routine {
+	e := w.queue.Pop()
+	if !e.Routine {
 		w.waiting--
 	}
 	w.Steps++
-	e.do()
+	e.Do()
 }
 
 // Quiet that is long enough for a jump. Where something is amiss and nothing can be
@@ -123,12 +78,16 @@ func (w *World) jump(end time.Duration) {
 	if w.NoJumps || w.waiting > 0 || w.Now-w.Active < quietWhenStill {
 		return
 	}
-	if w.Now-w.Active < quietOtherwise+w.DownAfter && !w.still() {
+	patience := quietOtherwise + w.DownAfter
+	if w.Gossips {
+		patience += w.UnreachableAfter
+	}
+	if w.Now-w.Active < patience && !w.still() {
 		return
 	}
 	to := end
 	if len(w.Agenda) > 0 {
-		to = min(to, w.Agenda[0].at)
+		to = min(to, w.Agenda[0].At)
 	}
 	if d := to - w.Virtual(); d > time.Second {
 		w.skipped += d
@@ -146,10 +105,10 @@ func (w *World) still() bool {
 	return w.Leader >= 0
 }
 
-// between draws a time.
-func (w *World) between(least, most time.Duration) time.Duration {
+// Between draws a time.
+func (w *World) Between(least, most time.Duration) time.Duration {
 	return least + time.Duration(w.Rng.Int64N(int64(most-least)+1))
 }
 
-// one tells, one time of n, true.
-func (w *World) one(n int) bool { return w.Rng.IntN(n) == 0 }
+// One tells, one time of n, true.
+func (w *World) One(n int) bool { return w.Rng.IntN(n) == 0 }

@@ -25,6 +25,7 @@ type Drummer struct {
 	Clock clock
 
 	up, Paused bool
+	Spent      bool // its disk is lost, or it was removed: it never runs again
 	Apart      bool // cut off from the other drummers
 	Deaf, Mute bool // hears no host, is heard by none
 
@@ -40,6 +41,8 @@ type Drummer struct {
 	nextPass, lastPass time.Duration
 	// asleep is for how long it was paused, in this reign; since when it is.
 	asleep, since time.Duration
+	// Changed is when it came up or went down last.
+	Changed time.Duration
 }
 
 // clock is a monotonic clock that drifts.
@@ -72,28 +75,58 @@ func (d *Drummer) restart() {
 		o.Planned = d.planAgain
 	}
 	d.Core = loop.New(o)
-	d.Clock = clock{origin: d.w.between(0, time.Hour), ppm: d.w.Rng.Int64N(2001) - 1000}
+	d.Clock = clock{origin: d.w.Between(0, time.Hour), ppm: d.w.Rng.Int64N(2001) - 1000}
 	d.Reign++
 }
 
+// Number of the drummer in its group, which is never another's.
+func (d *Drummer) Number() uint64 { return uint64(d.Index) + 1 }
+
+func (d *Drummer) votes() bool { return d.w.Votes == nil || d.w.Votes[d.Number()] }
+
+// Up tells that its process is there, suspended or not.
+func (d *Drummer) Up() bool { return d.up }
+
+// Spend ends a drummer for good: it was removed, or its disk is lost.
+func (d *Drummer) Spend() {
+	d.Spent = true
+	if d.up {
+		d.Crash()
+	}
+}
+
+// AddDrummer starts a new one, which votes when its group says so.
+func (w *World) AddDrummer() *Drummer {
+	d := newDrummer(w, len(w.Drummers))
+	w.Drummers = append(w.Drummers, d)
+	return d
+}
+
+// Term of the drummers' group.
+func (w *World) Term() uint64 { return w.term }
+
 // Majority tells that its group's entries reach a majority.
 func (d *Drummer) Majority() bool {
-	n := 0
+	n, all := 0, 0
 	for _, o := range d.w.Drummers {
+		if !o.votes() {
+			continue
+		}
+		all++
 		if o == d || o.up && !o.Paused && !o.Apart && !d.Apart {
 			n++
 		}
 	}
-	return d.up && !d.Paused && n > len(d.w.Drummers)/2
+	return d.up && !d.Paused && d.votes() && n > all/2
 }
 
-// lookToLead has a leader elected when there is none that reaches a majority.
-func (w *World) lookToLead() {
+// LookToLead has a leader elected when there is none that reaches a majority.
+func (w *World) LookToLead() {
 	if w.electing || w.Leader >= 0 && w.Drummers[w.Leader].Majority() {
 		return
 	}
 	w.electing = true
-	w.later(w.between(time.Second, 2500*time.Millisecond), func() {
+	w.Later(w.Between(time.Second, 2500*time.Millisecond), func() {
 		w.electing = false
 		if w.Leader >= 0 && w.Drummers[w.Leader].Majority() {
 			return
@@ -118,30 +151,30 @@ func (w *World) lookToLead() {
 // Elect makes a drummer lead its group, and in a moment supervise.
 func (w *World) Elect(d *Drummer) {
 	if w.Leader >= 0 && w.Drummers[w.Leader] != d {
-		w.Drummers[w.Leader].findOut(w.between(50*time.Millisecond, 2*time.Second))
+		w.Drummers[w.Leader].findOut(w.Between(50*time.Millisecond, 2*time.Second))
 	}
 	w.term++
 	w.Leader = d.Index
 	term := w.term
 	w.Note("drummer %d is elected in term %d", d.Index, term)
 	w.Book.Mark('L', w.Now, uint64(d.Index), term)
-	w.later(w.between(10*time.Millisecond, 300*time.Millisecond), func() {
+	w.Later(w.Between(10*time.Millisecond, 300*time.Millisecond), func() {
 		if w.Leader == d.Index && w.term == term && d.Majority() {
 			d.takeLead(term)
 			return
 		}
 		if w.Leader == d.Index && w.term == term {
 			w.Leader = -1
-			d.findOut(w.between(50*time.Millisecond, 2*time.Second))
+			d.findOut(w.Between(50*time.Millisecond, 2*time.Second))
 		}
-		w.lookToLead()
+		w.LookToLead()
 	})
 }
 
 // findOut tells a drummer that it leads no more, once it runs and it has been told.
 func (d *Drummer) findOut(after time.Duration) {
 	reign := d.Reign
-	d.w.later(after, func() {
+	d.w.Later(after, func() {
 		switch {
 		case d.Reign != reign || !d.up || !d.leads:
 		case d.Paused:
@@ -176,7 +209,7 @@ func (d *Drummer) lay() {
 	for _, s := range slices.Clone(d.sessions) {
 		s.closeFromDrummer()
 	}
-	d.w.lookToLead()
+	d.w.LookToLead()
 }
 
 // Crash ends the process; its streams break.
@@ -185,24 +218,24 @@ func (d *Drummer) Crash() {
 	if d.w.Leader == d.Index {
 		d.w.Leader = -1
 	}
-	d.up, d.leads, d.Paused = false, false, false
+	d.up, d.leads, d.Paused, d.Changed = false, false, false, d.w.Now
 	d.Reign++
 	d.inbox = nil
 	for _, s := range slices.Clone(d.sessions) {
 		s.closeFromDrummer()
 	}
-	d.w.lookToLead()
+	d.w.LookToLead()
 }
 
 // Start begins a process, if there is none.
 func (d *Drummer) Start() {
-	if d.up {
+	if d.up || d.Spent {
 		return
 	}
 	d.w.Note("drummer %d starts", d.Index)
-	d.up = true
+	d.up, d.Changed = true, d.w.Now
 	d.restart()
-	d.w.lookToLead()
+	d.w.LookToLead()
 }
 
 // Pause suspends the process.
@@ -211,11 +244,11 @@ func (d *Drummer) Pause() {
 		return
 	}
 	d.w.Note("drummer %d is suspended", d.Index)
-	d.Paused, d.since = true, d.w.Now
+	d.Paused, d.since, d.Changed = true, d.w.Now, d.w.Now
 	for _, s := range d.sessions {
 		s.suspect()
 	}
-	d.w.lookToLead()
+	d.w.LookToLead()
 }
 
 // Slept is for how long it was suspended in this reign, as far as it notices: a pass
@@ -234,11 +267,11 @@ func (d *Drummer) Resume() {
 		return
 	}
 	d.w.Note("drummer %d goes on", d.Index)
-	d.asleep, d.Paused = d.Slept(), false
+	d.asleep, d.Paused, d.Changed = d.Slept(), false, d.w.Now
 	inbox := d.inbox
 	d.inbox = nil
 	if d.leads {
-		if d.w.one(2) {
+		if d.w.One(2) {
 			d.pass()
 		}
 		for _, e := range inbox {
@@ -246,7 +279,7 @@ func (d *Drummer) Resume() {
 		}
 		d.pass()
 	}
-	d.w.lookToLead()
+	d.w.LookToLead()
 }
 
 // tell hands an event to the loop, in the reign that it belongs to.
@@ -276,7 +309,7 @@ func (d *Drummer) passAt(at time.Duration) {
 	}
 	d.nextPass = at
 	reign := d.Reign
-	d.w.routine(at-d.w.Now, func() {
+	d.w.Routine(at-d.w.Now, func() {
 		if d.Reign == reign && d.nextPass == at && d.leads && !d.Paused {
 			d.pass()
 		}
@@ -339,6 +372,7 @@ func (d *Drummer) send(f loop.Send) {
 	m := proto.CloneOf(f.Message)
 	if m.GetWelcome() != nil {
 		s.h.Last[d.Index], s.Heard, s.Asleep = s, d.w.Now, d.asleep
+		d.w.Witness.CheckWelcomed(s)
 	}
 	if o := m.GetOrder(); o != nil {
 		d.w.Active = d.w.Now
@@ -363,12 +397,12 @@ func (d *Drummer) propose(f loop.Propose) {
 		fate = w.Rng.IntN(25)
 	}
 	answer := func(after time.Duration, e loop.Proposed) {
-		w.later(after, func() { d.tell(reign, e) })
+		w.Later(after, func() { d.tell(reign, e) })
 	}
-	w.later(w.lag(), func() {
+	w.Later(w.lag(), func() {
 		switch {
 		case fate == 1 || term != w.term || w.Leader != d.Index || !d.Majority():
-			answer(w.between(100*time.Millisecond, 2*time.Second), loop.Proposed{Token: f.Token, Err: "lost"})
+			answer(w.Between(100*time.Millisecond, 2*time.Second), loop.Proposed{Token: f.Token, Err: "lost"})
 			return
 		}
 		r := w.apply(f.Command)

@@ -21,6 +21,7 @@ import (
 type Host struct {
 	w            *World
 	Name, Region string
+	said         *fleetpb.Host // what it says of itself; nil for the usual
 	Disk         *disk
 
 	Running, Paused  bool
@@ -39,6 +40,7 @@ type Host struct {
 	Last     map[int]*Session // that each drummer took in
 	tried    time.Duration
 	reported map[replicas.Key]*drummerpb.ReplicaReport
+	unheard  []string // neighbours, as it said last
 	dirty    map[replicas.Key]bool
 	gone     map[replicas.Key]bool
 	flushing bool
@@ -63,10 +65,43 @@ type token struct {
 // AddHost brings a new host, and starts it.
 func (w *World) AddHost(region string) {
 	w.named++
+	for w.hostNamed(fmt.Sprintf("h%d", w.named)) {
+		w.named++
+	}
 	h := &Host{w: w, Name: fmt.Sprintf("h%d", w.named), Region: region, Slow: 1, Last: map[int]*Session{}}
 	w.Hosts = append(w.Hosts, h)
 	h.Format()
 	h.Boot()
+}
+
+func (w *World) hostNamed(name string) bool {
+	return slices.ContainsFunc(w.Hosts, func(h *Host) bool { return h.Name == name })
+}
+
+func emptyDisk(id string) *disk {
+	return &disk{
+		ID:       id,
+		Manifest: replicas.Manifest{Records: map[replicas.Key]replicas.Record{}, Tombstones: map[replicas.Key]replicas.Tombstone{}},
+		Logs:     map[replicas.Key]*Log{},
+	}
+}
+
+// Bring brings a host that says of itself what it is, with an empty disk. It does not run.
+func (w *World) Bring(said *fleetpb.Host) *Host {
+	h := &Host{w: w, Name: said.GetName(), Region: said.GetRegion(), said: said, Slow: 1, Last: map[int]*Session{}, Disk: emptyDisk(said.GetId())}
+	h.Disk.epoch = said.GetBootEpoch()
+	w.byID[h.Disk.ID] = h
+	w.Hosts = append(w.Hosts, h)
+	return h
+}
+
+// Hold puts a replica that has run on the host's disk; of a damaged one only its record.
+func (h *Host) Hold(r replicas.Record, match time.Duration, damaged bool) {
+	h.Disk.Manifest.Records[r.Key()] = r
+	if !damaged {
+		h.Disk.Logs[r.Key()] = &Log{key: r.Key(), join: r.Join, Match: match}
+	}
+	h.w.Book.Ran[uint64(r.Replica)] = h.Disk.ID
 }
 
 // Format gives the host an empty disk, which makes it a new host.
@@ -77,11 +112,7 @@ func (h *Host) Format() {
 		}
 		h.w.byID[h.Disk.ID] = nil // nobody ever has the id again
 	}
-	h.Disk = &disk{
-		ID:       fmt.Sprintf("%s-%08x", h.Name, h.w.Rng.Uint32()),
-		Manifest: replicas.Manifest{Records: map[replicas.Key]replicas.Record{}, Tombstones: map[replicas.Key]replicas.Tombstone{}},
-		Logs:     map[replicas.Key]*Log{},
-	}
+	h.Disk = emptyDisk(fmt.Sprintf("%s-%08x", h.Name, h.w.Rng.Uint32()))
 	h.w.byID[h.Disk.ID] = h
 	h.Refused = false
 }
@@ -95,7 +126,7 @@ func (h *Host) Boot() {
 	h.Disk.epoch++
 	h.life++
 	h.Running, h.Paused, h.booted, h.Changed, h.tried = true, false, false, h.w.Now, h.w.Now
-	h.clock = clock{origin: h.w.between(0, time.Hour), ppm: h.w.Rng.Int64N(2001) - 1000}
+	h.clock = clock{origin: h.w.Between(0, time.Hour), ppm: h.w.Rng.Int64N(2001) - 1000}
 	h.w.Note("%s (%s) starts for the %d. time", h.Name, h.Disk.ID, h.Disk.epoch)
 	h.w.Book.Mark('b', h.w.Now, h.Disk.epoch, uint64(len(h.Disk.Logs)))
 	h.core = replicas.New(replicas.Self{
@@ -115,7 +146,7 @@ const bootGrace = 5 * time.Second
 
 // tick lets the process's time pass.
 func (h *Host) tick(life int) {
-	h.w.routine(time.Second, func() {
+	h.w.Routine(time.Second, func() {
 		if h.life != life {
 			return
 		}
@@ -154,7 +185,7 @@ func (h *Host) Crash() {
 	h.core = nil
 	if s := h.session; s != nil {
 		h.session, s.atHost, s.heldDown = nil, false, nil
-		if h.w.one(2) {
+		if h.w.One(2) {
 			s.up(func() loop.Event { return loop.Gone{Session: s.id} })
 		}
 	}
@@ -287,6 +318,8 @@ func (h *Host) perform(f replicas.Effect) {
 		h.startReplica(f.Record)
 	case replicas.Destroy:
 		h.destroyReplica(f.Key)
+	case replicas.Retire:
+		h.retire(f.Key)
 	case replicas.Execute:
 		h.execute(f)
 	case replicas.Answer:
@@ -311,25 +344,22 @@ func (h *Host) after(d time.Duration, do func()) {
 		switch {
 		case h.life != life:
 		case h.Paused:
-			h.w.later(500*time.Millisecond, try)
+			h.w.Later(500*time.Millisecond, try)
 		default:
 			do()
 		}
 	}
-	h.w.later(d, try)
+	h.w.Later(d, try)
 }
 
 // pace draws how long something takes on the host's disk.
 func (h *Host) pace(least, most time.Duration) time.Duration {
-	return h.w.between(least, most) * time.Duration(h.Slow)
+	return h.w.Between(least, most) * time.Duration(h.Slow)
 }
 
 // hello says who the host is and what it has.
 func (h *Host) hello() *drummerpb.Hello {
-	hello := &drummerpb.Hello{Deployment: "sim", Version: "sim", Host: &fleetpb.Host{
-		Id: h.Disk.ID, Name: h.Name, Region: h.Region, Api: h.Name + ":1", Raft: h.Name + ":2", BootEpoch: h.Disk.epoch,
-		Apps: []*fleetpb.App{{Name: "kv", Version: 1}},
-	}}
+	hello := &drummerpb.Hello{Deployment: "sim", Version: "sim", Host: h.self()}
 	h.reported = map[replicas.Key]*drummerpb.ReplicaReport{}
 	h.dirty, h.gone = map[replicas.Key]bool{}, map[replicas.Key]bool{}
 	for _, k := range h.core.Keys() {
@@ -340,9 +370,24 @@ func (h *Host) hello() *drummerpb.Hello {
 	return hello
 }
 
+// self is what the host says of itself.
+func (h *Host) self() *fleetpb.Host {
+	if h.said == nil {
+		return &fleetpb.Host{
+			Id: h.Disk.ID, Name: h.Name, Region: h.Region, Api: h.Name + ":1", Raft: h.Name + ":2", BootEpoch: h.Disk.epoch, Apps: h.w.Apps,
+		}
+	}
+	self := proto.CloneOf(h.said)
+	if self.GetId() != h.Disk.ID {
+		self.Id, self.Age = h.Disk.ID, 0 // a new disk
+	}
+	self.BootEpoch = h.Disk.epoch
+	return self
+}
+
 // beat is the host's heartbeat on one stream.
 func (h *Host) beat(s *Session) {
-	h.w.routine(time.Second, func() {
+	h.w.Routine(time.Second, func() {
 		if !s.atHost || h.life != s.life {
 			return
 		}
@@ -353,6 +398,7 @@ func (h *Host) beat(s *Session) {
 			} else {
 				s.up(func() loop.Event { return loop.Beat{Session: s.id} })
 			}
+			h.opine(s)
 		}
 		h.beat(s)
 	})
@@ -365,7 +411,7 @@ func (h *Host) mark(k replicas.Key) {
 		return
 	}
 	h.flushing = true
-	h.after(h.w.between(time.Millisecond, 50*time.Millisecond), func() {
+	h.after(h.w.Between(time.Millisecond, 50*time.Millisecond), func() {
 		h.flushing = false
 		h.flush()
 	})
@@ -414,6 +460,9 @@ func (h *Host) describe(k replicas.Key) *drummerpb.ReplicaReport {
 	r := &drummerpb.ReplicaReport{
 		Group: uint64(k.Group), Replica: uint64(k.Replica), Name: l.Record.Name, State: l.State, Detail: l.Detail, Observer: l.Record.Join, Raft: l.Raft,
 	}
+	if l.Record.Life == life.Retired {
+		r.Applied = l.Record.Applied
+	}
 	if g, log := h.w.Groups[uint64(k.Group)], h.Disk.Logs[k]; g != nil && log != nil && log.up {
 		g.describe(h, log, r)
 	}
@@ -434,7 +483,7 @@ func (h *Host) receive(s *Session, m *drummerpb.SupervisorMessage) {
 	if o == nil || h.core == nil {
 		return
 	}
-	if h.w.Lossy && h.w.one(40) {
+	if h.w.Lossy && h.w.One(40) {
 		return // lost on its way through the process
 	}
 	h.token++
@@ -446,7 +495,7 @@ func (h *Host) reply(t token, r *drummerpb.OrderResult) {
 	if r.GetOk() {
 		h.w.Witness.CheckObeyed(h, t.o)
 	}
-	if h.w.Lossy && h.w.one(30) || !t.s.atHost || h.session != t.s {
+	if h.w.Lossy && h.w.One(30) || !t.s.atHost || h.session != t.s {
 		return
 	}
 	h.w.Book.Mark('a', h.w.Now, r.GetOrder(), b2u(r.GetOk()))
@@ -478,6 +527,15 @@ func (h *Host) ended(s *Session) {
 		return
 	}
 	h.dial()
+}
+
+// KeptDown tells that the host starts a replica no more, because its process died of that.
+func (h *Host) KeptDown(k replicas.Key) bool {
+	if h.core == nil {
+		return false
+	}
+	l, _ := h.core.Look(k)
+	return l.KeptDown
 }
 
 // HasRun tells that a host's record says that a replica has run.

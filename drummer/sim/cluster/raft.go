@@ -23,7 +23,9 @@ type Group struct {
 	leader, term      uint64
 	Commit, settled   time.Duration
 	Opened, Sealed    time.Duration // positions of these entries; 0 for none
+	Version           uint32        // behaviour version in force
 	electing          bool
+	loaded            time.Duration // when its first state is there; 0 for none on its way
 	spreading         bool
 	Forced            bool // deleted by force, so it may end while it serves
 }
@@ -63,6 +65,15 @@ func NewGroup(w *World, id uint64, members map[ids.Replica]ids.Host) *Group {
 	g.CC = uint64(len(members))
 	g.views = []view{{0, g.membership()}}
 	return g
+}
+
+// Begin gives the group a membership to begin with; its maps become the group's.
+func (g *Group) Begin(m *drummerpb.Membership) {
+	g.Voters, g.Observers, g.CC = m.GetVoters(), m.GetObservers(), m.GetConfigChange()
+	for _, id := range m.GetRemoved() {
+		g.Removed[id] = true
+	}
+	g.views = []view{{0, g.membership()}}
 }
 
 func (g *Group) membership() *drummerpb.Membership {
@@ -210,7 +221,7 @@ func (g *Group) look() {
 		return
 	}
 	g.electing = true
-	g.w.later(g.w.between(500*time.Millisecond, 2500*time.Millisecond), g.elect)
+	g.w.Later(g.w.Between(500*time.Millisecond, 2500*time.Millisecond), g.elect)
 }
 
 // elect makes a voter lead that a quorum hears and that has all that this quorum has.
@@ -285,12 +296,12 @@ func (g *Group) spread() {
 			behind = behind || lead.Log != nil && !g.w.cutOff(lead.Host, p.Host) && lead.Match-p.Match > 100*time.Millisecond
 		}
 		if behind && rounds < 200 {
-			g.w.later(300*time.Millisecond, round)
+			g.w.Later(300*time.Millisecond, round)
 			return
 		}
 		g.spreading = false
 	}
-	g.w.later(g.w.between(10*time.Millisecond, 100*time.Millisecond), round)
+	g.w.Later(g.w.Between(10*time.Millisecond, 100*time.Millisecond), round)
 }
 
 // seen is the newest membership that a replica has applied.
@@ -312,7 +323,7 @@ func (g *Group) describe(h *Host, l *Log, d *drummerpb.ReplicaReport) {
 	d.ConfigChange, d.Observer = m.GetConfigChange(), l.join && !voter
 	d.Opened, d.Sealed = g.Opened > 0 && g.Opened <= l.Match, g.Sealed > 0 && g.Sealed <= l.Match
 	if d.GetOpened() {
-		d.Version = 1
+		d.Version = g.Version
 	}
 	if l.claims > 0 {
 		d.Serving, d.LeaderReplica, d.Term = true, id, l.claims

@@ -18,7 +18,7 @@ func (h *Host) startReplica(r replicas.Record) {
 	k := r.Key()
 	l := h.Disk.Logs[k]
 	switch {
-	case l == nil && r.Life == life.Running:
+	case l == nil && (r.Life == life.Running || r.Life == life.Retiring):
 		h.after(h.pace(5*time.Millisecond, 50*time.Millisecond), func() {
 			h.turn(replicas.Started{Key: k, Err: "its data is gone, and it has voted: it never starts from nothing"})
 		})
@@ -35,7 +35,7 @@ func (h *Host) startReplica(r replicas.Record) {
 			h.turn(replicas.Started{Key: k, Err: "its data is gone"})
 			return
 		}
-		if h.w.Lossy && h.w.one(25) {
+		if h.w.Lossy && h.w.One(25) {
 			l.Failed = h.w.Now
 			h.turn(replicas.Started{Key: k, Err: "the disk is busy"})
 			return
@@ -72,19 +72,24 @@ func (h *Host) run(l *Log, r replicas.Record) {
 			w.Violate("replica %s joins group %d, which was never launched", l.key, id)
 		}
 		g = NewGroup(w, id, r.Members)
-		w.Groups[id] = g
-		at, _ := slices.BinarySearchFunc(w.Order, id, func(g *Group, id uint64) int { return int(g.ID) - int(id) })
-		w.Order = slices.Insert(w.Order, at, g)
+		w.Add(g)
 	}
 	g.Settle()
 	l.up, l.Fell = true, false
 	g.look()
 }
 
+// Add takes a group in.
+func (w *World) Add(g *Group) {
+	w.Groups[g.ID] = g
+	at, _ := slices.BinarySearchFunc(w.Order, g.ID, func(g *Group, id uint64) int { return int(g.ID) - int(id) })
+	w.Order = slices.Insert(w.Order, at, g)
+}
+
 // destroyReplica removes a replica's data.
 func (h *Host) destroyReplica(k replicas.Key) {
 	h.after(h.pace(10*time.Millisecond, 200*time.Millisecond), func() {
-		if h.w.Lossy && h.w.one(20) {
+		if h.w.Lossy && h.w.One(20) {
 			h.turn(replicas.Destroyed{Key: k, Err: "the disk is busy"})
 			return
 		}
@@ -145,7 +150,7 @@ func (h *Host) execute(x replicas.Execute) {
 			end(r)
 		}
 	}
-	h.after(h.w.between(time.Millisecond, 60*time.Millisecond), try)
+	h.after(h.w.Between(time.Millisecond, 60*time.Millisecond), try)
 }
 
 type progress int
@@ -163,9 +168,9 @@ func (g *Group) obey(h *Host, o *drummerpb.Order, want time.Duration, r *drummer
 	}
 	switch b := o.GetBody().(type) {
 	case *drummerpb.Order_Open:
-		if g.Opened == 0 {
-			g.Opened = g.append()
-		}
+		g.open(b.Open.GetVersion())
+	case *drummerpb.Order_Raise:
+		g.Version = max(g.Version, b.Raise.GetVersion())
 	case *drummerpb.Order_Seal:
 		if g.Sealed == 0 {
 			g.Sealed = g.append()
@@ -179,11 +184,20 @@ func (g *Group) obey(h *Host, o *drummerpb.Order, want time.Duration, r *drummer
 			g.term++
 			g.crown(p)
 		}
+	case *drummerpb.Order_Load:
+		return g.load(h, b.Load, r)
 	case *drummerpb.Order_Change:
 		return g.tryChange(b.Change, r)
 	}
 	r.Ok = true
 	return done
+}
+
+// open lets the group obey.
+func (g *Group) open(version uint32) {
+	if g.Opened == 0 {
+		g.Opened, g.Version = g.append(), max(1, version)
+	}
 }
 
 // append writes an entry. When it is committed a quorum has all of the log up to it: those
@@ -208,9 +222,9 @@ func (g *Group) append() time.Duration {
 // tryChange does what the host's Raft does for a membership order.
 func (g *Group) tryChange(c *drummerpb.Change, r *drummerpb.OrderResult) progress {
 	w := g.w
-	if w.Lossy && c.GetKind() != drummerpb.ChangeKind_CHANGE_KIND_UNSPECIFIED && w.one(6) {
+	if w.Lossy && c.GetKind() != drummerpb.ChangeKind_CHANGE_KIND_UNSPECIFIED && w.One(6) {
 		r.Detail = "it may come true yet"
-		w.later(w.between(0, 8*time.Second), func() {
+		w.Later(w.Between(0, 8*time.Second), func() {
 			g.Settle()
 			if g.Lead().Log != nil {
 				g.Change(c)
@@ -219,7 +233,7 @@ func (g *Group) tryChange(c *drummerpb.Change, r *drummerpb.OrderResult) progres
 		return done
 	}
 	why := g.Change(c)
-	if p := g.Lead(); p.Log != nil && w.one(2) {
+	if p := g.Lead(); p.Log != nil && w.One(2) {
 		p.read = g.CC
 	}
 	r.Ok, r.Refused, r.Detail, r.Membership = why == "", why != "", why, g.membership()
@@ -269,7 +283,7 @@ func (g *Group) applied(c *drummerpb.Change, before *drummerpb.Membership) {
 	w.Book.Mark('c', w.Now, g.ID<<20|c.GetReplica(), g.CC)
 	w.Active = w.Now
 	w.Witness.CheckChanged(g, c, before)
-	w.later(w.between(0, 3*time.Second), func() { // the leader's host reads what has changed
+	w.Later(w.Between(0, 3*time.Second), func() { // the leader's host reads what has changed
 		if p := g.Lead(); p.Log != nil {
 			p.read = g.CC
 			p.Host.mark(p.key)
@@ -335,8 +349,8 @@ func (g *Group) On(host string) bool {
 
 // settleRemoval has the removed replica hear of its end, or not.
 func (g *Group) settleRemoval(id uint64) {
-	if p := g.Peer(id); p.Log != nil && g.w.one(2) {
-		p.Host.after(g.w.between(0, 200*time.Millisecond), func() {
+	if p := g.Peer(id); p.Log != nil && g.w.One(2) {
+		p.Host.after(g.w.Between(0, 200*time.Millisecond), func() {
 			if p.Host.Disk.Logs[p.key] == p.Log {
 				p.Fell, p.claims = true, 0
 				p.Host.turn(replicas.Fell{Key: p.key})

@@ -27,7 +27,15 @@ type Session struct {
 	// Heard is when the drummer heard the host last, and how long it had been asleep then.
 	Heard, Asleep time.Duration
 	Told          map[uint64]uint64 // config change of its replica by group
+	// Unheard is what the drummer was told last of the host's neighbours, at Opined; 0 for
+	// never. opined: the host has said it.
+	Unheard []string
+	Opined  time.Duration
+	opined  bool
 }
+
+// Host whose stream it is.
+func (s *Session) Host() *Host { return s.h }
 
 // hears tells that what the host says comes to the drummer.
 func (s *Session) hears() bool {
@@ -45,7 +53,7 @@ func (h *Host) dial() {
 		return
 	}
 	life := h.life
-	h.w.routine(h.w.between(100*time.Millisecond, 900*time.Millisecond), func() {
+	h.w.Routine(h.w.Between(100*time.Millisecond, 900*time.Millisecond), func() {
 		if h.life != life || h.session != nil {
 			return
 		}
@@ -82,7 +90,7 @@ func (s *Session) up(e func() loop.Event) {
 	w := s.h.w
 	s.sent = max(s.sent, w.Now+w.lag())
 	s.waiting++
-	w.later(s.sent-w.Now, func() {
+	w.Later(s.sent-w.Now, func() {
 		if !s.hears() || len(s.heldUp) > 0 {
 			s.heldUp = append(s.heldUp, func() { s.arrive(e()) })
 			return
@@ -113,6 +121,8 @@ func (s *Session) learn(e loop.Event) {
 		told = e.Hello.GetReplicas()
 	case loop.Reported:
 		told = e.Report.GetChanged()
+	case loop.Opined:
+		s.Unheard, s.Opined = e.Unheard, s.h.w.Now
 	}
 	for _, r := range told {
 		s.Told[r.GetGroup()] = r.GetConfigChange()
@@ -123,15 +133,15 @@ func (s *Session) learn(e loop.Event) {
 func (s *Session) down(m *drummerpb.SupervisorMessage) {
 	w := s.h.w
 	s.came = max(s.came, w.Now+w.lag())
-	twice, late := w.Lossy && w.one(15), 15*time.Second
+	twice, late := w.Lossy && w.One(15), 15*time.Second
 	if m.GetOrder().GetDestroy() != nil { // the most dangerous one to hear again
-		twice, late = w.Lossy && w.one(2), 2*time.Minute
+		twice, late = w.Lossy && w.One(2), 2*time.Minute
 	}
-	w.later(s.came-w.Now, func() {
+	w.Later(s.came-w.Now, func() {
 		do := func() {
 			s.h.receive(s, m)
 			if twice { // and late
-				w.later(w.between(0, late), func() { s.h.receive(s, m) })
+				w.Later(w.Between(0, late), func() { s.h.receive(s, m) })
 			}
 		}
 		if !s.obeys() || s.h.Paused || len(s.heldDown) > 0 {
@@ -163,7 +173,7 @@ func (s *Session) flow() {
 // suspect has the host look, after its patience, whether the stream still works.
 func (s *Session) suspect() {
 	w := s.h.w
-	w.later(w.between(3*time.Second, 4*time.Second), func() {
+	w.Later(w.Between(3*time.Second, 4*time.Second), func() {
 		if s.atHost && !s.h.Paused && (s.Drummer.Paused || !s.Drummer.up || !s.hears() || !s.obeys()) {
 			s.hangUp()
 		}
@@ -190,7 +200,7 @@ func (s *Session) closeFromDrummer() {
 	}
 	s.drop()
 	w := s.h.w
-	w.later(w.lag(), func() {
+	w.Later(w.lag(), func() {
 		end := func() {
 			if s.atHost {
 				s.atHost = false
@@ -226,7 +236,7 @@ func (w *World) LinksChanged() {
 			h.session.settleLinks()
 		}
 	}
-	w.lookToLead()
+	w.LookToLead()
 }
 
 func (s *Session) settleLinks() {

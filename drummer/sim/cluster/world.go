@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/sim/cluster/agenda"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -19,8 +20,8 @@ import (
 type World struct {
 	Rng    *rand.Rand
 	Now    time.Duration // what clocks run on
-	queue  queue         // by that time
-	Agenda queue         // by virtual time
+	queue  agenda.Queue  // by that time
+	Agenda agenda.Queue  // by virtual time
 	// skipped is how much the jumps left out.
 	skipped time.Duration
 	seq     uint64
@@ -35,6 +36,8 @@ type World struct {
 	Leader   int            // who leads it, or -1
 	Drummers []*Drummer
 	electing bool
+	// Votes are the numbers of the drummers that vote in their group; nil while all do.
+	Votes map[uint64]bool
 
 	Hosts    []*Host
 	byID     map[string]*Host
@@ -43,13 +46,20 @@ type World struct {
 	Groups   map[uint64]*Group
 	Order    []*Group // groups by number
 	sessions uint64
-	named    int // hosts that were ever there
+	named    int            // hosts that were ever brought
+	Apps     []*fleetpb.App // what every host runs
+	Origin   int64          // wall clock of the beginning, in milliseconds
+	From     bool           // it began as an export shows
 
 	// DownAfter, passGap and latency are drawn once.
 	DownAfter, passGap, latency time.Duration
 	Lossy                       bool          // proposals, orders and answers get lost, late, twice
 	Harsh                       bool          // disks are destroyed whatever is on them
 	Changed                     time.Duration // when a fault struck or ended last
+	// Gossips tells that hosts have an opinion of each other; UnreachableAfter is how long
+	// one that its neighbours hear may be silent.
+	Gossips          bool
+	UnreachableAfter time.Duration
 	// Twice tells that every plan is made a second time, from nothing, and must be the same.
 	Twice bool
 
@@ -75,6 +85,10 @@ type Witness interface {
 	CheckHalted(h *Host, g *Group, k replicas.Key)
 	// CheckExecuted sees an order that a host begins to carry out.
 	CheckExecuted(h *Host, x replicas.Execute)
+	// CheckLoaded sees a group that is loaded with what a replica of another one had applied.
+	CheckLoaded(g *Group, from, applied uint64)
+	// CheckWelcomed sees a host whose stream a drummer takes in.
+	CheckWelcomed(s *Session)
 	// CheckObeyed sees an order that a host has carried out.
 	CheckObeyed(h *Host, o *Order)
 }
@@ -82,8 +96,20 @@ type Witness interface {
 // twice is of how many worlds one plans everything twice.
 const twice = 8
 
+// gossips is of how many worlds the hosts of one gossip.
+const gossips = 4
+
 // New makes a cluster of three drummers and some hosts, which nobody leads yet.
 func New(seed uint64, hosts int) *World {
+	w := Blank(seed)
+	for i := range hosts {
+		w.AddHost(w.Regions[i%len(w.Regions)])
+	}
+	return w
+}
+
+// Blank makes a world without hosts.
+func Blank(seed uint64) *World {
 	w := &World{
 		Rng:    rand.New(rand.NewPCG(seed, 0x5eed)),
 		Record: fleet.New(),
@@ -93,39 +119,48 @@ func New(seed uint64, hosts int) *World {
 		Groups: map[uint64]*Group{},
 		Book:   newLedger(),
 		Twice:  seed%twice == 0,
+
+		Gossips: seed%gossips == 3, Apps: []*fleetpb.App{{Name: "kv", Version: 1}}, Origin: 1_700_000_000_000,
 	}
 	w.Regions = []string{"east", "west", "north"}[:1+w.Rng.IntN(3)]
-	w.passGap = w.between(150*time.Millisecond, 500*time.Millisecond)
+	w.passGap = w.Between(150*time.Millisecond, 500*time.Millisecond)
 	w.latency = []time.Duration{2, 10, 60}[w.Rng.IntN(3)] * time.Millisecond
 	w.DownAfter = []time.Duration{8, 10, 10, 10, 30}[w.Rng.IntN(5)] * time.Second
 	for i := range 3 {
 		w.Drummers = append(w.Drummers, newDrummer(w, i))
 	}
-	for i := range hosts {
-		w.AddHost(w.Regions[i%len(w.Regions)])
-	}
+	w.UnreachableAfter = 2*w.DownAfter + 5*time.Second
 	return w
 }
 
 // Begin sets the limits and has a drummer elected. The witness is there by now.
 func (w *World) Begin() {
-	w.apply(&fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: &fleetpb.Policy{
-		DownAfterMs: w.DownAfter.Milliseconds(), SuspectAfterMs: 3000,
-	}}})
-	w.lookToLead()
+	if !w.From {
+		w.apply(&fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: w.Policy()}})
+	}
+	w.LookToLead()
+}
+
+// Policy is the one that the world begins with.
+func (w *World) Policy() *fleetpb.Policy {
+	p := &fleetpb.Policy{DownAfterMs: w.DownAfter.Milliseconds(), SuspectAfterMs: 3000}
+	if w.Gossips {
+		p.UnreachableAfterMs = w.UnreachableAfter.Milliseconds()
+	}
+	return p
 }
 
 // lag draws how long a message is on its way.
 func (w *World) lag() time.Duration {
 	d := w.latency/2 + time.Duration(w.Rng.Int64N(int64(w.latency)))
-	if w.Lossy && w.one(20) {
-		d += w.between(0, 3*time.Second)
+	if w.Lossy && w.One(20) {
+		d += w.Between(0, 3*time.Second)
 	}
 	return d
 }
 
 // UnixMs is the time on a wall clock that is right.
-func (w *World) UnixMs() int64 { return 1_700_000_000_000 + w.Virtual().Milliseconds() }
+func (w *World) UnixMs() int64 { return w.Origin + w.Virtual().Milliseconds() }
 
 // apply applies a command to the record, as if it came out of the drummers' log.
 func (w *World) apply(c *fleetpb.Command) *fleetpb.Result {
@@ -159,6 +194,17 @@ func (w *World) Ask(c *fleetpb.Command) *fleetpb.Result {
 	r := w.apply(c)
 	d.wake()
 	return r
+}
+
+// Ready tells that every host that runs is in the record as it is now.
+func (w *World) Ready() bool {
+	v := w.Record.Freeze()
+	for _, h := range w.Hosts {
+		if h.Running && v.Host(ids.Host(h.Disk.ID)).GetBootEpoch() != h.Disk.epoch {
+			return false
+		}
+	}
+	return true
 }
 
 // Lead is the drummer that leads and knows it; nil for none.

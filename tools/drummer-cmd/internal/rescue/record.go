@@ -26,7 +26,7 @@ const askPatience = 5 * time.Second
 
 // RecordVerbs are those about the fleet record.
 func (n *Noun) RecordVerbs() []noun.Verb {
-	return []noun.Verb{n.recordBackup(), n.recordRebuild()}
+	return []noun.Verb{n.recordBackup(), n.recordRebuild(), n.recordExport()}
 }
 
 func (n *Noun) recordBackup() noun.Verb {

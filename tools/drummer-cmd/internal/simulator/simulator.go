@@ -5,6 +5,7 @@ package simulator
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/drumline/drumline/drummer/export"
 	"github.com/drumline/drumline/drummer/sim"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
@@ -51,7 +53,8 @@ func Verb(con noun.Console) noun.Verb {
 		About: "Every schedule is the life of a cluster of one to four hours: groups are launched, faults drawn from the seed strike, all is " +
 			"healed, and the cluster must become what is wanted and then rest. The record, the planner, the leader's loop and the hosts' decisions are " +
 			"the real ones. Exit code 1 if a promise is broken; the shortest history that still breaks it is looked for, and the command that " +
-			"replays it is printed. The same flags give the same history. It needs no cluster.",
+			"replays it is printed. The same flags give the same history. It needs no cluster; with --from it begins with a live one's hosts, groups and " +
+			"policy, as `record export` saved them.",
 		Flags: flags(),
 		Run:   func(ctx context.Context, c *cli.Context) error { return run(ctx, con, c) },
 	}
@@ -65,6 +68,8 @@ func flags() []cli.Flag {
 		&cli.IntFlag{Name: "groups", DefaultText: "drawn, 1 to 60", Usage: "`N` groups at first"},
 		&cli.IntFlag{Name: "faults", DefaultText: "drawn, 10 to 24", Usage: "draw `N` faults"},
 		&cli.IntFlag{Name: "wishes", DefaultText: "drawn, up to 12", Usage: "draw `N` commands of operators; -1 for none"},
+		&cli.IntFlag{Name: "blows", DefaultText: "drawn, up to 3", Usage: "draw `N` rarer blows: hosts that flap, lost quorums with their recovery, other drummers; -1 for none"},
+		&cli.StringFlag{Name: "from", DefaultText: "a new cluster", Usage: "begin with the fleet in `FILE`, of record export: its hosts, groups and policy"},
 		&cli.StringFlag{Name: "keep", DefaultText: "all", Usage: "let only the faults and wishes of these `PLACES` come true, as 0,4,7"},
 		&cli.BoolFlag{Name: "story", DisableDefaultText: true, Usage: "tell what happened; with one schedule"},
 		&cli.BoolFlag{Name: "coverage", DisableDefaultText: true, Usage: "print which faults struck at which steps of operations; exit code 1 if one never did"},
@@ -73,7 +78,7 @@ func flags() []cli.Flag {
 
 // setup reads the flags.
 func setup(c *cli.Context) (sim.Setup, error) {
-	s := sim.Setup{Seed: c.Uint64("seed"), Hosts: c.Int("hosts"), Groups: c.Int("groups"), Faults: c.Int("faults"), Wishes: c.Int("wishes"), Story: c.Bool("story")}
+	s := sim.Setup{Seed: c.Uint64("seed"), Hosts: c.Int("hosts"), Groups: c.Int("groups"), Faults: c.Int("faults"), Wishes: c.Int("wishes"), Blows: c.Int("blows"), Story: c.Bool("story")}
 	switch {
 	case c.Int("schedules") < 1:
 		return s, usage("--schedules: want at least 1")
@@ -81,8 +86,10 @@ func setup(c *cli.Context) (sim.Setup, error) {
 		return s, usage("--story tells of one schedule: leave --schedules out")
 	case s.Hosts < 0 || s.Hosts > 100 || s.Hosts > 0 && s.Hosts < 3:
 		return s, usage("--hosts: want 3 to 100")
-	case s.Groups < 0 || s.Groups > 10_000 || s.Faults < 0 || s.Faults > 10_000 || s.Wishes > 10_000:
-		return s, usage("--groups, --faults and --wishes: want at most 10,000")
+	case s.Groups < 0 || s.Groups > 10_000 || s.Faults < 0 || s.Faults > 10_000 || s.Wishes > 10_000 || s.Blows > 10_000:
+		return s, usage("--groups, --faults, --wishes and --blows: want at most 10,000")
+	case c.IsSet("from") && (c.IsSet("hosts") || c.IsSet("groups")):
+		return s, usage("--from: hosts and groups are those of the file; leave --hosts and --groups out")
 	}
 	for _, word := range strings.FieldsFunc(c.String("keep"), func(r rune) bool { return r == ',' }) {
 		n, err := strconv.Atoi(word)
@@ -91,7 +98,24 @@ func setup(c *cli.Context) (sim.Setup, error) {
 		}
 		s.Keep = append(s.Keep, n)
 	}
-	return s, nil
+	err := from(&s, c.String("from"))
+	return s, err
+}
+
+// from reads the fleet to begin with, if there is one.
+func from(s *sim.Setup, name string) error {
+	if name == "" {
+		return nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return noun.Doing("read the fleet to begin with", err)
+	}
+	if s.From, err = export.Read(data); err != nil {
+		return noun.Doing("read "+name, err)
+	}
+	s.File = name
+	return nil
 }
 
 func usage(format string, args ...any) error {

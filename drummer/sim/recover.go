@@ -1,0 +1,163 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/drumline/drumline/drummer/api/survivors"
+	"github.com/drumline/drumline/drummer/sim/cluster"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	statepb "github.com/drumline/drumline/drummerpb/state"
+	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas"
+	"github.com/drumline/drumline/nodehost/replicas/life"
+)
+
+// recoverSoon has the operator try to recover a group, until that works or is not needed.
+func (w *world) recoverSoon(name string, tries int) {
+	if w.recoverGroup(name) || tries == 0 {
+		return
+	}
+	w.At(w.Virtual()+7*time.Second, func() { w.recoverSoon(name, tries-1) })
+}
+
+// recoverGroup does what `groups recover NAME` does. It tells whether that is settled.
+func (w *world) recoverGroup(name string) bool {
+	rec := w.Record.Freeze().ByName(name)
+	if rec == nil || !w.needsRecovery(rec) {
+		return true
+	}
+	k := w.judge(name)
+	if k == nil || k.Answer.GetCode() != fleetpb.Code_CODE_OK {
+		return false
+	}
+	return w.Ask(&fleetpb.Command{Op: &fleetpb.Command_LoadGroup{LoadGroup: k.Command(1000)}}).GetCode() == fleetpb.Code_CODE_OK
+}
+
+// judge asks the hosts, and says what can be done; nil while no drummer can say.
+func (w *world) judge(name string) *survivors.Case {
+	d := w.Lead()
+	if d == nil {
+		return nil
+	}
+	v, o := w.Record.Freeze(), d.Core.Observed(d.Clock.Read(w.Now))
+	if o.Settling {
+		return nil
+	}
+	k := survivors.Of(v, o, name)
+	if k.Answer.GetCode() != fleetpb.Code_CODE_OK {
+		return k
+	}
+	looks := survivors.Looks{}
+	for _, id := range k.Hosts() {
+		h := w.Host(string(id))
+		if h == nil || !h.Running || h.Paused || h.Dark {
+			continue
+		}
+		looks[id] = map[uint64]*statepb.Look{}
+		if l := w.lookAt(h, k.Answer.GetId()); l != nil {
+			looks[id][l.GetGroup()] = l
+		}
+	}
+	k.Judge(looks, survivors.Wish{})
+	return k
+}
+
+// lookAt is what a host answers that is asked how far its replica of a group is; nil when
+// it runs and keeps none.
+func (w *world) lookAt(h *cluster.Host, group uint64) *statepb.Look {
+	g := w.Groups[group]
+	if g == nil {
+		return nil
+	}
+	g.Settle()
+	for _, k := range h.Keys() {
+		if k.Group != ids.Group(group) {
+			continue
+		}
+		if kept, retired := keeps(h, k); retired {
+			return &statepb.Look{Group: group, Replica: uint64(k.Replica), Applied: kept}
+		}
+		if p := g.Peer(uint64(k.Replica)); p.Log != nil && p.Host == h {
+			return &statepb.Look{Group: group, Replica: uint64(k.Replica), Applied: g.Reached(p.Log)}
+		}
+	}
+	return nil
+}
+
+// keeps tells how far the state is that a host keeps of a retired replica; retired is
+// false while that may still run.
+func keeps(h *cluster.Host, k replicas.Key) (applied uint64, retired bool) {
+	rec := h.Disk.Manifest.Records[k]
+	return rec.Applied, rec.Life == life.Retired
+}
+
+// needsRecovery tells that a person has to recover a group: a quorum of its data is gone
+// for good, or that which it was to be loaded from.
+func (w *world) needsRecovery(rec *fleetpb.Group) bool {
+	switch rec.GetState() {
+	case fleetpb.GroupState_GROUP_STATE_OPENING, fleetpb.GroupState_GROUP_STATE_OPEN:
+		if g := w.Groups[rec.GetId()]; g != nil && g.Opened > 0 {
+			return lost(g)
+		}
+	case fleetpb.GroupState_GROUP_STATE_LAUNCHING:
+	default:
+		return false
+	}
+	if rec.GetOrigin().GetKind() != fleetpb.OriginKind_ORIGIN_KIND_RECOVER {
+		return false
+	}
+	for _, s := range rec.GetOrigin().GetSources() {
+		if h := w.Host(s.GetHostId()); h == nil || h.Disk.Logs[replicas.KeyOf(rec.GetOrigin().GetGroup(), s.GetReplica())] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// recoverAll does for every group what can be done, and lists those that still wait for it.
+func (w *world) recoverAll() {
+	for rec := range w.Record.Freeze().GroupsByName("") {
+		w.recoverGroup(rec.GetSpec().GetName())
+	}
+}
+
+// forsaken lists the groups that a person could recover, and that were not.
+func (w *world) forsaken() []string {
+	var bad []string
+	for rec := range w.Record.Freeze().GroupsByName("") {
+		if !w.needsRecovery(rec) {
+			continue
+		}
+		if k := w.judge(rec.GetSpec().GetName()); k == nil || k.Answer.GetCode() == fleetpb.Code_CODE_OK {
+			bad = append(bad, "group "+rec.GetSpec().GetName()+" has lost its quorum, and is not recovered")
+		}
+	}
+	return bad
+}
+
+// CheckLoaded is what must hold when a group begins with what another one left: nobody
+// goes on behind its back, and no survivor that was asked has more.
+func (w *world) CheckLoaded(g *cluster.Group, from, applied uint64) {
+	old := w.Groups[from]
+	for _, s := range w.Recorded(g.ID).GetOrigin().GetSources() {
+		h := w.Host(s.GetHostId())
+		if h == nil {
+			continue
+		}
+		k := replicas.KeyOf(from, s.GetReplica())
+		l := h.Disk.Logs[k]
+		if l == nil {
+			continue
+		}
+		kept, retired := keeps(h, k)
+		if !retired {
+			w.Violate("R2: group %d is loaded from group %d, whose replica %d still runs", g.ID, from, s.GetReplica())
+		}
+		if kept > applied || retired && kept < uint64(min(l.Match, old.Commit)) {
+			w.Violate("R1: group %d is loaded with %d, and replica %d of group %d has %d", g.ID, applied, s.GetReplica(), from, kept)
+		}
+	}
+	if rec := w.Record.Freeze().Group(ids.Group(from)); rec.GetState() == fleetpb.GroupState_GROUP_STATE_OPEN {
+		w.Violate("R2: group %d is loaded from group %d, which is not banned", g.ID, from)
+	}
+}

@@ -1,0 +1,71 @@
+package rescue
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/drumline/drumline/drummer/export"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
+)
+
+// Exported is what `record export` prints with -o json.
+type Exported struct {
+	File   string `json:"file"`
+	Bytes  int    `json:"bytes"`
+	Hosts  int    `json:"hosts"`
+	Groups int    `json:"groups"`
+	UnixMs int64  `json:"taken_unix_ms"`
+}
+
+func (n *Noun) recordExport() noun.Verb {
+	return noun.Verb{
+		Name: "export", Usage: "save the fleet as it is now, for simulate --from",
+		About: "Writes JSON: the record, and what hosts report, both as the leading drummer saw them at one moment. Addresses, configurations of apps, " +
+			"authors and history are left out; names and labels of hosts and names of groups are not. It is no backup: see `record backup`.",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "to", Required: true, Usage: "`FILE` to write"}},
+		Run: func(ctx context.Context, c *cli.Context) error {
+			ctx, cancel := n.Bounded(ctx)
+			defer cancel()
+			out, err := n.exportTo(ctx, c.String("to"))
+			if err != nil {
+				return noun.Doing("export the fleet", err)
+			}
+			return n.Print(out, [][]string{
+				{"FILE", "BYTES", "HOSTS", "GROUPS"},
+				{out.File, strconv.Itoa(out.Bytes), strconv.Itoa(out.Hosts), strconv.Itoa(out.Groups)},
+			})
+		},
+	}
+}
+
+// exportTo checks what it is told before it writes it: a file that nothing reads helps nobody.
+func (n *Noun) exportTo(ctx context.Context, to string) (Exported, error) {
+	d, err := n.drummers(ctx)
+	if err != nil {
+		return Exported{}, err
+	}
+	resp, err := d.Export(ctx, &drummerpb.ExportRequest{})
+	if err != nil {
+		return Exported{}, err
+	}
+	e, err := export.Unpack(resp.GetPacked())
+	if err != nil {
+		return Exported{}, fmt.Errorf("unpack the answer: %w", err)
+	}
+	f, err := export.Check(e)
+	if err != nil {
+		return Exported{}, fmt.Errorf("the answer holds no fleet that can be: %w", err)
+	}
+	data, err := export.Write(e)
+	if err != nil {
+		return Exported{}, err
+	}
+	v := f.Record().Freeze()
+	return Exported{File: to, Bytes: len(data), Hosts: v.HostCount(), Groups: v.GroupCount(), UnixMs: e.GetTakenUnixMs()}, os.WriteFile(to, data, 0o644)
+}
