@@ -103,11 +103,7 @@ func (w *world) plain(d *cluster.Drummer, h *cluster.Host, g *fleetpb.Group) boo
 	if at, ok := w.given[h.Disk.ID]; ok && w.Now-at < settledFor { // it may be at its limits
 		return false
 	}
-	s := h.Last[d.Index]
-	if s == nil || s.Reign != d.Reign || !s.AtDrummer || !h.Running || h.Paused || h.Dark || h.Deaf || h.Mute || w.Now-h.Changed < settledFor {
-		return false
-	}
-	if len(g.GetSpec().GetRegions())+len(g.GetSpec().GetRequire())+len(g.GetSpec().GetForbid()) > 0 || g.GetSpec().GetIsolation() != 0 {
+	if !w.attends(d, h) || len(g.GetSpec().GetRegions())+len(g.GetSpec().GetRequire())+len(g.GetSpec().GetForbid()) > 0 || g.GetSpec().GetIsolation() != 0 {
 		return false
 	}
 	for _, r := range g.GetReplicas() {
@@ -116,6 +112,12 @@ func (w *world) plain(d *cluster.Drummer, h *cluster.Host, g *fleetpb.Group) boo
 		}
 	}
 	return spread.Possible(d.View, g.GetSpec()) == nil && !builds(d.View, h)
+}
+
+// attends tells that a host has been well, and heard by the drummer, for a while.
+func (w *world) attends(d *cluster.Drummer, h *cluster.Host) bool {
+	s := h.Last[d.Index]
+	return s != nil && s.Reign == d.Reign && s.AtDrummer && h.Running && !h.Paused && !h.Dark && !h.Deaf && !h.Mute && w.Now-h.Changed >= settledFor
 }
 
 // builds tells that replicas are being built on a host, or in its region.

@@ -26,14 +26,16 @@ func TestSchedules(t *testing.T) {
 	t.Parallel()
 	cover, faults := Coverage{}, 0
 	var bad []*Outcome
-	Many(Setup{Seed: 1}, schedules/slower, runtime.GOMAXPROCS(0), func(o *Outcome) bool {
+	take := func(o *Outcome) bool {
 		cover.Add(o.Coverage)
 		faults += o.Setup.Faults
 		if len(o.Violations) > 0 {
 			bad = append(bad, o)
 		}
 		return len(bad) < 3
-	})
+	}
+	Many(Setup{Seed: 1, Blows: -1}, schedules*7/10/slower, runtime.GOMAXPROCS(0), take)
+	Many(Setup{Seed: 2001}, schedules*3/10/slower, runtime.GOMAXPROCS(0), take)
 	t.Log("\n" + cover.Table())
 	for _, o := range bad {
 		short := Shrink(o.Setup, 100)
