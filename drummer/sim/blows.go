@@ -70,7 +70,7 @@ func (w *world) loseQuorum(f *Fault) func() {
 		h.Lose(k)
 		h.Boot()
 	}
-	w.At(w.Virtual()+5*time.Second+f.For%(time.Minute), func() {
+	w.At(w.Virtual()+5*time.Second+f.For%time.Minute, func() {
 		w.harass(f, 15*time.Second)
 		w.recoverSoon(rec.GetSpec().GetName(), 20)
 	})
