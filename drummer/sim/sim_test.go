@@ -42,14 +42,14 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("seed %d: %s\nshortest: %s\n%s", o.Setup.Seed, o.Violations[0], short.Setup.Command(), strings.Join(short.Violations, "\n"))
 	}
 	require.GreaterOrEqual(t, faults, 10*schedules/slower)
-	for _, step := range Steps() {
-		n := 0
-		for _, f := range Kinds() {
-			n += cover.struck(step, f)
+	if slower == 1 { // a few dozen schedules need not reach every step
+		for _, step := range Steps() {
+			n := 0
+			for _, f := range Kinds() {
+				n += cover.struck(step, f)
+			}
+			require.Positive(t, n, "no fault struck an operation at step %s", step)
 		}
-		require.Positive(t, n, "no fault struck an operation at step %s", step)
-	}
-	if slower == 1 {
 		require.Less(t, len(cover.Empty()), len(Steps())*len(Kinds())/8, "rows that no schedule reached: %v", cover.Empty())
 	}
 }
