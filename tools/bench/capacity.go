@@ -94,7 +94,7 @@ func printLeases(c *cli.Context, rows []holders.Row, found []measured) error {
 	if err := t.Print(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.App.Writer, "\nA bare echo beside each row, %d callers on %d holders.Connections: %.0f/s; %d/s where the original was measured.\n",
+	_, err := fmt.Fprintf(c.App.Writer, "\nA bare echo beside each row, %d callers on %d connections: %.0f/s; %d/s where the original was measured.\n",
 		holders.FewCallers, holders.Connections, measure.Median(echoes).PerSec, holders.OriginalEcho)
 	return err
 }

@@ -49,5 +49,5 @@ func TestTheTableOfLeases(t *testing.T) {
 	require.Equal(t, []string{"", "doorman", "fair", "100", "1", "32", "13200", "13200", "1.00", "2.00", "62", "50.0", "1.00", "13200", "1.00", ""}, cells(2))
 	require.Equal(t, []string{"", "doorman", "fair", "5000", "1", "32", "12000", "12000", "1.00", "2.00", "–", "60.0", "1.20", "–", "–", ""}, cells(3))
 	require.Equal(t, []string{"", "doorman", "fair", "100", "10", "32", "4450", "44500", "1.00", "2.00", "–", "10.0", "1.00", "4450", "1.00", ": 2 failed: why"}, cells(4))
-	require.Contains(t, out.String(), "32 callers on 4 holders.Connections: 44500/s; 89000/s where the original was measured")
+	require.Contains(t, out.String(), "32 callers on 4 connections: 44500/s; 89000/s where the original was measured")
 }

@@ -147,7 +147,7 @@ func (l *leases) crowd(ctx context.Context, r measure.Request) (*holders.Crowd, 
 	return c, nil
 }
 
-// connect gives the holders.Connections of a road to a resource.
+// connect gives the connections of a road to a resource.
 func (l *leases) connect(ctx context.Context, via, resource string) ([]*grpc.ClientConn, error) {
 	addrs := l.local.APIs(localfleet.KindNodeHost)
 	if via != holders.ViaAnyHost {
