@@ -54,15 +54,12 @@ func TestTicksChangeInSteps(t *testing.T) {
 // the other for dead between two of its heartbeats.
 func TestMixedTicksAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		draw := func(label string) *fleetpb.RaftOptions {
-			return options(0, rapid.Uint32Range(1, 50).Draw(t, label+" election"), rapid.Uint32Range(1, 12).Draw(t, label+" heartbeat"))
-		}
-		from, to := draw("from"), draw("to")
-		for _, o := range []*fleetpb.RaftOptions{from, to} {
-			if rules.CheckSpec(&fleetpb.Spec{Name: "kv/a", App: "kv", Replicas: 3, Raft: o}) != nil {
-				t.Skip("not options of any group")
-			}
-		}
+		groups := rapid.Custom(func(t *rapid.T) *fleetpb.RaftOptions {
+			return options(0, rapid.Uint32Range(1, 50).Draw(t, "election"), rapid.Uint32Range(1, 12).Draw(t, "heartbeat"))
+		}).Filter(func(o *fleetpb.RaftOptions) bool {
+			return rules.CheckSpec(&fleetpb.Spec{Name: "kv/a", App: "kv", Replicas: 3, Raft: o}) == nil
+		})
+		from, to := groups.Draw(t, "from"), groups.Draw(t, "to")
 		apart := min(from.GetElectionTicks(), to.GetElectionTicks()) < 3*max(from.GetHeartbeatTicks(), to.GetHeartbeatTicks())
 		require.Equal(t, apart, rules.CheckTuning(from, to) != nil)
 	})

@@ -7,7 +7,7 @@ import (
 
 // IterateEntries reads entries. dragonboat asks for one entry of no bytes when it wants to
 // know its term and nothing else; such an entry is made up of index and term if the term is
-// remembered. A look on the disk for it reads a block of 32 KB, which the store does not keep.
+// remembered. A look on the disk for it reads and checks a whole block, which the store does not keep.
 //
 //nolint:revive // dragonboat's interface has so many
 func (s *Store) IterateEntries(to []pb.Entry, size, group, replica, low, high, maxSize uint64) ([]pb.Entry, uint64, error) {
