@@ -290,10 +290,11 @@ func (c *child) lease(ctx context.Context, clock *capacitypb.Result, sum *capaci
 	c.asked = capacity.View{Revision: sum.GetRevision(), Wants: wants, Clients: clients}
 	length := time.Duration(g.GetLeaseMs()) * time.Millisecond
 	length = max(length-length/50-safety, 0)
-	c.held, c.safe = holding{capacity: g.GetCapacity(), ends: sent.plus(length), token: g.GetToken()}, safeShare(g, clients)
+	ends := sent.plus(length) // what the machine divides ends as before until it was told
+	c.held, c.safe = holding{capacity: g.GetCapacity(), ends: ends, token: g.GetToken()}, safeShare(g, clients)
 	err = c.tell(ctx, &capacitypb.ParentLease{
 		Capacity: c.held.capacity, Expires: clock.GetTime() + int64(length), Lead: clock.GetLead(), SafeShare: c.safe,
-	}, &c.held.ends)
+	}, &ends)
 	if err != nil {
 		return 0, err
 	}

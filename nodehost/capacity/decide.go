@@ -222,15 +222,15 @@ func rest(ctx context.Context, d time.Duration) bool {
 
 // decideOnce takes what concerns each resource to its desk, and fills in the answers.
 func (s *Service) decideOnce(ctx context.Context, asks []ask, shares []share, out []answer) {
-	jobs := make([]*desk.Job, len(shares))
+	jobs := make([]desk.Job, len(shares))
 	for k, sh := range shares {
 		requests := make([]*capacitypb.Request, len(sh.places))
 		for i, at := range sh.places {
 			requests[i] = asks[at].request
 		}
-		jobs[k] = &desk.Job{Group: sh.group, Requests: requests}
+		jobs[k] = desk.Job{Group: sh.group, Ask: requests}
 	}
-	s.desks.Decide(ctx, jobs)
+	s.desks.Do(ctx, jobs)
 	for k, sh := range shares {
 		err := s.explain(sh.resource, jobs[k].Err)
 		for i, at := range sh.places {
@@ -238,7 +238,7 @@ func (s *Service) decideOnce(ctx context.Context, asks []ask, shares []share, ou
 				out[at] = answer{err: err}
 				continue
 			}
-			out[at] = settle(sh.resource, jobs[k].Grants[i])
+			out[at] = settle(sh.resource, jobs[k].Answer[i])
 		}
 	}
 }

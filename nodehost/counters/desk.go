@@ -9,7 +9,7 @@ import (
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
-	"github.com/drumline/drumline/nodehost/counters/gather"
+	"github.com/drumline/drumline/nodehost/gather"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/counter"
@@ -20,7 +20,7 @@ type desk struct {
 	router Router
 	now    func() time.Time
 	atlas  *atlas
-	gather *gather.Gather
+	gather *gather.Gather[*counterpb.Add, *counterpb.Result]
 }
 
 // change proposes a command and unpacks the machine's answer. Only what the machine
@@ -54,8 +54,9 @@ func (d *desk) count(ctx context.Context, group string, a *counterpb.Add) (*coun
 	if err := checkGroup(group); err != nil {
 		return nil, err
 	}
-	r, err := d.gather.Add(ctx, group, a)
-	return invalid(group, r, err)
+	jobs := []addition{{Group: group, Ask: a}}
+	d.gather.Do(ctx, jobs)
+	return invalid(group, jobs[0].Answer, jobs[0].Err)
 }
 
 // pack checks a command and puts it into bytes, with the time.

@@ -7,10 +7,27 @@ import (
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
-	"github.com/drumline/drumline/nodehost/counters/gather"
+	"github.com/drumline/drumline/nodehost/gather"
 	"github.com/drumline/drumline/nodehost/route"
 	"github.com/drumline/drumline/statemachines/counter"
 )
+
+// Additions that wait at this host travel together: each is a job, and has an outcome.
+type (
+	addition = gather.Job[*counterpb.Add, *counterpb.Result]
+	outcome  = gather.Outcome[*counterpb.Result]
+)
+
+// perTrip bounds the additions of one proposal.
+const perTrip = 4096
+
+// newGather makes what lets additions travel together. An addition is never proposed again:
+// those without a key must not be counted twice.
+func (d *desk) newGather() *gather.Gather[*counterpb.Add, *counterpb.Result] {
+	return gather.New(gather.Options[*counterpb.Add, *counterpb.Result]{
+		Trip: d.addMany, PerTrip: perTrip, Patience: patience, Noun: "amount", Verb: "counted",
+	})
+}
 
 // fold is additions that are proposed as one: to one counter, in one direction, none with
 // an idempotency key. A counter takes a sum as it takes its parts, so what each of them
@@ -23,7 +40,7 @@ type fold struct {
 }
 
 // foldAll folds the additions that break no rule; the others have a result.
-func (d *desk) foldAll(adds []*counterpb.Add, out []gather.Outcome) []*fold {
+func (d *desk) foldAll(adds []*counterpb.Add, out []outcome) []*fold {
 	var all []*fold
 	open := map[string]*fold{} // by key: what the next addition may join
 	cmd, op := &counterpb.Command{NowMs: uint64(d.now().UnixMilli())}, &counterpb.Command_Add{}
@@ -31,7 +48,7 @@ func (d *desk) foldAll(adds []*counterpb.Add, out []gather.Outcome) []*fold {
 	for i, a := range adds {
 		op.Add = a
 		if err := counter.CheckCommand(cmd); err != nil {
-			out[i].Result = &counterpb.Result{Outcome: counterpb.Outcome_OUTCOME_INVALID, Detail: err.Error()}
+			out[i].Answer = &counterpb.Result{Outcome: counterpb.Outcome_OUTCOME_INVALID, Detail: err.Error()}
 			continue
 		}
 		f := open[a.GetKey()]
@@ -73,22 +90,22 @@ func (f *fold) join(a *counterpb.Add, place int) {
 }
 
 // answer gives each part the result that it would have had: the value after it.
-func (f *fold) answer(r *counterpb.Result, out []gather.Outcome) {
+func (f *fold) answer(r *counterpb.Result, out []outcome) {
 	if len(f.places) == 1 {
-		out[f.places[0]].Result = r
+		out[f.places[0]].Answer = r
 		return
 	}
 	value, results := r.GetValue(), make([]counterpb.Result, len(f.places))
 	for i := len(f.places) - 1; i >= 0; i-- {
 		part := &results[i]
 		part.Outcome, part.Value, part.Token = r.GetOutcome(), value, r.GetToken()
-		out[f.places[i]].Result = part
+		out[f.places[i]].Answer = part
 		value -= f.amounts[i]
 	}
 }
 
 // fail gives each part an error.
-func (f *fold) fail(err error, out []gather.Outcome) {
+func (f *fold) fail(err error, out []outcome) {
 	for _, place := range f.places {
 		out[place].Err = err
 	}
@@ -103,9 +120,8 @@ func (f *fold) apart(adds []*counterpb.Add) []*fold {
 	return all
 }
 
-// addMany proposes many additions, each of which has an outcome of its own.
-func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add) []gather.Outcome {
-	out := make([]gather.Outcome, len(adds))
+// addMany proposes many additions, each of which has an outcome of its own, in out.
+func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add, out []outcome) {
 	if all := d.foldAll(adds, out); len(all) > 0 {
 		group = d.atlas.place(ctx, group, counting)
 		var parts []*fold // of a sum that is refused some may be taken
@@ -116,11 +132,10 @@ func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add)
 			d.addFolds(ctx, group, parts, out)
 		}
 	}
-	return out
 }
 
 // addFolds proposes sums, and returns those that were refused and have parts.
-func (d *desk) addFolds(ctx context.Context, group string, all []*fold, out []gather.Outcome) (refused []*fold) {
+func (d *desk) addFolds(ctx context.Context, group string, all []*fold, out []outcome) (refused []*fold) {
 	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Items: make([][]byte, len(all)), Repeatable: true}
 	for i, f := range all {
 		var err error
@@ -153,11 +168,12 @@ func (d *desk) addBatch(ctx context.Context, group string, adds []*counterpb.Add
 	if err := checkGroup(group); err != nil {
 		return nil, err
 	}
-	out := d.addMany(ctx, group, adds)
+	out := make([]outcome, len(adds))
+	d.addMany(ctx, group, adds, out)
 	results, answered := make([]*counterpb.Result, len(out)), 0
 	var failed error
 	for i, o := range out {
-		if results[i] = o.Result; o.Err == nil {
+		if results[i] = o.Answer; o.Err == nil {
 			answered++
 		} else if failed == nil || fault.Is(o.Err, fault.UnknownOutcome) {
 			failed = o.Err

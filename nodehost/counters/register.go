@@ -24,7 +24,6 @@ import (
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
-	"github.com/drumline/drumline/nodehost/counters/gather"
 	"github.com/drumline/drumline/nodehost/route"
 )
 
@@ -99,12 +98,15 @@ func New(o Options) *Service {
 	}
 	a := &atlas{region: o.Region, knows: o.Knows, makes: o.Makes, groups: o.Groups, now: o.Now, lists: map[string]list{}}
 	d := &desk{router: o.Router, now: o.Now, atlas: a}
-	d.gather = gather.New(d.addMany)
+	d.gather = d.newGather()
 	return &Service{desk: d, members: o.Members, stopping: o.Stopping}
 }
 
 // Close ends what is being counted, with errors for those who wait; idempotent.
-func (s *Service) Close() error { return s.desk.gather.Close() }
+func (s *Service) Close() error {
+	s.desk.gather.Close()
+	return nil
+}
 
 // Register registers the native service.
 func (s *Service) Register(registrar grpc.ServiceRegistrar) {
