@@ -32,6 +32,8 @@ const (
 	// comerPatience bounds how long a newcomer waits for the parent, maxComers those who do.
 	comerPatience = 500 * time.Millisecond
 	maxComers     = 1000
+	// checkTimeout bounds a look at all parents, checkAgain is the pause after one in vain.
+	checkTimeout, checkAgain = 250 * time.Millisecond, 10 * time.Second
 	// idleAfter is how long a child without clients is looked after, unless Options say.
 	idleAfter = 10 * time.Second
 	// plenty stands for "no limit" among amounts that add up.
@@ -61,6 +63,7 @@ type child struct {
 	// The loop's own.
 	failing bool              // the last round failed
 	checked bool              // the line of parents was
+	recheck time.Time         // monotonic: when to try again to check it
 	held    holding           // the newest answer
 	known   *capacitypb.Token // of the newest answer that all of the child keep to
 	safe    float64           // what is divided without a lease
@@ -174,7 +177,8 @@ func (c *child) run(ctx context.Context) {
 		} else {
 			again = againLeast
 		}
-		c.set(func() { c.tried, c.rounds = true, c.rounds+1 })
+		// For a parent that is away no newcomer waits.
+		c.set(func() { c.tried, c.rounds, c.plenty = true, c.rounds+1, c.plenty && err == nil })
 		c.rest(ctx, pause)
 	}
 }
@@ -263,11 +267,8 @@ func (c *child) idle(sum *capacitypb.Summary) bool {
 
 // lease asks the parent for all clients and tells the machine what it got.
 func (c *child) lease(ctx context.Context, clock *capacitypb.Result, sum *capacitypb.Summary) (time.Duration, error) {
-	if !c.checked {
-		if err := c.checkLine(ctx); err != nil {
-			return 0, err
-		}
-		c.checked = true
+	if err := c.checkParents(ctx); err != nil {
+		return 0, err
 	}
 	if c.held.told && sum.GetReserved() <= c.held.capacity*(1+1e-9) {
 		c.known = c.held.token

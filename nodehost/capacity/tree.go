@@ -170,6 +170,24 @@ var (
 // maxDepth bounds the levels of a tree.
 const maxDepth = 16
 
+// checkParents looks once in a leadership whether the line of parents comes back. One of them
+// that cannot be read keeps nobody from leasing of the nearest: it is tried again later.
+func (c *child) checkParents(ctx context.Context) error {
+	now := c.o.now().mono
+	if c.checked || now.Before(c.recheck) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	err := c.checkLine(ctx)
+	if c.checked = err == nil; c.checked || errors.Is(err, errCycle) {
+		return err
+	}
+	c.recheck = now.Add(checkAgain)
+	c.o.Log.DebugContext(ctx, "the line of parents could not be checked", "group", c.name, "err", err)
+	return nil
+}
+
 // checkLine refuses a line of parents that is too long or comes back.
 func (c *child) checkLine(ctx context.Context) error {
 	for at, depth := c.parent, 0; at != ""; depth++ {

@@ -113,6 +113,24 @@ func TestANewLeaderOfAChildAsksFirst(t *testing.T) {
 	require.InDelta(t, 50, a.ask(t, 80).GetCapacity(), 1e-6)
 }
 
+// A new leader leases from its parent although the level above that is away.
+func TestANewLeaderLeasesWithoutTheRoot(t *testing.T) {
+	f := newFleet(t, 5)
+	root := defined(capacitypb.Algorithm_ALGORITHM_FAIR_SHARE, 100)
+	root.LeaseLengthMs, root.RefreshIntervalMs, root.SafeCapacity = 600_000, 400, new(1.0)
+	f.launch(1000, "root", root, 0)
+	middle := underneath("root")
+	middle.LeaseLengthMs, middle.SafeCapacity = 300_000, new(1.0)
+	f.launch(1001, "region", middle, 1)
+	f.launch(1002, "zone", underneath("region"), 2, 3, 4) // the death of its leader is of no other
+	a := &holder{h: f.hosts[1], name: "a", resource: "zone"}
+	a.until(t, 80, about(80))
+	f.hosts[0].kill()
+	f.leader(1002).kill()
+	a.until(t, 80, about(80))
+	require.Positive(t, f.summary(f.hosts[1], "zone").GetParent().GetCapacity(), "by a lease")
+}
+
 // A child whose parent is gone falls to its safe share when the lease ends.
 func TestAChildThatLosesItsParent(t *testing.T) {
 	f := newFleet(t, 2)

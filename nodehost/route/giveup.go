@@ -22,7 +22,7 @@ func (w *walk) giveUp(ctx context.Context) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fault.Wrap(context.Canceled, fault.Deadline, "the caller gave up on group %s; %s", name, applied).InGroup(w.name())
 	case w.saidAny(fault.NotOpen):
-		return fault.New(fault.NotOpen, "group %s is being launched and not open yet: try again shortly; %s", name, explain).InGroup(w.name())
+		return fault.New(fault.NotOpen, "group %s is not open yet (%s): try again shortly; %s", name, w.tried(), explain).InGroup(w.name())
 	}
 	return fault.New(reason,
 		"no quorum: group %s has no leader that answers (%s), so most likely too few of its replicas are up; %s; %s",

@@ -177,6 +177,32 @@ func TestWhatWasRepeatedInVainMayBeApplied(t *testing.T) {
 	}
 }
 
+// A leader that says only at the end of each try that it is not ready yet is asked as long as
+// there is time: that a try was cut off does not tell how long the next one takes.
+func TestALeaderThatIsNotReadyIsAskedToTheEnd(t *testing.T) {
+	w := newWorld(t, "a", "b")
+	var tries atomic.Int32
+	g := &group{id: 1000, name: "kv/x", voters: []ids.Host{"a"}, leader: "a"}
+	g.onPropose = func(ctx context.Context, cmd string) error {
+		if tries.Add(1); cmd == "in time" && tries.Load() > 2 {
+			return nil
+		}
+		<-ctx.Done()
+		return fault.New(fault.NotOpen, "it asks its parent")
+	}
+	w.add(g)
+	propose := func(cmd string) error {
+		tries.Store(0)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := w.hosts["b"].router.Propose(ctx, &hostpb.ProposeRequest{Group: named("kv/x"), Command: []byte(cmd), Repeatable: true})
+		return err
+	}
+	require.Eventually(t, func() bool { return propose("in time") == nil }, time.Minute, time.Millisecond)
+	err := endsWith(t, fault.NotOpen, func() error { return propose("never") })
+	require.ErrorContains(t, err, "it asks its parent", "what the leader said, no guess")
+}
+
 // What Prepare adds is added by the leader's host, whichever was asked; what it refuses
 // for a while is tried again.
 func TestTheLeadersHostPreparesCommands(t *testing.T) {
