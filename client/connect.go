@@ -35,6 +35,9 @@ const (
 // because another server may be there: the call itself then fails at once, unsent, and
 // says why.
 func (p *pool) ready(ctx context.Context, addr string, c *grpc.ClientConn) error {
+	if c.GetState() == connectivity.Ready {
+		return nil // nearly always, and then not worth a timer
+	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	for {

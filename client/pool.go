@@ -25,6 +25,9 @@ const (
 	pingEvery       = 10 * time.Second // the least that gRPC allows
 	streamAgain     = time.Minute      // until a server that has no streams is asked for one again
 	pingTimeout     = 3 * time.Second  // then a machine that vanished without a word is known to be gone
+
+	streamWindow     = 4 << 20  // what a server may send of one answer before this process takes it
+	connectionWindow = 16 << 20 // and of all of them
 )
 
 // pool keeps one connection for each address used.
@@ -111,6 +114,10 @@ func (p *pool) dialOptions() []grpc.DialOption {
 		// Retries are decided here, where the outcome of a command is known.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
+		// Fixed windows: gRPC's estimate of a connection costs a ping and its answer for
+		// every round trip, as much as a small call's own frames.
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connectionWindow),
 	}
 	return append(opts, p.extra...)
 }

@@ -29,6 +29,8 @@ const (
 	maxStreams        = 1024 // calls in flight on one connection; hosts forward all theirs on one
 	streamWorkers     = 256  // goroutines kept for calls; more calls at a time get one of their own
 	maxHeaders        = 16 << 10
+	streamWindow      = 4 << 20  // of one call, what may come in before it is taken: the largest message
+	connectionWindow  = 16 << 20 // of all calls of a connection
 	connectionTimeout = 5 * time.Second
 	connectionAge     = time.Hour // then a client reconnects, and a replaced certificate bites
 	minPing           = time.Second
@@ -154,6 +156,10 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(maxStreams),
 		// A handler's stack grows deep; one that was used before has that behind it.
 		grpc.NumStreamWorkers(streamWorkers),
+		// Fixed windows: gRPC's estimate of a connection costs a ping and its answer for every
+		// round trip, as much as a small call's own frames.
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connectionWindow),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout, MaxConnectionAge: connectionAge}),

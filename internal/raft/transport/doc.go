@@ -41,8 +41,9 @@
 // to all hosts in its Book, and a handshake from a host wakes the dialer to it.
 //
 // Flow. One connection per peer and direction carries the messages of all groups:
-// dragonboat's streams encode into the peer's queue, one goroutine writes what is
-// there with few system calls. A slow peer makes senders wait, so that dragonboat's
+// dragonboat's streams encode a batch, and whoever does writes it if it is small and
+// nothing waits before it: to wake a goroutine would cost as much again. All else goes
+// into the peer's queue, where one goroutine writes what is there with few system calls. A slow peer makes senders wait, so that dragonboat's
 // queues see it; for a peer that is away only the newest is kept. What a busy group's
 // next entry says anyway, that the last one is committed, waits for that entry (hold/),
 // a twentieth of a second at most. Pings every

@@ -34,15 +34,26 @@ type peer struct {
 	wake chan struct{} // frames wait, or nobody needs the peer any more
 	soon chan struct{} // the peer was heard of: dial now
 
+	// pen is held by whoever writes to the connection: the goroutine, or a sender that finds
+	// nobody before it. It may be tried with mu held, and mu be taken with it held.
+	pen sync.Mutex
+	one [1]*frame // a sender's; guarded by pen
+
 	mu      sync.Mutex // guards what follows
 	queue   []*frame
 	bytes   int
-	up      bool
+	up      *line         // nil while the peer is away
 	waiting bool          // somebody waits for room
 	room    chan struct{} // closed when the queue was taken, or the connection ended
 	users   int           // connections of dragonboat's
 	dialing string        // the address of the attempt going on
 	give    func()        // gives that attempt up
+}
+
+// line is a connection to a peer and the buffer before it.
+type line struct {
+	*link
+	w *bufio.Writer
 }
 
 // use returns the sender to a host and counts one more user.
@@ -114,7 +125,7 @@ func (p *peer) setDialing(addr string, give func()) {
 func (p *peer) connected() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.up
+	return p.up != nil
 }
 
 func (p *peer) unused() bool {
@@ -123,11 +134,18 @@ func (p *peer) unused() bool {
 	return p.users == 0
 }
 
-// send queues a frame. It waits while a connected peer is slow, until ctx ends, and
-// drops instead of waiting when the peer is away.
+// send sends a small frame at once if nothing is on its way before it, which spares waking
+// the goroutine; else it queues it. It waits while a connected peer is slow, until ctx ends
+// or, in a write, the peer is taken for dead, and drops instead of waiting when the peer is
+// away.
 func (p *peer) send(ctx context.Context, f *frame) {
 	p.mu.Lock()
-	for p.up && len(p.queue) > 0 && p.bytes+len(f.b) > maxQueued {
+	if l := p.up; l != nil && len(p.queue) == 0 && len(f.b) <= writeBuffer && p.pen.TryLock() {
+		p.mu.Unlock()
+		p.sendNow(l, f)
+		return
+	}
+	for p.up != nil && len(p.queue) > 0 && p.bytes+len(f.b) > maxQueued {
 		p.waiting = true
 		room := p.room
 		p.mu.Unlock()
@@ -144,11 +162,29 @@ func (p *peer) send(ctx context.Context, f *frame) {
 	}
 	p.queue = append(p.queue, f)
 	p.bytes += len(f.b)
-	if !p.up {
+	if p.up == nil {
 		p.trim()
 	}
 	p.mu.Unlock()
 	signal(p.wake)
+}
+
+// sendNow writes a frame; the caller has the pen, which is put down. What came to the queue
+// meanwhile is the goroutine's. If the connection breaks, the goroutine hears of it by
+// reading.
+func (p *peer) sendNow(l *line, f *frame) {
+	p.one[0] = f
+	if err := p.write(l, p.one[:]); err != nil {
+		_ = l.Close() // it is broken: a part of the frame may be out
+	}
+	p.one[0] = nil
+	p.pen.Unlock()
+	p.mu.Lock()
+	more := len(p.queue) > 0
+	p.mu.Unlock()
+	if more {
+		signal(p.wake)
+	}
 }
 
 // trim keeps the newest of the queue for a peer that is away. The caller has mu.
@@ -187,11 +223,11 @@ func (p *peer) makeRoom() {
 }
 
 // setUp says whether the peer is connected; when it is not, nobody waits for it.
-func (p *peer) setUp(up bool) {
+func (p *peer) setUp(l *line) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.up = up
-	if !up {
+	p.up = l
+	if l == nil {
 		p.trim()
 		p.makeRoom()
 	}
@@ -277,41 +313,41 @@ func (p *peer) pause(d time.Duration) bool {
 var errSilent = errors.New("the peer does not answer")
 
 // talk sends over a connection until it breaks (an error) or nobody needs it (nil).
-func (p *peer) talk(l *link) error {
-	p.setUp(true)
-	defer p.setUp(false)
+func (p *peer) talk(conn *link) error {
+	l := &line{link: conn, w: bufio.NewWriterSize(conn, writeBuffer)}
+	p.setUp(l)
+	defer p.setUp(nil)
 	var reading sync.WaitGroup
 	broken := make(chan error, 1)
 	_ = l.SetReadDeadline(time.Now().Add(p.t.dead()))
-	reading.Go(func() { broken <- p.listen(l) })
+	reading.Go(func() { broken <- p.listen(conn) })
 	defer reading.Wait()
 	defer func() { _ = l.Close() }()
 
 	ping := time.NewTicker(p.t.beat)
 	defer ping.Stop()
-	w := bufio.NewWriterSize(l, writeBuffer)
 	var spare []*frame
 	pinged := time.Now()
 	for {
-		frames := p.take(spare)
-		if err := p.write(l, w, frames); err != nil {
+		var err error
+		if spare, err = p.sendQueue(l, spare); err != nil {
 			return err
 		}
-		spare = frames
 		select {
 		case <-p.wake:
 			if p.unused() {
-				return p.write(l, w, p.take(spare))
+				_, err = p.sendQueue(l, spare)
+				return err
 			}
 		case now := <-ping.C:
 			if now.Sub(pinged) < p.t.o.KeepAlive-p.t.beat/2 && now.Sub(l.peer.lastHeard()) < p.t.beat/2 {
 				continue // the peer asks so often that it hears the answers
 			}
 			pinged = now
-			if err := p.ping(l, w); err != nil {
+			if err = p.ping(l); err != nil {
 				return err
 			}
-		case err := <-broken:
+		case err = <-broken:
 			return err
 		case <-p.t.ctx.Done():
 			return nil
@@ -319,17 +355,28 @@ func (p *peer) talk(l *link) error {
 	}
 }
 
-func (p *peer) ping(l *link, w *bufio.Writer) error {
+// sendQueue sends all that waits and returns the slice that it waited in. The pen comes
+// first: frames that were taken but not written could be overtaken.
+func (p *peer) sendQueue(l *line, spare []*frame) ([]*frame, error) {
+	p.pen.Lock()
+	defer p.pen.Unlock()
+	frames := p.take(spare)
+	return frames, p.write(l, frames)
+}
+
+func (p *peer) ping(l *line) error {
 	if p.t.fate(p.host, faults.Ping).Drop {
 		return nil
 	}
+	p.pen.Lock()
+	defer p.pen.Unlock()
 	_ = l.SetWriteDeadline(time.Now().Add(p.t.dead()))
-	_, _ = w.Write(empty(framePing))
-	return w.Flush()
+	_, _ = l.w.Write(empty(framePing))
+	return l.w.Flush()
 }
 
-// write sends frames; several small ones share a packet.
-func (p *peer) write(l *link, w *bufio.Writer, frames []*frame) error {
+// write sends frames; several small ones share a packet. The caller has the pen.
+func (p *peer) write(l *line, frames []*frame) error {
 	if len(frames) == 0 {
 		return nil
 	}
@@ -337,10 +384,10 @@ func (p *peer) write(l *link, w *bufio.Writer, frames []*frame) error {
 	for n, f := range frames {
 		var err error
 		if since += len(f.b); since < step {
-			_, err = w.Write(f.b) // a deadline costs more than a small frame
+			_, err = l.w.Write(f.b) // a deadline costs more than a small frame
 		} else {
 			since = 0
-			err = l.put(w, f.b)
+			err = l.put(l.w, f.b)
 		}
 		if err != nil {
 			for _, lost := range frames[n:] {
@@ -352,7 +399,7 @@ func (p *peer) write(l *link, w *bufio.Writer, frames []*frame) error {
 		p.t.counters.batchesOut.Add(1)
 		p.t.frames.put(f)
 	}
-	return w.Flush()
+	return l.w.Flush()
 }
 
 // put writes one frame in steps, each of which must come to an end. While a large
