@@ -1,12 +1,13 @@
 package transport
 
 import (
-	"encoding/binary"
 	"fmt"
 	"path"
 	"strings"
 
 	pb "github.com/lni/dragonboat/v3/raftpb"
+
+	"github.com/drumline/drumline/internal/raft/transport/plausible"
 )
 
 // What follows stands between the network and dragonboat, which panics on input
@@ -16,12 +17,7 @@ const (
 	// scanFrom is the size from which a batch is looked through before it is decoded:
 	// dragonboat makes room for every message and entry that is announced, and tiny
 	// ones would make gigabytes of a batch.
-	scanFrom     = 64 << 10
-	minMessage   = 48 // an empty pb.Message; its fields are always written
-	minEntry     = 5  // an entry's term and index are never 0
-	fieldMessage = 1  // of pb.MessageBatch
-	fieldEntry   = 11 // of pb.Message
-
+	scanFrom = 64 << 10
 	// snapshotHeader is the least that dragonboat's validator wants to see of a
 	// snapshot's first chunk.
 	snapshotHeader = 1024
@@ -29,7 +25,7 @@ const (
 
 // decodeBatch decodes a batch and never panics.
 func decodeBatch(payload []byte) (batch pb.MessageBatch, err error) {
-	if len(payload) >= scanFrom && !plausible(payload) {
+	if len(payload) >= scanFrom && !plausible.Batch(payload) {
 		return batch, fmt.Errorf("%w: batch of empty messages", errBadFrame)
 	}
 	defer func() {
@@ -54,47 +50,6 @@ func decodeChunk(payload []byte) (chunk pb.Chunk, err error) {
 		return chunk, fmt.Errorf("%w: chunk: %w", errBadFrame, err)
 	}
 	return chunk, nil
-}
-
-// plausible tells whether all messages and entries have at least the size that an
-// honest one has.
-func plausible(payload []byte) bool {
-	return fields(payload, func(field uint64, message []byte) bool {
-		if field != fieldMessage {
-			return true
-		}
-		return len(message) >= minMessage && fields(message, func(inner uint64, entry []byte) bool {
-			return inner != fieldEntry || len(entry) >= minEntry
-		})
-	})
-}
-
-// fields calls f with every field of bytes; it is false when f is, or when the
-// encoding is wrong.
-func fields(b []byte, f func(field uint64, value []byte) bool) bool {
-	for len(b) > 0 {
-		tag, n := binary.Uvarint(b)
-		if n <= 0 {
-			return false
-		}
-		b = b[n:]
-		value, n := binary.Uvarint(b)
-		if n <= 0 {
-			return false
-		}
-		b = b[n:]
-		switch tag & 7 {
-		case 0: // a number: its value is read
-		case 2:
-			if value > uint64(len(b)) || !f(tag>>3, b[:value]) {
-				return false
-			}
-			b = b[value:]
-		default: // raftpb has no other kind
-			return false
-		}
-	}
-	return true
 }
 
 // travels tells whether a message may come from another host. All others are local

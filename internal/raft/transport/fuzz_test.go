@@ -8,6 +8,8 @@ import (
 
 	pb "github.com/lni/dragonboat/v3/raftpb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/drumline/drumline/internal/raft/transport/plausible"
 )
 
 func FuzzFrames(f *testing.F) {
@@ -56,7 +58,7 @@ func FuzzPayloads(f *testing.F) {
 	f.Add(c)
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		_, _ = decodeBatch(data)
-		plausible(data)
+		plausible.Batch(data)
 		if c, err := decodeChunk(data); err == nil {
 			_ = (&chunkOrder{}).take(&c)
 		}
@@ -121,23 +123,6 @@ func (p *pieces) Read(b []byte) (int, error) {
 	n := copy(b[:min(len(b), p.n)], p.b)
 	p.b = p.b[n:]
 	return n, nil
-}
-
-func TestPlausibleBatches(t *testing.T) {
-	honest := batchOf("nh-a", 1)
-	for range 10 {
-		honest.Requests = append(honest.Requests, pb.Message{Type: pb.Heartbeat, To: 1, From: 2, ClusterId: 3},
-			pb.Message{Type: pb.Replicate, Entries: []pb.Entry{{Term: 1, Index: 1}, {Term: 1 << 60, Index: 1 << 60}}})
-	}
-	b, err := honest.Marshal()
-	require.NoError(t, err)
-	require.True(t, plausible(b))
-	require.False(t, plausible([]byte{0x0a, 0}), "an empty message")
-	tiny := pb.Message{Entries: make([]pb.Entry, 20)}
-	m, err := (&pb.MessageBatch{Requests: []pb.Message{tiny}}).Marshal()
-	require.NoError(t, err)
-	require.False(t, plausible(m), "empty entries")
-	require.False(t, plausible(b[:len(b)-1]), "cut")
 }
 
 func BenchmarkEncodeBatch(b *testing.B) {

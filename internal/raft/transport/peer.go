@@ -135,9 +135,8 @@ func (p *peer) unused() bool {
 }
 
 // send sends a small frame at once if nothing is on its way before it, which spares waking
-// the goroutine; else it queues it. It waits while a connected peer is slow, until ctx ends
-// or, in a write, the peer is taken for dead, and drops instead of waiting when the peer is
-// away.
+// the goroutine; else it queues it. It waits for a slow peer, until ctx ends or, in a write,
+// the peer is taken for dead; when the peer is away it drops instead of waiting.
 func (p *peer) send(ctx context.Context, f *frame) {
 	p.mu.Lock()
 	if l := p.up; l != nil && len(p.queue) == 0 && len(f.b) <= writeBuffer && p.pen.TryLock() {
