@@ -14,7 +14,7 @@ const (
 	waitPause    = 1000 * millisecond
 	waitPart     = 4 // of the refresh interval
 	// backlogPause is for those who wait for leases that have ended and still count.
-	backlogPause = 100 * millisecond
+	backlogPause = 50 * millisecond
 )
 
 // lastBits is the part of a capacity that is no capacity: what shares differ in from the
