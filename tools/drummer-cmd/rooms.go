@@ -77,7 +77,7 @@ func (t *tool) explainOther(ctx context.Context, ref string) (bool, error) {
 func roomVerbs(verbs []noun.Verb) (all []verb) {
 	for _, v := range verbs {
 		all = append(all, verb{
-			name: v.Name, usage: v.Usage, about: v.About, args: v.Args, min: v.Min, max: v.Max, flags: v.Flags, watchable: v.Watchable, waits: v.Waits,
+			name: v.Name, usage: v.Usage, about: v.About, args: v.Args, min: v.Min, max: v.Max, flags: v.Flags, needs: v.Needs, watchable: v.Watchable, waits: v.Waits,
 			run: func(ctx context.Context, c *cli.Context) error { return roomError(v.Run(ctx, c)) },
 		})
 	}

@@ -60,8 +60,9 @@ type verb struct {
 	args        string // like "GROUP [DATA]"
 	min, max    int    // number of arguments; max -1 for any
 	flags       []cli.Flag
-	watchable   bool // does nothing but show
-	waits       bool // has --wait, and with it a longer default --timeout
+	needs       []string // names of flags that must be given
+	watchable   bool     // does nothing but show
+	waits       bool     // has --wait, and with it a longer default --timeout
 	hidden      bool
 	run         func(ctx context.Context, c *cli.Context) error
 }
@@ -77,6 +78,11 @@ func (t *tool) command(v verb) *cli.Command {
 			}
 			if n := c.NArg(); n < v.min || (v.max >= 0 && n > v.max) {
 				return fail(exitUsage, t.countHint(c), "%s takes %s, got %d %s", c.Command.HelpName, orNothing(v.args), n, plural(n, "argument"))
+			}
+			for _, name := range v.needs {
+				if !c.IsSet(name) {
+					return fail(exitUsage, c.Command.HelpName+" --help", "%s needs --%s", c.Command.HelpName, name)
+				}
 			}
 			defer t.close()
 			if t.opts.watch > 0 {

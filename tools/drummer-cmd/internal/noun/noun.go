@@ -65,8 +65,10 @@ type Goal struct {
 type Verb struct {
 	Name, Usage, About, Args string
 	// Min and Max are the number of arguments.
-	Min, Max  int
-	Flags     []cli.Flag
+	Min, Max int
+	Flags    []cli.Flag
+	// Needs names the flags that must be given.
+	Needs     []string
 	Watchable bool
 	// Waits tells that it has --wait, and with it a longer default --timeout.
 	Waits bool

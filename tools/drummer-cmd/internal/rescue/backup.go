@@ -44,10 +44,10 @@ func (n *Noun) backup() noun.Verb {
 		About: "Each file is one group's state as a linearizable read shows it, with a checksum and what is wanted of the group. One name may go to a " +
 			"file; several go into a directory. Nothing is stopped for it.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "to", Required: true, Usage: "`PATH` of the directory, or of the file for one group"},
+			&cli.StringFlag{Name: "to", Usage: "`PATH` of the directory, or of the file for one group (required)"},
 			noun.Toggle("all", "all groups"),
 		},
-		Run: n.runBackup,
+		Needs: []string{"to"}, Run: n.runBackup,
 	}
 }
 

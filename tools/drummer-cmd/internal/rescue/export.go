@@ -28,7 +28,7 @@ func (n *Noun) recordExport() noun.Verb {
 		Name: "export", Usage: "save the fleet as it is now, for simulate --from",
 		About: "Writes JSON: the record, and what hosts report, both as the leading drummer saw them at one moment. Addresses, configurations of apps, " +
 			"authors and history are left out; names and labels of hosts and names of groups are not. It is no backup: see `record backup`.",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "to", Required: true, Usage: "`FILE` to write"}},
+		Flags: []cli.Flag{&cli.StringFlag{Name: "to", Usage: "`FILE` to write (required)"}}, Needs: []string{"to"},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			ctx, cancel := n.Bounded(ctx)
 			defer cancel()

@@ -33,7 +33,7 @@ func (n *Noun) recordBackup() noun.Verb {
 	return noun.Verb{
 		Name: "backup", Usage: "save the fleet record to a file",
 		About: "The record says which groups, hosts and configurations there are, and what is wanted of them; it holds no data of groups. Any drummer answers while more than half of them run.",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "to", Required: true, Usage: "`FILE` to write"}},
+		Flags: []cli.Flag{&cli.StringFlag{Name: "to", Usage: "`FILE` to write (required)"}}, Needs: []string{"to"},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			ctx, cancel := n.Bounded(ctx)
 			defer cancel()
@@ -93,10 +93,10 @@ func (n *Noun) recordRebuild() noun.Verb {
 			"it begins with a saved record, and what hosts have is newer; without, what is wanted of groups is guessed from what runs. Put the file as seed.state " +
 			"into the empty data directory of every drummer and start them: they go on with the old fleet, as a higher incarnation. Changes nothing by itself.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "to", Required: true, Usage: "`FILE` to write"},
+			&cli.StringFlag{Name: "to", Usage: "`FILE` to write (required)"},
 			&cli.StringFlag{Name: "backup", Usage: "`FILE` of `record backup`"},
 		},
-		Run: n.runRebuild,
+		Needs: []string{"to"}, Run: n.runRebuild,
 	}
 }
 

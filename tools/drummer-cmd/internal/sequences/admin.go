@@ -126,10 +126,11 @@ func (n *Noun) resume() noun.Verb {
 		About: "After a recovery the newest numbers may be forgotten, so sequences stay closed until it is said how many numbers to skip. " +
 			"--all opens the whole group NAME, and makes sequences that are made later skip as many.",
 		Flags: []cli.Flag{
-			&cli.Uint64Flag{Name: "margin", Required: true, Usage: "skip `N` numbers (of a time sequence: milliseconds)"},
+			&cli.Uint64Flag{Name: "margin", DefaultText: "none", Usage: "skip `N` numbers (of a time sequence: milliseconds); required"},
 			&cli.Int64Flag{Name: "floor", DefaultText: "none", Usage: "hand out nothing below `NUMBER`"},
 			noun.Toggle("all", "all sequences of the group"),
 		},
+		Needs: []string{"margin"},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			group, key, full := sequenceName(c.Args().First())
 			r := &sequencepb.Resume{Key: &key, Margin: c.Uint64("margin")}

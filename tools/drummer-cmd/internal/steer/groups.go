@@ -158,9 +158,10 @@ func (r *Room) move() noun.Verb {
 		Name: "move", Usage: "move one replica of a group to another host", Args: "NAME", Min: 1, Max: 1,
 		About: "The new replica has its vote before the old one is removed. The balance of hosts may move others in return; see pause.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "from", Usage: "`HOST` that has the replica", Required: true},
-			&cli.StringFlag{Name: "to", Usage: "`HOST` that shall have one", Required: true}, author(), dryRun(),
+			&cli.StringFlag{Name: "from", Usage: "`HOST` that has the replica (required)"},
+			&cli.StringFlag{Name: "to", Usage: "`HOST` that shall have one (required)"}, author(), dryRun(),
 		},
+		Needs: []string{"from", "to"},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			req := &drummerpb.MoveReplicaRequest{Name: c.Args().First(), From: c.String("from"), To: c.String("to"), Author: c.String("author"), DryRun: c.Bool("dry-run")}
 			return r.do(ctx, "move a replica of group "+req.GetName(), func(ctx context.Context, d drummerpb.DrummerClient) error {
