@@ -29,7 +29,7 @@ import (
 //	at D                                    sets the clock
 //	lead TERM | unlead
 //	connect SESSION ID [name=N] [epoch=E] [deployment=D] [fleet=F] [raft=ADDRESS] [tick=D] [sleep=NEVER|HIBERNATE] [age=A]; replicas follow as REPLICA:FLAGS
-//	report SESSION REPLICA:FLAGS...         FLAGS: starting ok down observer unloaded serving opened sealed gone, cc3 term2, separated by +
+//	report SESSION REPLICA:FLAGS...         FLAGS: starting ok down retired observer unloaded serving opened sealed gone, cc3 term2, separated by +
 //	unheard SESSION [ID...]                 an opinion of the neighbours
 //	beat SESSION[:AGE]... | gone SESSION
 //	answer SESSION ORDER ok|failed|refused [members=CC:VOTERS:OBSERVERS:REMOVED]
@@ -206,6 +206,8 @@ func (s *script) replica(text string) (r *drummerpb.ReplicaReport, gone bool) {
 			r.State = drummerpb.ReplicaState_REPLICA_STATE_STARTING
 		case f == "down":
 			r.State, r.Detail = drummerpb.ReplicaState_REPLICA_STATE_DOWN, "damaged"
+		case f == "retired":
+			r.State = drummerpb.ReplicaState_REPLICA_STATE_RETIRED
 		case f == "unloaded":
 			r.Unloaded = true
 		case f == "observer":

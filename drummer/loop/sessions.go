@@ -114,6 +114,7 @@ func (c *Core) admit(s *session) {
 	c.hosts[s.host()] = h
 	c.emit(Send{s.id, &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Welcome{Welcome: &drummerpb.Welcome{
 		Incarnation: c.view.Incarnation(), Term: c.term, HeartbeatMs: c.o.Heartbeat.Milliseconds(), Fleet: c.o.Fleet,
+		Banned: c.banned(s),
 	}}}})
 	c.sendAddresses(s.id, c.addresses)
 	for conf := range c.view.Configurations() {
@@ -122,6 +123,19 @@ func (c *Core) admit(s *session) {
 	for _, r := range s.replicas {
 		c.learn(s, r)
 	}
+}
+
+// banned lists the groups of a host's replicas that are banned, but for those that are
+// retired there.
+func (c *Core) banned(s *session) []uint64 {
+	var list []uint64
+	for ref, r := range s.replicas {
+		if r.GetState() != drummerpb.ReplicaState_REPLICA_STATE_RETIRED && c.view.Group(ref.Group).GetState() == fleetpb.GroupState_GROUP_STATE_RETIRED {
+			list = append(list, uint64(ref.Group))
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // partRemoved ends the sessions of hosts that were taken out: nothing of them is wanted.

@@ -1087,7 +1087,10 @@ type Welcome struct {
 	// fleet identifies the record for ever: it is made when the drummers' group is
 	// formed. A host attends one fleet only, so that drummers that were formed anew
 	// never give orders that were meant for other groups of the same numbers.
-	Fleet         string `protobuf:"bytes,4,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	Fleet string `protobuf:"bytes,4,opt,name=fleet,proto3" json:"fleet,omitempty"`
+	// banned are the groups of the host's hello that are banned. The host serves them no more and retires what it has of them,
+	// as if it had been ordered to: one that comes back must not answer for a name that another group has by now.
+	Banned        []uint64 `protobuf:"varint,5,rep,packed,name=banned,proto3" json:"banned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1148,6 +1151,13 @@ func (x *Welcome) GetFleet() string {
 		return x.Fleet
 	}
 	return ""
+}
+
+func (x *Welcome) GetBanned() []uint64 {
+	if x != nil {
+		return x.Banned
+	}
+	return nil
 }
 
 // HostAddress tells where a host is.
@@ -7445,12 +7455,13 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"neighbours\x18< \x01(\v2\x1c.drumline.drummer.NeighboursH\x00R\n" +
 	"neighboursB\x06\n" +
-	"\x04body\"x\n" +
+	"\x04body\"\x90\x01\n" +
 	"\aWelcome\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12!\n" +
 	"\fheartbeat_ms\x18\x03 \x01(\x03R\vheartbeatMs\x12\x14\n" +
-	"\x05fleet\x18\x04 \x01(\tR\x05fleet\"\xa6\x01\n" +
+	"\x05fleet\x18\x04 \x01(\tR\x05fleet\x12\x16\n" +
+	"\x06banned\x18\x05 \x03(\x04R\x06banned\"\xa6\x01\n" +
 	"\vHostAddress\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +

@@ -17,3 +17,12 @@ const (
 	DrummerGroup Group = 1
 	FirstGroup   Group = 1000
 )
+
+// Groups are group numbers as they come off the wire.
+func Groups(numbers []uint64) []Group {
+	groups := make([]Group, len(numbers))
+	for i, n := range numbers {
+		groups[i] = Group(n)
+	}
+	return groups
+}

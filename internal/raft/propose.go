@@ -219,6 +219,9 @@ func (r *replica) await(ctx context.Context, b *coalesce.Batch, number, n int) e
 
 // admits tells why a command of that size is not queued; mu is held.
 func (r *replica) admits(size int) error {
+	if r.spec.Banned {
+		return r.codeFault(machine.CodeSealed)
+	}
 	if !r.leading() {
 		return r.refusal()
 	}

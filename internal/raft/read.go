@@ -8,6 +8,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/internal/raft/refusal"
 )
 
@@ -73,6 +74,9 @@ func (h *Host) caughtUp(ctx context.Context, g ids.Group) (*replica, error) {
 	r, err := h.use(ctx, g)
 	if err != nil {
 		return nil, err
+	}
+	if r.spec.Banned {
+		return nil, r.codeFault(machine.CodeSealed)
 	}
 	return r, r.barrier(ctx)
 }

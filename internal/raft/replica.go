@@ -454,6 +454,7 @@ func (r *replica) status() Status {
 		s.LeaderHost = r.host.opts.Host
 	}
 	s.Opened, s.Sealed = r.machine.Life()
+	s.Sealed = s.Sealed || r.spec.Banned
 	s.Applied, s.Version = r.machine.Index(), r.machine.Version()
 	return s
 }

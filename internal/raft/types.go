@@ -24,6 +24,9 @@ type Replica struct {
 	// Restart is true for a replica that has run before: without its data on this host
 	// it is refused, because it would vote again from nothing.
 	Restart bool
+	// Banned is true for a replica that is started to be retired: it takes no command and
+	// answers no read, as if its group were sealed.
+	Banned bool
 	// Unloaded is true for a replica that was unloaded when the process ended: it stays
 	// so until it is wanted. On a host that unloads nothing it is started.
 	Unloaded bool

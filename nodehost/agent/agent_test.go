@@ -69,6 +69,7 @@ func TestHelloTellsEverythingAndReportsTellNews(t *testing.T) {
 	require.Equal(t, []any{d.addr, uint64(2), uint64(7), uint64(1)}, []any{s.Drummer, s.Incarnation, s.Term, s.Sessions})
 	require.NotZero(t, s.Failures)
 	require.Equal(t, []replicas.Fence{{Incarnation: 2, Term: 7}}, a.replicas.fences)
+	require.Equal(t, []ids.Group{1005}, a.replicas.banned)
 }
 
 func TestALongHelloComesInParts(t *testing.T) {

@@ -140,7 +140,7 @@ const beat = 20 * time.Millisecond
 
 func (c *stand) welcome() {
 	c.out <- &drummerpb.SupervisorMessage{Body: &drummerpb.SupervisorMessage_Welcome{Welcome: &drummerpb.Welcome{
-		Incarnation: 2, Term: 7, HeartbeatMs: beat.Milliseconds(),
+		Incarnation: 2, Term: 7, HeartbeatMs: beat.Milliseconds(), Banned: []uint64{1005},
 	}}}
 }
 
@@ -200,6 +200,7 @@ type fakeReplicas struct {
 	slow    chan struct{} // when set, Report waits for it
 	orders  chan func(*drummerpb.OrderResult)
 	fences  []replicas.Fence
+	banned  []ids.Group
 }
 
 func (f *fakeReplicas) Keys() []replicas.Key {
@@ -228,10 +229,11 @@ func (f *fakeReplicas) Order(_ *drummerpb.Order, answer func(*drummerpb.OrderRes
 	f.orders <- answer
 }
 
-func (f *fakeReplicas) Welcomed(x replicas.Fence) {
+func (f *fakeReplicas) Welcomed(x replicas.Fence, banned []ids.Group) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fences = append(f.fences, x)
+	f.banned = append(f.banned, banned...)
 }
 
 func (f *fakeReplicas) set(group uint64, leader uint64, applied uint64) {

@@ -22,7 +22,7 @@ type Replicas interface {
 	Keys() []replicas.Key
 	Report(k replicas.Key) (*drummerpb.ReplicaReport, bool)
 	Order(o *drummerpb.Order, answer func(*drummerpb.OrderResult))
-	Welcomed(f replicas.Fence)
+	Welcomed(f replicas.Fence, banned []ids.Group)
 }
 
 var _ Replicas = (*replicas.Keeper)(nil)

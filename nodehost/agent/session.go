@@ -213,7 +213,7 @@ func (s *session) welcome(addr string, w *drummerpb.Welcome) {
 	}
 	s.beat = min(max(s.beat, leastHeartbeat), mostHeartbeat)
 	a := s.a
-	a.o.Replicas.Welcomed(replicas.Fence{Incarnation: w.GetIncarnation(), Term: w.GetTerm()})
+	a.o.Replicas.Welcomed(replicas.Fence{Incarnation: w.GetIncarnation(), Term: w.GetTerm()}, ids.Groups(w.GetBanned()))
 	a.mu.Lock()
 	a.stats.Drummer, a.stats.Incarnation, a.stats.Term = addr, w.GetIncarnation(), w.GetTerm()
 	a.stats.Sessions++

@@ -136,7 +136,9 @@ func (c *Core) nextBatch() []Key {
 func (r *replica) suspicious() bool { return r.Suspect || r.Life == life.Starting }
 
 // parks tells that a replica is not loaded by its start: it waits until it is used.
-func (c *Core) parks(r *replica) bool { return c.self.Unloads && r.Unloaded && !r.suspicious() }
+func (c *Core) parks(r *replica) bool {
+	return c.self.Unloads && r.Unloaded && r.Life != life.Retiring && !r.suspicious()
+}
 
 // through tells that a replica of the window needs its place no more: it is up, or
 // failed in order, or is not to run at all.

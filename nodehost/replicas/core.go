@@ -128,7 +128,7 @@ func (c *Core) Step(e Event, now time.Duration) []Effect {
 	case Tick:
 		c.retryDue(now)
 	case Welcomed:
-		c.raiseFence(e.Fence)
+		c.welcomed(e)
 	case Ordered:
 		c.order(e.Token, e.Order)
 	case Started:

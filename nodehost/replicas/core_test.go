@@ -253,7 +253,7 @@ func TestFenceSurvivesARestart(t *testing.T) {
 	w.restart()
 	w.step(Boot{}, order(2, key(1001, 8), launch, fence(1, 99)))
 	require.Contains(t, w.take()[1], "refused 2: the order is of incarnation 1")
-	w.step(Welcomed{Fence{2, 7}}, order(3, key(1001, 8), launch, fence(2, 6)))
+	w.step(Welcomed{Fence{2, 7}, nil}, order(3, key(1001, 8), launch, fence(2, 6)))
 	require.Contains(t, w.take()[0], "refused 3", "a welcome of a newer term deposes the older one")
 }
 

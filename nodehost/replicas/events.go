@@ -2,6 +2,7 @@ package replicas
 
 import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/ids"
 )
 
 // Event is what a Core is told.
@@ -13,8 +14,12 @@ type (
 	Boot struct{}
 	// Tick lets time pass; due retries and late starts are seen to.
 	Tick struct{}
-	// Welcomed tells of a supervisor that took this host in: older ones are deposed.
-	Welcomed struct{ Fence Fence }
+	// Welcomed tells of a supervisor that took this host in: older ones are deposed. What
+	// is here of Banned groups is retired.
+	Welcomed struct {
+		Fence  Fence
+		Banned []ids.Group
+	}
 	// Ordered is an order; Token comes back in its Answer.
 	Ordered struct {
 		Token uint64

@@ -18,8 +18,8 @@ func (k *Keeper) start(ctx context.Context, f Start) {
 	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
 	defer cancel()
 	replica := raft.Replica{
-		Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == life.Running || r.Life == life.Retiring, Unloaded: r.Unloaded,
-		Settings: r.Raft,
+		Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == life.Running || r.Life == life.Retiring,
+		Banned: r.Life == life.Retiring, Unloaded: r.Unloaded && r.Life != life.Retiring, Settings: r.Raft,
 	}
 	if r.Life == life.Starting && !r.Join {
 		replica.Members = r.Members

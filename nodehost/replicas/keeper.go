@@ -162,8 +162,9 @@ func (k *Keeper) Progress() Progress { return *k.progress.Load() }
 // OrderCounts returns how many orders of each kind ended how.
 func (k *Keeper) OrderCounts() map[tally.OrderCount]uint64 { return k.tell.All() }
 
-// Welcomed tells of the supervisor that took this host in.
-func (k *Keeper) Welcomed(f Fence) { k.post(Welcomed{f}) }
+// Welcomed tells of the supervisor that took this host in, and which groups of this host
+// it calls banned.
+func (k *Keeper) Welcomed(f Fence, banned []ids.Group) { k.post(Welcomed{f, banned}) }
 
 // Order obeys an order. answer is called once, from another goroutine, unless the
 // same order is being executed already or the Keeper stops first; it must not block.

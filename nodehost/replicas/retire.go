@@ -57,6 +57,26 @@ func (c *Core) orderRetire(token uint64, o *drummerpb.Order) {
 	}
 }
 
+// welcomed remembers a newer supervisor, and begins to retire what it calls banned
+// before anything of it starts to serve. A deposed one is not believed.
+func (c *Core) welcomed(e Welcomed) {
+	if e.Fence.Before(c.fence) {
+		return
+	}
+	c.raiseFence(e.Fence)
+	banned := make(map[ids.Group]bool, len(e.Banned))
+	for _, g := range e.Banned {
+		banned[g] = true
+	}
+	for _, k := range c.Keys() {
+		if r := c.replicas[k]; banned[k.Group] && r.Life == life.Running {
+			r.Life = life.Retiring
+			c.save(r)
+			c.beginRetire(r)
+		}
+	}
+}
+
 // beginRetire stops a replica once it is up; one that cannot come up has nothing to keep.
 func (c *Core) beginRetire(r *replica) {
 	switch {

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
@@ -57,6 +58,26 @@ func TestARetirementIsFinishedAfterACrash(t *testing.T) {
 	w.step(Tick{}, RetireEnded{Key: k, Applied: 9})
 	require.Equal(t, []string{"replicas.Retire"}, w.take(), "tried again")
 	require.Equal(t, life.Retired, w.disk.Records[k].Life)
+}
+
+func TestWhatIsBannedAtTheWelcomeNeverServesAgain(t *testing.T) {
+	k, other := key(1000, 7), key(1001, 7)
+	banned := []ids.Group{1000, 1003}
+	w := up(k).step(Welcomed{Fence{2, 9}, nil}, order(2, other, launch, fence(2, 9)), Started{Key: other}, Up{other})
+	w.restart()
+	w.take()
+	w.step(Welcomed{Fence{2, 8}, banned})
+	require.Equal(t, life.Running, w.disk.Records[k].Life, "a deposed supervisor is not believed")
+	w.step(Welcomed{Fence{2, 9}, banned}, Boot{})
+	require.Equal(t, life.Retiring, w.disk.Records[k].Life)
+	require.Equal(t, life.Running, w.disk.Records[other].Life)
+	require.Equal(t, []string{"start 1000.7", "start 1001.7"}, w.take())
+	w.step(Started{Key: k}, Up{k}, RetireEnded{Key: k, Applied: 9})
+	require.Equal(t, []string{"replicas.Retire"}, w.take(), "no order is needed")
+	require.Equal(t, "RETIRED", state(t, w, k))
+
+	w = up(k).step(Welcomed{Fence{2, 9}, banned})
+	require.Equal(t, []string{"replicas.Retire"}, w.take(), "one that runs is stopped at once")
 }
 
 func TestWhatCannotRunIsRetiredWithoutAState(t *testing.T) {

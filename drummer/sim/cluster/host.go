@@ -475,7 +475,7 @@ func (h *Host) receive(s *Session, m *drummerpb.SupervisorMessage) {
 		return
 	}
 	if m := m.GetWelcome(); m != nil {
-		h.turn(replicas.Welcomed{Fence: replicas.Fence{Incarnation: m.GetIncarnation(), Term: m.GetTerm()}})
+		h.turn(replicas.Welcomed{Fence: replicas.Fence{Incarnation: m.GetIncarnation(), Term: m.GetTerm()}, Banned: ids.Groups(m.GetBanned())})
 		h.w.Book.hear(h.Disk.ID, m.GetTerm())
 		h.start()
 	}
