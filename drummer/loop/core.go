@@ -48,6 +48,7 @@ type leadership struct {
 	told       []string          // drummers that the sessions were told of
 	configured map[string]uint64 // revision of each app's configuration that was told
 
+	sights   sights // of the last pass
 	still    stillness
 	settling bool
 	steady   time.Duration // memberships are not changed before
@@ -154,7 +155,7 @@ func (c *Core) pass(v *fleet.View) {
 		c.forget()
 	}
 	c.expire()
-	observed := c.observed()
+	observed := c.observed(&c.sights)
 	if same && c.still.holds(observed) && len(c.proposals) == 0 {
 		return
 	}

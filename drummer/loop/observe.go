@@ -14,11 +14,24 @@ import (
 // never is the age of what was never heard.
 const never = time.Duration(math.MaxInt64)
 
-// observed is what the planner sees now. It shares the groups with the Core.
-func (c *Core) observed() *planner.Observed {
+// sights is the memory that the hosts of an Observed lie in.
+type sights struct {
+	by  map[ids.Host]*planner.Host
+	all []planner.Host
+}
+
+// observed is what the planner sees now. It shares the groups with the Core, and lies in the
+// memory that is given, which is emptied.
+func (c *Core) observed(in *sights) *planner.Observed {
+	n := c.view.HostCount()
+	if in.by == nil || cap(in.all) < n {
+		in.by, in.all = make(map[ids.Host]*planner.Host, n), make([]planner.Host, 0, n)
+	}
+	clear(in.by)
+	in.all = in.all[:0]
 	o := &planner.Observed{
 		Now:      c.now,
-		Hosts:    make(map[ids.Host]*planner.Host, c.view.HostCount()),
+		Hosts:    in.by,
 		Groups:   c.groups,
 		Refusers: c.expireRefusers(),
 	}
@@ -29,7 +42,8 @@ func (c *Core) observed() *planner.Observed {
 		}
 	}
 	for rec := range c.view.Hosts() {
-		h := c.judge(rec)
+		in.all = append(in.all, c.judge(rec))
+		h := &in.all[len(in.all)-1]
 		o.Hosts[ids.Host(rec.GetId())] = h
 		if h.State == planner.Up && c.hosts[ids.Host(rec.GetId())] == nil && c.clock.leading(c.now) < c.suspectAfter() {
 			o.Settling = true
@@ -39,8 +53,8 @@ func (c *Core) observed() *planner.Observed {
 }
 
 // judge says how a host of the record is.
-func (c *Core) judge(rec *fleetpb.Host) *planner.Host {
-	h := &planner.Host{Age: never}
+func (c *Core) judge(rec *fleetpb.Host) planner.Host {
+	h := planner.Host{Age: never}
 	since := c.clock.led
 	if known := c.hosts[ids.Host(rec.GetId())]; known != nil {
 		since = max(since, known.alive)
@@ -83,7 +97,7 @@ func (c *Core) Observed(now time.Duration) *Observed {
 		return o
 	}
 	c.now = now
-	o.Observed = *c.observed()
+	o.Observed = *c.observed(&sights{})
 	o.Settling = c.settling
 	for _, h := range c.hosts {
 		h.session.shared = true

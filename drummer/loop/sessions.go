@@ -33,6 +33,8 @@ type session struct {
 	age uint64
 	// known is what the record has of the host that was found to be what it said.
 	known *fleetpb.Host
+	// knownAt is the revision of the record that was seen to have it.
+	knownAt uint64
 	// replicas that it reported. Observed copies share the map once it is shared.
 	replicas map[planner.Ref]*drummerpb.ReplicaReport
 	shared   bool
@@ -89,10 +91,15 @@ func refOf(r *drummerpb.ReplicaReport) planner.Ref {
 
 // admitWaiting judges the sessions that came before there was a view.
 func (c *Core) admitWaiting() {
-	for _, id := range slices.Sorted(maps.Keys(c.sessions)) {
-		if s := c.sessions[id]; !s.admitted {
-			c.admit(s)
+	var waiting []uint64
+	for id, s := range c.sessions {
+		if !s.admitted {
+			waiting = append(waiting, id)
 		}
+	}
+	slices.Sort(waiting)
+	for _, id := range waiting {
+		c.admit(c.sessions[id])
 	}
 }
 
@@ -367,13 +374,15 @@ func (c *Core) disconnectAll(reason string) {
 // the age of those that have gone: it must outlive this leadership, and proposing it
 // while they attend would be a proposal a host every half a minute.
 func (c *Core) register() {
-	for _, id := range slices.Sorted(maps.Keys(c.hosts)) {
-		h := c.hosts[id]
-		known := c.view.Host(id)
-		parted := !h.live && known != nil && !known.GetLost() && known.GetAge() < h.session.age
-		if !parted && (!h.live || c.registered(h.session)) {
-			continue
+	var unlike []ids.Host // nearly always none
+	for id, h := range c.hosts {
+		if h.live && !c.registered(h.session) || !h.live && c.parted(id, h) {
+			unlike = append(unlike, id)
 		}
+	}
+	slices.Sort(unlike)
+	for _, id := range unlike {
+		h := c.hosts[id]
 		said := h.session.hello.GetHost()
 		if said.GetAge() != h.session.age {
 			said = proto.CloneOf(said)
@@ -383,11 +392,21 @@ func (c *Core) register() {
 	}
 }
 
+// parted tells that the record does not know how old a host was that has gone.
+func (c *Core) parted(id ids.Host, h *host) bool {
+	known := c.view.Host(id)
+	return known != nil && !known.GetLost() && known.GetAge() < h.session.age
+}
+
 // registered tells whether the record has what the session's host said of itself. The
 // age only has to be there.
 func (c *Core) registered(s *session) bool {
+	if s.knownAt == c.view.Revision() && s.known != nil {
+		return true
+	}
 	known, said := c.view.Host(s.host()), s.hello.GetHost()
 	if known != nil && known == s.known { // a record's messages never change
+		s.knownAt = c.view.Revision()
 		return true
 	}
 	if known.GetWanted() != nil { // what people want of a host is the record's, not the host's
@@ -401,7 +420,7 @@ func (c *Core) registered(s *session) bool {
 		same = proto.Equal(known, aged)
 	}
 	if same {
-		s.known = known
+		s.known, s.knownAt = known, c.view.Revision()
 	}
 	return same
 }

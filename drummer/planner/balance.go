@@ -8,6 +8,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/memo"
 	"github.com/drumline/drumline/drummer/planner/spread"
+	"github.com/drumline/drumline/drummer/planner/survey"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/mutant"
 )
@@ -92,7 +93,7 @@ func (p *pass) balanceReplicas(hosts []*post) {
 // holding is a whole group on a host.
 type holding struct {
 	group  *fleetpb.Group
-	survey *survey // once somebody wanted it
+	survey *survey.Survey // once somebody wanted it
 }
 
 // wholeGroups lists by host the groups that may be moved.
@@ -159,13 +160,13 @@ func (p *pass) moveBetween(from, to *post, groups []*holding) *move {
 			on.survey = p.survey(on.group)
 		}
 		s := on.survey
-		i := slices.IndexFunc(s.voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == from.rec.GetId() })
-		r := &request{group: s.group, repair: s, victim: s.voters[i], kind: words.KindBalance}
+		i := slices.IndexFunc(s.Voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == from.rec.GetId() })
+		r := &request{group: s.Group, repair: s, victim: s.Voters[i], kind: words.KindBalance}
 		if p.obstacle(r, to) != "" || !p.keepsSpread(r, to) {
 			continue
 		}
 		r.why = fmt.Sprintf("host %s has %d replicas, and host %s has %d", from.rec.GetName(), from.load, to.rec.GetName(), to.load)
-		if !from.report(s.group, r.victim).GetServing() {
+		if !from.report(s.Group, r.victim).GetServing() {
 			return &move{r, to}
 		}
 		if leads == nil {
@@ -178,7 +179,7 @@ func (p *pass) moveBetween(from, to *post, groups []*holding) *move {
 // keepsSpread tells whether the group's rules allow the move and it is spread no worse.
 func (p *pass) keepsSpread(r *request, to *post) bool {
 	f := spread.New[*post](r.group.GetSpec())
-	for _, v := range r.repair.voters {
+	for _, v := range r.repair.Voters {
 		if v != r.victim {
 			f.Occupy(p.post(v.GetHostId()))
 		}
@@ -186,8 +187,8 @@ func (p *pass) keepsSpread(r *request, to *post) bool {
 	if !f.Allowed(to) {
 		return false
 	}
-	moved := append(p.holders(r.repair.voters, r.victim), to.rec)
-	return spread.Crowding(moved) <= spread.Crowding(p.holders(r.repair.voters, nil))
+	moved := append(p.holders(r.repair.Voters, r.victim), to.rec)
+	return spread.Crowding(moved) <= spread.Crowding(p.holders(r.repair.Voters, nil))
 }
 
 // balanceLeads has some leaderships handed over.
@@ -228,7 +229,7 @@ func (p *pass) handsOver(s *memo.Slot, fit map[string]*post) bool {
 	var best *fleetpb.Replica
 	for _, r := range g.GetReplicas() {
 		to := fit[r.GetHostId()]
-		if to == nil || !r.GetVoter() || p.rank(g, r) > p.rank(g, leader) || !gains(from.leads, to.leads, from.weight(), to.weight()) || p.condition(g, r) != live {
+		if to == nil || !r.GetVoter() || p.rank(g, r) > p.rank(g, leader) || !gains(from.leads, to.leads, from.weight(), to.weight()) || p.condition(g, r) != survey.Live {
 			continue
 		}
 		if best == nil || to.leads*fit[best.GetHostId()].weight() < fit[best.GetHostId()].leads*to.weight() {

@@ -67,7 +67,7 @@ func (p *pass) brake() {
 func (p *pass) forgetAccepted(accepted []string) {
 	still := slices.DeleteFunc(slices.Clone(accepted), func(id string) bool {
 		at := p.post(id)
-		return at.seen.State == Up && at.seen.Connected || at.seen.State == Lost || p.posts[id] == nil
+		return at.seen.State == Up && at.seen.Connected || at.seen.State == Lost || at == &p.nowhere
 	})
 	if len(still) < len(accepted) {
 		p.setBrake(&fleetpb.SetBrake{Accepted: still}, "hosts have returned")

@@ -2,54 +2,45 @@ package planner
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/drumline/drumline/drummer/planner/member"
+	"github.com/drumline/drumline/drummer/planner/survey"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/mutant"
 )
 
-// condition of a replica as the supervisor sees it.
-type condition int
-
-const (
-	// live: its host is up and says that it runs, in the role that it has.
-	live condition = iota
-	// rising: its host is up; the replica starts, or has not applied its promotion.
-	rising
-	// silent: its host is not heard, for less than it takes to be down.
-	silent
-	// dead: to be replaced.
-	dead
-)
-
 // seat is a replica as a look sees it, found once for all checkers.
 type seat struct {
 	at   *post
 	rep  *drummerpb.ReplicaReport // nil when its host says nothing of it
-	cond condition
+	cond survey.Condition
 }
 
 // seat returns that of a replica of the group.
 func (p *pass) seat(g *fleetpb.Group, r *fleetpb.Replica) seat {
 	if p.seated != g {
 		p.seats, p.seated, p.surveyed = p.seats[:0], g, nil
-		for _, r := range g.GetReplicas() {
-			p.seats = append(p.seats, p.seatOf(g, r))
+		slot := p.memo.Slot(groupID(g))
+		for i, r := range g.GetReplicas() {
+			if slot != nil && slot.Group == g { // where its replicas are was found before
+				p.seats = append(p.seats, p.seatAt(p.at[slot.At[i]], g, r))
+			} else {
+				p.seats = append(p.seats, p.seatAt(p.post(r.GetHostId()), g, r))
+			}
 		}
 	}
 	if i := slices.Index(g.GetReplicas(), r); i >= 0 {
 		return p.seats[i]
 	}
-	return p.seatOf(g, r)
+	return p.seatAt(p.post(r.GetHostId()), g, r)
 }
 
-func (p *pass) seatOf(g *fleetpb.Group, r *fleetpb.Replica) seat {
-	at := p.post(r.GetHostId())
+func (p *pass) seatAt(at *post, g *fleetpb.Group, r *fleetpb.Replica) seat {
 	rep := at.report(g, r)
 	return seat{at, rep, p.judge(g, r, at, rep)}
 }
@@ -60,7 +51,9 @@ func (p *pass) report(g *fleetpb.Group, r *fleetpb.Replica) *drummerpb.ReplicaRe
 }
 
 // condition judges a replica.
-func (p *pass) condition(g *fleetpb.Group, r *fleetpb.Replica) condition { return p.seat(g, r).cond }
+func (p *pass) condition(g *fleetpb.Group, r *fleetpb.Replica) survey.Condition {
+	return p.seat(g, r).cond
+}
 
 // gaveUp tells whether a host is silent for longer than the group waits for it.
 func gaveUp(g *fleetpb.Group, h *Host) bool {
@@ -70,30 +63,30 @@ func gaveUp(g *fleetpb.Group, h *Host) bool {
 }
 
 // judge is condition, for who knows the replica's host and report.
-func (p *pass) judge(g *fleetpb.Group, r *fleetpb.Replica, at *post, rep *drummerpb.ReplicaReport) condition {
+func (p *pass) judge(g *fleetpb.Group, r *fleetpb.Replica, at *post, rep *drummerpb.ReplicaReport) survey.Condition {
 	h := at.seen
 	switch {
 	case gaveUp(g, h), h.State == Suspect && mutant.Is("no-hysteresis"):
-		return dead
+		return survey.Dead
 	case !h.Connected || h.State != Up:
-		return silent
+		return survey.Silent
 	case p.observed(g).Gone[ids.Replica(r.GetId())]:
-		return dead
+		return survey.Dead
 	case rep == nil && r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED:
-		return rising
+		return survey.Rising
 	case rep == nil:
-		return dead // a host reports its whole manifest: what it had is gone
+		return survey.Dead // a host reports its whole manifest: what it had is gone
 	}
 	switch rep.GetState() {
 	case drummerpb.ReplicaState_REPLICA_STATE_OK:
 		if r.GetVoter() && rep.GetObserver() {
-			return rising
+			return survey.Rising
 		}
-		return live
+		return survey.Live
 	case drummerpb.ReplicaState_REPLICA_STATE_STARTING:
-		return rising
+		return survey.Rising
 	default:
-		return dead
+		return survey.Dead
 	}
 }
 
@@ -107,13 +100,13 @@ func (p *pass) why(g *fleetpb.Group, r *fleetpb.Replica) string {
 	case h.State == Lost:
 		text = "is lost"
 	case gaveUp(g, h):
-		text = fmt.Sprintf("is down, silent for %s", round(h.Silent))
+		text = "is down, silent for " + round(h.Silent)
 	case h.Maintained && (!h.Connected || h.State != Up):
-		text = fmt.Sprintf("is silent for %s, in maintenance", round(h.Silent))
+		text = "is silent for " + round(h.Silent) + ", in maintenance"
 	case h.Unreachable:
 		text = h.Opinion.String()
 	case !h.Connected || h.State != Up:
-		text = fmt.Sprintf("is silent for %s, and is down after %s", round(h.Silent), down)
+		text = "is silent for " + round(h.Silent) + ", and is down after " + down.String()
 	case rep == nil && r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_PLANNED:
 		text = "has not said yet that it runs it"
 	case rep == nil || p.observed(g).Gone[ids.Replica(r.GetId())]:
@@ -125,11 +118,11 @@ func (p *pass) why(g *fleetpb.Group, r *fleetpb.Replica) string {
 	default:
 		text = "cannot run it: " + rep.GetDetail()
 	}
-	return fmt.Sprintf("replica %d: host %s %s", r.GetId(), name, text)
+	return "replica " + strconv.FormatUint(r.GetId(), 10) + ": host " + name + " " + text
 }
 
 // round makes a duration readable, and equal from pass to pass for a while.
-func round(d time.Duration) time.Duration { return d.Truncate(time.Second) }
+func round(d time.Duration) string { return d.Truncate(time.Second).String() }
 
 // leader returns the replica that serves as leader. One that another live replica knows a
 // newer leader than has been deposed, and has not noticed yet.
@@ -139,7 +132,7 @@ func (p *pass) leader(g *fleetpb.Group) (*fleetpb.Replica, *drummerpb.ReplicaRep
 	newest := uint64(0)
 	for _, r := range g.GetReplicas() {
 		s := p.seat(g, r)
-		if !member.Active(r) || s.cond != live {
+		if !member.Active(r) || s.cond != survey.Live {
 			continue
 		}
 		newest = max(newest, s.rep.GetTerm())
@@ -157,13 +150,13 @@ func (p *pass) leader(g *fleetpb.Group) (*fleetpb.Replica, *drummerpb.ReplicaRep
 // unloaded is asked for the membership: it is loaded for that, and has a leader elected.
 func (p *pass) leaderless(g *fleetpb.Group, reason string) {
 	for _, r := range g.GetReplicas() {
-		if member.Active(r) && r.GetVoter() && p.condition(g, r) == live && p.report(g, r).GetUnloaded() {
+		if member.Active(r) && r.GetVoter() && p.condition(g, r) == survey.Live && p.report(g, r).GetUnloaded() {
 			p.reason(g, "it is unloaded; replica %d on %s is being loaded, so that a leader is elected", r.GetId(), p.name(r.GetHostId()))
 			p.order(repairing, g, r, &drummerpb.Order{Body: &drummerpb.Order_Change{Change: &drummerpb.Change{}}}, "it is unloaded, and a leader is needed")
 			return
 		}
 	}
-	p.reason(g, "%s", reason)
+	p.note(g, reason)
 }
 
 func groupID(g *fleetpb.Group) ids.Group { return ids.Group(g.GetId()) }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/planner/member"
+	"github.com/drumline/drumline/drummer/planner/survey"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -23,8 +24,8 @@ func (p *pass) launch(g *fleetpb.Group) {
 		return
 	}
 	for _, r := range g.GetReplicas() {
-		if p.condition(g, r) != live {
-			p.reason(g, "%s", p.why(g, r))
+		if p.condition(g, r) != survey.Live {
+			p.note(g, p.why(g, r))
 		}
 		if h := p.host(r.GetHostId()); h.Connected && h.State == Up && p.report(g, r) == nil {
 			p.order(launching, g, r, startOrder(g, r), "the group is being launched")
@@ -67,8 +68,8 @@ func (p *pass) abandon(g *fleetpb.Group) bool {
 		switch {
 		case refused:
 			troubles = append(troubles, fmt.Sprintf("host %s refused to start replica %d: %s", p.name(r.GetHostId()), r.GetId(), refusal))
-			p.reason(g, "%s", troubles[len(troubles)-1])
-		case h.State != Up || p.condition(g, r) == dead:
+			p.note(g, troubles[len(troubles)-1])
+		case h.State != Up || p.condition(g, r) == survey.Dead:
 			troubles = append(troubles, p.why(g, r))
 		}
 	}
@@ -93,7 +94,7 @@ func bounded(reason string) string {
 // running tells whether every replica runs and the record knows it.
 func (p *pass) running(g *fleetpb.Group) bool {
 	for _, r := range g.GetReplicas() {
-		if r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED || p.condition(g, r) != live {
+		if r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_STARTED || p.condition(g, r) != survey.Live {
 			return false
 		}
 	}
@@ -143,7 +144,7 @@ func (p *pass) open(g *fleetpb.Group) {
 		p.reason(g, "it cannot be opened: %s", why)
 		return
 	}
-	p.reason(g, "it is being opened")
+	p.note(g, "it is being opened")
 	p.order(serving, g, leader, begin, "all replicas run and a leader serves")
 }
 
@@ -158,7 +159,7 @@ func (p *pass) seal(g *fleetpb.Group) {
 		p.leaderless(g, "it cannot be sealed: no leader serves; delete it with force to do without the seal")
 		return
 	}
-	p.reason(g, "it is being sealed")
+	p.note(g, "it is being sealed")
 	p.order(serving, g, leader, &drummerpb.Order{Body: &drummerpb.Order_Seal{Seal: &drummerpb.Seal{}}}, "the group is being deleted")
 }
 

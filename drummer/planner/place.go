@@ -11,6 +11,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/planner/spread"
+	"github.com/drumline/drumline/drummer/planner/survey"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/mutant"
@@ -23,17 +24,17 @@ type request struct {
 	// anew ignores the replicas that a launch has: it is to be given up.
 	anew bool
 	// repair is the survey of a group that needs a replica somewhere; nil for a launch.
-	repair *survey
+	repair *survey.Survey
 	// victim is the live voter that is to be moved, kind and why are the operation's; for
 	// a replacement they are not set.
 	victim    *fleetpb.Replica
 	kind, why string
 }
 
-func replacement(s *survey) request { return request{group: s.group, repair: s} }
+func replacement(s *survey.Survey) request { return request{group: s.Group, repair: s} }
 
 // spare is how many more voters the group can lose.
-func (r *request) spare() int { return r.repair.alive - member.Quorum(len(r.repair.voters)) }
+func (r *request) spare() int { return r.repair.Alive - member.Quorum(len(r.repair.Voters)) }
 
 // rank orders wishes: what brings redundancy back, then launches, then what only moves.
 func (r *request) rank() int {
@@ -56,7 +57,7 @@ func (r *request) operation() string {
 		return words.KindLaunch
 	case r.victim != nil:
 		return r.kind
-	case len(r.repair.dead) > 0:
+	case len(r.repair.Dead) > 0:
 		return words.KindReplace
 	default:
 		return words.KindResize
@@ -76,7 +77,7 @@ func (p *pass) grant() {
 		r := &p.requests[i]
 		switch {
 		case r.repair != nil && p.braked:
-			p.reason(r.group, "%s", brakeReason)
+			p.note(r.group, brakeReason)
 			continue
 		case slices.Contains(p.Fleet.Paused(), r.operation()):
 			p.reason(r.group, "operations of kind %s are paused", r.operation())
@@ -84,7 +85,7 @@ func (p *pass) grant() {
 		}
 		hosts, err := p.choose(r)
 		if err != nil {
-			p.reason(r.group, "%v", err)
+			p.note(r.group, err.Error())
 			continue
 		}
 		p.settle(r, hosts)
@@ -109,7 +110,7 @@ func (p *pass) settle(r *request, hosts []*post) {
 		for _, h := range hosts {
 			place.HostIds = append(place.HostIds, h.rec.GetId())
 		}
-		p.reason(g, "it is being placed")
+		p.note(g, "it is being placed")
 		p.propose(launching, g, &fleetpb.Command{Op: &fleetpb.Command_Place{Place: place}}, "the group is new")
 		return
 	}
@@ -117,14 +118,14 @@ func (p *pass) settle(r *request, hosts []*post) {
 	kind := r.operation()
 	p.builds(target.GetId(), kind)
 	add := &fleetpb.AddReplica{Group: g.GetId(), Generation: g.GetGeneration(), HostId: target.GetId()}
-	at, why := repairing, fmt.Sprintf("the group has %d of %d voters", len(r.repair.voters), r.repair.want)
+	at, why := repairing, fmt.Sprintf("the group has %d of %d voters", len(r.repair.Voters), r.repair.Want)
 	switch {
 	case r.victim != nil:
 		add.Replaces, add.Move, add.Kind, at, why = r.victim.GetId(), true, kind, tidying, r.why
 		p.leaves(r.victim)
-	case len(r.repair.dead) > 0:
-		add.Replaces = r.repair.dead[0].GetId()
-		why = p.why(g, r.repair.dead[0])
+	case len(r.repair.Dead) > 0:
+		add.Replaces = r.repair.Dead[0].GetId()
+		why = p.why(g, r.repair.Dead[0])
 	default:
 		add.Kind = kind
 	}
@@ -165,8 +166,8 @@ func (p *pass) candidates(r *request) *spread.Field[*post] {
 	f.Known = len(p.hosts)
 	if r.repair != nil {
 		f.Wanted = 1
-		for i, v := range r.repair.voters {
-			if r.repair.conds[i] != dead && v != r.victim {
+		for i, v := range r.repair.Voters {
+			if r.repair.Conds[i] != survey.Dead && v != r.victim {
 				f.Occupy(p.post(v.GetHostId()))
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/planner/memo"
 	"github.com/drumline/drumline/drummer/planner/spread"
+	"github.com/drumline/drumline/drummer/planner/survey"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -43,13 +44,14 @@ type pass struct {
 	View
 	policy *fleetpb.Policy
 	memo   *memo.Memory
-	posts  map[string]*post
-	at     []*post // by place
+	at     []*post // by place; nowhere for a host that the record does not have any more
 	hosts  []*post // that are not lost, by id
 
 	seated   *fleetpb.Group // whose seats are found, and whose survey is made
 	seats    []seat
-	surveyed *survey
+	surveyed *survey.Survey
+	spare    *survey.Survey // one that nobody needs any more
+	judged   survey.Survey  // of the group that was judged last
 
 	busy    map[ids.Group]bool // a command of theirs is proposed
 	regions map[string]int     // replicas being built by region
@@ -72,10 +74,15 @@ func Plan(v View) Result { return NewMemory().Plan(v) }
 
 // Memory is a planner that remembers which groups it found well. It plans as Plan does,
 // for whoever tells it what changed, in the time that the changes take.
-type Memory struct{ memo *memo.Memory }
+type Memory struct {
+	memo    *memo.Memory
+	nowhere post // as every pass begins with it
+}
 
 // NewMemory is a planner that remembers nothing yet.
-func NewMemory() *Memory { return &Memory{memo.New()} }
+func NewMemory() *Memory {
+	return &Memory{memo.New(), post{rec: &fleetpb.Host{}, seen: &Host{State: Suspect}}}
+}
 
 // Touch says that what is observed of a group has changed, or what a host reports of one
 // of its replicas. Changes of hosts and of the record are seen without a word.
@@ -106,13 +113,12 @@ func (m *Memory) newPass(v View) *pass {
 		View:        v,
 		policy:      v.Fleet.Policy(),
 		memo:        m.memo,
-		posts:       map[string]*post{},
 		busy:        map[ids.Group]bool{},
 		regions:     map[string]int{},
 		reasons:     map[ids.Group][]string{},
 		leftover:    map[ids.Group][]string{},
 		hostReasons: map[ids.Host][]string{},
-		nowhere:     post{rec: &fleetpb.Host{}, seen: &Host{State: Suspect}},
+		nowhere:     m.nowhere,
 	}
 	p.count()
 	return p
@@ -132,21 +138,21 @@ func (p *pass) result() Result {
 
 // count takes stock of hosts, of what is on them, and of what is on its way.
 func (p *pass) count() {
-	p.memo.Sync(p.Fleet, func(h *fleetpb.Host) memo.Mark {
+	posts := make([]post, 0, p.Fleet.HostCount()) // one piece of memory a pass
+	p.memo.Sync(p.Fleet, func(place int, h *fleetpb.Host) memo.Mark {
 		seen := p.Observed.Host(ids.Host(h.GetId()))
-		p.posts[h.GetId()] = &post{rec: h, seen: seen}
+		posts = append(posts, post{rec: h, seen: seen, place: place})
 		return memo.Mark{Session: seen.Session, State: seen.Mark(int(seen.State)), Connected: seen.Connected, Maintained: seen.Maintained}
 	})
 	places := p.memo.Places()
-	p.at = make([]*post, len(places))
+	p.at, p.hosts = make([]*post, len(places)), make([]*post, 0, len(posts))
 	for i := range p.at {
 		p.at[i] = &p.nowhere
 	}
-	for h := range p.Fleet.Hosts() {
-		i := p.memo.Of(h.GetId())
-		at := p.post(h.GetId())
-		p.at[i], at.entries, at.load = at, places[i].Entries, places[i].Load
-		if !h.GetLost() {
+	for i := range posts {
+		at := &posts[i]
+		p.at[at.place], at.entries, at.load = at, places[at.place].Entries, places[at.place].Load
+		if !at.rec.GetLost() {
 			p.hosts = append(p.hosts, at)
 		}
 	}
@@ -231,6 +237,9 @@ func (p *pass) look(s *memo.Slot) {
 	id := ids.Group(g.GetId())
 	actions, requests := len(p.actions), len(p.requests)
 	p.step(g)
+	if p.seated == g && len(p.requests) == requests { // no request has its survey
+		p.release()
+	}
 	s.Judged = false
 	s.Quiet = len(p.actions) == actions && len(p.requests) == requests && len(p.reasons[id])+len(p.leftover[id]) == 0 && member.Known(g, p.observed(g).Membership)
 }
@@ -242,7 +251,8 @@ func (p *pass) verdict(s *memo.Slot) *memo.Slot {
 	}
 	leader, _ := p.leader(s.Group)
 	s.Leader = int8(slices.Index(s.Group.GetReplicas(), leader)) //nolint:gosec // a group has few replicas
-	s.Whole, s.Judged = p.survey(s.Group).whole(), true
+	p.fill(&p.judged, s.Group)
+	s.Whole, s.Judged = p.judged.Whole(), true
 	return s
 }
 
@@ -254,7 +264,7 @@ func (p *pass) step(g *fleetpb.Group) {
 	}
 	p.destroy(g)
 	if p.busy[ids.Group(g.GetId())] {
-		p.reason(g, "a change of the record is under way")
+		p.note(g, "a change of the record is under way")
 		return
 	}
 	switch g.GetState() {
@@ -294,7 +304,7 @@ func (p *pass) untroubled(g *fleetpb.Group) bool {
 			}
 		}
 		s := p.seat(g, r)
-		if s.at.empties() || s.at.seen.Maintained || s.cond != live || !rules.SameRaft(g.GetSpec().GetRaft(), s.rep.GetRaft()) {
+		if s.at.empties() || s.at.seen.Maintained || s.cond != survey.Live || !rules.SameRaft(g.GetSpec().GetRaft(), s.rep.GetRaft()) {
 			return false
 		}
 		if rep := s.rep; rep.GetServing() && rep.GetOpened() {
@@ -330,8 +340,12 @@ func (p *pass) order(at priority, g *fleetpb.Group, r *fleetpb.Replica, o *drumm
 
 // reason notes why a group is not as it is wanted.
 func (p *pass) reason(g *fleetpb.Group, format string, args ...any) {
-	id := ids.Group(g.GetId())
-	p.reasons[id] = append(p.reasons[id], fmt.Sprintf(format, args...))
+	p.note(g, fmt.Sprintf(format, args...))
+}
+
+// note is reason for a text that is there.
+func (p *pass) note(g *fleetpb.Group, text string) {
+	p.reasons[groupID(g)] = append(p.reasons[groupID(g)], text)
 }
 
 // observed returns what is known of a group; never nil.

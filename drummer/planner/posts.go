@@ -13,8 +13,9 @@ import (
 
 // post is a host as one plan sees it.
 type post struct {
-	rec  *fleetpb.Host
-	seen *Host
+	rec   *fleetpb.Host
+	seen  *Host
+	place int
 	// load is its replicas, without those that are moved away and with those that this
 	// plan gives it; entries is all that the record has there, leftovers included.
 	load, entries int
@@ -23,12 +24,7 @@ type post struct {
 }
 
 // post returns a host of the record; never nil.
-func (p *pass) post(id string) *post {
-	if at := p.posts[id]; at != nil {
-		return at
-	}
-	return &p.nowhere
-}
+func (p *pass) post(id string) *post { return p.at[p.memo.Of(id)] }
 
 // host returns what is known of a host; one never heard counts as suspect.
 func (p *pass) host(id string) *Host { return p.post(id).seen }

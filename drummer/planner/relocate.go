@@ -8,6 +8,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/planner/spread"
+	"github.com/drumline/drumline/drummer/planner/survey"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 )
@@ -22,11 +23,11 @@ func (p *pass) relocate(g *fleetpb.Group) {
 		return
 	}
 	s := p.survey(g)
-	if !s.content() || len(s.voters) != s.want || s.alive < member.Quorum(s.want) || p.stale(g) != nil {
+	if !s.Content() || len(s.Voters) != s.Want || s.Alive < member.Quorum(s.Want) || p.stale(g) != nil {
 		return
 	}
-	for i, r := range s.voters {
-		if at := p.post(r.GetHostId()); at.empties() && s.conds[i] == live {
+	for i, r := range s.Voters {
+		if at := p.post(r.GetHostId()); at.empties() && s.Conds[i] == survey.Live {
 			if p.waitsForLead(s, r) {
 				continue
 			}
@@ -37,7 +38,7 @@ func (p *pass) relocate(g *fleetpb.Group) {
 			return
 		}
 	}
-	if !s.whole() {
+	if !s.Whole() {
 		return
 	}
 	if r, why := p.misplaced(s); r != nil {
@@ -47,18 +48,18 @@ func (p *pass) relocate(g *fleetpb.Group) {
 }
 
 // waitsForLead tells whether the replica leads and lead can hand that over first.
-func (p *pass) waitsForLead(s *survey, r *fleetpb.Replica) bool {
-	s.leader, _ = p.leader(s.group)
-	return s.leader == r && !p.braked && p.successor(s, (*post).leadable) != nil
+func (p *pass) waitsForLead(s *survey.Survey, r *fleetpb.Replica) bool {
+	s.Leader, _ = p.leader(s.Group)
+	return s.Leader == r && !p.braked && p.successor(s, (*post).leadable) != nil
 }
 
 // misplaced returns a voter that a rule wants elsewhere, and the rule in words.
-func (p *pass) misplaced(s *survey) (*fleetpb.Replica, string) {
-	i, why := spread.Misplaced(s.group.GetSpec(), p.holders(s.voters, nil))
+func (p *pass) misplaced(s *survey.Survey) (*fleetpb.Replica, string) {
+	i, why := spread.Misplaced(s.Group.GetSpec(), p.holders(s.Voters, nil))
 	if i < 0 {
 		return nil, ""
 	}
-	return s.voters[i], why
+	return s.Voters[i], why
 }
 
 // holders are the hosts of voters, without one.
@@ -99,7 +100,7 @@ func (p *pass) lead(g *fleetpb.Group) {
 func (p *pass) heir(g *fleetpb.Group, leader *fleetpb.Replica, at *post) (*fleetpb.Replica, string) {
 	if at.empties() || at.seen.Maintained {
 		s := p.survey(g)
-		s.leader = leader
+		s.Leader = leader
 		why := fmt.Sprintf("host %s shall lead nothing", at.rec.GetName())
 		return p.successor(s, (*post).leadable), why
 	}
@@ -107,7 +108,7 @@ func (p *pass) heir(g *fleetpb.Group, leader *fleetpb.Replica, at *post) (*fleet
 		return nil, ""
 	}
 	if r := member.Recorded(g, g.GetLead()); r != nil {
-		if r != leader && r.GetVoter() && p.post(r.GetHostId()).leadable() && p.condition(g, r) == live {
+		if r != leader && r.GetVoter() && p.post(r.GetHostId()).leadable() && p.condition(g, r) == survey.Live {
 			return r, "somebody chose it"
 		}
 		return nil, ""
@@ -115,7 +116,7 @@ func (p *pass) heir(g *fleetpb.Group, leader *fleetpb.Replica, at *post) (*fleet
 	var best *fleetpb.Replica
 	rank := p.rank(g, leader)
 	for _, r := range g.GetReplicas() {
-		if r.GetVoter() && p.rank(g, r) < rank && p.post(r.GetHostId()).leadable() && p.condition(g, r) == live {
+		if r.GetVoter() && p.rank(g, r) < rank && p.post(r.GetHostId()).leadable() && p.condition(g, r) == survey.Live {
 			best, rank = r, p.rank(g, r)
 		}
 	}
@@ -168,8 +169,8 @@ func Blockers(v View, host ids.Host, limit int) (list []string, total int) {
 			continue
 		case !member.Active(g.GetReplicas()[i]):
 			continue
-		case s.alive < member.Quorum(len(s.voters)):
-			note(g, fmt.Sprintf("it has no quorum: %d of %d voters are up", s.alive, len(s.voters)))
+		case s.Alive < member.Quorum(len(s.Voters)):
+			note(g, fmt.Sprintf("it has no quorum: %d of %d voters are up", s.Alive, len(s.Voters)))
 			continue
 		}
 		hosts, err := p.choose(&request{group: g, repair: s, victim: g.GetReplicas()[i]})
@@ -188,7 +189,7 @@ func CheckMove(v View, g *fleetpb.Group, from, to ids.Host) (ids.Replica, error)
 	p := newPass(v)
 	p.brake()
 	s := p.survey(g)
-	i := slices.IndexFunc(s.voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == string(from) })
+	i := slices.IndexFunc(s.Voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == string(from) })
 	target := p.post(string(to))
 	switch {
 	case g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN:
@@ -197,23 +198,23 @@ func CheckMove(v View, g *fleetpb.Group, from, to ids.Host) (ids.Replica, error)
 		return 0, errors.New("that host has no voter of it")
 	case p.braked:
 		return 0, errors.New(brakeReason)
-	case !s.whole():
+	case !s.Whole():
 		return 0, errors.New("the group is not whole; that comes first")
 	case !target.up():
 		return 0, errors.New("the other host is not up")
 	}
-	r := &request{group: g, repair: s, victim: s.voters[i]}
+	r := &request{group: g, repair: s, victim: s.Voters[i]}
 	if text := p.obstacle(r, target); text != "" {
 		return 0, fmt.Errorf("hosts that %s cannot be chosen", text)
 	}
 	f := spread.New[*post](g.GetSpec())
-	for _, m := range s.voters {
-		if m != s.voters[i] {
+	for _, m := range s.Voters {
+		if m != s.Voters[i] {
 			f.Occupy(p.post(m.GetHostId()))
 		}
 	}
 	if !f.Allowed(target) {
 		return 0, errors.New("the group's rule of placement forbids it" + f.Rest())
 	}
-	return ids.Replica(s.voters[i].GetId()), nil
+	return ids.Replica(s.Voters[i].GetId()), nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/member"
+	"github.com/drumline/drumline/drummer/planner/survey"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -22,7 +23,7 @@ func (p *pass) tunes(g *fleetpb.Group) bool {
 // the lead over in the same look.
 func (p *pass) tune(g *fleetpb.Group) {
 	s := p.survey(g)
-	odd := member.Odd(g, s.voters, func(r *fleetpb.Replica) *drummerpb.ReplicaReport { return p.report(g, r) })
+	odd := member.Odd(g, s.Voters, func(r *fleetpb.Replica) *drummerpb.ReplicaReport { return p.report(g, r) })
 	switch {
 	case g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN:
 	case len(odd) > 0:
@@ -30,7 +31,7 @@ func (p *pass) tune(g *fleetpb.Group) {
 		if !slices.Contains(p.Fleet.Paused(), words.KindTune) {
 			p.tuneNext(s, odd)
 		}
-	case s.whole() && p.tunes(g):
+	case s.Whole() && p.tunes(g):
 		tuned := &fleetpb.Tuned{Group: g.GetId(), Generation: g.GetGeneration()}
 		p.propose(recording, g, &fleetpb.Command{Op: &fleetpb.Command_Tuned{Tuned: tuned}}, "every replica runs with the group's Raft options")
 	}
@@ -38,28 +39,28 @@ func (p *pass) tune(g *fleetpb.Group) {
 
 // tuneNext tunes one of the replicas that run with other options, if that is safe now. One
 // that is unloaded does not run at all.
-func (p *pass) tuneNext(s *survey, odd []*fleetpb.Replica) {
-	g := s.group
+func (p *pass) tuneNext(s *survey.Survey, odd []*fleetpb.Replica) {
+	g := s.Group
 	at := mutant.Is("tune-at-once")
-	if !at && (!s.whole() || p.observed(g).Changing) || p.braked || p.Observed.Unsteady {
+	if !at && (!s.Whole() || p.observed(g).Changing) || p.braked || p.Observed.Unsteady {
 		return
 	}
 	p.busy[ids.Group(g.GetId())] = true
-	s.leader, _ = p.leader(g)
+	s.Leader, _ = p.leader(g)
 	victim := odd[0]
-	if victim == s.leader && len(odd) > 1 {
+	if victim == s.Leader && len(odd) > 1 {
 		victim = odd[1]
 	}
-	others := len(s.voters) - 1
-	switch need := min(member.Quorum(len(s.voters)), others); {
+	others := len(s.Voters) - 1
+	switch need := min(member.Quorum(len(s.Voters)), others); {
 	case p.report(g, victim).GetUnloaded():
-	case s.leader == nil:
+	case s.Leader == nil:
 		p.leaderless(g, "no leader serves")
 		return
 	case !at && p.proven(s, victim) < need:
 		p.reason(g, "replica %d is restarted once a quorum of the other voters have shown that they are up to date", victim.GetId())
 		return
-	case victim == s.leader && others > 0:
+	case victim == s.Leader && others > 0:
 		if to := p.successor(s, func(*post) bool { return true }); to != nil {
 			p.handOver(serving, g, victim, to, "the leader is to be restarted with other Raft options")
 		}

@@ -376,7 +376,7 @@ func (w *world) moves(g *cluster.Group, h *cluster.Host) bool {
 		return h.Running && !h.Paused && !h.Dark && !h.Deaf && !h.Mute && w.Now-h.Changed > long
 	}
 	n := 0
-	for _, p := range g.Live(g.Voters) {
+	for _, p := range g.Live() {
 		if p.Ready && well(p.Host) {
 			n++
 		}

@@ -86,7 +86,7 @@ func TestKilledHostIsReplacedInTime(t *testing.T) {
 	w.Run(w.Virtual()+w.DownAfter+60*time.Second, nil)
 	require.Empty(t, w.Book.Violations)
 	for _, g := range w.Order {
-		require.Len(t, g.Live(g.Voters), 3, "group %d", g.ID)
+		require.Len(t, g.Live(), 3, "group %d", g.ID)
 		require.False(t, g.On(dead.Disk.ID), "group %d", g.ID)
 	}
 	dead.Boot()

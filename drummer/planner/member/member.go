@@ -3,6 +3,7 @@
 package member
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -54,6 +55,23 @@ func Known(g *fleetpb.Group, m *drummerpb.Membership) bool {
 	return true
 }
 
+// Stranger is the first member that the record does not know, voters before observers; 0 for
+// none. An observer whose number the record gave is one that it has given up.
+func Stranger(g *fleetpb.Group, m *drummerpb.Membership, gave func(ids.Replica) bool) uint64 {
+	voter, observer := uint64(0), uint64(0)
+	for id := range m.GetVoters() {
+		if Recorded(g, id) == nil && (voter == 0 || id < voter) {
+			voter = id
+		}
+	}
+	for id := range m.GetObservers() {
+		if Recorded(g, id) == nil && !gave(ids.Replica(id)) && (observer == 0 || id < observer) {
+			observer = id
+		}
+	}
+	return cmp.Or(voter, observer)
+}
+
 // News is what the record should learn of a membership; nil for nothing. Absent are
 // replicas that are no members although the group never removed them.
 func News(g *fleetpb.Group, m *drummerpb.Membership, absent map[ids.Replica]bool) *fleetpb.MembershipSeen {
@@ -61,21 +79,22 @@ func News(g *fleetpb.Group, m *drummerpb.Membership, absent map[ids.Replica]bool
 		return nil
 	}
 	news := m.GetConfigChange() > g.GetConfigChange()
-	seen := &fleetpb.MembershipSeen{Group: g.GetId(), ConfigChange: m.GetConfigChange()}
+	var gone []uint64
 	for _, r := range g.GetReplicas() {
 		_, voter := m.GetVoters()[r.GetId()]
 		_, observer := m.GetObservers()[r.GetId()]
 		removed := slices.Contains(m.GetRemoved(), r.GetId()) || !voter && !observer && absent[ids.Replica(r.GetId())]
 		if removed {
-			seen.Removed = append(seen.Removed, r.GetId())
+			gone = append(gone, r.GetId())
 		}
 		news = news || Active(r) && (removed || voter != r.GetVoter())
 	}
 	if !news {
 		return nil
 	}
-	seen.Voters, seen.Observers = Sorted(m.GetVoters()), Sorted(m.GetObservers())
-	return seen
+	return &fleetpb.MembershipSeen{
+		Group: g.GetId(), ConfigChange: m.GetConfigChange(), Voters: Sorted(m.GetVoters()), Observers: Sorted(m.GetObservers()), Removed: gone,
+	}
 }
 
 // Sorted are the numbers of members.

@@ -95,8 +95,8 @@ func (m *Memory) Touch(g ids.Group) {
 	}
 }
 
-// Sync takes a record in. The mark of each host is asked for once.
-func (m *Memory) Sync(v *fleet.View, mark func(*fleetpb.Host) Mark) {
+// Sync takes a record in. The mark of each host is asked for once, by id.
+func (m *Memory) Sync(v *fleet.View, mark func(place int, h *fleetpb.Host) Mark) {
 	if m.syncHosts(v, mark) {
 		m.slots = nil // a host came or went that groups are on: a rare thing
 		for i := range m.places {
@@ -147,7 +147,7 @@ func (m *Memory) Places() []Place { return m.places }
 func (s *Slot) disturb() { s.Quiet, s.Judged = false, false }
 
 // syncHosts tells whether groups have to be placed anew.
-func (m *Memory) syncHosts(v *fleet.View, mark func(*fleetpb.Host) Mark) (anew bool) {
+func (m *Memory) syncHosts(v *fleet.View, mark func(int, *fleetpb.Host) Mark) (anew bool) {
 	m.syncs++
 	m.anyHost = false
 	met := 0
@@ -159,7 +159,7 @@ func (m *Memory) syncHosts(v *fleet.View, mark func(*fleetpb.Host) Mark) (anew b
 			m.index[h.GetId()] = i
 			anew = anew || m.places[Nowhere].Entries > 0
 		}
-		p, now := &m.places[i], mark(h)
+		p, now := &m.places[i], mark(int(i), h)
 		p.changed = p.rec != h || p.mark != now
 		m.anyHost = m.anyHost || p.changed
 		p.rec, p.mark, p.sync = h, now, m.syncs

@@ -32,10 +32,9 @@ type Field[H Host] struct {
 	Known, Ups int
 
 	spec      *fleetpb.Spec
-	rules     map[string]int // region to what its rule still allows; nil without a rule
-	regions   map[string]int // members of the group by region
-	zones     map[[2]string]int
-	cells     map[[2]string]bool // that no other may share
+	rules     map[string]int  // region to what its rule still allows; nil without a rule
+	members   []*fleetpb.Host // that hold one; they are few
+	cells     [][2]string     // that no other may share
 	obstacles []obstacle
 }
 
@@ -47,7 +46,7 @@ type obstacle struct {
 
 // New returns a field without hosts for all replicas of a spec.
 func New[H Host](spec *fleetpb.Spec) *Field[H] {
-	f := &Field[H]{spec: spec, Wanted: int(spec.GetReplicas()), regions: map[string]int{}, zones: map[[2]string]int{}, cells: map[[2]string]bool{}}
+	f := &Field[H]{spec: spec, Wanted: int(spec.GetReplicas())}
 	if rules := spec.GetRegions(); len(rules) > 0 {
 		f.rules = map[string]int{}
 		for _, rule := range rules {
@@ -70,14 +69,12 @@ func (f *Field[H]) Note(text string) {
 
 // Occupy counts a host that holds a member.
 func (f *Field[H]) Occupy(h H) {
-	region := h.Record().GetRegion()
-	f.regions[region]++
-	f.zones[[2]string{region, h.Record().GetZone()}]++
+	f.members = append(f.members, h.Record())
 	if f.rules != nil {
-		f.rules[region]--
+		f.rules[h.Record().GetRegion()]--
 	}
 	if cell := cellOf(f.spec, h.Record()); cell != [2]string{} {
-		f.cells[cell] = true
+		f.cells = append(f.cells, cell)
 	}
 }
 
@@ -89,7 +86,7 @@ func (f *Field[H]) Take(h H) {
 
 // Allowed tells whether the group's rules take a host beside those that it has.
 func (f *Field[H]) Allowed(h H) bool {
-	return (f.rules == nil || f.rules[h.Record().GetRegion()] > 0) && !f.cells[cellOf(f.spec, h.Record())]
+	return (f.rules == nil || f.rules[h.Record().GetRegion()] > 0) && !slices.Contains(f.cells, cellOf(f.spec, h.Record()))
 }
 
 // Best returns the host that spreads the group over regions, then zones, then takes
@@ -105,18 +102,32 @@ func (f *Field[H]) Best(lighter func(a, b H) int) H {
 }
 
 func (f *Field[H]) order(a, b H, lighter func(a, b H) int) int {
-	region := func(h H) int { return f.regions[h.Record().GetRegion()] }
+	regionA, zoneA := f.company(a.Record())
+	regionB, zoneB := f.company(b.Record())
 	if f.rules != nil {
-		region = func(H) int { return 0 } // the rule says it all
+		regionA, regionB = 0, 0 // the rule says it all
 	}
-	zone := func(h H) int { return f.zones[[2]string{h.Record().GetRegion(), h.Record().GetZone()}] }
 	return cmp.Or(
 		cmp.Compare(a.Doubt(), b.Doubt()),
-		cmp.Compare(region(a), region(b)),
-		cmp.Compare(zone(a), zone(b)),
+		cmp.Compare(regionA, regionB),
+		cmp.Compare(zoneA, zoneB),
 		lighter(a, b),
 		cmp.Compare(a.Record().GetId(), b.Record().GetId()),
 	)
+}
+
+// company counts the members in a host's region, and those of them in its zone.
+func (f *Field[H]) company(h *fleetpb.Host) (region, zone int) {
+	for _, m := range f.members {
+		if m.GetRegion() != h.GetRegion() {
+			continue
+		}
+		region++
+		if m.GetZone() == h.GetZone() {
+			zone++
+		}
+	}
+	return region, zone
 }
 
 // Lack says why there is no host to choose.

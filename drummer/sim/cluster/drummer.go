@@ -5,10 +5,11 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/loop"
+	"github.com/drumline/drumline/drummer/planner"
+	"github.com/drumline/drumline/drummer/sim/cluster/drift"
+	"github.com/drumline/drumline/drummer/sim/cluster/twice"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/mutant"
@@ -22,7 +23,7 @@ type Drummer struct {
 	w     *World
 	Index int
 	Core  *loop.Core
-	Clock clock
+	Clock drift.Clock
 
 	up, Paused bool
 	Spent      bool // its disk is lost, or it was removed: it never runs again
@@ -45,23 +46,6 @@ type Drummer struct {
 	Changed time.Duration
 }
 
-// clock is a monotonic clock that drifts.
-type clock struct {
-	origin time.Duration
-	ppm    int64
-	// Wall is how far the wall clock was set.
-	Wall time.Duration
-}
-
-// Read is what the clock shows.
-func (c *clock) Read(now time.Duration) time.Duration {
-	t := c.origin + now + time.Duration(int64(now/time.Microsecond)*c.ppm/1000)
-	if mutant.Is("wall-clock") {
-		t += c.Wall
-	}
-	return t
-}
-
 func newDrummer(w *World, index int) *Drummer {
 	d := &Drummer{w: w, Index: index, up: true}
 	d.restart()
@@ -72,10 +56,14 @@ func newDrummer(w *World, index int) *Drummer {
 func (d *Drummer) restart() {
 	o := loop.Options{Deployment: "sim", Fleet: "sim"}
 	if d.w.Twice {
-		o.Planned = d.planAgain
+		o.Planned = func(v planner.View, r planner.Result) {
+			if what := twice.Differs(v, r); what != "" {
+				d.w.Violate("%s", what)
+			}
+		}
 	}
 	d.Core = loop.New(o)
-	d.Clock = clock{origin: d.w.Between(0, time.Hour), ppm: d.w.Rng.Int64N(2001) - 1000}
+	d.Clock = drift.Draw(d.w.Rng)
 	d.Reign++
 }
 
@@ -369,7 +357,7 @@ func (d *Drummer) send(f loop.Send) {
 	if f.Message.GetAddresses() != nil || f.Message.GetConfigurations() != nil {
 		return // hosts of the simulator know where everybody is
 	}
-	m := proto.CloneOf(f.Message)
+	m := f.Message
 	if m.GetWelcome() != nil {
 		s.h.Last[d.Index], s.Heard, s.Asleep = s, d.w.Now, d.asleep
 		d.w.Witness.CheckWelcomed(s)

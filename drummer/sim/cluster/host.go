@@ -10,6 +10,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/loop"
+	"github.com/drumline/drumline/drummer/sim/cluster/drift"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -32,7 +33,7 @@ type Host struct {
 	Trap             int  // 1: crash before the next commit, 2: right behind it
 
 	core     *replicas.Core
-	clock    clock
+	clock    drift.Clock
 	tokens   map[uint64]token
 	token    uint64
 	booted   bool
@@ -91,6 +92,7 @@ func (w *World) Bring(said *fleetpb.Host) *Host {
 	h := &Host{w: w, Name: said.GetName(), Region: said.GetRegion(), said: said, Slow: 1, Last: map[int]*Session{}, Disk: emptyDisk(said.GetId())}
 	h.Disk.epoch = said.GetBootEpoch()
 	w.byID[h.Disk.ID] = h
+	w.layout++
 	w.Hosts = append(w.Hosts, h)
 	return h
 }
@@ -100,6 +102,7 @@ func (h *Host) Hold(r replicas.Record, match time.Duration, damaged bool) {
 	h.Disk.Manifest.Records[r.Key()] = r
 	if !damaged {
 		h.Disk.Logs[r.Key()] = &Log{key: r.Key(), join: r.Join, Match: match}
+		h.w.layout++
 	}
 	h.w.Book.Ran[uint64(r.Replica)] = h.Disk.ID
 }
@@ -114,6 +117,7 @@ func (h *Host) Format() {
 	}
 	h.Disk = emptyDisk(fmt.Sprintf("%s-%08x", h.Name, h.w.Rng.Uint32()))
 	h.w.byID[h.Disk.ID] = h
+	h.w.layout++
 	h.Refused = false
 }
 
@@ -126,7 +130,7 @@ func (h *Host) Boot() {
 	h.Disk.epoch++
 	h.life++
 	h.Running, h.Paused, h.booted, h.Changed, h.tried = true, false, false, h.w.Now, h.w.Now
-	h.clock = clock{origin: h.w.Between(0, time.Hour), ppm: h.w.Rng.Int64N(2001) - 1000}
+	h.clock = drift.Draw(h.w.Rng)
 	h.w.Note("%s (%s) starts for the %d. time", h.Name, h.Disk.ID, h.Disk.epoch)
 	h.w.Book.Mark('b', h.w.Now, h.Disk.epoch, uint64(len(h.Disk.Logs)))
 	h.core = replicas.New(replicas.Self{
@@ -422,7 +426,10 @@ func (h *Host) flush() {
 	if h.session == nil || len(h.dirty) == 0 || h.core == nil {
 		return
 	}
-	keys := slices.Collect(maps.Keys(h.dirty))
+	keys := make([]replicas.Key, 0, len(h.dirty))
+	for k := range h.dirty {
+		keys = append(keys, k)
+	}
 	replicas.SortKeys(keys)
 	rep := &drummerpb.Report{}
 	for _, k := range keys {
@@ -436,7 +443,8 @@ func (h *Host) flush() {
 			rep.Gone = append(rep.Gone, &drummerpb.ReplicaRef{Group: uint64(k.Group), Replica: uint64(k.Replica)})
 		}
 	}
-	h.dirty, h.gone = map[replicas.Key]bool{}, map[replicas.Key]bool{}
+	clear(h.dirty)
+	clear(h.gone)
 	if len(rep.GetChanged())+len(rep.GetGone()) > 0 {
 		s := h.session
 		s.up(func() loop.Event { return loop.Reported{Session: s.id, Report: rep} })
@@ -500,7 +508,6 @@ func (h *Host) reply(t token, r *drummerpb.OrderResult) {
 	}
 	h.w.Book.Mark('a', h.w.Now, r.GetOrder(), b2u(r.GetOk()))
 	h.w.Note("%s answers order %d: ok=%v refused=%v %s", h.Name, r.GetOrder(), r.GetOk(), r.GetRefused(), r.GetDetail())
-	r = proto.CloneOf(r)
 	t.s.up(func() loop.Event {
 		h.w.Book.settled(t.o)
 		return loop.Answered{Session: t.s.id, Result: r}

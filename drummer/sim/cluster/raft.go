@@ -27,7 +27,9 @@ type Group struct {
 	electing          bool
 	loaded            time.Duration // when its first state is there; 0 for none on its way
 	spreading         bool
-	Forced            bool // deleted by force, so it may end while it serves
+	roster            []Peer // all members, voters first, by number, as of laid
+	laid              uint64 // the world's layout; 0 for one of another membership
+	Forced            bool   // deleted by force, so it may end while it serves
 }
 
 // view is a membership and where in the log it begins.
@@ -63,7 +65,7 @@ func NewGroup(w *World, id uint64, members map[ids.Replica]ids.Host) *Group {
 		g.Voters[uint64(r)] = string(h)
 	}
 	g.CC = uint64(len(members))
-	g.views = []view{{0, g.membership()}}
+	g.views = []view{{0, g.copyMembership()}}
 	return g
 }
 
@@ -73,10 +75,13 @@ func (g *Group) Begin(m *drummerpb.Membership) {
 	for _, id := range m.GetRemoved() {
 		g.Removed[id] = true
 	}
-	g.views = []view{{0, g.membership()}}
+	g.views, g.laid = []view{{0, g.copyMembership()}}, 0
 }
 
-func (g *Group) membership() *drummerpb.Membership {
+// membership in force, which nobody may change.
+func (g *Group) membership() *drummerpb.Membership { return g.views[len(g.views)-1].m }
+
+func (g *Group) copyMembership() *drummerpb.Membership {
 	return &drummerpb.Membership{
 		ConfigChange: g.CC, Voters: maps.Clone(g.Voters), Observers: maps.Clone(g.Observers), Removed: slices.Sorted(maps.Keys(g.Removed)),
 	}
@@ -93,35 +98,62 @@ func (g *Group) Place(id uint64) string {
 // Quorum is how many of n voters decide.
 func Quorum(n int) int { return n/2 + 1 }
 
-// Peer is a member that runs.
+// Peer is a member, and its data where it has some.
 type Peer struct {
 	id   uint64
 	Host *Host
 	*Log
 }
 
-// Peer returns a member if it runs; its log is nil otherwise.
-func (g *Group) Peer(id uint64) Peer {
-	h := g.w.Host(g.Place(id))
-	if h == nil || !h.Running || h.Paused {
-		return Peer{}
-	}
-	l := h.Disk.Logs[replicas.KeyOf(g.ID, id)]
-	if l == nil || !l.up || l.Fell {
-		return Peer{}
-	}
-	return Peer{id, h, l}
+// runs tells that the member takes part.
+func (p *Peer) runs() bool {
+	return p.Log != nil && p.Host.Running && !p.Host.Paused && p.up && !p.Fell
 }
 
-// Live gives those of the ids that run, in order.
-func (g *Group) Live(members map[uint64]string) []Peer {
-	list := make([]Peer, 0, len(members))
-	for id := range members {
-		if p := g.Peer(id); p.Log != nil {
-			list = append(list, p)
+// all gives the members, voters first. They are looked for when one changed, or the data
+// on some disk.
+func (g *Group) all() (voters, observers []Peer) {
+	if g.laid != g.w.layout {
+		g.laid, g.roster = g.w.layout, g.roster[:0]
+		for _, members := range []map[uint64]string{g.Voters, g.Observers} {
+			from := len(g.roster)
+			for id, at := range members {
+				p := Peer{id: id, Host: g.w.Host(at)}
+				if p.Host != nil {
+					p.Log = p.Host.Disk.Logs[replicas.KeyOf(g.ID, id)]
+				}
+				g.roster = append(g.roster, p)
+			}
+			slices.SortFunc(g.roster[from:], func(a, b Peer) int { return cmp.Compare(a.id, b.id) })
 		}
 	}
-	slices.SortFunc(list, func(a, b Peer) int { return cmp.Compare(a.id, b.id) })
+	return g.roster[:len(g.Voters)], g.roster[len(g.Voters):]
+}
+
+// Peer returns a member if it runs; its log is nil otherwise.
+func (g *Group) Peer(id uint64) Peer {
+	g.all()
+	for i := range g.roster {
+		if p := &g.roster[i]; p.id == id && p.runs() {
+			return *p
+		}
+	}
+	return Peer{}
+}
+
+// Live gives the voters that run, by number.
+func (g *Group) Live() []Peer {
+	voters, _ := g.all()
+	return running(voters)
+}
+
+func running(members []Peer) []Peer {
+	list := make([]Peer, 0, len(members))
+	for i := range members {
+		if members[i].runs() {
+			list = append(list, members[i])
+		}
+	}
 	return list
 }
 
@@ -138,23 +170,21 @@ func (g *Group) around(h *Host, voters []Peer) []Peer {
 
 // Lead is the leader while it has a quorum.
 func (g *Group) Lead() Peer {
-	if _, voter := g.Voters[g.leader]; !voter {
+	voters, _ := g.all()
+	at := slices.IndexFunc(voters, func(p Peer) bool { return p.id == g.leader })
+	if at < 0 || !voters[at].runs() {
 		return Peer{}
 	}
-	p := g.Peer(g.leader)
-	if p.Log == nil {
-		return p
-	}
 	n := 0
-	for id := range g.Voters { // counting needs no order
-		if o := g.Peer(id); o.Log != nil && !g.w.cutOff(p.Host, o.Host) {
+	for i := range voters {
+		if voters[i].runs() && !g.w.cutOff(voters[at].Host, voters[i].Host) {
 			n++
 		}
 	}
-	if n < Quorum(len(g.Voters)) {
+	if n < Quorum(len(voters)) {
 		return Peer{}
 	}
-	return p
+	return voters[at]
 }
 
 // reaches tells that a host with a replica gets through to the leader and its quorum.
@@ -175,18 +205,15 @@ func (g *Group) Settle() {
 		return
 	}
 	lead.Match += d
+	voters, _ := g.all()
 	matches := make([]time.Duration, 0, 8)
-	for _, p := range g.Live(g.Voters) {
-		if !g.w.cutOff(lead.Host, p.Host) {
-			g.follow(lead, p, d)
-			matches = append(matches, p.Match)
+	for i, p := range g.roster {
+		if !p.runs() || g.w.cutOff(lead.Host, p.Host) {
+			continue
 		}
-	}
-	if len(g.Observers) > 0 {
-		for _, p := range g.Live(g.Observers) {
-			if !g.w.cutOff(lead.Host, p.Host) {
-				g.follow(lead, p, d)
-			}
+		g.follow(lead, p, d)
+		if i < len(voters) {
+			matches = append(matches, p.Match)
 		}
 	}
 	slices.Sort(matches)
@@ -233,7 +260,7 @@ func (g *Group) elect() {
 		return
 	}
 	old := g.Peer(g.leader)
-	voters := g.Live(g.Voters)
+	voters := g.Live()
 	var able []Peer
 	for _, p := range voters {
 		votes := 0
@@ -291,7 +318,8 @@ func (g *Group) spread() {
 		rounds++
 		behind := false
 		lead := g.Lead()
-		for _, p := range append(g.Live(g.Voters), g.Live(g.Observers)...) {
+		g.all()
+		for _, p := range running(g.roster) {
 			p.Host.mark(p.key)
 			behind = behind || lead.Log != nil && !g.w.cutOff(lead.Host, p.Host) && lead.Match-p.Match > 100*time.Millisecond
 		}

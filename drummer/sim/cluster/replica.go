@@ -27,6 +27,7 @@ func (h *Host) startReplica(r replicas.Record) {
 		h.w.Witness.CheckFresh(h, r)
 		l = &Log{key: k, join: r.Join}
 		h.Disk.Logs[k] = l
+		h.w.layout++
 	case l.join != r.Join:
 		h.w.Violate("S5: replica %s came as observer=%v and is started on %s as observer=%v", k, l.join, h.Name, r.Join)
 	}
@@ -106,6 +107,7 @@ func (h *Host) Lose(k replicas.Key) {
 		g.Settle()
 	}
 	delete(h.Disk.Logs, k)
+	h.w.layout++
 	if h.core == nil {
 		h.w.Book.Wiped[k] = h.w.Now
 	}
@@ -207,7 +209,7 @@ func (g *Group) append() time.Duration {
 	was := p.Match
 	p.Match++
 	g.Commit = p.Match
-	others := g.around(p.Host, g.Live(g.Voters))
+	others := g.around(p.Host, g.Live())
 	slices.SortStableFunc(others, func(a, b Peer) int { return cmp.Compare(b.Match, a.Match) })
 	for n, o := range others { // the leader among them
 		if n < Quorum(len(g.Voters)) || was-o.Match <= time.Millisecond {
@@ -273,12 +275,13 @@ func (g *Group) Change(c *drummerpb.Change) string {
 // applied writes the change into the log.
 func (g *Group) applied(c *drummerpb.Change, before *drummerpb.Membership) {
 	w := g.w
+	g.laid = 0
 	g.CC += uint64(1 + w.Rng.IntN(50))
 	at := g.Commit + 1
 	if g.Lead().Log != nil {
 		at = g.append()
 	}
-	g.views = append(g.views, view{at, g.membership()})
+	g.views = append(g.views, view{at, g.copyMembership()})
 	w.Note("group %d: %s %d, config change %d", g.ID, c.GetKind(), c.GetReplica(), g.CC)
 	w.Book.Mark('c', w.Now, g.ID<<20|c.GetReplica(), g.CC)
 	w.Active = w.Now

@@ -41,6 +41,7 @@ type World struct {
 
 	Hosts    []*Host
 	byID     map[string]*Host
+	layout   uint64 // counts the changes of which data is where
 	Regions  []string
 	Cuts     map[[2]*Host]bool // pairs of hosts of which one does not hear the other
 	Groups   map[uint64]*Group
@@ -93,8 +94,8 @@ type Witness interface {
 	CheckObeyed(h *Host, o *Order)
 }
 
-// twice is of how many worlds one plans everything twice.
-const twice = 8
+// plansTwice is of how many worlds one plans everything twice.
+const plansTwice = 8
 
 // gossips is of how many worlds the hosts of one gossip.
 const gossips = 4
@@ -112,13 +113,14 @@ func New(seed uint64, hosts int) *World {
 func Blank(seed uint64) *World {
 	w := &World{
 		Rng:    rand.New(rand.NewPCG(seed, 0x5eed)),
+		layout: 1,
 		Record: fleet.New(),
 		Leader: -1,
 		byID:   map[string]*Host{},
 		Cuts:   map[[2]*Host]bool{},
 		Groups: map[uint64]*Group{},
 		Book:   newLedger(),
-		Twice:  seed%twice == 0,
+		Twice:  seed%plansTwice == 0,
 
 		Gossips: seed%gossips == 3, Apps: []*fleetpb.App{{Name: "kv", Version: 1}}, Origin: 1_700_000_000_000,
 	}
