@@ -134,20 +134,46 @@ type move struct {
 }
 
 // bestMove finds a move between the fullest and the emptiest hosts that the groups' rules
-// allow: a follower if there is one.
+// allow: a follower if there is one. What the rules forbid on one host they forbid on all
+// that are alike, so a group is asked once for each kind of host, not for each host.
 func (p *pass) bestMove(hosts []*post, on map[*post][]*holding) *move {
 	for _, from := range hosts {
+		allowed := map[string][]*holding{}
 		for i := len(hosts) - 1; i >= 0; i-- {
 			to := hosts[i]
 			if !gains(from.load, to.load, from.weight(), to.weight()) {
 				break
 			}
-			if m := p.moveBetween(from, to, on[from]); m != nil {
+			kind := to.kind()
+			if _, asked := allowed[kind]; !asked {
+				allowed[kind] = p.movable(from, to, on[from])
+			}
+			if m := p.moveBetween(from, to, allowed[kind]); m != nil {
 				return m
 			}
 		}
 	}
 	return nil
+}
+
+// wish is the wish to move a group's replica off a host.
+func (p *pass) wish(on *holding, from *post) *request {
+	if on.survey == nil {
+		on.survey = p.survey(on.group)
+	}
+	s := on.survey
+	i := slices.IndexFunc(s.Voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == from.rec.GetId() })
+	return &request{group: s.Group, repair: s, victim: s.Voters[i], kind: words.KindBalance}
+}
+
+// movable are those of the groups on a host that their rules let move to such a one as to.
+func (p *pass) movable(from, to *post, groups []*holding) (list []*holding) {
+	for _, on := range groups {
+		if spread.Unfit(on.group.GetSpec(), to.rec) == "" && p.keepsSpread(p.wish(on, from), to) {
+			list = append(list, on)
+		}
+	}
+	return list
 }
 
 func (p *pass) moveBetween(from, to *post, groups []*holding) *move {
@@ -156,17 +182,12 @@ func (p *pass) moveBetween(from, to *post, groups []*holding) *move {
 		if p.busy[groupID(on.group)] {
 			continue
 		}
-		if on.survey == nil {
-			on.survey = p.survey(on.group)
-		}
-		s := on.survey
-		i := slices.IndexFunc(s.Voters, func(r *fleetpb.Replica) bool { return r.GetHostId() == from.rec.GetId() })
-		r := &request{group: s.Group, repair: s, victim: s.Voters[i], kind: words.KindBalance}
-		if p.obstacle(r, to) != "" || !p.keepsSpread(r, to) {
+		r := p.wish(on, from)
+		if p.obstacle(r, to) != "" {
 			continue
 		}
 		r.why = fmt.Sprintf("host %s has %d replicas, and host %s has %d", from.rec.GetName(), from.load, to.rec.GetName(), to.load)
-		if !from.report(s.Group, r.victim).GetServing() {
+		if !from.report(r.group, r.victim).GetServing() {
 			return &move{r, to}
 		}
 		if leads == nil {

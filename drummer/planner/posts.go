@@ -54,6 +54,11 @@ func (h *post) closed() string {
 // leadable tells that leaders may be there.
 func (h *post) leadable() bool { return h.up() && h.closed() == "" }
 
+// kind is all of a host that rules of placement look at.
+func (h *post) kind() string {
+	return strings.Join(append([]string{h.rec.GetRegion(), h.rec.GetZone()}, h.rec.GetLabels()...), "\n")
+}
+
 // weight is its share in percent of an ordinary host's.
 func (h *post) weight() int { return int(words.Weight(h.rec)) }
 

@@ -8,9 +8,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/loop"
 	"github.com/drumline/drumline/drummer/sim/cluster/drift"
+	"github.com/drumline/drumline/drummer/sim/cluster/told"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
@@ -434,7 +434,7 @@ func (h *Host) flush() {
 	rep := &drummerpb.Report{}
 	for _, k := range keys {
 		if r := h.describe(k); r != nil {
-			if !same(r, h.reported[k]) {
+			if !told.Same(r, h.reported[k]) {
 				h.reported[k] = r
 				rep.Changed = append(rep.Changed, r)
 			}
@@ -449,15 +449,6 @@ func (h *Host) flush() {
 		s := h.session
 		s.up(func() loop.Event { return loop.Reported{Session: s.id, Report: rep} })
 	}
-}
-
-// same is proto.Equal for two reports of one replica: memberships of one config change are
-// one.
-func same(a, b *drummerpb.ReplicaReport) bool {
-	return b != nil && a.GetState() == b.GetState() && a.GetDetail() == b.GetDetail() && a.GetObserver() == b.GetObserver() &&
-		a.GetLeaderReplica() == b.GetLeaderReplica() && a.GetTerm() == b.GetTerm() && a.GetConfigChange() == b.GetConfigChange() &&
-		a.GetOpened() == b.GetOpened() && a.GetSealed() == b.GetSealed() && a.GetServing() == b.GetServing() && a.GetVersion() == b.GetVersion() && rules.SameRaft(a.GetRaft(), b.GetRaft()) &&
-		a.GetMembership().GetConfigChange() == b.GetMembership().GetConfigChange()
 }
 
 func (h *Host) describe(k replicas.Key) *drummerpb.ReplicaReport {

@@ -110,9 +110,9 @@ func (p *Peer) runs() bool {
 	return p.Log != nil && p.Host.Running && !p.Host.Paused && p.up && !p.Fell
 }
 
-// all gives the members, voters first. They are looked for when one changed, or the data
-// on some disk.
-func (g *Group) all() (voters, observers []Peer) {
+// all finds the members, and gives the voters. They are looked for when one changed, or the
+// data on some disk.
+func (g *Group) all() (voters []Peer) {
 	if g.laid != g.w.layout {
 		g.laid, g.roster = g.w.layout, g.roster[:0]
 		for _, members := range []map[uint64]string{g.Voters, g.Observers} {
@@ -127,7 +127,7 @@ func (g *Group) all() (voters, observers []Peer) {
 			slices.SortFunc(g.roster[from:], func(a, b Peer) int { return cmp.Compare(a.id, b.id) })
 		}
 	}
-	return g.roster[:len(g.Voters)], g.roster[len(g.Voters):]
+	return g.roster[:len(g.Voters)]
 }
 
 // Peer returns a member if it runs; its log is nil otherwise.
@@ -143,8 +143,7 @@ func (g *Group) Peer(id uint64) Peer {
 
 // Live gives the voters that run, by number.
 func (g *Group) Live() []Peer {
-	voters, _ := g.all()
-	return running(voters)
+	return running(g.all())
 }
 
 func running(members []Peer) []Peer {
@@ -170,7 +169,7 @@ func (g *Group) around(h *Host, voters []Peer) []Peer {
 
 // Lead is the leader while it has a quorum.
 func (g *Group) Lead() Peer {
-	voters, _ := g.all()
+	voters := g.all()
 	at := slices.IndexFunc(voters, func(p Peer) bool { return p.id == g.leader })
 	if at < 0 || !voters[at].runs() {
 		return Peer{}
@@ -205,7 +204,7 @@ func (g *Group) Settle() {
 		return
 	}
 	lead.Match += d
-	voters, _ := g.all()
+	voters := g.all()
 	matches := make([]time.Duration, 0, 8)
 	for i, p := range g.roster {
 		if !p.runs() || g.w.cutOff(lead.Host, p.Host) {
