@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,7 +19,9 @@ import (
 func counterCommand() *cli.Command {
 	return &cli.Command{
 		Name: "counter", Usage: "measure counting, beside a handler of net/http that counts in memory",
-		Flags: commonFlags(&cli.DurationFlag{Name: "time", Value: 2 * time.Second, Usage: "length of one run"}),
+		Flags: commonFlags(
+			&cli.StringFlag{Name: "only", Usage: "measure only rows that contain `TEXT`, beside the bare handler"},
+			&cli.DurationFlag{Name: "time", Value: 2 * time.Second, Usage: "length of one run"}),
 		Action: func(c *cli.Context) error {
 			if err := prepare(c); err != nil {
 				return err
@@ -41,6 +44,8 @@ func measureHits(c *cli.Context) error {
 			of := both[0]
 			if name == hits.Bare {
 				of = both[1]
+			} else if !strings.Contains(name, c.String("only")) {
+				continue
 			}
 			s, err := of.Run(measure.Request{Op: measure.OpHits, Via: name, Time: c.Duration("time")})
 			if err != nil {

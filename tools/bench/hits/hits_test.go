@@ -38,9 +38,11 @@ func TestTable(t *testing.T) {
 		medians[name] = measure.Sample{PerSec: 10_025, P50: 1, P99: 2, CPU: 3}
 	}
 	medians[hits.Bare] = measure.Sample{PerSec: 20_050}
+	delete(medians, hits.Read)
 	var out bytes.Buffer
 	require.NoError(t, hits.Print(&out, medians))
 	require.Contains(t, out.String(), "multiplied by 0.50")
+	require.NotContains(t, out.String(), hits.Read, "what was not measured")
 	require.Regexp(t, `inc at the leader's host, 32 connections .* 20050 +\| 0.50 +\| ≥ 0.5× the talk's +\| yes`, out.String())
 	require.Regexp(t, `AddBatch of 200, .* 20050 +\| 0.50 +\| ≥ 5.0× the talk's +\| no`, out.String())
 }

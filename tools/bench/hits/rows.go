@@ -52,13 +52,16 @@ func Names() (all []string) {
 	return all
 }
 
-// Print prints the table of medians by run. The talk's figures are scaled by the bare
+// Print prints the table of medians by run; runs that were not made have no line. The talk's figures are scaled by the bare
 // handler of this run: its program is nothing else.
 func Print(out io.Writer, medians map[string]measure.Sample) error {
 	scale := medians[Bare].PerSec / theTalk
 	t := report.New(out, "counting", "increments/s", "p50 ms", "p99 ms", "CPU µs each", "log entries of 1000", "of the bare handler", "the talk's, scaled", "ratio", "target", "met")
 	for _, r := range rows() {
-		s := medians[r.name]
+		s, ran := medians[r.name]
+		if !ran {
+			continue
+		}
 		target, met := report.None, report.None
 		if r.target > 0 {
 			target, met = fmt.Sprintf("≥ %.1f× the talk's", r.target), "no"
