@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"sync"
 
 	pb "github.com/lni/dragonboat/v3/raftpb"
+
+	"github.com/drumline/drumline/internal/raft/transport/spare"
 )
 
 // A frame is a header and a payload; all numbers are little endian:
@@ -38,7 +39,7 @@ const (
 	// step is how much is read or written at once: memory follows what came in, and
 	// every step that succeeds shows that the peer is alive.
 	step = 256 << 10
-	// keepBuffer is the largest buffer that is kept for the next frame.
+	// keepBuffer is the largest buffer that a reader keeps for the next frame.
 	keepBuffer = 1 << 20
 )
 
@@ -61,32 +62,14 @@ func payloadLimit(kind byte) (int, bool) {
 }
 
 // frame is an encoded frame on its way out.
-type frame struct{ b []byte }
+type frame = spare.Buffer
 
 // buffers lends frames.
-type buffers struct{ pool sync.Pool }
-
-func (p *buffers) get(size int) *frame {
-	f, ok := p.pool.Get().(*frame)
-	if !ok {
-		f = &frame{}
-	}
-	if cap(f.b) < size {
-		f.b = make([]byte, size)
-	}
-	f.b = f.b[:size]
-	return f
-}
-
-func (p *buffers) put(f *frame) {
-	if cap(f.b) <= keepBuffer {
-		p.pool.Put(f)
-	}
-}
+type buffers struct{ spare.Pool }
 
 func (p *buffers) clone(f *frame) *frame {
-	c := p.get(len(f.b))
-	copy(c.b, f.b)
+	c := p.Get(len(f.B))
+	copy(c.B, f.B)
 	return c
 }
 
@@ -99,12 +82,12 @@ func (p *buffers) encodeBatch(batch pb.MessageBatch) (*frame, error) {
 	if size > maxBatch {
 		return nil, fmt.Errorf("encode batch: %d bytes are more than %d", size, maxBatch)
 	}
-	f := p.get(headerBytes + size)
-	n, err := batch.MarshalTo(f.b[headerBytes:])
+	f := p.Get(headerBytes + size)
+	n, err := batch.MarshalTo(f.B[headerBytes:])
 	if err != nil {
 		return nil, fmt.Errorf("encode batch: %w", err)
 	}
-	f.b = seal(f.b[:headerBytes+n], frameBatch)
+	f.B = seal(f.B[:headerBytes+n], frameBatch)
 	return f, nil
 }
 
@@ -114,12 +97,12 @@ func (p *buffers) encodeChunk(chunk pb.Chunk) (*frame, error) {
 	if size > maxChunk {
 		return nil, fmt.Errorf("encode chunk: %d bytes are more than %d", size, maxChunk)
 	}
-	f := p.get(headerBytes + size)
-	n, err := chunk.MarshalTo(f.b[headerBytes:])
+	f := p.Get(headerBytes + size)
+	n, err := chunk.MarshalTo(f.B[headerBytes:])
 	if err != nil {
 		return nil, fmt.Errorf("encode chunk: %w", err)
 	}
-	f.b = seal(f.b[:headerBytes+n], frameChunk)
+	f.B = seal(f.B[:headerBytes+n], frameChunk)
 	return f, nil
 }
 

@@ -18,9 +18,9 @@ func FuzzFrames(f *testing.F) {
 	require.NoError(f, err)
 	chunk, err := pool.encodeChunk(snapshotChunks(1, 2000)[0])
 	require.NoError(f, err)
-	f.Add(batch.b)
-	f.Add(chunk.b)
-	f.Add(append(empty(framePing), batch.b...))
+	f.Add(batch.B)
+	f.Add(chunk.B)
+	f.Add(append(empty(framePing), batch.B...))
 	f.Add([]byte{0xff, 0xff, 0xff, 0x03, 0, 0, 0, 0, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := &frameReader{r: bytes.NewReader(data), each: func() {}}
@@ -93,7 +93,7 @@ func TestFramesOfAllSizesComeThroughInPieces(t *testing.T) {
 		batch.Requests[0].Entries[0].Cmd = bytes.Repeat([]byte{7}, size)
 		f, err := pool.encodeBatch(batch)
 		require.NoError(t, err)
-		stream := append(append([]byte(nil), f.b...), empty(framePing)...)
+		stream := append(append([]byte(nil), f.B...), empty(framePing)...)
 		steps := 0
 		r := &frameReader{r: &pieces{b: stream, n: 10_007}, each: func() { steps++ }}
 		kind, payload, err := r.next()
@@ -139,7 +139,7 @@ func BenchmarkEncodeBatch(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				pool.put(f)
+				pool.Put(f)
 			}
 		})
 	}
@@ -155,8 +155,8 @@ func BenchmarkEncodeBatch(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			b.SetBytes(int64(len(f.b)))
-			pool.put(f)
+			b.SetBytes(int64(len(f.B)))
+			pool.Put(f)
 		}
 	})
 }

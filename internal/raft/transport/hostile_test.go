@@ -219,7 +219,7 @@ func TestBatchesThatAHostMayNotSendAreDropped(t *testing.T) {
 		change(&batch)
 		f, err := b.frames.encodeBatch(batch)
 		require.NoError(t, err)
-		_, err = c.Write(f.b)
+		_, err = c.Write(f.B)
 		require.NoError(t, err)
 	}
 	send(func(m *pb.MessageBatch) { m.SourceAddress = "nh-x" })

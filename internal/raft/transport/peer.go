@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -139,12 +140,12 @@ func (p *peer) unused() bool {
 // the peer is taken for dead; when the peer is away it drops instead of waiting.
 func (p *peer) send(ctx context.Context, f *frame) {
 	p.mu.Lock()
-	if l := p.up; l != nil && len(p.queue) == 0 && len(f.b) <= writeBuffer && p.pen.TryLock() {
+	if l := p.up; l != nil && len(p.queue) == 0 && len(f.B) <= writeBuffer && p.pen.TryLock() {
 		p.mu.Unlock()
 		p.sendNow(l, f)
 		return
 	}
-	for p.up != nil && len(p.queue) > 0 && p.bytes+len(f.b) > maxQueued {
+	for p.up != nil && len(p.queue) > 0 && p.bytes+len(f.B) > maxQueued {
 		p.waiting = true
 		room := p.room
 		p.mu.Unlock()
@@ -160,7 +161,7 @@ func (p *peer) send(ctx context.Context, f *frame) {
 		p.mu.Lock()
 	}
 	p.queue = append(p.queue, f)
-	p.bytes += len(f.b)
+	p.bytes += len(f.B)
 	if p.up == nil {
 		p.trim()
 	}
@@ -190,16 +191,16 @@ func (p *peer) sendNow(l *line, f *frame) {
 func (p *peer) trim() {
 	lost := 0
 	for lost < len(p.queue) && (len(p.queue)-lost > awayFrames || p.bytes > awayBytes) {
-		p.bytes -= len(p.queue[lost].b)
+		p.bytes -= len(p.queue[lost].B)
 		p.lose(p.queue[lost])
 		lost++
 	}
-	p.queue = append(p.queue[:0], p.queue[lost:]...)
+	p.queue = slices.Delete(p.queue, 0, lost)
 }
 
 func (p *peer) lose(f *frame) {
 	p.t.counters.batchesDropped.Add(1)
-	p.t.frames.put(f)
+	p.t.frames.Put(f)
 }
 
 // take returns all that waits and makes room; the queue goes on in the spare slice.
@@ -360,7 +361,9 @@ func (p *peer) sendQueue(l *line, spare []*frame) ([]*frame, error) {
 	p.pen.Lock()
 	defer p.pen.Unlock()
 	frames := p.take(spare)
-	return frames, p.write(l, frames)
+	err := p.write(l, frames)
+	clear(frames) // a list that is used again would hold the frames of its longest use
+	return frames, err
 }
 
 func (p *peer) ping(l *line) error {
@@ -382,11 +385,11 @@ func (p *peer) write(l *line, frames []*frame) error {
 	since := step // bytes that the deadline has been good for
 	for n, f := range frames {
 		var err error
-		if since += len(f.b); since < step {
-			_, err = l.w.Write(f.b) // a deadline costs more than a small frame
+		if since += len(f.B); since < step {
+			_, err = l.w.Write(f.B) // a deadline costs more than a small frame
 		} else {
 			since = 0
-			err = l.put(l.w, f.b)
+			err = l.put(l.w, f.B)
 		}
 		if err != nil {
 			for _, lost := range frames[n:] {
@@ -394,9 +397,9 @@ func (p *peer) write(l *line, frames []*frame) error {
 			}
 			return err
 		}
-		p.t.counters.bytesOut.Add(uint64(len(f.b)))
+		p.t.counters.bytesOut.Add(uint64(len(f.B)))
 		p.t.counters.batchesOut.Add(1)
-		p.t.frames.put(f)
+		p.t.frames.Put(f)
 	}
 	return l.w.Flush()
 }

@@ -114,9 +114,9 @@ func (c *snapshotConn) write(chunk *frame) {
 	if c.link == nil {
 		return
 	}
-	err := c.moderate(len(chunk.b))
+	err := c.moderate(len(chunk.B))
 	if err == nil {
-		err = c.link.put(c.w, chunk.b)
+		err = c.link.put(c.w, chunk.B)
 	}
 	if err == nil {
 		err = c.w.Flush()
@@ -125,9 +125,9 @@ func (c *snapshotConn) write(chunk *frame) {
 		c.fail(err)
 		return
 	}
-	c.t.counters.bytesOut.Add(uint64(len(chunk.b)))
+	c.t.counters.bytesOut.Add(uint64(len(chunk.B)))
 	c.t.counters.chunksOut.Add(1)
-	c.t.frames.put(chunk)
+	c.t.frames.Put(chunk)
 }
 
 // moderate waits until so many bytes may be sent.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
+	"github.com/drumline/drumline/internal/raft/transport/spare"
 )
 
 // Transport carries Raft between hosts. It serves one NodeHost and is of no more use
@@ -98,7 +99,7 @@ func newOn(o Options, listener net.Listener) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		o: o, listener: listener, sessions: newSessions(o.KeepAlive), warnings: rate.NewLimiter(1, 10),
+		o: o, listener: listener, frames: buffers{spare.NewPool()}, sessions: newSessions(o.KeepAlive), warnings: rate.NewLimiter(1, 10),
 		conns: make(map[net.Conn]struct{}), peers: make(map[ids.Host]*peer), attended: make(map[ids.Host]*peer), beat: o.KeepAlive,
 		self: identity{host: o.Host, epoch: o.BootEpoch, nonce: binary.LittleEndian.Uint64(nonce[:]), advertise: advertise},
 	}
