@@ -63,6 +63,7 @@ func TestFoundBefore(t *testing.T) {
 		"an observer was taken back while a voter was away, which is no danger": {Seed: 86, Wishes: -1, Blows: -1},
 		"replicas without data were told to stop for ever, though they cannot":  {Seed: 147, Hosts: 6, Groups: 1, Faults: 15, Wishes: -1, Blows: 3, Keep: []int{15}},
 		"a disk was destroyed just behind the decision to remove another voter": {Seed: 1525, Wishes: -1, Blows: -1},
+		"a host that flapped kept a replica of a group without a quorum down":   {Seed: 322332, Hosts: 10, Groups: 1, Faults: 13, Wishes: 1, Blows: 3, Keep: []int{2, 15}},
 	} {
 		require.Empty(t, Run(s).Violations, what)
 	}

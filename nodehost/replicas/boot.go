@@ -1,7 +1,6 @@
 package replicas
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -18,7 +17,8 @@ type boot struct {
 	queue []Key
 	// total is how many there were to start.
 	total int
-	// window is starting, all of it that can end the process behind the marker.
+	// window is starting, all of it that can end the process behind the marker; after the
+	// boot it is the one replica that is tried again.
 	window []starting
 	// marker is what is saved now.
 	marker []Key
@@ -33,7 +33,7 @@ type starting struct {
 }
 
 // beginBoot blames the found marker, resumes destructions and fills the queue.
-func (c *Core) beginBoot() {
+func (c *Core) beginBoot(now time.Duration) {
 	if c.boot.begun {
 		return
 	}
@@ -52,8 +52,7 @@ func (c *Core) beginBoot() {
 		case r.Life == life.Retiring && r.Crashes >= maxCrashes:
 			c.retired(r, 0)
 		case r.Crashes >= maxCrashes:
-			r.detail = fmt.Sprintf("kept down: the process died %d times while this replica alone was starting; it must be replaced", r.Crashes)
-			c.do(Changed{Key: k})
+			c.keepDown(r, now)
 		case r.suspicious():
 			suspects = append(suspects, k)
 		default:
@@ -84,6 +83,9 @@ func (c *Core) blame() {
 // always something to start while the marker is being saved.
 func (c *Core) goOnBooting(now time.Duration) {
 	b := &c.boot
+	if b.done {
+		c.endTrial(now)
+	}
 	if !b.begun || b.done {
 		return
 	}
@@ -175,5 +177,8 @@ type Progress struct {
 // Progress of the boot.
 func (c *Core) Progress() Progress {
 	b := &c.boot
-	return Progress{Begun: b.begun, Done: b.done, Total: b.total, Through: b.total - len(b.queue) - len(b.window)}
+	if b.done {
+		return Progress{Begun: true, Done: true, Total: b.total, Through: b.total} // whatever is tried again since
+	}
+	return Progress{Begun: b.begun, Total: b.total, Through: b.total - len(b.queue) - len(b.window)}
 }

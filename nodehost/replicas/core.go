@@ -28,6 +28,9 @@ type Self struct {
 	// RetryAfter is the first pause before a failed start or destruction is tried
 	// again; it doubles up to RetryMost.
 	RetryAfter, RetryMost time.Duration
+	// TrialAfter is for how long the process runs before a replica that is kept down is tried
+	// again; it doubles with each death up to TrialMost.
+	TrialAfter, TrialMost time.Duration
 	// Tombstones is how many destroyed replicas are remembered.
 	Tombstones int
 }
@@ -45,6 +48,12 @@ func (s Self) withDefaults() Self {
 	if s.RetryMost <= 0 {
 		s.RetryMost = 30 * time.Second
 	}
+	if s.TrialAfter <= 0 {
+		s.TrialAfter = 10 * time.Minute
+	}
+	if s.TrialMost <= 0 {
+		s.TrialMost = 6 * time.Hour
+	}
 	if s.Tombstones <= 0 {
 		s.Tombstones = 65536
 	}
@@ -52,7 +61,7 @@ func (s Self) withDefaults() Self {
 }
 
 // maxCrashes is how many deaths of the process, alone with the start of one
-// replica, keep that replica down.
+// replica, keep that replica down for a time.
 const maxCrashes = 2
 
 // Core decides what happens to the replicas of one host. Not safe for concurrent
@@ -124,7 +133,7 @@ func New(self Self, m Manifest) *Core {
 func (c *Core) Step(e Event, now time.Duration) []Effect {
 	switch e := e.(type) {
 	case Boot:
-		c.beginBoot()
+		c.beginBoot(now)
 	case Tick:
 		c.retryDue(now)
 	case Welcomed:
@@ -364,6 +373,8 @@ func (c *Core) retryDue(now time.Duration) {
 		case r.Life == life.Retiring && r.up:
 			c.retryAt(r, 0)
 			c.beginRetire(r)
+		case r.keptDown():
+			c.try(r, now)
 		default:
 			if c.suspect(r); mutant.Is("restart-from-zero") {
 				r.Life = life.Starting
@@ -397,7 +408,8 @@ type Local struct {
 	State  drummerpb.ReplicaState
 	// Detail says why it is down; for people.
 	Detail string
-	// KeptDown: it is not started, because its start killed the process.
+	// KeptDown: it is not started until the process has run for a time, because its start
+	// killed the process.
 	KeptDown bool
 	// Raft are the settings of its own that it was started with last; nil for none.
 	Raft *fleetpb.RaftOptions

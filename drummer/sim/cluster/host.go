@@ -135,6 +135,7 @@ func (h *Host) Boot() {
 	h.w.Book.Mark('b', h.w.Now, h.Disk.epoch, uint64(len(h.Disk.Logs)))
 	h.core = replicas.New(replicas.Self{
 		Host: ids.Host(h.Disk.ID), BootEpoch: h.Disk.epoch, Apps: func(string) error { return nil }, Batch: 8,
+		TrialAfter: time.Minute, TrialMost: 2 * time.Minute, // a schedule has minutes, not hours
 	}, replicas.Manifest{
 		Fence: h.Disk.Manifest.Fence, Marker: slices.Clone(h.Disk.Manifest.Marker),
 		Records: maps.Clone(h.Disk.Manifest.Records), Tombstones: maps.Clone(h.Disk.Manifest.Tombstones),
@@ -527,7 +528,7 @@ func (h *Host) ended(s *Session) {
 	h.dial()
 }
 
-// KeptDown tells that the host starts a replica no more, because its process died of that.
+// KeptDown tells that the host does not start a replica for now, because its process died of that.
 func (h *Host) KeptDown(k replicas.Key) bool {
 	if h.core == nil {
 		return false
