@@ -64,6 +64,7 @@ func TestFoundBefore(t *testing.T) {
 		"replicas without data were told to stop for ever, though they cannot":  {Seed: 147, Hosts: 6, Groups: 1, Faults: 15, Wishes: -1, Blows: 3, Keep: []int{15}},
 		"a disk was destroyed just behind the decision to remove another voter": {Seed: 1525, Wishes: -1, Blows: -1},
 		"a host that flapped kept a replica of a group without a quorum down":   {Seed: 322332, Hosts: 10, Groups: 1, Faults: 13, Wishes: 1, Blows: 3, Keep: []int{2, 15}},
+		"a replica that is kept down was replaced, and its host was gone again": {Seed: 321655, Hosts: 7, Groups: 28, Faults: 23, Wishes: 12, Blows: 3, Keep: []int{0, 2, 3, 5, 6, 18, 21, 22, 25, 33, 34, 35, 36}},
 	} {
 		require.Empty(t, Run(s).Violations, what)
 	}
