@@ -27,7 +27,7 @@ func (m *Machine) administer(cmd *sequencepb.Command) *sequencepb.Result {
 }
 
 func (m *Machine) create(c *sequencepb.Create) *sequencepb.Result {
-	if m.index[c.GetKey()] != nil {
+	if m.at(c.GetKey()) != nil {
 		return refuse(sequencepb.Outcome_OUTCOME_EXISTS, "there is a sequence %q", c.GetKey())
 	}
 	s := m.defaults
@@ -45,7 +45,7 @@ func (m *Machine) create(c *sequencepb.Create) *sequencepb.Result {
 
 // existing is a sequence that is there and open.
 func (m *Machine) existing(key string) (*series, *sequencepb.Result) {
-	if m.index[key] == nil {
+	if m.at(key) == nil {
 		return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q", key)
 	}
 	return m.find(key)
@@ -164,11 +164,11 @@ func (s *shape) hands() bool {
 }
 
 func (m *Machine) drop(d *sequencepb.Drop) *sequencepb.Result {
-	x := m.index[d.GetKey()]
+	x := m.at(d.GetKey())
 	if x == nil {
 		return refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q", d.GetKey())
 	}
-	delete(m.index, x.key)
+	m.index.Delete(x.key)
 	m.order.Delete(x)
 	return ok()
 }
@@ -187,7 +187,7 @@ func (m *Machine) resume(r *sequencepb.Resume) *sequencepb.Result {
 }
 
 func (m *Machine) resumeOne(r *sequencepb.Resume) *sequencepb.Result {
-	x := m.index[r.GetKey()]
+	x := m.at(r.GetKey())
 	if x == nil {
 		return refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q", r.GetKey())
 	}

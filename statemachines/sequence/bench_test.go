@@ -12,31 +12,45 @@ import (
 	"github.com/drumline/drumline/statemachines/sequence"
 )
 
-// One allocation, in families of many sizes, by clients that are remembered and by nobody:
-// it costs about the same in all. What a key takes in memory is reported, too.
+// One allocation, in families of many sizes, by clients that are remembered and by nobody,
+// alone and in batches as they come when many wait for one entry of the log: it costs about
+// the same in all. What a key takes in memory is reported, too.
 func BenchmarkNext(b *testing.B) {
 	for _, size := range []int{1, 1000, 100_000, 1_000_000} {
 		m, bytes := family(size)
 		for _, remembered := range []bool{false, true} {
-			b.Run(fmt.Sprintf("keys=%d/remembered=%t", size, remembered), func(b *testing.B) {
-				results := make([]statemachines.Result, 1)
-				var commands [][]byte
-				b.ReportAllocs()
-				for i := 0; b.Loop(); i++ {
-					if i%(rounds*crowd) == 0 { // serials count up
-						b.StopTimer()
-						commands = spread(m, size, remembered)
-						runtime.GC()
-						b.StartTimer()
-					}
-					m.Apply([]statemachines.Command{{Data: commands[i%len(commands)]}}, results)
-				}
-				b.ReportMetric(bytes, "B/key")
-				if r := unpacked(results[0]); r.GetOutcome() != okay {
-					b.Fatal(r)
-				}
-			})
+			for _, batch := range []int{1, 64} {
+				b.Run(fmt.Sprintf("keys=%d/remembered=%t/batch=%d", size, remembered, batch), func(b *testing.B) {
+					handOut(b, m, size, batch, remembered)
+					b.ReportMetric(bytes, "B/key")
+				})
+			}
 		}
+	}
+}
+
+// handOut hands out ranges of keys all over a family, in batches.
+func handOut(b *testing.B, m *sequence.Machine, size, each int, remembered bool) {
+	results, batch := make([]statemachines.Result, each), make([]statemachines.Command, each)
+	var commands [][]byte
+	b.ReportAllocs()
+	n := 0
+	for ; b.Loop(); n += each {
+		at := n % (rounds * crowd)
+		if at == 0 { // serials count up
+			b.StopTimer()
+			commands = spread(m, size, remembered)
+			runtime.GC()
+			b.StartTimer()
+		}
+		for k := range batch {
+			batch[k].Data = commands[at+k]
+		}
+		m.Apply(batch, results)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/range")
+	if r := unpacked(results[0]); r.GetOutcome() != okay {
+		b.Fatal(r)
 	}
 }
 

@@ -41,6 +41,7 @@ type record struct {
 // was granted was given back, or said to be unused.
 type holding struct {
 	key              string
+	hash             uint64 // of the key, in this Machine's index
 	incarnation, era uint64
 	index            uint64
 	granted, count   uint64
@@ -214,7 +215,7 @@ func (m *Machine) holder(h *holding) *series {
 	if h.granted == 0 {
 		return nil
 	}
-	x := m.index[h.key]
+	x := m.index.Get(h.hash, h.key)
 	if x == nil || x.incarnation != h.incarnation {
 		return nil
 	}

@@ -35,6 +35,7 @@ type spare struct {
 	plain.Reader
 	result sequencepb.Result
 	grant  sequencepb.Grant
+	ahead  *ahead // nil until a family is large
 }
 
 // decode reads one command, with a mark of its operation.

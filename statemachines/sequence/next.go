@@ -40,7 +40,7 @@ func (m *Machine) do(cmd *sequencepb.Command, c *client) (*sequencepb.Result, ho
 
 // find is the sequence of a key, made on first use, and safe to change; or why not.
 func (m *Machine) find(key string) (*series, *sequencepb.Result) {
-	x := m.index[key]
+	x := m.at(key)
 	if x == nil {
 		if m.settings.GetNoAutoCreate() {
 			return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q, and none is made on first use: create it", key)
@@ -67,8 +67,8 @@ func (m *Machine) add(key string, s *shape) (*series, *sequencepb.Result) {
 	case f == sequencepb.Family_FAMILY_YES && key == "":
 		return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "the group is a family, as its template says: name the sequence, like NAME#KEY")
 	}
-	if uint64(len(m.index)) >= m.settings.GetMaxKeys() {
-		return nil, refuse(sequencepb.Outcome_OUTCOME_FULL, "the group holds %d sequences, which is all it may", len(m.index))
+	if uint64(m.index.Len()) >= m.settings.GetMaxKeys() {
+		return nil, refuse(sequencepb.Outcome_OUTCOME_FULL, "the group holds %d sequences, which is all it may", m.index.Len())
 	}
 	m.births = m.unique(m.births)
 	x := newSeries(key, s, m.now)
@@ -84,7 +84,7 @@ func (m *Machine) add(key string, s *shape) (*series, *sequencepb.Result) {
 func (m *Machine) unique(last uint64) uint64 { return max(last+1, min(m.stamp, mostStamp)<<stampShift) }
 
 func (m *Machine) put(x *series) {
-	m.index[x.key] = x
+	m.index.Put(x)
 	m.order.ReplaceOrInsert(x)
 }
 
@@ -175,7 +175,7 @@ func (m *Machine) handOut(n *sequencepb.Next, c *client) (*sequencepb.Result, ho
 // pass moves a series over what it skips and what it hands out.
 func (m *Machine) pass(x *series, skip, count uint64) (int64, holding) {
 	x.skip(skip)
-	h := holding{key: x.key, incarnation: x.incarnation, era: x.era, index: x.next, granted: count, count: count}
+	h := holding{key: x.key, hash: m.index.Hash(x.key), incarnation: x.incarnation, era: x.era, index: x.next, granted: count, count: count}
 	x.next += count
 	x.count(count, m.now)
 	if x.quota > 0 {
@@ -267,3 +267,6 @@ func (x *series) allow(n *sequencepb.Next, left uint64, now int64) (uint64, *seq
 	}
 	return min(count, x.tokens), nil
 }
+
+// at is the series of a key; nil without.
+func (m *Machine) at(key string) *series { return m.index.Get(m.index.Hash(key), key) }

@@ -55,7 +55,7 @@ func (m *Machine) Query(data []byte) ([]byte, error) {
 	}
 	switch op := q.GetOp().(type) {
 	case *sequencepb.Query_Describe:
-		x := m.index[op.Describe.GetKey()]
+		x := m.at(op.Describe.GetKey())
 		if x == nil {
 			return proto.Marshal(&sequencepb.Answer{})
 		}
@@ -132,7 +132,7 @@ func (x *series) peek() *series {
 
 func (m *Machine) groupInfo() *sequencepb.GroupInfo {
 	return &sequencepb.GroupInfo{
-		Group: m.group, Generation: m.generation, Keys: uint64(len(m.index)), Clients: uint64(len(m.clients)), Records: m.answers,
+		Group: m.group, Generation: m.generation, Keys: uint64(m.index.Len()), Clients: uint64(len(m.clients)), Records: m.answers,
 		Revision: m.revision, Settings: m.settings, Closed: m.closed,
 	}
 }

@@ -35,6 +35,7 @@ import (
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/sequence/lookup"
 	"github.com/drumline/drumline/statemachines/wire"
 )
 
@@ -89,14 +90,14 @@ func App() statemachines.App {
 
 // Machine is the state of one sequence group.
 //
-// Series and clients are found by maps and changed in place, so the cost of a command
+// Series and clients are found by tables and changed in place, so the cost of a command
 // does not depend on how many there are. A snapshot freezes them all at once by raising
 // epoch: what was made in an older epoch is copied before it is changed.
 type Machine struct {
 	head
 	epoch uint64
 	// index and order hold the same series: for looking up, and for walking by key.
-	index map[string]*series
+	index *lookup.Table[*series]
 	order *btree.BTreeG[*series]
 	// clients and numbers hold the same clients: for looking up, and for walking by number.
 	clients map[uint64]*client
@@ -144,7 +145,7 @@ func New(g statemachines.Group) *Machine {
 
 // clear forgets all series and clients.
 func (m *Machine) clear() {
-	m.index, m.clients = map[string]*series{}, map[uint64]*client{}
+	m.index, m.clients = lookup.New[*series](), map[uint64]*client{}
 	m.order = btree.NewG(degree, func(a, b *series) bool { return a.key < b.key })
 	m.numbers = btree.NewG(degree, func(a, b *client) bool { return a.number < b.number })
 	m.silent = list.New()
@@ -162,6 +163,9 @@ func (m *Machine) settle(revision uint64, s *sequencepb.Settings) {
 // Apply implements statemachines.Machine.
 func (m *Machine) Apply(batch []statemachines.Command, results []statemachines.Result) {
 	for i := range batch {
+		if i%aheadMost == 0 {
+			m.lookAhead(batch[i:min(i+aheadMost, len(batch))])
+		}
 		m.now = max(m.now, batch[i].Time)
 		results[i] = m.apply(batch[i].Data)
 	}

@@ -49,6 +49,9 @@ type bucket struct {
 	filled       int64
 }
 
+// Key implements lookup.Named.
+func (x *series) Key() string { return x.key }
+
 // newSeries begins a sequence.
 func newSeries(key string, s *shape, now int64) *series {
 	x := &series{key: key, shape: s}

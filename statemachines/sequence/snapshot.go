@@ -372,6 +372,7 @@ func (i in) records(c *client) {
 		r := record{serial: i.Uvarint(), mark: i.Uvarint(), value: i.Uvarint(), answer: i.Bytes(maxAnswer)}
 		if r.held.granted = i.Uvarint(); r.held.granted > 0 {
 			r.held.key = i.key()
+			r.held.hash = i.m.index.Hash(r.held.key)
 			i.numbers(&r.held.incarnation, &r.held.era, &r.held.index, &r.held.count)
 		}
 		if r.serial <= last || r.held.count > r.held.granted {
@@ -386,7 +387,7 @@ func (i in) records(c *client) {
 // key reads a key; the memory is shared with the sequence of that key, if there is one.
 func (i in) key() string {
 	k := i.Bytes(MaxKey)
-	if x := i.m.index[string(k)]; x != nil {
+	if x := i.m.at(string(k)); x != nil {
 		return x.key
 	}
 	return string(k)

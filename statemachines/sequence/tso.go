@@ -47,7 +47,7 @@ func (h *head) window(x *series, first uint64) *sequencepb.Window {
 
 // newestWindow is the answer to a query: nil for a sequence that has none, or is closed.
 func (m *Machine) newestWindow(key string) *sequencepb.Window {
-	x := m.index[key]
+	x := m.at(key)
 	if x == nil || x.logicalBits == 0 || x.next == 0 {
 		return nil
 	}

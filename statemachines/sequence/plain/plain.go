@@ -127,6 +127,40 @@ func (r *Reader) readNext(data []byte) bool {
 	return !f.bad
 }
 
+// Peek is the key and the number of the client of a command for numbers, as far as they can
+// be told quickly; ok is false for commands of other kinds. It is a hint: what Read or
+// protobuf would refuse is not noticed here.
+func Peek(data []byte) (key []byte, client uint64, ok bool) {
+	f := fields{rest: data}
+	for f.more() {
+		switch {
+		case f.number == commandCaller && f.text:
+			client = peekClient(f.body)
+		case f.number == commandNext && f.text:
+			if inner := (fields{rest: f.body}); inner.more() && inner.number == nextKey {
+				key = inner.body
+			}
+			return key, client, true
+		}
+	}
+	return nil, 0, false
+}
+
+// peekClient is the client's number in a caller, which stands first there.
+func peekClient(caller []byte) uint64 {
+	f := fields{rest: caller}
+	if !f.more() || f.number != callerClient {
+		return 0
+	}
+	inner := fields{rest: f.body}
+	for inner.more() {
+		if inner.number == clientNumber {
+			return inner.n
+		}
+	}
+	return 0
+}
+
 // fields walks over those of a message.
 type fields struct {
 	rest []byte

@@ -50,6 +50,10 @@ func TestReadsAsProtobufDoes(t *testing.T) {
 		op, err := proto.Marshal(&sequencepb.Command{Op: want.GetOp()})
 		require.NoError(t, err)
 		require.Equal(t, wire.Hash(op), mark)
+		key, client, peeked := plain.Peek(data)
+		require.True(t, peeked)
+		require.Equal(t, want.GetNext().GetKey(), string(key))
+		require.Equal(t, want.GetCaller().GetClient().GetNumber(), client)
 	})
 }
 
@@ -69,6 +73,7 @@ func TestNeverReadsMoreThanProtobuf(t *testing.T) {
 			}
 		}
 		data = data[:rapid.IntRange(0, len(data)).Draw(t, "length")]
+		plain.Peek(data) // is a hint, and need only come back
 		got, _, ok := r.Read(data)
 		if !ok {
 			return
