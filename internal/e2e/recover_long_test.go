@@ -67,30 +67,31 @@ func (w *world) hammer(hosts, sequences []string) (end func() map[string][]int64
 	var mu sync.Mutex
 	got := map[string][]int64{}
 	var callers sync.WaitGroup
-	for _, p := range w.fleet.Processes() {
-		for _, host := range hosts {
-			if p.Name != host {
-				continue
-			}
-			conn, err := grpc.NewClient(p.API, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(grpc.ConnectParams{
-				MinConnectTimeout: time.Second, // and no back-off: the first moments are what counts
-			}))
-			w.must(err)
-			w.Cleanup(func() { _ = conn.Close() })
-			for _, name := range sequences {
-				callers.Go(func() {
-					for c := sequencepb.NewSequenceClient(conn); ctx.Err() == nil; {
-						try, done := context.WithTimeout(ctx, time.Second)
-						resp, err := c.Next(try, &sequencepb.NextRequest{Group: name, Next: &sequencepb.Next{Count: 1}}, grpc.WaitForReady(true))
-						done()
-						if err == nil && resp.GetGrant() != nil {
-							mu.Lock()
-							got[name] = append(got[name], resp.GetGrant().GetFirst())
-							mu.Unlock()
-						}
-					}
-				})
-			}
+	take := func(c sequencepb.SequenceClient, name string) {
+		try, done := context.WithTimeout(ctx, time.Second)
+		defer done()
+		resp, err := c.Next(try, &sequencepb.NextRequest{Group: name, Next: &sequencepb.Next{Count: 1}}, grpc.WaitForReady(true))
+		if err != nil || resp.GetGrant() == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got[name] = append(got[name], resp.GetGrant().GetFirst())
+	}
+	for _, host := range hosts {
+		p, err := w.fleet.Process(host)
+		w.must(err)
+		conn, err := grpc.NewClient(p.API, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(grpc.ConnectParams{
+			MinConnectTimeout: time.Second, // and no back-off: the first moments are what counts
+		}))
+		w.must(err)
+		w.Cleanup(func() { _ = conn.Close() })
+		for _, name := range sequences {
+			callers.Go(func() {
+				for c := sequencepb.NewSequenceClient(conn); ctx.Err() == nil; {
+					take(c, name)
+				}
+			})
 		}
 	}
 	return func() map[string][]int64 {

@@ -64,6 +64,9 @@ func (c *Core) welcomed(e Welcomed) {
 		return
 	}
 	c.raiseFence(e.Fence)
+	if len(e.Banned) == 0 {
+		return // nearly always
+	}
 	banned := make(map[ids.Group]bool, len(e.Banned))
 	for _, g := range e.Banned {
 		banned[g] = true
