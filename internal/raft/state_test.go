@@ -40,9 +40,11 @@ func TestAGroupLivesAgainFromItsLastReplica(t *testing.T) {
 	_, runs := last.Status(1000)
 	require.False(t, runs)
 	require.NoError(t, last.Start(c.ctx(), Replica{Group: 1000, ID: replicaID(1000, 2), Name: spec(1000, 2).Name, Restart: true, Banned: true}), "it may be tried again")
-	require.Eventually(t, func() bool { s, _ := last.Status(1000); return s.Ready }, testTimeout, testTick)
-	s, _ := last.Status(1000)
-	require.True(t, s.Opened && s.Sealed)
+	// It is ready before it has applied what its log has, the opening among it.
+	require.Eventually(t, func() bool {
+		s, _ := last.Status(1000)
+		return s.Ready && s.Opened && s.Sealed
+	}, testTimeout, testTick)
 	_, err := last.Propose(c.ctx(), 1000, []byte("late"))
 	require.True(t, fault.Is(err, fault.Sealed), "%v", err)
 	_, err = last.Read(c.ctx(), 1000, []byte("late"))
