@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 		os.Exit(server())
 	case "owner":
 		os.Exit(owner())
+	case "refuses":
+		fmt.Println("reading")
+		fmt.Fprintln(os.Stderr, "the data directory belongs to another cluster")
+		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"))
@@ -103,6 +107,25 @@ func programs(t *testing.T) string {
 	require.NoError(t, os.Symlink(self, filepath.Join(bin, "drummer")))
 	require.NoError(t, os.Symlink(self, filepath.Join(bin, "nodehost")))
 	return bin
+}
+
+// Whoever sees a process end is told what it said last.
+func TestAProcessThatRefusesSaysWhy(t *testing.T) {
+	t.Setenv(roleVar, "refuses")
+	o := options(t.TempDir(), programs(t), io.Discard)
+	ends := make(chan error, 1)
+	o.Hosts, o.Exited = 0, func(_ string, err error) { ends <- err }
+	f, err := localfleet.Open(o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	require.NoError(t, f.Start("drummer-1"))
+	select {
+	case err := <-ends:
+		require.ErrorContains(t, err, "exit status 1")
+		require.ErrorContains(t, err, "the data directory belongs to another cluster")
+	case <-time.After(time.Minute):
+		require.Fail(t, "it did not end")
+	}
 }
 
 func pid(t *testing.T, f *localfleet.Fleet, name string) int {

@@ -33,13 +33,21 @@ func (c command) start(cmd *exec.Cmd) error {
 type child struct {
 	cmd   *exec.Cmd
 	log   *os.File
+	lines *prefixWriter
 	done  chan struct{} // closed after the end was recorded
 	asked bool          // the fleet ended it; guarded by Fleet.mu
 }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
-func (c *child) wait() error { return errors.Join(c.cmd.Wait(), c.log.Close()) }
+// wait waits for its end. What a process says last is why it ended, as far as it knows.
+func (c *child) wait() error {
+	err := c.cmd.Wait()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() && len(c.lines.last) > 0 {
+		err = fmt.Errorf("%w; its last words, of %s: %s", err, c.log.Name(), c.lines.last)
+	}
+	return errors.Join(err, c.log.Close())
+}
 
 func (c *child) signal(sig syscall.Signal) error {
 	if err := c.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -80,14 +88,15 @@ func (s *spawner) spawn(c command, out io.Writer) (*child, error) {
 	cmd := exec.Command(c.bin, c.args...)
 	cmd.Dir = c.dir
 	cmd.SysProcAttr = childAttributes()
-	w := io.MultiWriter(log, &prefixWriter{prefix: fmt.Sprintf("%-10s| ", c.name), out: out})
+	lines := &prefixWriter{prefix: fmt.Sprintf("%-10s| ", c.name), out: out}
+	w := io.MultiWriter(log, lines)
 	cmd.Stdout, cmd.Stderr = w, w
 	started := make(chan error)
 	s.jobs <- func() { started <- c.start(cmd) }
 	if err := <-started; err != nil {
 		return nil, errors.Join(fmt.Errorf("run %s: %w", c.bin, err), log.Close())
 	}
-	return &child{cmd: cmd, log: log, done: make(chan struct{})}, nil
+	return &child{cmd: cmd, log: log, lines: lines, done: make(chan struct{})}, nil
 }
 
 // prefixWriter writes whole lines with a prefix. One child's output comes from one
@@ -96,6 +105,7 @@ type prefixWriter struct {
 	prefix string
 	out    io.Writer
 	rest   []byte
+	last   []byte // the last whole line, for who waits for the process
 }
 
 // Write keeps an unfinished line until its end comes.
@@ -109,6 +119,7 @@ func (w *prefixWriter) Write(p []byte) (int, error) {
 	for line := range bytes.Lines(w.rest[:end+1]) {
 		text.WriteString(w.prefix)
 		text.Write(line)
+		w.last = append(w.last[:0], bytes.TrimSuffix(line, []byte("\n"))...)
 	}
 	w.rest = append(w.rest[:0], w.rest[end+1:]...)
 	if _, err := w.out.Write(text.Bytes()); err != nil {
