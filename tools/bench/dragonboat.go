@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
 	"path/filepath"
 
 	"github.com/lni/dragonboat/v3"
@@ -14,6 +13,7 @@ import (
 	"github.com/lni/dragonboat/v3/logger"
 	sm "github.com/lni/dragonboat/v3/statemachine"
 
+	"github.com/drumline/drumline/internal/freeport"
 	"github.com/drumline/drumline/tools/bench/measure"
 )
 
@@ -32,32 +32,13 @@ func newPlain(ctx context.Context, dir string, s measure.Setup) (subject, error)
 		logger.GetLogger(name).SetLevel(logger.ERROR)
 	}
 	logger.GetLogger("transport").SetLevel(logger.CRITICAL) // connections that break when hosts stop
-	addrs, err := freeAddresses(s.Hosts)
+	addrs, err := freeport.Addresses(s.Hosts)               // dragonboat can't listen on port 0
 	if err != nil {
 		return nil, err
 	}
 	return newLocal(ctx, s, &raw{
 		Setup: s, dir: dir, addrs: addrs, hosts: make([]*dragonboat.NodeHost, s.Hosts), sessions: make([]*client.Session, s.Groups),
 	})
-}
-
-// freeAddresses finds free ports: dragonboat can't listen on port 0.
-func freeAddresses(n int) ([]string, error) {
-	addrs, held := make([]string, 0, n), make([]net.Listener, 0, n)
-	defer func() {
-		for _, ln := range held {
-			_ = ln.Close() // only to have had it
-		}
-	}()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a port: %w", err)
-		}
-		held = append(held, ln)
-		addrs = append(addrs, ln.Addr().String())
-	}
-	return addrs, nil
 }
 
 func (s *raw) open(i int) error {

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +13,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/drumline/drumline/internal/freeport"
 )
 
 const (
@@ -23,6 +25,9 @@ const (
 	poll          = 50 * time.Millisecond
 )
 
+// errEnded is a member that ended without an error, before it was told to.
+var errEnded = errors.New("it stopped by itself")
+
 // etcd is three members, each a process, and the clients that call them.
 type etcd struct {
 	procs   []*member
@@ -31,8 +36,10 @@ type etcd struct {
 
 // member is a running member, seen from here.
 type member struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser // its end ends the member
+	cmd  *exec.Cmd
+	in   io.WriteCloser // its end ends the member
+	done chan struct{}  // closed when it has ended
+	err  error          // why; to be read after done
 }
 
 // startEtcd starts the members under dir and waits until they have stored every key.
@@ -40,7 +47,9 @@ func startEtcd(ctx context.Context, dir string, clients int, set keys) (*etcd, e
 	e := &etcd{}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	endpoints, err := e.spawn(dir)
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	endpoints, err := e.spawn(dir, giveUp)
 	if err == nil {
 		err = e.connect(endpoints, clients)
 	}
@@ -53,13 +62,14 @@ func startEtcd(ctx context.Context, dir string, clients int, set keys) (*etcd, e
 	return e, nil
 }
 
-// spawn starts the processes and returns their clients' addresses.
-func (e *etcd) spawn(dir string) ([]string, error) {
+// spawn starts the processes and returns their clients' addresses. A process that ends says
+// so to ended.
+func (e *etcd) spawn(dir string, ended func(error)) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddresses(2 * members)
+	addrs, err := freeport.Addresses(2 * members) // they know each other's before they start
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +80,7 @@ func (e *etcd) spawn(dir string) ([]string, error) {
 	}
 	for i := range members {
 		name := fmt.Sprintf("member-%d", i+1)
-		m := &member{cmd: exec.Command(self, "member", name, filepath.Join(dir, name),
+		m := &member{done: make(chan struct{}), cmd: exec.Command(self, "member", name, filepath.Join(dir, name),
 			"http://"+endpoints[i], "http://"+peers[i], strings.Join(cluster, ","))}
 		m.cmd.Stderr = os.Stderr
 		if m.in, err = m.cmd.StdinPipe(); err != nil {
@@ -80,27 +90,13 @@ func (e *etcd) spawn(dir string) ([]string, error) {
 			return nil, err
 		}
 		e.procs = append(e.procs, m)
+		go func() { // close waits for it
+			defer close(m.done)
+			m.err = m.cmd.Wait()
+			ended(fmt.Errorf("%s has ended, its output says why: %w", name, cmp.Or(m.err, errEnded)))
+		}()
 	}
 	return endpoints, nil
-}
-
-// freeAddresses finds free ports: members have to know each other's before they start.
-func freeAddresses(n int) ([]string, error) {
-	addrs, held := make([]string, 0, n), make([]net.Listener, 0, n)
-	defer func() {
-		for _, ln := range held {
-			_ = ln.Close() // only to have had it
-		}
-	}()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a port: %w", err)
-		}
-		held = append(held, ln)
-		addrs = append(addrs, ln.Addr().String())
-	}
-	return addrs, nil
 }
 
 // connect makes the clients. Each knows all members, as etcd's manual says, and
@@ -116,13 +112,17 @@ func (e *etcd) connect(endpoints []string, clients int) error {
 	return nil
 }
 
-// fill stores every key once, and so waits for the members. Its first put is tried
-// until there is a leader; the rest go many at a time.
+// fill stores every key, and so waits for the members. A put is tried until there is a
+// leader: the first one may stay away, and the next takes a second to be found. The first
+// put goes alone, the rest many at a time.
 func (e *etcd) fill(ctx context.Context, set keys) error {
-	if err := until(ctx, func() error { return e.put(ctx, 0, set.names[0], set.value) }); err != nil {
+	put := func(i int) error {
+		return until(ctx, func() error { return e.put(ctx, i, set.names[i], set.value) })
+	}
+	if err := put(0); err != nil {
 		return err
 	}
-	return eachKey(len(set.names), func(i int) error { return e.put(ctx, i, set.names[i], set.value) })
+	return eachKey(len(set.names), put)
 }
 
 func (e *etcd) put(ctx context.Context, worker int, key, value string) error {
@@ -174,7 +174,8 @@ func (e *etcd) close() error {
 	}
 	for _, m := range e.procs {
 		late := time.AfterFunc(stopPatience, func() { _ = m.cmd.Process.Kill() }) // Wait tells of it
-		errs = append(errs, m.cmd.Wait())
+		<-m.done
+		errs = append(errs, m.err)
 		late.Stop()
 	}
 	return errors.Join(errs...)

@@ -68,7 +68,7 @@ func until(ctx context.Context, try func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
+			return errors.Join(context.Cause(ctx), err)
 		case <-again.C:
 		}
 	}

@@ -139,3 +139,19 @@ func TestRowsStandBesideEtcd(t *testing.T) {
 	require.NoError(t, r.print(&b))
 	require.Contains(t, b.String(), "| propose | drumline | batched by 4 | 1 | 8 | 250 | 2.50 | 0.00 | 1.00 | 0.25 | 0.0 | 0.0 | 3 failed, last: why\n")
 }
+
+// What ended the waiting is told before what was tried last: a member that died, not the
+// connections that it refuses.
+func TestWaitingSaysWhyItEnded(t *testing.T) {
+	ctx, end := context.WithCancelCause(t.Context())
+	died := errors.New("member-1 has ended")
+	tries := 0
+	err := until(ctx, func() error {
+		if tries++; tries == 2 {
+			end(died)
+		}
+		return errors.New("connection refused")
+	})
+	require.ErrorIs(t, err, died)
+	require.ErrorContains(t, err, "connection refused")
+}
