@@ -83,10 +83,15 @@ func (t *turn) hostLost(c *fleetpb.HostLost) *fleetpb.Result {
 	return done("")
 }
 
-// lose marks a host, and drops those of its replicas whose data was to go.
+// lose marks a host, drops those of its replicas whose data was to go, and ends what was
+// under way to empty it: nothing does that for a host that is gone.
 func (t *turn) lose(h *fleetpb.Host, reason string) {
 	h = clone(h)
 	h.Lost = true
+	if id := h.GetWanted().GetOperation(); id != 0 {
+		t.finish(id, "superseded: the host is lost")
+		h.Wanted.Operation = 0
+	}
 	t.hosts.ReplaceOrInsert(h)
 	t.revision++
 	t.event("host-lost", "", h.GetName(), "id %s: %s", h.GetId(), reason)
