@@ -203,7 +203,7 @@ func (h *host) openRooms() (err error) {
 		return err
 	}
 	h.keeper, err = replicas.Open(replicas.Options{
-		Self: replicas.Self{Host: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Unloads: h.cfg.UnloadAfter > 0},
+		Self: replicas.Self{Host: h.dir.Host(), BootEpoch: h.dir.BootEpoch(), Unloads: h.cfg.UnloadAfter > 0, Program: config.Version()},
 		DB:   h.dir.DB(), Raft: h.raft, States: h.states, Apps: h.o.Apps, Log: h.log,
 		Changed: func(k replicas.Key, gone bool) { h.agent.Changed(k, gone) },
 	})

@@ -283,7 +283,7 @@ func (w *world) victim(add *fleetpb.AddReplica) *cluster.Host {
 			return nil
 		}
 		k := replicas.KeyOf(add.GetGroup(), r.GetId())
-		if l := h.Disk.Logs[k]; l == nil || l.Fell || h.Running && !l.Ready || failing(l, w.Now) || keptDown(h, k) {
+		if l := h.Disk.Logs[k]; l == nil || l.Fell || h.Running && !l.Ready || failing(l, w.Now) || h.KeptDown(k) {
 			return nil
 		}
 		return h
@@ -293,17 +293,6 @@ func (w *world) victim(add *fleetpb.AddReplica) *cluster.Host {
 
 // failing tells that a start failed so lately that the supervisor may believe it still does.
 func failing(l *cluster.Log, now time.Duration) bool { return l.Failed > 0 && now-l.Failed < obeyed }
-
-// crashes is how many deaths a host counts against a replica before it keeps it down.
-const crashes = 2
-
-// keptDown tells that a host, running or not, does not start a replica for now. Its manifest says
-// so: the host may have told that and crashed again. Who replaces the replica then goes by
-// what was told of it and not by the silence, which S9 is about. A replica that has come
-// up since has no deaths counted.
-func keptDown(h *cluster.Host, k replicas.Key) bool {
-	return h.Disk.Manifest.Records[k].Crashes >= crashes
-}
 
 // CheckCommand is what must hold of the record at any time.
 func (w *world) CheckCommand(c *fleetpb.Command, before *fleet.View) {

@@ -49,8 +49,6 @@ func (c *Core) beginBoot(now time.Duration) {
 		case r.Life == life.Destroying:
 			c.beginDestroy(r)
 		case r.Life == life.Retired:
-		case r.Life == life.Retiring && r.Crashes >= maxCrashes:
-			c.retired(r, 0)
 		case r.Crashes >= maxCrashes:
 			c.keepDown(r, now)
 		case r.suspicious():

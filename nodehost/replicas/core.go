@@ -29,8 +29,11 @@ type Self struct {
 	// again; it doubles up to RetryMost.
 	RetryAfter, RetryMost time.Duration
 	// TrialAfter is for how long the process runs before a replica that is kept down is tried
-	// again; it doubles with each death up to TrialMost.
-	TrialAfter, TrialMost time.Duration
+	// again; it doubles with each death. After so many Trials it is given up.
+	TrialAfter time.Duration
+	Trials     int
+	// Program is the version of the program: a new one tries again what another gave up.
+	Program string
 	// Tombstones is how many destroyed replicas are remembered.
 	Tombstones int
 }
@@ -51,8 +54,8 @@ func (s Self) withDefaults() Self {
 	if s.TrialAfter <= 0 {
 		s.TrialAfter = 10 * time.Minute
 	}
-	if s.TrialMost <= 0 {
-		s.TrialMost = 6 * time.Hour
+	if s.Trials <= 0 {
+		s.Trials = 4
 	}
 	if s.Tombstones <= 0 {
 		s.Tombstones = 65536
@@ -260,6 +263,8 @@ func (c *Core) cameUp(k Key) {
 	}
 	r.up, r.fell = true, false
 	if r.Life == life.Retiring {
+		r.Suspect, r.Crashes = false, 0
+		c.save(r)
 		c.beginRetire(r)
 		c.do(Changed{Key: k})
 		return
@@ -416,7 +421,7 @@ type Local struct {
 }
 
 func (r *replica) keptDown() bool {
-	return r.Crashes >= maxCrashes && !r.started && !r.busy && r.Life != life.Destroying && r.Life != life.Retired
+	return r.KeptDown() && !r.started && !r.busy
 }
 
 func (r *replica) state() drummerpb.ReplicaState {

@@ -38,6 +38,8 @@ type world struct {
 	saves int // commits
 	// unloaded are the groups whose last start was to load nothing.
 	unloaded map[int]bool
+	// program is the version of the next process.
+	program string
 }
 
 func emptyManifest() Manifest {
@@ -60,7 +62,9 @@ func (w *world) restart() {
 	for k, t := range w.disk.Tombstones {
 		m.Tombstones[k] = t
 	}
-	w.core, w.done, w.unloaded = New(testSelf(), m), nil, map[int]bool{}
+	self := testSelf()
+	self.Program = w.program
+	w.core, w.done, w.unloaded = New(self, m), nil, map[int]bool{}
 }
 
 func (w *world) step(events ...Event) *world {

@@ -48,6 +48,8 @@ type Record struct {
 	Suspect bool `json:"suspect,omitempty"`
 	// Crashes counts the deaths of the process while this one alone was starting.
 	Crashes int `json:"crashes,omitempty"`
+	// Tried is the version of the program that started it last in a trial.
+	Tried string `json:"tried,omitempty"`
 	// Unloaded tells that it was out of memory, waiting to be used, when this was
 	// written. A hint: it saves the start at the next boot, and nothing rests on it.
 	Unloaded bool `json:"unloaded,omitempty"`
@@ -56,6 +58,10 @@ type Record struct {
 	// Applied is how far the state is that was kept when it was retired.
 	Applied uint64 `json:"applied,omitempty"`
 }
+
+// KeptDown tells that the next start is a trial: the process died of the last ones. One that
+// has come up since has no deaths counted.
+func (r Record) KeptDown() bool { return r.Crashes >= maxCrashes && r.Life != life.Destroying && r.Life != life.Retired }
 
 // Key of the record.
 func (r Record) Key() Key { return Key{r.Group, r.Replica} }

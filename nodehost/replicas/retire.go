@@ -80,15 +80,19 @@ func (c *Core) welcomed(e Welcomed) {
 	}
 }
 
-// beginRetire stops a replica once it is up; one that cannot come up has nothing to keep.
+// beginRetire stops a replica once it is up; one that fell has nothing to keep. One that is
+// kept down has its data, which may be all that is left of the group: it gets its trials.
 func (c *Core) beginRetire(r *replica) {
 	switch {
 	case r.busy:
 	case r.up:
 		r.busy = true
 		c.do(Retire{r.Key()})
-	case r.fell || r.keptDown():
+	case r.fell || c.givenUp(r):
 		c.retired(r, 0)
+	case r.keptDown():
+		c.answerAll(r.retirers, false, "the replica has to start for that, and is kept down for now")
+		r.retirers = nil
 	}
 }
 

@@ -135,7 +135,7 @@ func (h *Host) Boot() {
 	h.w.Book.Mark('b', h.w.Now, h.Disk.epoch, uint64(len(h.Disk.Logs)))
 	h.core = replicas.New(replicas.Self{
 		Host: ids.Host(h.Disk.ID), BootEpoch: h.Disk.epoch, Apps: func(string) error { return nil }, Batch: 8,
-		TrialAfter: time.Minute, TrialMost: 2 * time.Minute, // a schedule has minutes, not hours
+		TrialAfter: 30 * time.Second, // a schedule has minutes, not hours
 	}, replicas.Manifest{
 		Fence: h.Disk.Manifest.Fence, Marker: slices.Clone(h.Disk.Manifest.Marker),
 		Records: maps.Clone(h.Disk.Manifest.Records), Tombstones: maps.Clone(h.Disk.Manifest.Tombstones),
@@ -528,14 +528,9 @@ func (h *Host) ended(s *Session) {
 	h.dial()
 }
 
-// KeptDown tells that the host does not start a replica for now, because its process died of that.
-func (h *Host) KeptDown(k replicas.Key) bool {
-	if h.core == nil {
-		return false
-	}
-	l, _ := h.core.Look(k)
-	return l.KeptDown
-}
+// KeptDown tells that the host, running or not, does not start a replica for now, because its
+// process died of that: it may have told so and crashed again.
+func (h *Host) KeptDown(k replicas.Key) bool { return h.Disk.Manifest.Records[k].KeptDown() }
 
 // HasRun tells that a host's record says that a replica has run.
 func (h *Host) HasRun(k replicas.Key) bool {
