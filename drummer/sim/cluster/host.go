@@ -184,7 +184,7 @@ func (h *Host) Crash() {
 		h.Running, h.Paused, h.Changed = false, false, h.w.Now
 		h.life++
 		for _, l := range h.Disk.Logs {
-			l.up, l.Ready, l.snap = false, false, 0
+			l.up, l.Ready, l.snap, l.claims = false, false, 0, 0
 		}
 	})
 	h.core = nil

@@ -280,9 +280,24 @@ func (g *Group) elect() {
 	p := able[g.w.Rng.IntN(len(able))]
 	g.term++
 	if old.Log != nil && old.Log != p.Log && g.w.cutOff(old.Host, p.Host) {
-		old.claims = g.term - 1
+		g.claim(old)
 	}
 	g.crown(p)
+}
+
+// stepsDown is within which a leader that hears no quorum steps down.
+const stepsDown = 4 * time.Second
+
+// claim lets a deposed leader lead in its own eyes until it notices.
+func (g *Group) claim(old Peer) {
+	term := g.term - 1
+	old.claims = term
+	g.w.Later(stepsDown, func() {
+		if old.claims == term {
+			old.claims = 0
+			old.Host.mark(old.key)
+		}
+	})
 }
 
 // crown makes a replica lead; what the others have beyond its log is undone.

@@ -60,7 +60,7 @@ func (h *Host) haltReplica(k replicas.Key) {
 	}
 	g.Settle()
 	h.w.Witness.CheckHalted(h, g, k)
-	l.up, l.Ready = false, false
+	l.up, l.Ready, l.claims = false, false, 0
 	g.look()
 }
 
