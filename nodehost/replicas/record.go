@@ -61,7 +61,9 @@ type Record struct {
 
 // KeptDown tells that the next start is a trial: the process died of the last ones. One that
 // has come up since has no deaths counted.
-func (r Record) KeptDown() bool { return r.Crashes >= maxCrashes && r.Life != life.Destroying && r.Life != life.Retired }
+func (r Record) KeptDown() bool {
+	return r.Crashes >= maxCrashes && r.Life != life.Destroying && r.Life != life.Retired
+}
 
 // Key of the record.
 func (r Record) Key() Key { return Key{r.Group, r.Replica} }

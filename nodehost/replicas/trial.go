@@ -31,7 +31,9 @@ func (c *Core) keepDown(r *replica, now time.Duration) {
 func (c *Core) spent(r *replica) bool { return r.Crashes >= maxCrashes+c.self.Trials }
 
 // givenUp tells that a replica is never started again by this program.
-func (c *Core) givenUp(r *replica) bool { return r.keptDown() && c.spent(r) && r.Tried == c.self.Program }
+func (c *Core) givenUp(r *replica) bool {
+	return r.keptDown() && c.spent(r) && r.Tried == c.self.Program
+}
 
 // giveUp leaves a replica down for good. A recovery that waits for it goes on without it.
 func (c *Core) giveUp(r *replica) {
