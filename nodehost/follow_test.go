@@ -152,6 +152,7 @@ func TestConfigurationsAreFollowedWithNoDrummerInSight(t *testing.T) {
 	}
 	d.stop()
 	for _, h := range hosts {
+		h.cfg.BootGrace = 300 * time.Millisecond // nobody answers
 		h.start()
 	}
 	for _, h := range hosts {

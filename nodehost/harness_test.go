@@ -98,7 +98,7 @@ func newHost(t *testing.T, name string, drummers ...string) *testHost {
 	// It comes back on the same addresses: with no drummer to ask, peers must be where they were.
 	cfg.API, cfg.Raft, cfg.HTTP = config.Listener{Listen: at[0]}, config.Listener{Listen: at[1]}, config.Listener{Listen: at[2]}
 	cfg.Tick, cfg.ElectionTicks, cfg.HeartbeatTicks = 10*time.Millisecond, 20, 2
-	cfg.BootGrace = 300 * time.Millisecond
+	cfg.BootGrace = patience // with a drummer about, its word is waited for: tests without one have less
 	h := &testHost{t: t, name: name, cfg: cfg, apps: apps}
 	h.start()
 	t.Cleanup(func() { h.halt() })

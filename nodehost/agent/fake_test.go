@@ -173,6 +173,22 @@ func (c *stand) report(t *testing.T) *drummerpb.Report {
 	return expect(t, c, "report", (*drummerpb.HostMessage).GetReport)
 }
 
+// beats waits for a heartbeat, and tells whether one came before the stream ended.
+func (c *stand) beats(t *testing.T) bool {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case m, ok := <-c.in:
+			if !ok || m.GetHeartbeat() != nil {
+				return ok
+			}
+		case <-deadline:
+			t.Fatal("no heartbeat")
+		}
+	}
+}
+
 func (c *stand) beat(t *testing.T) *drummerpb.Heartbeat {
 	return expect(t, c, "heartbeat", (*drummerpb.HostMessage).GetHeartbeat)
 }
