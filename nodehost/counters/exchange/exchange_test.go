@@ -323,6 +323,7 @@ func TestOnlyChangesCrossTheSea(t *testing.T) {
 		w.addTo(t, "ord", fmt.Sprint("key", i), 1)
 	}
 	w.start(t, "ord")
+	require.Eventually(t, func() bool { return w.get(t, "ord").GetGroup().GetOrigin().GetRegion() == "ord" }, 30*time.Second, 5*time.Millisecond, "before, its pages are asked for in vain")
 	w.start(t, "hkg")
 	w.add(t, "ord", 1)
 	w.agree(t, 1, "hkg")
@@ -378,8 +379,11 @@ func TestWhatIsMissingIsFound(t *testing.T) {
 func TestDeletedKeysAreForgotten(t *testing.T) {
 	w := newWorld("ord", "hkg", "ams")
 	w.pace = 100
+	// Who is not heard for so long is never heard of what the other forgot: it is longer
+	// than a busy machine makes one wait.
+	const forgetMS = 250_000
 	for _, r := range []string{"ord", "hkg", "ams"} {
-		w.do(t, r, &counterpb.Command{Op: &counterpb.Command_Configure{Configure: &counterpb.Configure{Revision: 1, Settings: &counterpb.Settings{ForgetMs: 10_000}}}})
+		w.do(t, r, &counterpb.Command{Op: &counterpb.Command_Configure{Configure: &counterpb.Configure{Revision: 1, Settings: &counterpb.Settings{ForgetMs: forgetMS}}}})
 		w.start(t, r)
 	}
 	keys := func(r string) uint64 { return w.get(t, r).GetGroup().GetKeys() }
