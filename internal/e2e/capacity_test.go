@@ -25,6 +25,8 @@ const (
 	// newcomerWithin is how long a client waits for its first answer, whatever died.
 	newcomerWithin = 3 * time.Second
 	crowdSize      = 200
+	// shortLease is of those who wait until one has gone round.
+	shortLease = 9 * time.Second
 )
 
 // resource is how a resource is divided.
@@ -75,7 +77,7 @@ func (w *world) leader(group string) string {
 // notices nothing, and newcomers are answered and have their share.
 func TestALeasesLeaderIsKilled(t *testing.T) {
 	w := newWorld(t, 1, 3)
-	w.divide(resource{"shared", capacitypb.Algorithm_ALGORITHM_FAIR_SHARE, 100, 15 * time.Second, 5 * time.Second})
+	w.divide(resource{"shared", capacitypb.Algorithm_ALGORITHM_FAIR_SHARE, 100, shortLease, shortLease / 3})
 	open := func(id string, wants float64) *capacity.Resource {
 		c := capacity.New(w.client.Hosts(), capacity.WithID(id))
 		t.Cleanup(c.Close)
@@ -105,10 +107,10 @@ func TestALeasesLeaderIsKilled(t *testing.T) {
 	})
 	// Ten clients of 100: the share of the two greedy ones is what the others leave. It is
 	// there when those that have more have come by and have shown that they know.
-	w.within(2*5*time.Second+newcomerWithin, "it has its share when the holders have refreshed", func() (bool, string) {
+	w.within(2*shortLease/3+newcomerWithin, "it has its share when the holders have refreshed", func() (bool, string) {
 		return late.State().Capacity >= 10-1e-9, fmt.Sprint(late.State())
 	})
-	w.within(20*time.Second-time.Since(begin), "a lease has gone round", func() (bool, string) { return time.Since(begin) > 17*time.Second, "" })
+	w.within(20*time.Second-time.Since(begin), "a lease has gone round", func() (bool, string) { return time.Since(begin) > shortLease+2*time.Second, "" })
 	for i, r := range holders {
 		select {
 		case s := <-r.Changes():
@@ -151,7 +153,7 @@ func TestTheCapacityUnderFire(t *testing.T) {
 		return err == nil, fmt.Sprint(err)
 	})
 	rest := time.Now()
-	w.within(30*time.Second, "a quiet time", func() (bool, string) { return time.Since(rest) > 12*time.Second, "" })
+	w.within(30*time.Second, "leases of the storm are over, and clients have come by", func() (bool, string) { return time.Since(rest) > 9*time.Second, "" })
 	close(stop)
 	crowd.Wait()
 	for _, r := range both {

@@ -19,10 +19,31 @@ import (
 	"github.com/drumline/drumline/internal/localfleet"
 )
 
+// takeover kills the drummer that leads, starts it again when another one leads, and
+// returns how long that took.
+func (w *world) takeover() time.Duration {
+	w.Helper()
+	var leader string
+	w.within(20*time.Second, "a drummer leads", func() (ok bool, seen string) {
+		var err error
+		leader, err = w.leadingDrummer()
+		return err == nil && leader != "", fmt.Sprint(err)
+	})
+	w.must(w.fleet.Kill(leader))
+	took := w.within(20*time.Second, "another drummer leads", func() (bool, string) {
+		now, err := w.leadingDrummer()
+		return err == nil && now != "" && now != leader, fmt.Sprint(now, err)
+	})
+	w.must(w.fleet.Start(leader))
+	w.ready(leader)
+	return took
+}
+
 // TestSupervisorsDie kills the drummer that leads, then all of them for longer than
 // a host may be silent.
 func TestSupervisorsDie(t *testing.T) {
 	w := newWorld(t, 3, 4)
+	w.patience = soonDown
 	ten := specs("calm", 10)
 	w.create(ten...)
 	w.within(15*time.Second, "launch", w.whole(names(ten)))
@@ -31,14 +52,10 @@ func TestSupervisorsDie(t *testing.T) {
 	before := replicaIDs(groups)
 	load := w.load(names(ten), 100*time.Millisecond)
 
-	leader, err := w.leadingDrummer()
-	w.must(err)
-	w.must(w.fleet.Kill(leader))
-	w.within(3*time.Second, "another drummer leads", func() (bool, string) {
-		now, err := w.leadingDrummer()
-		return err == nil && now != leader, fmt.Sprint(now, err)
-	})
-	w.must(w.fleet.Start(leader))
+	// Candidates may share the votes, once or so: then the takeover takes an election more.
+	for try := 1; w.takeover() > 3*time.Second; try++ {
+		require.Less(t, try, 3, "it takes too long each time")
+	}
 
 	for _, p := range w.fleet.Processes() {
 		if p.Kind == localfleet.KindDrummer {
@@ -54,8 +71,8 @@ func TestSupervisorsDie(t *testing.T) {
 	w.within(20*time.Second, "all whole after the outage", w.whole(names(ten)))
 	// Longer than down_after: a supervisor that had forgotten to start counting anew would act now.
 	settled := time.Now()
-	w.within(downAfter+10*time.Second, "the supervisor had time to be wrong", func() (bool, string) {
-		return time.Since(settled) > downAfter+2*time.Second, ""
+	w.within(w.patience+10*time.Second, "the supervisor had time to be wrong", func() (bool, string) {
+		return time.Since(settled) > w.patience+2*time.Second, ""
 	})
 	w.finish(load)
 	groups, err = w.groups()

@@ -283,9 +283,15 @@ func TestCountersAcrossOceans(t *testing.T) {
 		shortest := 10 * 100 * time.Millisecond
 		for _, factor := range []int{0, 1, 10} {
 			o.weather(factor)
-			p50, p99 := o.latencies(oceanLatencies)
-			t.Logf("round trips of %d x (100, 150, 200 ms): /inc in ord takes %s, p99 %s", factor, p50, p99)
-			require.Less(t, p99, shortest/2, "somebody waited for another region")
+			for try := 1; ; try++ { // what else the machine does may hold a few up, once
+				p50, p99 := o.latencies(oceanLatencies)
+				t.Logf("round trips of %d x (100, 150, 200 ms): /inc in ord takes %s, p99 %s", factor, p50, p99)
+				require.Less(t, p50, shortest/2, "all wait for another region")
+				if p99 < shortest/2 {
+					break
+				}
+				require.Less(t, try, 3, "somebody waited for another region, each time")
+			}
 		}
 		o.weather(1)
 	})

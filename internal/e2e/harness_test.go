@@ -28,7 +28,11 @@ import (
 )
 
 // downAfter is short, so that the tests need not wait half a minute for each repair.
-const downAfter = 10 * time.Second
+const downAfter = 8 * time.Second
+
+// soonDown is for those that wait for several deaths to be noticed, and do nothing that
+// keeps the machine busy.
+const soonDown = 6 * time.Second
 
 // movesAtOnce is how many moves may go on together that only balance the hosts.
 const movesAtOnce = 8

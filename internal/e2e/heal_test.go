@@ -50,7 +50,7 @@ func TestLaunchKillReturnWipe(t *testing.T) {
 
 	w.must(w.fleet.Start("host-2"))
 	w.within(20*time.Second, "the returned host is clean", func() (bool, string) { return hostHolds(t, w, "host-2", nil) })
-	w.within(5*time.Second, "drummer knows that it is through its boot", func() (bool, string) { return w.booted("host-2") })
+	w.within(20*time.Second, "drummer knows that it is through its boot", func() (bool, string) { return w.booted("host-2") })
 	more := specs("more", 10)
 	w.create(more...)
 	w.within(15*time.Second, "new groups launched", w.whole(names(more)))
@@ -125,6 +125,7 @@ func intersection(a, b []uint64) []uint64 {
 // group that can't be repaired at all meanwhile.
 func TestReplacementDiesToo(t *testing.T) {
 	w := newWorld(t, 3, 5)
+	w.patience = soonDown
 	solo := &fleetpb.Spec{Name: "kv/solo", App: "kv", Replicas: 3}
 	five := &fleetpb.Spec{Name: "kv/five", App: "kv", Replicas: 5}
 	w.create(solo, five)

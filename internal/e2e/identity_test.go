@@ -18,6 +18,7 @@ import (
 // what the original voted and acknowledged: it must end, and be replaced.
 func TestAnOldCopyOfADiskIsRefused(t *testing.T) {
 	w := newWorld(t, 3, 4)
+	w.patience = soonDown
 	copied := &fleetpb.Spec{Name: "kv/copied", App: "kv", Replicas: 3}
 	w.create(copied)
 	w.within(15*time.Second, "launch", w.whole(names([]*fleetpb.Spec{copied})))

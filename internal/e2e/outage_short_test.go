@@ -5,7 +5,7 @@ package e2e
 import "time"
 
 // allDrummersDead is longer than down_after; `make e2e-long` takes a minute.
-const allDrummersDead = 15 * time.Second
+const allDrummersDead = soonDown + 4*time.Second
 
 // changesFor is how long TestChangesWhileHostsCrash goes on, and changesGranted how many
 // changes must have been granted meanwhile.
