@@ -233,9 +233,10 @@ func oneByOne(t *testing.T, w *world, c *client.Client) {
 	var blows []blow
 	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL}
 	for i := range seqBlows {
-		victim := w.leader("sequence/dense")
+		led := w.leader("sequence/dense")
+		victim := led
 		if i%2 == 1 {
-			victim = w.other(victim)
+			victim = w.other(led)
 		}
 		b := blow{at: time.Now(), leader: i%2 == 0, what: fmt.Sprint(signals[i%3], " of ", victim)}
 		w.signal(victim, signals[i%3])
@@ -243,6 +244,7 @@ func oneByOne(t *testing.T, w *world, c *client.Client) {
 		w.ready(victim)
 		slow.calm(w, 10)
 		b.over = time.Now()
+		b.leader = b.leader || w.leader("sequence/dense") != led // an election came in between
 		blows = append(blows, b)
 	}
 	slow.home()
