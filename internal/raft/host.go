@@ -19,6 +19,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/hibernate"
 	"github.com/drumline/drumline/internal/raft/logdb"
 	"github.com/drumline/drumline/internal/raft/pace"
+	"github.com/drumline/drumline/internal/raft/shelf"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -43,6 +44,8 @@ type Host struct {
 	waker *hibernate.Waker
 	// crowd makes starting thousands of replicas cheap.
 	crowd *engine.Crowd
+	// graves are of the replicas that were unloaded.
+	graves *engine.Graves
 
 	closing    chan struct{}
 	closeOnce  sync.Once
@@ -56,7 +59,7 @@ type Host struct {
 	closed   bool
 	replicas map[ids.Group]*replica
 	// onDisk are the replicas that have data here, running or not.
-	onDisk map[ids.Group]map[ids.Replica]bool
+	onDisk shelf.Shelf
 }
 
 // Open starts a host without replicas; Start brings them. On an error the caller
@@ -73,7 +76,7 @@ func Open(o Options) (*Host, error) {
 	h := &Host{
 		opts: o, events: newEvents(), gates: gate.New(), looks: pace.New(10), pump: newPump(o.Tick),
 		closing: make(chan struct{}), dispatched: make(chan struct{}),
-		replicas: make(map[ids.Group]*replica), onDisk: make(map[ids.Group]map[ids.Replica]bool),
+		replicas: make(map[ids.Group]*replica),
 	}
 	h.depot = newDepot(h)
 	if o.Hibernate {
@@ -113,6 +116,9 @@ func (h *Host) start() error {
 	}
 	if h.crowd, err = engine.NewCrowd(h.nh); err != nil {
 		h.opts.Log.Warn("to start thousands of groups will take long", "error", err)
+	}
+	if h.graves, err = engine.NewGraves(h.nh); err != nil {
+		h.opts.Log.Warn("unloaded replicas keep some of their memory", "error", err)
 	}
 	for _, n := range h.nh.GetNodeHostInfo(dragonboat.NodeHostInfoOption{}).LogInfo {
 		h.noteData(ids.Group(n.ClusterID), ids.Replica(n.NodeID), true)
@@ -235,17 +241,7 @@ func (h *Host) reap(e Event) {
 func (h *Host) noteData(g ids.Group, id ids.Replica, has bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if has {
-		if h.onDisk[g] == nil {
-			h.onDisk[g] = make(map[ids.Replica]bool)
-		}
-		h.onDisk[g][id] = true
-		return
-	}
-	delete(h.onDisk[g], id)
-	if len(h.onDisk[g]) == 0 {
-		delete(h.onDisk, g)
-	}
+	h.onDisk.Note(g, id, has)
 }
 
 // refreshMembers asks dragonboat for the memberships that its replicas know, and

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unique"
 
 	"github.com/lni/dragonboat/v3"
 	"github.com/lni/dragonboat/v3/config"
@@ -151,7 +152,7 @@ func (h *Host) launch(ctx context.Context, spec Replica, rec *park.Record) error
 
 // unobstructed refuses a replica while another one's data of the group is here.
 func (h *Host) unobstructed(spec Replica) error {
-	for other := range h.dataOf(spec.Group) {
+	for _, other := range h.dataOf(spec.Group) {
 		if other != spec.ID {
 			return conflict(spec, "the data of replica %d is still here; destroy it first", other)
 		}
@@ -159,21 +160,23 @@ func (h *Host) unobstructed(spec Replica) error {
 	return nil
 }
 
-func (h *Host) dataOf(g ids.Group) map[ids.Replica]bool {
+func (h *Host) dataOf(g ids.Group) []ids.Replica {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	out := make(map[ids.Replica]bool, len(h.onDisk[g]))
-	for id := range h.onDisk[g] {
-		out[id] = true
-	}
-	return out
+	return h.onDisk.Of(g)
+}
+
+func (h *Host) hasData(g ids.Group, id ids.Replica) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.onDisk.Has(g, id)
 }
 
 // form decides how dragonboat is asked: with data here always as a restart. dragonboat
 // itself is not asked whether there is any, because it would wait for its lock.
 func (h *Host) form(spec Replica) (members map[uint64]string, join bool, err error) {
 	switch {
-	case h.dataOf(spec.Group)[spec.ID]:
+	case h.hasData(spec.Group, spec.ID):
 		return nil, false, nil
 	case spec.Join && !spec.Restart:
 		return nil, true, nil
@@ -182,7 +185,8 @@ func (h *Host) form(spec Replica) (members map[uint64]string, join bool, err err
 	}
 	members = make(map[uint64]string, len(spec.Members))
 	for id, host := range spec.Members {
-		members[uint64(id)] = string(host)
+		// dragonboat keeps the names for ever, those of each group: one copy does.
+		members[uint64(id)] = string(unique.Make(host).Value())
 	}
 	return members, false, nil
 }
@@ -254,6 +258,7 @@ func (h *Host) unload(ctx context.Context, r *replica) error {
 	select {
 	case <-r.unloaded:
 		husk.Empty()
+		h.graves.Lay(husk, time.Now())
 		h.forget(r)
 		return nil
 	case <-ctx.Done():

@@ -18,9 +18,10 @@ import (
 
 // Bounds of unloading and loading.
 const (
-	// loadAtOnce and unloadAtOnce are few: dragonboat does both under one lock.
+	// loadAtOnce is few: dragonboat starts under one lock. A stop holds that one for next to
+	// nothing, but has its workers list all replicas anew: many that stop together share that.
 	loadAtOnce   = 4
-	unloadAtOnce = 8
+	unloadAtOnce = 64
 	// sweepsToIdle is how many times the host looks for idle replicas in UnloadAfter.
 	sweepsToIdle = 4
 )
@@ -246,6 +247,7 @@ func (d *depot) sweep(ctx context.Context) {
 		case <-ticker.C:
 			d.h.sweeps.Add(1)
 			d.unloadIdle(ctx)
+			d.h.graves.Bury(time.Now())
 		case <-ctx.Done():
 			return
 		}
@@ -356,7 +358,7 @@ func (d *depot) start(ctx context.Context, spec Replica) (done bool, err error) 
 	if err := d.h.unobstructed(spec); err != nil {
 		return true, err
 	}
-	if !d.h.dataOf(spec.Group)[spec.ID] {
+	if !d.h.hasData(spec.Group, spec.ID) {
 		return true, conflict(spec, "%s", lostData)
 	}
 	d.lot.Put(spec.Group, &park.Record{Replica: spec.ID, Name: spec.Name, Join: spec.Join, Observer: spec.Join, Settings: spec.Settings})

@@ -22,6 +22,7 @@ type inProcess struct {
 	dir   string
 	apps  *statemachines.Registry
 	book  *membook.Book
+	names []ids.Host // of the hosts
 	hosts []*raft.Host
 	lines []*transport.Transport
 }
@@ -33,14 +34,20 @@ func newOurs(ctx context.Context, dir string, s measure.Setup) (subject, error) 
 	}
 	return newLocal(ctx, s, &inProcess{
 		Setup: s, dir: dir, apps: apps, book: membook.New(),
-		hosts: make([]*raft.Host, s.Hosts), lines: make([]*transport.Transport, s.Hosts),
+		names: hostNames(s.Hosts), hosts: make([]*raft.Host, s.Hosts), lines: make([]*transport.Transport, s.Hosts),
 	})
 }
 
-func hostID(i int) ids.Host { return ids.Host(fmt.Sprintf("bench-%d", i+1)) }
+func hostNames(n int) []ids.Host {
+	names := make([]ids.Host, n)
+	for i := range names {
+		names[i] = ids.Host(fmt.Sprintf("bench-%d", i+1))
+	}
+	return names
+}
 
 func (s *inProcess) open(i int) error {
-	log, id := slog.New(slog.DiscardHandler), hostID(i)
+	log, id := slog.New(slog.DiscardHandler), s.names[i]
 	epoch := s.book.Next(id)
 	t, err := transport.New(transport.Options{Host: id, BootEpoch: epoch, Deployment: "bench", Listen: "127.0.0.1:0", Book: s.book, Log: log})
 	if err != nil {
@@ -66,7 +73,7 @@ func (s *inProcess) replicaID(host, group int) ids.Replica {
 func (s *inProcess) start(ctx context.Context, host, group int, again bool) error {
 	set := make(map[ids.Replica]ids.Host, s.Hosts)
 	for i := range s.hosts {
-		set[s.replicaID(i, group)] = hostID(i)
+		set[s.replicaID(i, group)] = s.names[i]
 	}
 	return s.hosts[host].Start(ctx, raft.Replica{
 		Group: groupID(group), ID: s.replicaID(host, group), Name: fmt.Sprintf("tally/%d", group), Members: set, Restart: again,

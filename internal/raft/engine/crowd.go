@@ -47,25 +47,37 @@ type Crowd struct {
 
 // NewCrowd takes hold of a NodeHost's list. Close it before the NodeHost is stopped.
 func NewCrowd(nh *dragonboat.NodeHost) (*Crowd, error) {
-	mu := reflect.ValueOf(nh).Elem().FieldByName("mu")
-	if !mu.IsValid() || mu.Kind() != reflect.Struct {
-		return nil, errors.New("this dragonboat's NodeHost has no mu")
+	mu, lock, err := listOf(nh)
+	if err != nil {
+		return nil, err
 	}
 	engine := reflect.ValueOf(nh).Elem().FieldByName("engine")
 	if !engine.IsValid() || engine.Kind() != reflect.Pointer || engine.Type().Elem().Name() != "engine" {
 		return nil, errors.New("this dragonboat's NodeHost has no engine")
 	}
-	if err := errors.Join(has[sync.RWMutex](mu, "RWMutex"), has[uint64](mu, "cci")); err != nil {
+	if err := has[uint64](mu, "cci"); err != nil {
 		return nil, fmt.Errorf("the list of replicas: %w", err)
 	}
 	c := &Crowd{
-		lock:   (*sync.RWMutex)(unsafe.Pointer(mu.FieldByName("RWMutex").UnsafeAddr())), //nolint:gosec // checked to be one
-		number: (*uint64)(unsafe.Pointer(mu.FieldByName("cci").UnsafeAddr())),           //nolint:gosec // checked to be one
+		lock:   lock,
+		number: (*uint64)(unsafe.Pointer(mu.FieldByName("cci").UnsafeAddr())), //nolint:gosec // checked to be one
 		engine: engine.UnsafePointer(),
 	}
 	c.trail = time.AfterFunc(time.Hour, c.show)
 	c.trail.Stop()
 	return c, nil
+}
+
+// listOf finds the struct in which dragonboat keeps its list of replicas, and the lock of it.
+func listOf(nh *dragonboat.NodeHost) (list reflect.Value, lock *sync.RWMutex, err error) {
+	list = reflect.ValueOf(nh).Elem().FieldByName("mu")
+	if !list.IsValid() || list.Kind() != reflect.Struct {
+		return list, nil, errors.New("this dragonboat's NodeHost has no mu")
+	}
+	if err := has[sync.RWMutex](list, "RWMutex"); err != nil {
+		return list, nil, fmt.Errorf("the list of replicas: %w", err)
+	}
+	return list, (*sync.RWMutex)(unsafe.Pointer(list.FieldByName("RWMutex").UnsafeAddr())), nil //nolint:gosec // checked to be one
 }
 
 // Count tells how many replicas run: what is started, and how often, decides by it.

@@ -15,7 +15,7 @@ import (
 // dragonboat's clock keeps replicas that were unloaded: it lists the running ones in a
 // slice that it makes shorter and never clears. Each has 0.2 MB of queues, so that a host
 // which unloads thousands would keep a good part of their memory. What it keeps is
-// closed and never used again; a Husk is emptied of all that is large.
+// closed and never used again; a Husk is emptied of all that is large, and later buried.
 
 // Husk is dragonboat's replica, held to be emptied.
 type Husk struct{ node reflect.Value }
@@ -74,6 +74,9 @@ func (h Husk) check() error {
 		return err
 	}
 	if err := has[sync.Mutex](h.node, "raftMu"); err != nil {
+		return err
+	}
+	if _, err := h.machine(); err != nil {
 		return err
 	}
 	return h.checkKeys()

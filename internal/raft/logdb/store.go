@@ -22,7 +22,14 @@ type Store struct {
 	// mu guards states; never held while the disk is waited for.
 	mu     sync.Mutex
 	states map[raftio.NodeInfo]*known
+	// room is for more of them: many in one object, because each of their own would keep a
+	// page of Go's heap in use. spare are those that were forgotten.
+	room  []known
+	spare []*known
 }
+
+// rooms is how many states are made at a time.
+const rooms = 256
 
 // known is what is known of a replica's state.
 type known struct {
@@ -81,9 +88,24 @@ func (s *Store) take(updates, out []pb.Update) []pb.Update {
 func (s *Store) of(who raftio.NodeInfo) *known {
 	k := s.states[who]
 	if k == nil {
-		k = &known{}
+		k = s.vacant()
 		s.states[who] = k
 	}
+	return k
+}
+
+// vacant returns the state of nobody; mu is held.
+func (s *Store) vacant() *known {
+	if n := len(s.spare); n > 0 {
+		k := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return k
+	}
+	if len(s.room) == 0 {
+		s.room = make([]known, rooms)
+	}
+	k := &s.room[0]
+	s.room = s.room[1:]
 	return k
 }
 
@@ -166,7 +188,12 @@ func (s *Store) ImportSnapshot(snapshot pb.Snapshot, replica uint64) error {
 func (s *Store) forget(group, replica uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.states, raftio.NodeInfo{ClusterID: group, NodeID: replica})
+	who := raftio.NodeInfo{ClusterID: group, NodeID: replica}
+	if k := s.states[who]; k != nil {
+		*k = known{}
+		s.spare = append(s.spare, k)
+		delete(s.states, who)
+	}
 }
 
 // Close writes the states that were held back, so that an orderly restart begins

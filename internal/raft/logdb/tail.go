@@ -17,7 +17,9 @@ const maxRuns = 4
 // Entries of one term stand side by side, so that a few runs tell of very many entries. The
 // zero tail knows nothing.
 type tail struct {
-	runs []run
+	// array has the runs, which are few, without an object of their own.
+	array [maxRuns]run
+	n     int
 	// last is the index of the last entry, if there are runs.
 	last uint64
 }
@@ -30,7 +32,7 @@ func (t *tail) term(index uint64) uint64 {
 	if index > t.last {
 		return 0
 	}
-	for _, r := range slices.Backward(t.runs) {
+	for _, r := range slices.Backward(t.runs()) {
 		if r.from <= index {
 			return r.term
 		}
@@ -38,13 +40,13 @@ func (t *tail) term(index uint64) uint64 {
 	return 0
 }
 
+func (t *tail) runs() []run { return t.array[:t.n] }
+
 // cut forgets the entry at an index and all behind it.
 func (t *tail) cut(index uint64) {
-	n := len(t.runs)
-	for n > 0 && t.runs[n-1].from >= index {
-		n--
+	for t.n > 0 && t.array[t.n-1].from >= index {
+		t.n--
 	}
-	t.runs = t.runs[:n]
 	t.last = min(t.last, index-1)
 }
 
@@ -52,11 +54,11 @@ func (t *tail) cut(index uint64) {
 func (t *tail) extend(entries []pb.Entry) {
 	first, last := &entries[0], &entries[len(entries)-1]
 	if first.Index > t.last+1 {
-		t.runs = t.runs[:0]
+		t.n = 0
 	}
 	t.cut(first.Index)
 	// Terms never fall along a log, and nearly always all are that of the last run.
-	if n := len(t.runs); n == 0 || t.runs[n-1].term != last.Term {
+	if t.n == 0 || t.array[t.n-1].term != last.Term {
 		for i := range entries {
 			t.add(&entries[i])
 		}
@@ -65,12 +67,13 @@ func (t *tail) extend(entries []pb.Entry) {
 }
 
 func (t *tail) add(e *pb.Entry) {
-	n := len(t.runs)
-	if n > 0 && t.runs[n-1].term == e.Term {
+	if t.n > 0 && t.array[t.n-1].term == e.Term {
 		return
 	}
-	if n == maxRuns {
-		t.runs = slices.Delete(t.runs, 0, 1)
+	if t.n == maxRuns {
+		copy(t.array[:], t.array[1:])
+		t.n--
 	}
-	t.runs = append(t.runs, run{from: e.Index, term: e.Term})
+	t.array[t.n] = run{from: e.Index, term: e.Term}
+	t.n++
 }

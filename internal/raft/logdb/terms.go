@@ -42,7 +42,7 @@ func (s *Store) learn(who raftio.NodeInfo, entry []pb.Entry, changes uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := s.of(who)
-	if k.changes == changes && len(k.tail.runs) == 0 {
+	if k.changes == changes && k.tail.n == 0 {
 		k.tail.extend(entry)
 	}
 }

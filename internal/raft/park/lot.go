@@ -35,9 +35,15 @@ type Record struct {
 	Sealed       bool
 	// Settings that it was started with, and comes back with.
 	Settings Settings
-	// members are the voters; the hosts' names are shared by all records.
-	members []member
+	// members are the voters, the first few of them and, seldom, more; the hosts' names are
+	// shared by all records. A record of 128 bytes is in the table itself: as an object each
+	// would keep a page of Go's heap in use, long after the replicas that it was made beside.
+	members [inRecord]member
+	more    *[]member
 }
+
+// inRecord is how many voters a record has room for.
+const inRecord = 3
 
 type member struct {
 	id   ids.Replica
@@ -46,9 +52,14 @@ type member struct {
 
 // SetVoters notes the group's voters.
 func (r *Record) SetVoters(voters map[ids.Replica]ids.Host) {
-	r.members = make([]member, 0, len(voters))
+	all := make([]member, 0, len(voters))
 	for _, id := range slices.Sorted(maps.Keys(voters)) {
-		r.members = append(r.members, member{id, unique.Make(voters[id])})
+		all = append(all, member{id, unique.Make(voters[id])})
+	}
+	r.members, r.more = [inRecord]member{}, nil
+	if n := copy(r.members[:], all); n < len(all) {
+		rest := slices.Clone(all[n:])
+		r.more = &rest
 	}
 }
 
@@ -57,6 +68,14 @@ func (r *Record) SetVoters(voters map[ids.Replica]ids.Host) {
 func (r *Record) Voters() map[ids.Replica]ids.Host {
 	out := make(map[ids.Replica]ids.Host, len(r.members))
 	for _, m := range r.members {
+		if m.id != 0 {
+			out[m.id] = m.host.Value()
+		}
+	}
+	if r.more == nil {
+		return out
+	}
+	for _, m := range *r.more {
 		out[m.id] = m.host.Value()
 	}
 	return out
@@ -65,24 +84,29 @@ func (r *Record) Voters() map[ids.Replica]ids.Host {
 // Lot holds the records of a host. All methods may be called at any time.
 type Lot struct {
 	mu      sync.RWMutex
-	records map[ids.Group]*Record
+	records map[ids.Group]Record
 }
 
 // NewLot makes an empty Lot.
-func NewLot() *Lot { return &Lot{records: make(map[ids.Group]*Record)} }
+func NewLot() *Lot { return &Lot{records: make(map[ids.Group]Record)} }
 
-// Put keeps a record, which nobody changes any more.
+// Put keeps a copy of a record.
 func (l *Lot) Put(g ids.Group, r *Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.records[g] = r
+	l.records[g] = *r
 }
 
-// Get returns a group's record, nil if there is none.
+// Get returns a copy of a group's record, nil if there is none.
 func (l *Lot) Get(g ids.Group) *Record {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.records[g]
+	r, ok := l.records[g]
+	if !ok {
+		return nil
+	}
+	kept := r // so that nothing is allocated for one that is not here
+	return &kept
 }
 
 // Remove drops a group's record.
@@ -93,7 +117,7 @@ func (l *Lot) Remove(g ids.Group) {
 }
 
 // All lists the records; the map is the caller's.
-func (l *Lot) All() map[ids.Group]*Record {
+func (l *Lot) All() map[ids.Group]Record {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return maps.Clone(l.records)

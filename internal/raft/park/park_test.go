@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -34,6 +35,12 @@ func TestLot(t *testing.T) {
 	l.Put(7, r)
 	require.Equal(t, voters(3), l.Get(7).Voters())
 	require.Empty(t, (&Record{}).Voters())
+	require.LessOrEqual(t, unsafe.Sizeof(Record{}), uintptr(128), "or each is an object of its own")
+	for _, n := range []int{0, 1, inRecord, inRecord + 2, 1} {
+		r.SetVoters(voters(n))
+		require.Equal(t, voters(n), r.Voters())
+	}
+	require.Equal(t, voters(3), l.Get(7).Voters(), "it is a copy")
 	l.Remove(7)
 	l.Remove(7)
 	require.Nil(t, l.Get(7))

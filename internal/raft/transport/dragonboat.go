@@ -92,6 +92,10 @@ type connection struct {
 	scratch  []pb.Message
 }
 
+// keptScratch is how many messages the scratch has room for while there is nothing to send: a
+// message has 270 bytes, and thousands come at once when all groups of a host begin.
+const keptScratch = 1024
+
 // Close ends the stream; what is held back is not sent.
 func (c *connection) Close() {
 	c.mu.Lock()
@@ -147,7 +151,9 @@ func (c *connection) encode() *frame {
 	batch.Requests = c.scratch
 	t := c.peer.t
 	encoded, err := t.frames.encodeBatch(batch)
-	clear(c.scratch) // they hold entries
+	if clear(c.scratch); cap(c.scratch) > keptScratch { // they hold entries
+		c.scratch = nil
+	}
 	if err != nil {
 		t.counters.batchesDropped.Add(1)
 		t.o.Log.Error("transport: batch dropped", "peer", c.peer.host, "error", err)

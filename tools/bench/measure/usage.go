@@ -37,6 +37,8 @@ func OwnUsage() Usage { return Usage{CPU: OwnCPU(), Allocs: OwnAllocs()} }
 type Memory struct {
 	// Heap in use, by the Go runtime's own count; dragonboat's log store is in it.
 	Heap float64 `json:"heap_mb,omitempty"`
+	// Live is what objects take of it; the rest is holes between them.
+	Live float64 `json:"live_mb,omitempty"`
 	// Resident memory, by the kernel's.
 	Resident float64 `json:"resident_mb,omitempty"`
 }
@@ -48,7 +50,7 @@ func OwnMemory() Memory {
 	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return Memory{Heap: float64(m.HeapInuse) / 1e6, Resident: resident(os.Getpid())}
+	return Memory{Heap: float64(m.HeapInuse) / 1e6, Live: float64(m.HeapAlloc) / 1e6, Resident: resident(os.Getpid())}
 }
 
 // resident reads a process' resident memory from the kernel.
