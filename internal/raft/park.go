@@ -36,11 +36,15 @@ type depot struct {
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
+	// unloads are under way: one that waits, for a snapshot that is being written or for its
+	// group's gate, keeps no other replica in memory.
+	unloads errgroup.Group
 }
 
 func newDepot(h *Host) *depot {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &depot{h: h, lot: park.NewLot(), cancel: cancel}
+	d.unloads.SetLimit(unloadAtOnce)
 	d.office.Deployment, d.office.Self = deploymentID(h.opts.Deployment), h.opts.Host
 	d.crew = park.NewCrew(loadAtOnce, func(g ids.Group) error { return d.load(ctx, g) })
 	d.vigil = park.NewVigil(h.opts.Tick, 2*int(h.opts.ElectionTicks), d.office.Send)
@@ -59,6 +63,7 @@ func (d *depot) close() {
 	d.cancel()
 	d.crew.Close()
 	d.work.Wait()
+	_ = d.unloads.Wait() // each has told of its own error
 }
 
 // nap is what a replica has for being unloaded and loaded.
@@ -67,6 +72,8 @@ type nap struct {
 	used atomic.Uint32
 	// leaving: it is being unloaded; set with Host.mu held.
 	leaving atomic.Bool
+	// due: a sweep has found it idle, and its unloading is under way.
+	due atomic.Bool
 	// risen is closed when a replica that was loaded for a call or a peer knows a
 	// leader, or will not soon; nil for one that Start started.
 	risen chan struct{}
@@ -255,15 +262,17 @@ func (d *depot) sweep(ctx context.Context) {
 }
 
 func (d *depot) unloadIdle(ctx context.Context) {
-	var pass errgroup.Group
-	pass.SetLimit(unloadAtOnce)
 	for _, r := range d.h.all() {
-		if d.idle(r) && r.quiet() {
-			pass.Go(func() error { return d.unload(ctx, r) })
+		if !d.idle(r) || !r.quiet() || !r.nap.due.CompareAndSwap(false, true) {
+			continue
 		}
-	}
-	if err := pass.Wait(); err != nil && ctx.Err() == nil {
-		d.h.opts.Log.Warn("idle replicas could not be unloaded", "error", err)
+		d.unloads.Go(func() error {
+			defer r.nap.due.Store(false)
+			if err := d.unload(ctx, r); err != nil && ctx.Err() == nil {
+				d.h.opts.Log.Warn("an idle replica could not be unloaded", "group", r.spec.Name, "error", err)
+			}
+			return nil
+		})
 	}
 }
 

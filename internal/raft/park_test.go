@@ -100,6 +100,28 @@ func TestGroupOfOneComesBack(t *testing.T) {
 	}
 }
 
+// A replica whose unloading has to wait keeps no other in memory.
+func TestOneThatStaysKeepsNoOther(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, napping)
+	const stuck, other = 1000, 1001
+	c.launch(stuck, 0)
+	c.launch(other, 0)
+	h := c.nodes[0].Host
+	leave, err := h.gates.Enter(c.ctx(), stuck)
+	require.NoError(t, err)
+	r, err := h.replica(stuck)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := h.Propose(c.ctx(), other, []byte("a"))
+		return err == nil && r.nap.due.Load()
+	}, testTimeout, testTick, "it is idle, and waits for the gate")
+	c.asleep(other, 0)
+	require.False(t, c.nodes[0].unloaded(stuck))
+	leave()
+	c.asleep(stuck, 0)
+}
+
 // Who keeps records is told before a replica is loaded, and may keep it from that.
 func TestLoadingIsToldBefore(t *testing.T) {
 	t.Parallel()
