@@ -258,7 +258,9 @@ func (h *Host) unload(ctx context.Context, r *replica) error {
 	select {
 	case <-r.unloaded:
 		husk.Empty()
-		h.graves.Lay(husk, time.Now())
+		if r.nap.leaving.Load() { // what is stopped for good may keep its state for who reads it
+			h.graves.Lay(husk, time.Now())
+		}
 		h.forget(r)
 		return nil
 	case <-ctx.Done():
