@@ -108,10 +108,18 @@ func TestOneThatStaysKeepsNoOther(t *testing.T) {
 	c.launch(stuck, 0)
 	c.launch(other, 0)
 	h := c.nodes[0].Host
-	leave, err := h.gates.Enter(c.ctx(), stuck)
-	require.NoError(t, err)
-	r, err := h.replica(stuck)
-	require.NoError(t, err)
+	var leave func()
+	var r *replica
+	require.Eventually(t, func() bool {
+		_, _ = h.Propose(c.ctx(), stuck, []byte("a")) // it may be unloaded by now
+		var err error
+		leave, err = h.gates.Enter(c.ctx(), stuck)
+		require.NoError(t, err)
+		if r, err = h.replica(stuck); err != nil {
+			leave()
+		}
+		return err == nil
+	}, testTimeout, testTick, "it runs, and its gate is ours")
 	require.Eventually(t, func() bool {
 		_, err := h.Propose(c.ctx(), other, []byte("a"))
 		return err == nil && r.nap.due.Load()
