@@ -40,11 +40,6 @@ const (
 	closeShards    = 2
 	// blockSize is of the log store's files; any size can be read.
 	blockSize = 4 << 10
-	// writeBuffer is the log store's, of which an idle host keeps one for ever. So many may
-	// wait for the disk, and so many files for being merged, before writers do.
-	writeBuffer  = 4 << 20
-	writeBuffers = 16
-	stopFiles    = 96
 	// maxShards: dragonboat's worker sets are bitmaps of 64.
 	maxShards = 64
 )
@@ -113,12 +108,12 @@ func (s Shards) Engine() config.EngineConfig {
 	}
 }
 
-// LogDB is the log store's configuration: 4 MB of buffers for each shard, and 64 MB at
-// most while the disk is slow, or 16 for tests in memory.
+// LogDB is the log store's configuration: at most 64 MB of buffers per shard, or 16
+// for tests in memory.
 func (s Shards) LogDB(memory bool) config.LogDBConfig {
-	c := config.GetTinyMemLogDBConfig()
-	if !memory {
-		c.KVWriteBufferSize, c.KVMaxWriteBufferNumber, c.KVLevel0StopWritesTrigger = writeBuffer, writeBuffers, stopFiles
+	c := config.GetSmallMemLogDBConfig()
+	if memory {
+		c = config.GetTinyMemLogDBConfig()
 	}
 	c.Shards = s.Log
 	// Never a cache of blocks: without cgo, this version of pebble hides the pointers to what
