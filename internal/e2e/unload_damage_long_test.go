@@ -50,7 +50,8 @@ func TestADamagedSleeperIsFound(t *testing.T) {
 	w.within(30*time.Second, "the process ended as it loaded the replica", func() (bool, string) { return !w.runs("host-1"), "it runs" })
 
 	deaths := 0
-	for ; deaths < 5 && !w.comesUp("host-1"); deaths++ {
+	for deaths < 5 && !w.comesUp("host-1") {
+		deaths++
 	}
 	require.Equal(t, 2, deaths, "alone, and alone again")
 	w.within(30*time.Second, "it is kept down, and nothing else is", func() (bool, string) {
