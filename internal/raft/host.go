@@ -43,9 +43,8 @@ type Host struct {
 	// waker wakes groups; nil unless they hibernate.
 	waker *hibernate.Waker
 	// crowd makes starting thousands of replicas cheap.
-	crowd *engine.Crowd
-	// graves are of the replicas that were unloaded.
-	graves *engine.Graves
+	crowd  *engine.Crowd
+	graves *engine.Graves // of replicas that were unloaded
 
 	closing    chan struct{}
 	closeOnce  sync.Once

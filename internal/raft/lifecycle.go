@@ -152,18 +152,15 @@ func (h *Host) launch(ctx context.Context, spec Replica, rec *park.Record) error
 
 // unobstructed refuses a replica while another one's data of the group is here.
 func (h *Host) unobstructed(spec Replica) error {
-	for _, other := range h.dataOf(spec.Group) {
+	h.mu.RLock()
+	all := h.onDisk.Of(spec.Group)
+	h.mu.RUnlock()
+	for _, other := range all {
 		if other != spec.ID {
 			return conflict(spec, "the data of replica %d is still here; destroy it first", other)
 		}
 	}
 	return nil
-}
-
-func (h *Host) dataOf(g ids.Group) []ids.Replica {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return h.onDisk.Of(g)
 }
 
 func (h *Host) hasData(g ids.Group, id ids.Replica) bool {

@@ -36,8 +36,7 @@ type depot struct {
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	// unloads are under way: one that waits, for a snapshot that is being written or for its
-	// group's gate, keeps no other replica in memory.
+	// unloads are under way: one that waits, as for a snapshot, keeps no other replica in memory.
 	unloads errgroup.Group
 }
 
@@ -72,7 +71,7 @@ type nap struct {
 	used atomic.Uint32
 	// leaving: it is being unloaded; set with Host.mu held.
 	leaving atomic.Bool
-	// due: a sweep has found it idle, and its unloading is under way.
+	// due: its unloading is under way.
 	due atomic.Bool
 	// risen is closed when a replica that was loaded for a call or a peer knows a
 	// leader, or will not soon; nil for one that Start started.
