@@ -84,6 +84,7 @@ func newWorldOf(t *testing.T, o localfleet.Options) *world {
 	require.NoError(t, err)
 	w.fleet = fleet
 	t.Cleanup(w.close)
+	began := time.Now()
 	require.NoError(t, fleet.StartAll())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -91,6 +92,7 @@ func newWorldOf(t *testing.T, o localfleet.Options) *world {
 	w.client, err = client.Open(ctx, fleet.APIs(localfleet.KindDrummer))
 	require.NoError(t, err)
 	require.NoError(t, fleet.WaitAttended(ctx, w.client))
+	t.Logf("%d drummers and %d hosts are there after %.1fs", o.Drummers, o.Hosts, time.Since(began).Seconds())
 	return w
 }
 
@@ -105,9 +107,11 @@ func (w *world) close() {
 	if w.client != nil {
 		w.client.Close()
 	}
+	began := time.Now()
 	if err := w.fleet.Close(); err != nil {
 		w.Errorf("stop the fleet: %v", err)
 	}
+	w.Logf("all have stopped after %.1fs", time.Since(began).Seconds())
 	if !w.Failed() {
 		return
 	}

@@ -87,6 +87,7 @@ func TestAHostWhoseConnectionsEndedComesInAtOnce(t *testing.T) {
 }
 
 func TestAHalfOpenSessionIsReplacedAfterTwoKeepAlives(t *testing.T) {
+	t.Parallel() // it waits
 	undisturbed(t, func() bool {
 		o := options("nh-b")
 		o.KeepAlive = 500 * time.Millisecond

@@ -255,6 +255,7 @@ func TestASlowHandshakeEnds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for the handshake's deadline")
 	}
+	t.Parallel()
 	swiftly(t, 2*handshakeTimeout, func() time.Duration {
 		b := start(t, options("nh-b"))
 		c := knock(t, b)

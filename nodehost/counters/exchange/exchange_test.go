@@ -294,6 +294,7 @@ func (w *world) quiet(t *testing.T) {
 // TestALostRegionIsNoUnrest: who is gone is asked for again and again, and nothing is
 // proposed for that; what others heard of it last still gets around.
 func TestALostRegionIsNoUnrest(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld("ord", "hkg", "ams")
 	w.pace = 100 // the quiet time is many looks at what others counted
 	for _, r := range []string{"ord", "hkg", "ams"} {
@@ -377,6 +378,7 @@ func TestWhatIsMissingIsFound(t *testing.T) {
 // TestDeletedKeysAreForgotten: when all regions have heard of the delete and some time has
 // passed. While one cannot be heard the others keep the traces, and propose nothing for it.
 func TestDeletedKeysAreForgotten(t *testing.T) {
+	t.Parallel() // it waits
 	w := newWorld("ord", "hkg", "ams")
 	w.pace = 100
 	// Who is not heard for so long is never heard of what the other forgot: it is longer
