@@ -17,7 +17,8 @@ type drummerConn struct{ c *Client }
 var _ grpc.ClientConnInterface = (*drummerConn)(nil)
 
 // effectOf says what a method of the Drummer service does; what is not known to
-// only read is taken for a change.
+// only read is taken for a change. Plan and Export only read as well, but may take long:
+// they are asked for once, with all the time that there is.
 func effectOf(method string) effect {
 	readOnly := []string{
 		drummerpb.Drummer_ListGroups_FullMethodName,
@@ -25,6 +26,10 @@ func effectOf(method string) effect {
 		drummerpb.Drummer_ListHosts_FullMethodName,
 		drummerpb.Drummer_Status_FullMethodName,
 		drummerpb.Drummer_ListEvents_FullMethodName,
+		drummerpb.Drummer_ListOperations_FullMethodName,
+		drummerpb.Drummer_ListDrummers_FullMethodName,
+		drummerpb.Drummer_ShowConfiguration_FullMethodName,
+		drummerpb.Drummer_ListConfigurations_FullMethodName,
 	}
 	if slices.Contains(readOnly, method) {
 		return reads

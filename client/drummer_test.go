@@ -56,6 +56,38 @@ func TestDrummerFailsOver(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// What only reads is asked of another drummer when nobody knows what became of it.
+func TestWhatOnlyReadsIsAskedAgain(t *testing.T) {
+	for name, look := range map[string]func(ctx context.Context, d drummerpb.DrummerClient) error{
+		"operations": func(ctx context.Context, d drummerpb.DrummerClient) error {
+			_, err := d.ListOperations(ctx, &drummerpb.ListOperationsRequest{})
+			return err
+		},
+		"drummers": func(ctx context.Context, d drummerpb.DrummerClient) error {
+			_, err := d.ListDrummers(ctx, &drummerpb.ListDrummersRequest{})
+			return err
+		},
+		"configuration": func(ctx context.Context, d drummerpb.DrummerClient) error {
+			_, err := d.ShowConfiguration(ctx, &drummerpb.ShowConfigurationRequest{})
+			return err
+		},
+		"configurations": func(ctx context.Context, d drummerpb.DrummerClient) error {
+			_, err := d.ListConfigurations(ctx, &drummerpb.ListConfigurationsRequest{})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			a, b := c.add("drummer"), c.add("drummer")
+			a.leads = true
+			a.look = a.die
+			require.NoError(t, look(within(t, ample), c.open(a.addr, b.addr).Drummer()))
+			require.Positive(t, a.came("look"))
+			require.Positive(t, b.came("look"))
+		})
+	}
+}
+
 func TestDrummerChangeLostInFlightIsNotRepeated(t *testing.T) {
 	c := newCluster(t)
 	a, b := c.add("drummer"), c.add("drummer")

@@ -56,6 +56,7 @@ type server struct {
 	locate       func(ctx context.Context, n int, req *hostpb.LocateRequest) (*hostpb.LocateResponse, error)
 	status       func(ctx context.Context, n int) (*drummerpb.StatusResponse, error)
 	create       func(ctx context.Context, n int) (*drummerpb.CreateGroupsResponse, error)
+	look         func(ctx context.Context) error // what else only reads
 	lease        func(ctx context.Context) error
 	grants       func(req *capacitypb.RefreshRequest) *capacitypb.RefreshResponse
 }
@@ -183,6 +184,31 @@ func (s *server) Status(ctx context.Context, _ *drummerpb.StatusRequest) (*drumm
 		return &drummerpb.StatusResponse{Leader: s.addr}, nil
 	}
 	return s.status(ctx, n)
+}
+
+// looks answers what only reads and has no answer of its own here.
+func (s *server) looks(ctx context.Context) error {
+	s.nth("look")
+	if s.look == nil {
+		return nil
+	}
+	return s.look(ctx)
+}
+
+func (s *server) ListOperations(ctx context.Context, _ *drummerpb.ListOperationsRequest) (*drummerpb.ListOperationsResponse, error) {
+	return &drummerpb.ListOperationsResponse{}, s.looks(ctx)
+}
+
+func (s *server) ListDrummers(ctx context.Context, _ *drummerpb.ListDrummersRequest) (*drummerpb.ListDrummersResponse, error) {
+	return &drummerpb.ListDrummersResponse{}, s.looks(ctx)
+}
+
+func (s *server) ShowConfiguration(ctx context.Context, _ *drummerpb.ShowConfigurationRequest) (*drummerpb.ShowConfigurationResponse, error) {
+	return &drummerpb.ShowConfigurationResponse{}, s.looks(ctx)
+}
+
+func (s *server) ListConfigurations(ctx context.Context, _ *drummerpb.ListConfigurationsRequest) (*drummerpb.ListConfigurationsResponse, error) {
+	return &drummerpb.ListConfigurationsResponse{}, s.looks(ctx)
 }
 
 func (s *server) CreateGroups(ctx context.Context, _ *drummerpb.CreateGroupsRequest) (*drummerpb.CreateGroupsResponse, error) {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -62,7 +63,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // the race detector waits a second at each exit
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"dc": runCommand, "cluster": changeCluster},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"dc": runCommand, "soon": runSoon, "cluster": changeCluster},
 	})
 }
 
@@ -84,6 +85,21 @@ func runCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// runSoon runs a command until it prints a text: what gives up within a second may, on a
+// busy machine, print nothing.
+func runSoon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: soon TEXT ARGS...")
+	}
+	for range 20 {
+		ts.Check(ts.Exec("drummer-cmd", args[1:]...))
+		if strings.Contains(ts.ReadFile("stdout"), args[0]) {
+			return
+		}
+	}
+	ts.Fatalf("it does not print %q", args[0])
 }
 
 // scriptT lets a script fail as a test does.
