@@ -19,7 +19,7 @@ var gapFree = &sequencepb.Definition{Mode: sequencepb.Mode_MODE_GAPFREE}
 
 func openGapFree(t testing.TB, g *group) *sequence.GapFree {
 	q := sequence.NewGapFree(g, "sequence/test", "")
-	t.Cleanup(func() { require.NoError(t, q.Close()) })
+	t.Cleanup(func() { shut(t, q) })
 	return q
 }
 

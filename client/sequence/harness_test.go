@@ -3,6 +3,7 @@ package sequence_test
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"sync"
 	"testing"
@@ -24,6 +25,15 @@ var (
 	errAway  = errors.New("no quorum")
 	errWrong = errors.New("no such group")
 )
+
+// shut closes a client that is done with. Where time is real a machine that stood still
+// may have left none of the second to give something back in.
+func shut(t testing.TB, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); !errors.Is(err, context.DeadlineExceeded) {
+		require.NoError(t, err)
+	}
+}
 
 // group is a group without Raft, that fails as the test wants.
 type group struct {

@@ -21,7 +21,7 @@ import (
 // open is a Sequence that is closed at the end of the test.
 func open(t testing.TB, g *group, opts ...sequence.Option) *sequence.Sequence {
 	q := sequence.New(g, "sequence/test", "", opts...)
-	t.Cleanup(func() { require.NoError(t, q.Close()) })
+	t.Cleanup(func() { shut(t, q) })
 	return q
 }
 
@@ -125,17 +125,19 @@ func TestLostAnswersLeaveNoGap(t *testing.T) {
 }
 
 func TestCloseGivesTheTailBack(t *testing.T) {
-	g := newGroup()
-	q := open(t, g, sequence.Buffer(1000))
-	take(t, q, 700) // past the middle, so that more is on its way
-	require.NoError(t, q.Close())
-	require.NoError(t, q.Close(), "twice is once")
-	_, err := q.Next(t.Context())
-	require.ErrorIs(t, err, sequence.ErrClosed)
-	i := g.describe(t)
-	require.EqualValues(t, 701, i.GetNext())
-	require.Zero(t, i.GetUnused()+i.GetLost()+i.GetOutstanding())
-	require.Equal(t, []int64{701}, take(t, open(t, g), 1))
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup()
+		q := open(t, g, sequence.Buffer(1000))
+		take(t, q, 700) // past the middle, so that more is on its way
+		require.NoError(t, q.Close())
+		require.NoError(t, q.Close(), "twice is once")
+		_, err := q.Next(t.Context())
+		require.ErrorIs(t, err, sequence.ErrClosed)
+		i := g.describe(t)
+		require.EqualValues(t, 701, i.GetNext())
+		require.Zero(t, i.GetUnused()+i.GetLost()+i.GetOutstanding())
+		require.Equal(t, []int64{701}, take(t, open(t, g), 1))
+	})
 }
 
 func TestWhatIsSettledIsForgotten(t *testing.T) {
@@ -223,7 +225,7 @@ func TestStream(t *testing.T) {
 		require.Equal(t, room, cap(s))
 		require.EqualValues(t, 1, <-s, "the first ID")
 		require.EqualValues(t, 2, <-q.Stream(), "it is the same channel")
-		require.NoError(t, q.Close())
+		shut(t, q)
 		last := int64(2)
 		for n := range s {
 			require.Equal(t, last+1, n, "what is in it can be read")
@@ -232,7 +234,7 @@ func TestStream(t *testing.T) {
 	}
 	g := newGroup()
 	q := open(t, g)
-	require.NoError(t, q.Close())
+	shut(t, q)
 	_, more := <-q.Stream()
 	require.False(t, more)
 }
@@ -310,7 +312,7 @@ func TestADifferentClusterIsAnError(t *testing.T) {
 		for range 3 { // whoever opens itself now is a later client than q was
 			other := sequence.New(g, "sequence/test", "")
 			take(t, other, 5)
-			require.NoError(t, other.Close())
+			shut(t, other)
 		}
 		_, err := q.Next(t.Context())
 		require.ErrorIs(t, err, sequence.ErrDifferent)

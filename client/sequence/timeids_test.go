@@ -33,7 +33,7 @@ func (s *skewed) now() time.Time {
 
 func openTimeIDs(t testing.TB, g *group, opts ...sequence.Option) *sequence.TimeIDs {
 	m := sequence.NewTimeIDs(g, "sequence/test", "", opts...)
-	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	t.Cleanup(func() { shut(t, m) })
 	return m
 }
 
