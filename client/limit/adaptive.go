@@ -17,13 +17,24 @@ type Resource interface {
 
 var _ Resource = (*capacity.Resource)(nil)
 
-// How the wants follow the demand. A small change is not worth a request, and a client
-// whose callers wait all the time asks for half as much again as it has: it grows as long
-// as there is something to be had, and asks for little more than its share if not.
+// How the wants follow the demand. A small change is not worth a request, and wants that were
+// raised are not lowered before some seconds have shown what the callers do when nothing holds
+// them up; while the capacity is near that, it asks for some more, so that chance lets nobody wait.
+//
+// A client whose callers wait all the time cannot know how many calls they would make. As long as it is
+// granted all that it asks for, it asks for more, by a factor that grows: 2, 4, 8, 16, 16 …,
+// each after an answer, so a thousand calls a second are four requests away. Once
+// it is granted less it asks for half as much again as it has: it grows as soon as there is
+// something to be had, and asks for little more than its share if not.
 const (
-	raiseFrom = 1.05
-	lowerFrom = 0.8
-	probe     = 1.5
+	raiseFrom  = 1.05
+	lowerFrom  = 0.8
+	probe      = 1.5
+	firstStep  = 2
+	lastStep   = 16
+	calm       = 3     // whole seconds that nothing held up, before wants are lowered
+	patience   = 3     // decisions, a second each, that an answer to raised wants may take
+	almostFull = 0.999 // what is granted may be rounded
 )
 
 // adaptiveOptions of NewAdaptive.
@@ -65,6 +76,8 @@ type Adaptive struct {
 	mu     sync.Mutex
 	demand *demand // guarded by mu
 	wants  float64 // guarded by mu: as last set
+	step   float64 // guarded by mu: by which the wants were raised last; 0 when they were not
+	waits  int     // guarded by mu: decisions that the answer to raised wants may still take
 }
 
 var _ Limiter = (*Adaptive)(nil)
@@ -139,8 +152,16 @@ func (a *Adaptive) decide() (wants float64, changed bool) {
 	defer a.mu.Unlock()
 	a.demand.roll(time.Now())
 	wants = a.demand.rate()
-	if a.demand.crowd() && !s.Unlimited() {
-		wants = max(wants, s.Capacity*probe)
+	switch {
+	case s.Unlimited():
+	case a.demand.crowd():
+		wants = max(wants, a.grow(s.Capacity))
+	default:
+		a.step = 0
+		wants *= a.demand.strain()
+		if len(a.demand.run()) < min(calm, a.options.window) {
+			wants = max(wants, a.wants)
+		}
 	}
 	wants = min(max(wants, a.options.min), a.options.max)
 	bound := wants == a.options.min || wants == a.options.max
@@ -150,4 +171,18 @@ func (a *Adaptive) decide() (wants float64, changed bool) {
 	changed = wants != a.wants
 	a.wants = wants
 	return wants, changed
+}
+
+// grow is what to ask for while callers wait all the time and have that capacity; mu is held.
+func (a *Adaptive) grow(granted float64) float64 {
+	switch {
+	case granted >= a.wants*almostFull:
+		a.step, a.waits = min(max(2*a.step, firstStep), lastStep), patience
+		return granted * a.step
+	case a.waits > 0: // the answer may be on its way
+		a.waits--
+		return a.wants
+	}
+	a.step = 0
+	return granted * probe
 }

@@ -22,6 +22,8 @@
 //
 // Adaptive counts calls as they are asked for, and asks for their recency-weighted mean
 // over the last ten seconds and those that wait. If callers wait nearly all the time, the
-// limit and not the callers decides how many calls there are: it then asks for half as
-// much again as it has, so that it grows as long as there is something to be had.
+// limit and not the callers decides how many calls there are. It then asks for more once a
+// second: for twice, four, eight and sixteen times as much while it is granted all of that, so a
+// newcomer has what is free after a few seconds; for half as much again as it has once it is not. Wants that were
+// too high fall to what is needed when callers were not held up for three seconds.
 package limit

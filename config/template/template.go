@@ -42,6 +42,46 @@ func Find(templates []*fleetpb.Template, name string) *fleetpb.Template {
 	return nil
 }
 
+// Hint says why a name that no template matches may be a surprise to whoever wrote them: the
+// first of them that would match if * and ? stood for a slash too, and what to write for
+// such names. It is empty when there is none.
+func Hint(templates []*fleetpb.Template, name string) string {
+	if !strings.Contains(name, "/") {
+		return ""
+	}
+	plain := strings.NewReplacer("/", "\x00")
+	for _, t := range templates {
+		match := t.GetMatch()
+		if ok, err := path.Match(plain.Replace(match), plain.Replace(name)); !ok || err != nil {
+			continue
+		}
+		if glob := widened(match, name); glob != "" {
+			return fmt.Sprintf("%q does not match it, because * and ? stand for no slash: a template %q would", match, glob)
+		}
+		return fmt.Sprintf("%q does not match it, because * and ? stand for no slash", match)
+	}
+	return ""
+}
+
+// widened is a glob with slashes in the place of one star, so that it matches the name; empty
+// if one star is not enough.
+func widened(match, name string) string {
+	missing := strings.Count(name, "/") - strings.Count(match, "/")
+	if missing <= 0 {
+		return ""
+	}
+	for i, c := range match {
+		if c != '*' {
+			continue
+		}
+		glob := match[:i] + "*" + strings.Repeat("/*", missing) + match[i+1:]
+		if ok, err := path.Match(glob, name); ok && err == nil {
+			return glob
+		}
+	}
+	return ""
+}
+
 // Of returns the template of a configuration that a group's whole name matches, or
 // nil: also when the group is of another app.
 func Of(c *fleetpb.Configuration, group string) *fleetpb.Template {

@@ -2,6 +2,8 @@ package template_test
 
 import (
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,6 +45,42 @@ func TestTheVeryTextWinsOverGlobs(t *testing.T) {
 	require.Equal(t, "a[b", template.Find(list, "a[b").GetMatch(), "literal, though no glob")
 	require.Equal(t, "a?c", template.Find(list, "a?c").GetMatch())
 	require.Equal(t, "*", template.Find(list, "abc").GetMatch())
+}
+
+func TestHint(t *testing.T) {
+	for _, c := range []struct{ matches, name, want string }{
+		{"*", "plain", ""},
+		{"*", "a/b", `"*" does not match it, because * and ? stand for no slash: a template "*/*" would`},
+		{"x* *", "a/b/c", `"*" does not match it, because * and ? stand for no slash: a template "*/*/*" would`},
+		{"db-*-eu", "db-a/b-eu", `"db-*-eu" does not match it, because * and ? stand for no slash: a template "db-*/*-eu" would`},
+		{"team/*", "team/a/b", `"team/*" does not match it, because * and ? stand for no slash: a template "team/*/*" would`},
+		{"*x*", "a/xb/c", `"*x*" does not match it, because * and ? stand for no slash`},
+		{"a?b", "a/b", `"a?b" does not match it, because * and ? stand for no slash`},
+		{"db* svc", "team/a", ""},
+		{"[a db", "x/y", ""},
+	} {
+		require.Equal(t, c.want, template.Hint(templates(strings.Fields(c.matches)...), c.name), "%s of %s", c.name, c.matches)
+	}
+}
+
+// TestHintsAreTrue: a glob that a hint names matches, and there is a hint only for names that
+// nothing matches for the sake of their slashes.
+func TestHintsAreTrue(t *testing.T) {
+	glob, text := rapid.StringMatching(`[ab/*?]{0,6}`), rapid.StringMatching(`[ab/]{0,8}`)
+	rapid.Check(t, func(t *rapid.T) {
+		match, name := glob.Draw(t, "match"), text.Draw(t, "name")
+		if template.Find(templates(match), name) != nil {
+			t.Skip("it matches")
+		}
+		hint := template.Hint(templates(match), name)
+		flat := strings.NewReplacer("/", "_")
+		require.Equal(t, template.Find(templates(flat.Replace(match)), flat.Replace(name)) != nil && strings.Contains(name, "/"), hint != "")
+		if _, better, ok := strings.Cut(hint, "a template "); ok {
+			better, err := strconv.Unquote(strings.TrimSuffix(better, " would"))
+			require.NoError(t, err)
+			require.NotNil(t, template.Find(templates(better), name))
+		}
+	})
 }
 
 func TestOf(t *testing.T) {

@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/drumline/drumline/config/template"
 	"github.com/drumline/drumline/drummer/fleet/rules"
@@ -149,7 +150,7 @@ func CheckFirstUse(v *View, name string) (*fleetpb.ItemResult, *fleetpb.Spec) {
 	case c == nil:
 		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and app %s has no configuration that could make it", name, app)
 	case t == nil:
-		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and no template of app %s matches the name (revision %d)", name, app, c.GetRevision())
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and no template of app %s matches the name (revision %d)%s", name, app, c.GetRevision(), hint(c, name))
 	case !t.GetAutoCreate():
 		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and template %s makes none on first use: an operator has to create it", name, rules.Quote(t.GetMatch()))
 	case v.GroupsOf(app) >= rules.Bound(c):
@@ -159,6 +160,15 @@ func CheckFirstUse(v *View, name string) (*fleetpb.ItemResult, *fleetpb.Spec) {
 	}
 	item.Code = fleetpb.Code_CODE_OK
 	return item, rules.SpecOf(name, app, t)
+}
+
+// hint is what to say of a name that only a slash keeps from a template.
+func hint(c *fleetpb.Configuration, group string) string {
+	_, name, _ := strings.Cut(group, "/")
+	if h := template.Hint(c.GetTemplates(), name); h != "" {
+		return "; template " + h
+	}
+	return ""
 }
 
 // firstUse makes the groups that can be made; the others are answered one by one.
