@@ -173,15 +173,13 @@ func (m *Machine) advance(now int64, lead uint64) {
 func (m *Machine) rebase(now int64) {
 	m.recovering, m.now, m.learningUntil = false, now, 0
 	m.heldUntil = now + m.longest
-	m.clock = expiries{}
 	m.roster.each(func(c *client) {
 		c = m.roster.mutable(c)
 		for i := range c.older {
 			c.older[i].expires = m.heldUntil
 		}
-		c.newest.expires, c.due = m.heldUntil, 0
+		c.newest.expires = m.heldUntil
 		m.reserve(c)
-		m.watch(c)
 	})
 }
 

@@ -44,8 +44,6 @@ type client struct {
 	// reserved is the most that the client may use by any of its answers, granted
 	// what the newest allows: as they are counted in the machine's sums.
 	reserved, granted float64
-	// due is when the machine looks at the client again; see expiries.
-	due int64
 }
 
 // setBands copies what the client wants. A frozen copy of the client keeps its own.

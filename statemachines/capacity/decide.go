@@ -39,9 +39,7 @@ type grant struct {
 func (m *Machine) decide(q *request) grant {
 	c := m.roster.byID[string(q.id)]
 	if c != nil && c.next() < m.now { // many end at once, and it was not its turn yet
-		c = m.roster.mutable(c)
-		c.due = 0
-		m.settle(c)
+		m.settle(m.roster.mutable(c))
 		c = m.roster.byID[string(q.id)]
 	}
 	if c != nil && m.seen(c, q) {
@@ -62,7 +60,6 @@ func (m *Machine) decide(q *request) grant {
 	c.answered(lease{capacity: given, expires: m.leaseEnd()}, m.n)
 	c.serial = q.serial
 	m.reserve(c)
-	m.watch(c)
 	// A child that has nothing may have asked its parent just now.
 	nothing := given == 0 && c.wants > 0 && m.def.pb.GetParent() != ""
 	return m.answer(c, nothing || given < float64(share*(1-1e-9)))
@@ -202,7 +199,7 @@ func (m *Machine) leaseEnd() int64 {
 	return end
 }
 
-// reserve counts what c may use and was granted.
+// reserve counts what c may use and was granted, and notes when the first of its answers ends.
 func (m *Machine) reserve(c *client) {
 	if most := c.most(); most != c.reserved {
 		m.sums.reserved.Sub(c.reserved)
@@ -214,6 +211,7 @@ func (m *Machine) reserve(c *client) {
 		m.sums.granted.Add(now)
 		c.granted = now
 	}
+	m.clock.set(moment{at: c.next(), slot: c.slot})
 }
 
 // forget removes a client and all it holds.
@@ -222,6 +220,7 @@ func (m *Machine) forget(c *client) {
 	m.shares.prune()
 	m.sums.reserved.Sub(c.reserved)
 	m.sums.granted.Sub(c.granted)
+	m.clock.drop(c.slot)
 	m.roster.remove(c)
 }
 

@@ -1,12 +1,21 @@
 package capacity
 
-// expiries is a heap of moments at which to look at a client, the earliest first, and of
-// one moment the lowest slot. It is lazy: a client that asks again stays where it is, and
-// when its moment has come it is put back with the next one. So a lease that is refreshed
-// many times costs one step of the heap for each of its lengths. Moments that a client has
-// left behind (its due is another one) are skipped. A replica that was restored from a
-// snapshot has other moments in here, but both end leases in the order of their true ends.
-type expiries []moment
+// expiries is a heap of the moments at which answers of clients end, one for each client,
+// the earliest first, and of one moment the lowest slot. It says what the clients say,
+// and nothing of how they came to it, so a replica that was restored from a snapshot
+// ends leases in the same order. A client that asks again has its moment moved at
+// once: were that left until the moment has come, a crowd of clients that asked again could
+// hold up the one entry with which it comes for as long as there are clients.
+type expiries struct {
+	heap []moment
+	// places of the slots' moments in the heap, from 1; 0 for none.
+	places []uint32
+}
+
+type moment struct {
+	at   int64
+	slot uint32
+}
 
 // perStep bounds the leases that end when time goes on by one entry of the log: a million at
 // once would hold it up for seconds. So many cost a few milliseconds, and tens of them on a
@@ -15,62 +24,16 @@ type expiries []moment
 // told to ask again soon. It is part of the behaviour version.
 const perStep = 1 << 11
 
-type moment struct {
-	at   int64
-	slot uint32
-}
-
-// spare moments that may wait to be skipped before the heap is made anew.
-const spare = 1024
-
-// watch makes sure that the machine looks at c before it could be late.
-func (m *Machine) watch(c *client) {
-	next := c.next()
-	if c.due != 0 && c.due <= next {
-		return
-	}
-	c.due = next
-	if len(m.clock) > 2*len(m.roster.byID)+spare {
-		m.rewatch()
-		return
-	}
-	m.clock.push(moment{at: next, slot: c.slot})
-}
-
-// rewatch makes the heap anew of what is there.
-func (m *Machine) rewatch() {
-	m.clock = m.clock[:0]
-	m.roster.each(func(c *client) { m.clock.push(moment{at: c.due, slot: c.slot}) })
-}
-
 // expire ends the leases whose last instant is past, the first of them if they are many.
 func (m *Machine) expire() {
 	for ended := 0; ended < perStep && m.overdue(); ended++ {
-		c := m.roster.mutable(m.roster.at(m.clock.pop().slot))
-		c.due = 0
-		m.settle(c)
+		m.settle(m.roster.mutable(m.roster.at(m.clock.heap[0].slot)))
 	}
 }
 
 // overdue tells whether some answer's last instant is past; the first of them is on top of the
-// heap then. It depends on the clients alone: moments that they have left behind are skipped.
-func (m *Machine) overdue() bool {
-	for len(m.clock) > 0 && m.clock[0].at < m.now {
-		first := m.clock[0]
-		c := m.roster.at(first.slot)
-		known := c != nil && c.due == first.at
-		if known && c.next() <= first.at {
-			return true
-		}
-		m.clock.pop()
-		if known { // it asked again meanwhile
-			c = m.roster.mutable(c)
-			c.due = 0
-			m.watch(c)
-		}
-	}
-	return false
-}
+// heap then.
+func (m *Machine) overdue() bool { return len(m.clock.heap) > 0 && m.clock.heap[0].at < m.now }
 
 // settle forgets what ended, and the client when nothing is left.
 func (m *Machine) settle(c *client) {
@@ -79,7 +42,6 @@ func (m *Machine) settle(c *client) {
 		return
 	}
 	m.reserve(c)
-	m.watch(c)
 }
 
 // before is the order of the heap.
@@ -87,31 +49,63 @@ func (x moment) before(y moment) bool {
 	return x.at < y.at || x.at == y.at && x.slot < y.slot
 }
 
-func (e *expiries) push(x moment) {
-	*e = append(*e, x)
-	h := *e
-	for i := len(h) - 1; i > 0 && h[i].before(h[(i-1)/2]); i = (i - 1) / 2 {
-		h[i], h[(i-1)/2] = h[(i-1)/2], h[i]
+// set gives a slot its moment, whether it had one or not.
+func (e *expiries) set(x moment) {
+	if missing := int(x.slot) + 1 - len(e.places); missing > 0 {
+		e.places = append(e.places, make([]uint32, missing)...)
+	}
+	place := e.places[x.slot]
+	switch {
+	case place == 0:
+		e.heap = append(e.heap, x)
+		e.rise(len(e.heap) - 1)
+	case e.heap[place-1] != x:
+		e.heap[place-1] = x
+		e.sink(e.rise(int(place - 1)))
 	}
 }
 
-func (e *expiries) pop() moment {
-	h := *e
-	first, last := h[0], len(h)-1
-	h[0], *e = h[last], h[:last]
-	h = *e
-	for i := 0; ; {
+// drop forgets a slot's moment.
+func (e *expiries) drop(slot uint32) {
+	place := int(e.places[slot]) - 1
+	last := len(e.heap) - 1
+	e.places[slot] = 0
+	moved := e.heap[last]
+	if e.heap = e.heap[:last]; place < last {
+		e.heap[place] = moved
+		e.sink(e.rise(place))
+	}
+}
+
+// rise moves what is at i up to its place, and returns that.
+func (e *expiries) rise(i int) int {
+	x := e.heap[i]
+	for i > 0 && x.before(e.heap[(i-1)/2]) {
+		e.put(i, e.heap[(i-1)/2])
+		i = (i - 1) / 2
+	}
+	e.put(i, x)
+	return i
+}
+
+// sink moves what is at i down to its place.
+func (e *expiries) sink(i int) {
+	x := e.heap[i]
+	for {
 		child := 2*i + 1
-		if child >= len(h) {
-			return first
-		}
-		if child+1 < len(h) && h[child+1].before(h[child]) {
+		if child+1 < len(e.heap) && e.heap[child+1].before(e.heap[child]) {
 			child++
 		}
-		if !h[child].before(h[i]) {
-			return first
+		if child >= len(e.heap) || !e.heap[child].before(x) {
+			break
 		}
-		h[i], h[child] = h[child], h[i]
+		e.put(i, e.heap[child])
 		i = child
 	}
+	e.put(i, x)
+}
+
+func (e *expiries) put(i int, x moment) {
+	e.heap[i] = x
+	e.places[x.slot] = uint32(i) + 1
 }

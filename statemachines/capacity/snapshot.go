@@ -187,5 +187,4 @@ func (m *Machine) adopt(c *client) {
 	m.sums.weight += c.weight
 	m.shares.add(c)
 	m.reserve(c)
-	m.watch(c)
 }
