@@ -70,9 +70,9 @@ func (s *slowResource) wanted() float64 {
 // for is of that size.
 func TestANewcomerHasWhatIsFree(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		free := float64(rapid.IntRange(1, 500).Draw(rt, "free"))
+		free := float64(rapid.IntRange(1, 200).Draw(rt, "free"))
 		callers := rapid.IntRange(1, 4).Draw(rt, "callers")
-		work := time.Duration(rapid.IntRange(1, 200).Draw(rt, "work")) * time.Millisecond
+		work := time.Duration(rapid.IntRange(3, 200).Draw(rt, "work")) * time.Millisecond
 		delay := time.Duration(rapid.IntRange(0, 500).Draw(rt, "delay")) * time.Millisecond
 		idle := time.Duration(rapid.IntRange(0, 20_000).Draw(rt, "idle")) * time.Millisecond
 		could := min(free, float64(callers)/work.Seconds())
