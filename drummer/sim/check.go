@@ -339,7 +339,8 @@ func hasReplica(g *fleetpb.Group, id uint64) bool {
 	return false
 }
 
-// checkLimits counts what is being built. What was stuck until a moment ago does not count.
+// checkLimits counts what is being built. What was stuck until a moment ago does not count, nor
+// what was taken back and the record does not have yet.
 func (w *world) checkLimits(host string) {
 	v := w.Record.Freeze()
 	here, all := 0, 0
@@ -349,7 +350,7 @@ func (w *world) checkLimits(host string) {
 		}
 		for _, r := range rec.GetReplicas() {
 			g, h := w.Groups[rec.GetId()], w.Host(r.GetHostId())
-			if r.GetVoter() || r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED || g == nil || h == nil {
+			if r.GetVoter() || r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED || g == nil || h == nil || g.Removed[r.GetId()] {
 				continue
 			}
 			l := h.Disk.Logs[replicas.KeyOf(g.ID, r.GetId())]

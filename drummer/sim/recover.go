@@ -78,7 +78,8 @@ func (w *world) lookAt(h *cluster.Host, group uint64) *statepb.Look {
 			return &statepb.Look{Group: group, Replica: uint64(k.Replica), Applied: kept}
 		}
 		if p := g.Peer(uint64(k.Replica)); p.Log != nil && p.Host == h {
-			return &statepb.Look{Group: group, Replica: uint64(k.Replica), Applied: g.Reached(p.Log)}
+			m := g.Seen(p.Log)
+			return &statepb.Look{Group: group, Replica: uint64(k.Replica), Applied: g.Reached(p.Log), ConfigChange: m.GetConfigChange(), Voters: m.GetVoters()}
 		}
 	}
 	return nil

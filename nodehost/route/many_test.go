@@ -140,7 +140,7 @@ func TestManyThatMayBeRepeated(t *testing.T) {
 }
 
 // What was proposed again and again without a word from its leader may have been applied;
-// a request of its own is repeated like one of many.
+// a request of its own is repeated like one of many, and so is one under a session.
 func TestWhatWasRepeatedInVainMayBeApplied(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "a", "b", "c")
@@ -154,12 +154,18 @@ func TestWhatWasRepeatedInVainMayBeApplied(t *testing.T) {
 		return fault.Wrap(ctx.Err(), fault.UnknownOutcome, "it hung")
 	}
 	w.add(g)
-	for _, via := range []ids.Host{"a", "b"} {
+	for i, via := range []ids.Host{"a", "b", "a", "b"} {
+		req := func(cmd string) *hostpb.ProposeRequest {
+			if i < 2 {
+				return &hostpb.ProposeRequest{Group: named("kv/x"), Command: []byte(cmd), Repeatable: true}
+			}
+			return &hostpb.ProposeRequest{Session: &hostpb.Session{Group: 1000, Client: 77, Series: 1}, Command: []byte(cmd)}
+		}
 		err := endsWith(t, fault.UnknownOutcome, func() error {
 			tries.Store(0)
 			ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 			defer cancel()
-			_, err := w.hosts[via].router.Propose(ctx, &hostpb.ProposeRequest{Group: named("kv/x"), Command: []byte("never"), Repeatable: true})
+			_, err := w.hosts[via].router.Propose(ctx, req("never"))
 			if tries.Load() < 2 {
 				return fault.New(fault.Deadline, "one try took all the time")
 			}
@@ -170,7 +176,7 @@ func TestWhatWasRepeatedInVainMayBeApplied(t *testing.T) {
 			tries.Store(0)
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
-			_, err := w.hosts[via].router.Propose(ctx, &hostpb.ProposeRequest{Group: named("kv/x"), Command: []byte("once"), Repeatable: true})
+			_, err := w.hosts[via].router.Propose(ctx, req("once"))
 			return err == nil && tries.Load() == 2
 		}, time.Minute, time.Millisecond)
 	}

@@ -40,7 +40,8 @@ func (r *Router) Close() error {
 	return r.directory.close()
 }
 
-// Propose proposes a command to a group, under a session exactly once.
+// Propose proposes a command to a group, under a session exactly once: such a one may be
+// sent again, so a host that hangs does not take all of its time.
 func (r *Router) Propose(ctx context.Context, req *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
 	ref, err := sessionRef(req.GetGroup(), req.GetSession())
 	if err != nil {
@@ -50,7 +51,7 @@ func (r *Router) Propose(ctx context.Context, req *hostpb.ProposeRequest) (*host
 		return nil, err
 	}
 	resp := &hostpb.ProposeResponse{}
-	o := &op{ref: ref, hops: req.GetHops(), repeatable: req.GetRepeatable()}
+	o := &op{ref: ref, hops: req.GetHops(), repeatable: req.GetRepeatable() || req.GetSession() != nil}
 	o.local = func(ctx context.Context, g ids.Group) error {
 		res, failed := r.proposeHere(ctx, g, req)
 		resp.Value, resp.Data = res.Value, res.Data

@@ -43,7 +43,7 @@ type Case struct {
 func Lost(v *fleet.View, o *loop.Observed) []string {
 	var names []string
 	for g := range v.GroupsByName("") {
-		if opened(g) && !quorate(v, o, g) {
+		if opened(g) && !quorate(v, o, g, nil) {
 			names = append(names, g.GetSpec().GetName())
 		}
 	}
@@ -59,14 +59,16 @@ func opened(g *fleetpb.Group) bool {
 	}
 }
 
-// quorate tells whether a quorum of the voters is up, or about to be.
-func quorate(v *fleet.View, o *loop.Observed, g *fleetpb.Group) bool {
-	voters, up := 0, 0
+// quorate tells whether a quorum of the voters is up, or about to be. Newest is the membership
+// that a survivor knows; nil for the record's.
+func quorate(v *fleet.View, o *loop.Observed, g *fleetpb.Group, newest *statepb.Look) bool {
+	voters, up := len(newest.GetVoters()), 0
 	for _, r := range status.GroupInfo(v, o, ids.Group(g.GetId())).GetReplicas() {
-		if !voting(g, r.GetId()) {
+		if newest == nil && voting(g, r.GetId()) {
+			voters++
+		} else if _, votes := newest.GetVoters()[r.GetId()]; !votes {
 			continue
 		}
-		voters++
 		switch r.GetState() {
 		case drummerpb.ReplicaState_REPLICA_STATE_OK, drummerpb.ReplicaState_REPLICA_STATE_UNLOADED, drummerpb.ReplicaState_REPLICA_STATE_STARTING,
 			drummerpb.ReplicaState_REPLICA_STATE_CATCHING_UP:
@@ -152,7 +154,20 @@ func (k *Case) Judge(looks Looks, w Wish) {
 		}
 	}
 	k.Answer.UnheardQuorum = unheard >= int(k.Answer.GetVoters())/2+1
-	k.decide(w)
+	k.decide(w, k.newest(looks))
+}
+
+// newest is the answer of the survivor that knows of the newest membership, if the record does
+// not have that yet: the quorum was lost just behind a change, and nobody led to report it.
+func (k *Case) newest(looks Looks) *statepb.Look {
+	var newest *statepb.Look
+	for _, r := range k.group.GetReplicas() {
+		l := looks[ids.Host(r.GetHostId())][k.group.GetId()]
+		if len(l.GetVoters()) > 0 && l.GetConfigChange() > max(k.group.GetConfigChange(), newest.GetConfigChange()) {
+			newest = l
+		}
+	}
+	return newest
 }
 
 // gone tells that a replica's data is known not to exist any more.
@@ -183,7 +198,7 @@ func (k *Case) survivor(r *fleetpb.Replica, looks Looks) *drummerpb.Survivor {
 }
 
 // decide finds the furthest survivor, or the reason to do nothing.
-func (k *Case) decide(w Wish) {
+func (k *Case) decide(w Wish, newest *statepb.Look) {
 	var best *drummerpb.Survivor
 	for _, s := range k.Answer.GetSurvivors() {
 		if s.GetDetail() == "" && s.GetApplied() > best.GetApplied() {
@@ -191,7 +206,7 @@ func (k *Case) decide(w Wish) {
 		}
 	}
 	switch {
-	case opened(k.group) && quorate(k.v, k.o, k.group):
+	case opened(k.group) && quorate(k.v, k.o, k.group, newest):
 		k.refuse(fleetpb.Code_CODE_CONFLICT, "a quorum of its voters is up: it is repaired by itself")
 		return
 	case best == nil && w.From != "":

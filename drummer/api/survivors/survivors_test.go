@@ -82,6 +82,15 @@ func (w *world) silence(state planner.Liveness, hosts ...ids.Host) {
 	}
 }
 
+// knows lets the survivor on a host answer with a membership.
+func (w *world) knows(h ids.Host, configChange uint64, voters ...uint64) {
+	l := w.looks[h][1000]
+	l.ConfigChange, l.Voters = configChange, map[uint64]string{}
+	for _, v := range voters {
+		l.Voters[v] = "x"
+	}
+}
+
 func (w *world) judge(name string, wish survivors.Wish) *survivors.Case {
 	k := survivors.Of(w.m.Freeze(), w.o, name)
 	k.Judge(w.looks, wish)
@@ -151,6 +160,17 @@ func TestWhatSpeaksAgainstARecovery(t *testing.T) {
 		"a survivor that cannot run": {
 			change: func(w *world) { w.wipe("b", "c"); delete(w.looks["a"], 1000) }, code: fleetpb.Code_CODE_NOT_FOUND, unheard: false,
 			detail: "no replica of it has survived: restore it from a backup",
+		},
+		"a removed voter is up": {
+			change: func(w *world) { w.wipe("a"); w.knows("b", 99, 1, 2) }, code: fleetpb.Code_CODE_OK,
+		},
+		"a removed voter is away": {
+			change: func(w *world) { w.silence(planner.Down, "a"); w.knows("c", 99, 2, 3) }, code: fleetpb.Code_CODE_CONFLICT,
+			detail: "a quorum of its voters is up: it is repaired by itself",
+		},
+		"an old membership tells nothing": {
+			change: func(w *world) { w.wipe("a"); w.knows("b", 0, 1, 2) }, code: fleetpb.Code_CODE_CONFLICT,
+			detail: "a quorum of its voters is up: it is repaired by itself",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -346,8 +346,8 @@ func (g *Group) spread() {
 	g.w.Later(g.w.Between(10*time.Millisecond, 100*time.Millisecond), round)
 }
 
-// seen is the newest membership that a replica has applied.
-func (g *Group) seen(l *Log) *drummerpb.Membership {
+// Seen is the newest membership that a replica has applied.
+func (g *Group) Seen(l *Log) *drummerpb.Membership {
 	for _, v := range slices.Backward(g.views) {
 		if v.at <= l.Match {
 			return v.m
@@ -360,7 +360,7 @@ func (g *Group) seen(l *Log) *drummerpb.Membership {
 func (g *Group) describe(h *Host, l *Log, d *drummerpb.ReplicaReport) {
 	g.Settle()
 	id := uint64(l.key.Replica)
-	m := g.seen(l)
+	m := g.Seen(l)
 	_, voter := m.GetVoters()[id]
 	d.ConfigChange, d.Observer = m.GetConfigChange(), l.join && !voter
 	d.Opened, d.Sealed = g.Opened > 0 && g.Opened <= l.Match, g.Sealed > 0 && g.Sealed <= l.Match
