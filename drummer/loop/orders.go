@@ -78,6 +78,7 @@ type order struct {
 	slot    slot
 	session uint64
 	message *drummerpb.Order
+	first   time.Duration // when it was sent first
 	sent    time.Duration // for the last time
 }
 
@@ -100,7 +101,7 @@ func (c *Core) order(o *drummerpb.Order) {
 	}
 	if st.order == nil {
 		c.nextOrder++
-		st.order = &order{slot: at, session: h.session.id}
+		st.order = &order{slot: at, session: h.session.id, first: c.now}
 		o.Id = c.nextOrder
 		c.orders[o.Id] = st.order
 	} else if c.now-st.order.sent < c.o.Resend {
@@ -196,7 +197,8 @@ func (c *Core) obeyed(s *session, o *order, r *drummerpb.OrderResult) {
 	switch o.slot.kind {
 	case "catch-up":
 		st.until = c.now
-		if o.message.GetId() > c.changes[ref.Group] {
+		// What lay on its way tells how it was then: behind a link that failed, before others went.
+		if o.message.GetId() > c.changes[ref.Group] && c.now-o.first <= c.o.Resend {
 			c.group(ref.Group).CaughtUp[ref.Replica] = c.now
 		}
 	case "change":
