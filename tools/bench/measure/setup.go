@@ -110,12 +110,12 @@ func (s Setup) Drowsy() time.Duration {
 		return 0
 	}
 	if s.UnloadAfter > 0 {
-		return 150*s.Tick + linger
+		return 150*s.Tick + s.UnloadAfter*3/2 + linger
 	}
 	return 150*s.Tick + 5*time.Second
 }
 
 // linger is after how long without a message dragonboat gives up its streams to other hosts,
 // with queues of some megabytes each, and a little more: of groups that are unloaded
-// for hours that is the state which counts.
+// for hours that is the state which counts. What is idle is unloaded a half later than asked.
 const linger = 65 * time.Second
