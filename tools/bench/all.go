@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/drumline/drumline/tools/bench/report"
 )
 
 // chapter is a table of docs/performance.md and the command that makes it.
@@ -31,6 +33,7 @@ func chapters() []chapter {
 		{"start", "start --groups 1000"},
 		{"capacity", "capacity"},
 		{"sequence", "sequence"},
+		{"keys", "sequence --keys 1,100000,1000000"},
 		{"counter", "counter"},
 		{"start-many", "start --groups 10000 --hosts 1 --rounds 1 --alone"},
 	}
@@ -92,33 +95,7 @@ func (ch chapter) make(c *cli.Context) error {
 	}
 	_, _ = fmt.Fprintln(c.App.Writer) // the table's own print reports what is wrong
 	if path := c.String("update"); path != "" {
-		return ch.update(path, text.String())
+		return report.Update(path, ch.name, ch.command, text.String())
 	}
 	return nil
-}
-
-// update replaces what stands between the table's markers in a file.
-func (ch chapter) update(path, text string) error {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("update the tables: %w", err)
-	}
-	updated, err := ch.splice(string(raw), text)
-	if err != nil {
-		return fmt.Errorf("update %s: %w", path, err)
-	}
-	if err := os.WriteFile(path, []byte(updated), 0o644); err != nil {
-		return fmt.Errorf("update the tables: %w", err)
-	}
-	return nil
-}
-
-func (ch chapter) splice(doc, text string) (string, error) {
-	begin, end := "<!-- bench:"+ch.name+" -->\n", "<!-- /bench:"+ch.name+" -->"
-	before, rest, found := strings.Cut(doc, begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		return "", fmt.Errorf("no table %s: want the lines %q and %q", ch.name, strings.TrimSpace(begin), end)
-	}
-	return fmt.Sprintf("%s%s`bin/bench %s`\n\n%s\n%s%s", before, begin, ch.command, strings.TrimSpace(text)+"\n", end, after), nil
 }

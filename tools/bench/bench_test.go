@@ -25,7 +25,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestUsageErrors(t *testing.T) {
-	for _, args := range [][]string{{"propose", "--groups", "x"}, {"read", "--where", "moon"}, {"subject", "nobody"}, {"idle", "extra"}, {"idle", "--groups", "0"}, {"start", "--hosts", "0"}, {"failover", "--rounds", "0"}, {"all", "--only", "nothing"}, {"capacity", "--only", "nothing"}, {"sequence", "extra"}, {"sequence", "--only", "nothing"}} {
+	for _, args := range [][]string{{"propose", "--groups", "x"}, {"read", "--where", "moon"}, {"subject", "nobody"}, {"idle", "extra"}, {"idle", "--groups", "0"}, {"start", "--hosts", "0"}, {"failover", "--rounds", "0"}, {"all", "--only", "nothing"}, {"capacity", "--only", "nothing"}, {"sequence", "extra"}, {"sequence", "--only", "nothing"}, {"sequence", "--keys", "0"}} {
 		var out, errOut bytes.Buffer
 		require.Equal(t, 2, run(append([]string{"bench"}, args...), &out, &errOut), "%v: %s", args, errOut.String())
 	}
@@ -35,16 +35,16 @@ func TestEveryTableHasItsPlaceOnThePage(t *testing.T) {
 	raw, err := os.ReadFile("../../docs/performance.md")
 	require.NoError(t, err)
 	for _, ch := range chapters() {
-		got, err := ch.splice(string(raw), "| new |\n\n")
+		got, err := report.Splice(string(raw), ch.name, ch.command, "| new |\n\n")
 		require.NoError(t, err)
 		require.Contains(t, got, "<!-- bench:"+ch.name+" -->\n`bin/bench "+ch.command+"`\n\n| new |\n\n<!-- /bench:"+ch.name+" -->\n")
-		again, err := ch.splice(got, "| new |")
+		again, err := report.Splice(got, ch.name, ch.command, "| new |")
 		require.NoError(t, err)
 		require.Equal(t, got, again)
 		cmd := application(io.Discard, io.Discard).Command(strings.Fields(ch.command)[0])
 		require.NotNil(t, cmd, ch.name)
 	}
-	_, err = chapter{name: "nothing"}.splice(string(raw), "")
+	_, err = report.Splice(string(raw), "nothing", "", "")
 	require.ErrorContains(t, err, "bench:nothing")
 }
 

@@ -25,10 +25,18 @@ func sequenceCommand() *cli.Command {
 		Name: "sequence", Usage: "measure numbers of sequences, beside rr_seq's figures",
 		Flags: commonFlags(
 			&cli.StringFlag{Name: "only", Usage: "measure only rows that contain `TEXT`, and SimpleBufSeq"},
+			&cli.StringFlag{Name: "keys", Usage: "measure families of `N,…` keys instead, beside the first one"},
 			&cli.DurationFlag{Name: "time", Value: 2 * time.Second, Usage: "length of one run"}),
 		Action: func(c *cli.Context) error {
 			if err := prepare(c); err != nil {
 				return err
+			}
+			if c.IsSet("keys") {
+				sizes, err := numbers(c.String("keys"))
+				if err != nil {
+					return err
+				}
+				return measureKeys(c, sizes)
 			}
 			if rows := chosen(c.String("only")); len(rows) > 1 {
 				return measureNumbers(c, rows)
@@ -69,7 +77,21 @@ func measureNumbers(c *cli.Context, rows []string) error {
 	return errors.Join(draws.Print(c.App.Writer, medians), save(c.String("json"), all))
 }
 
-// sequences is a fleet with sequences; it is a draws.Fleet.
+// measureKeys measures families in turn, round by round, when all are filled.
+func measureKeys(c *cli.Context, sizes []int) error {
+	one, err := begin(c, measure.Setup{Subject: measure.Sequences, Hosts: 3})
+	if err != nil {
+		return err
+	}
+	defer one.Stop()
+	f, err := draws.MeasureKeys(one.Run, sizes, c.Int("rounds"), c.Duration("time"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Print(c.App.Writer), save(c.String("json"), f.Samples()))
+}
+
+// sequences is a fleet with sequences; it is a draws.Keyed fleet.
 type sequences struct {
 	*fleet
 	hosts *client.Client
@@ -97,40 +119,82 @@ func (q *sequences) begin(ctx context.Context) (err error) {
 	if q.hosts, err = client.Open(ctx, q.local.APIs(localfleet.KindNodeHost)); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	req := &drummerpb.CreateGroupsRequest{}
-	for _, name := range []string{draws.Dense, draws.Cached} {
-		req.Specs = append(req.Specs, &fleetpb.Spec{Name: name, App: "sequence", Replicas: uint32(q.Setup.Hosts)})
-	}
-	if _, err = q.client.Drummer().CreateGroups(ctx, req); err != nil {
-		return fmt.Errorf("launch: %w", err)
-	}
-	for _, s := range req.GetSpecs() {
-		if _, err = q.leader(ctx, s.GetName()); err != nil {
-			return err
-		}
+	if err = q.make(ctx, draws.Dense, draws.Cached); err != nil {
+		return err
 	}
 	cached := &sequencepb.Create{Definition: &sequencepb.Definition{Mode: sequencepb.Mode_MODE_CACHED}}
 	_, err = sequencepb.NewSequenceClient(q.hosts.Hosts()).Create(ctx, &sequencepb.CreateRequest{Group: draws.Cached, Create: cached})
 	return err
 }
 
+// make makes groups of sequences and waits for their leaders.
+func (q *sequences) make(ctx context.Context, names ...string) error {
+	req := &drummerpb.CreateGroupsRequest{}
+	for _, name := range names {
+		req.Specs = append(req.Specs, &fleetpb.Spec{Name: name, App: "sequence", Replicas: uint32(q.Setup.Hosts)})
+	}
+	if _, err := q.client.Drummer().CreateGroups(ctx, req); err != nil {
+		return fmt.Errorf("launch: %w", err)
+	}
+	return q.led(ctx, names...)
+}
+
+// led waits for leaders: a pause may have cost one.
+func (q *sequences) led(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		if _, err := q.leader(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (q *sequences) run(ctx context.Context, r measure.Request) (s measure.Sample, err error) {
 	if r.Op == measure.OpPause || r.Op == measure.OpResume {
 		return s, q.pause(r.Op == measure.OpPause)
 	}
-	for _, name := range []string{draws.Dense, draws.Cached} { // a pause may have cost a leader
-		if _, err = q.leader(ctx, name); err != nil {
+	if r.Op == measure.OpFill {
+		if err = q.make(ctx, draws.Family(r.Keys)); err != nil {
 			return s, err
 		}
+		return draws.Fill(ctx, q, r.Keys)
+	}
+	if err = q.led(ctx, draws.Dense, draws.Cached); err != nil {
+		return s, err
+	}
+	do := func() (measure.Sample, error) { return draws.Run(ctx, q, r) }
+	if r.Op == measure.OpKeys {
+		do = func() (measure.Sample, error) { return draws.OfKeys(ctx, q, r) }
 	}
 	err = q.profiledHosts(r, func() error {
 		return q.Profiled(r, func() {
-			if s, err = draws.Run(ctx, q, r); err != nil {
+			if s, err = do(); err != nil {
 				s.Failed, s.Error = s.Failed+1, err.Error()
 			}
 		})
 	})
 	return s, err
+}
+
+// HostsCPU implements draws.Keyed.
+func (q *sequences) HostsCPU() (sum time.Duration) {
+	for _, p := range q.hostProcesses() {
+		sum += measure.ProcessCPU(p.PID)
+	}
+	return sum
+}
+
+// HostResident implements draws.Keyed.
+func (q *sequences) HostResident() (mean float64) {
+	all := q.hostProcesses()
+	for _, p := range all {
+		mean += measure.ProcessResident(p.PID) / float64(len(all))
+	}
+	return mean
+}
+
+func (q *sequences) hostProcesses() []localfleet.Process {
+	return slices.DeleteFunc(q.local.Processes(), func(p localfleet.Process) bool { return p.Kind != localfleet.KindNodeHost })
 }
 
 // Hosts implements draws.Fleet.

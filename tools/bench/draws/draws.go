@@ -190,7 +190,7 @@ func unary(ctx context.Context, f Fleet, r measure.Request) (measure.Sample, err
 		return measure.Sample{}, err
 	}
 	at := sequencepb.NewSequenceClient(conn)
-	callers, err := openMany(ctx, at)
+	callers, err := openMany(ctx, at, Dense)
 	if err != nil {
 		return measure.Sample{}, err
 	}
@@ -200,89 +200,4 @@ func unary(ctx context.Context, f Fleet, r measure.Request) (measure.Sample, err
 		return err
 	}
 	return measure.Run(ctx, r, measure.OwnUsage, measure.Workload{Call: call, Weight: 1}), nil
-}
-
-// asker is a client at the wire, with the request that it sends again and again.
-type asker struct {
-	caller  *sequencepb.Caller
-	request *sequencepb.NextRequest
-}
-
-func openMany(ctx context.Context, at sequencepb.SequenceClient) ([]*asker, error) {
-	var all []*asker
-	for range outstanding {
-		r, err := at.Open(ctx, &sequencepb.OpenRequest{Group: Dense})
-		if err != nil {
-			return nil, err
-		}
-		caller := &sequencepb.Caller{Client: r.GetClient()}
-		request := &sequencepb.NextRequest{Group: Dense, Caller: caller, Next: &sequencepb.Next{Count: buffer}}
-		all = append(all, &asker{caller: caller, request: request})
-	}
-	return all, nil
-}
-
-// want is the next request; the answers to all before are there, and it has been sent when
-// the next one is asked for.
-func (a *asker) want() *sequencepb.NextRequest {
-	a.caller.Settled = a.caller.GetSerial()
-	a.caller.Serial++
-	return a.request
-}
-
-// overStream: the same over one stream, with as many requests under way.
-func overStream(ctx context.Context, f Fleet, r measure.Request) (s measure.Sample, err error) {
-	conn, err := f.AtLeader(ctx, Dense)
-	if err != nil {
-		return s, err
-	}
-	at := sequencepb.NewSequenceClient(conn)
-	askers, err := openMany(ctx, at)
-	if err != nil {
-		return s, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, measure.Warmup+r.Time+patience)
-	defer cancel()
-	stream, err := at.Stream(ctx)
-	if err != nil {
-		return s, err
-	}
-	sent, times := make([]time.Time, outstanding), make([]time.Duration, 0, 1<<18)
-	frame := make([]uint64, 0, outstanding)
-	for i := range uint64(outstanding) {
-		frame = append(frame, i)
-	}
-	begin := time.Now().Add(measure.Warmup)
-	for end := begin.Add(r.Time); time.Now().Before(end); {
-		if err = sendWants(stream, frame, askers, sent); err != nil {
-			return s, err
-		}
-		resp, err := stream.Recv()
-		if err != nil {
-			return s, err
-		}
-		now := time.Now()
-		frame = frame[:0]
-		for _, g := range resp.GetGot() {
-			if g.GetResult().GetOutcome() != sequencepb.Outcome_OUTCOME_OK {
-				return s, fmt.Errorf("an answer without numbers: %v", g)
-			}
-			if frame = append(frame, g.GetId()); now.After(begin) {
-				times = append(times, now.Sub(sent[g.GetId()]))
-			}
-		}
-	}
-	s.PerSec = float64(len(times)) / r.Time.Seconds()
-	s.Spread(times)
-	return s, stream.CloseSend()
-}
-
-// sendWants sends a request of each of these askers.
-func sendWants(stream sequencepb.Sequence_StreamClient, of []uint64, askers []*asker, sent []time.Time) error {
-	req, now := &sequencepb.StreamRequest{Wants: make([]*sequencepb.Want, 0, len(of))}, time.Now()
-	for _, i := range of {
-		sent[i] = now
-		req.Wants = append(req.Wants, &sequencepb.Want{Id: i, Request: askers[i].want()})
-	}
-	return stream.Send(req)
 }

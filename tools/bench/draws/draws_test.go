@@ -2,6 +2,8 @@ package draws_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -39,4 +41,29 @@ func TestTheOriginalIsScaled(t *testing.T) {
 		require.Regexp(t, want, out.String())
 	}
 	require.NotContains(t, out.String(), draws.Stream, "what was not measured has no row")
+}
+
+// Families are asked for in turn; each is divided by the first.
+func TestFamiliesAreMeasuredInTurn(t *testing.T) {
+	var asked []string
+	ask := func(r measure.Request) (measure.Sample, error) {
+		asked = append(asked, fmt.Sprint(r.Op, " ", r.Keys))
+		if r.Op == measure.OpFill {
+			return measure.Sample{Keys: r.Keys, Seconds: 2, Memory: measure.Memory{Resident: 30}}, nil
+		}
+		return measure.Sample{Keys: r.Keys, PerSec: 90_000 - float64(r.Keys)*0.3, CPU: 10 + float64(r.Keys)/50_000, P50: 2.5}, nil
+	}
+	f, err := draws.MeasureKeys(ask, []int{1, 100_000}, 2, time.Second)
+	require.NoError(t, err)
+	require.Equal(t, []string{"fill 1", "fill 100000", "keys 1", "keys 100000", "keys 1", "keys 100000"}, asked)
+	require.Len(t, f.Samples(), 6)
+	var out bytes.Buffer
+	require.NoError(t, f.Print(&out))
+	require.Regexp(t, `\| 1 +\| 90000 +\| 1.00 +\| 2.50 +\| – +\| 10.0 +\| 1.00 +\| – +\| – `, out.String())
+	require.Regexp(t, `\| 100000 +\| 60000 +\| 0.67 +\| 2.50 +\| – +\| 12.0 +\| 1.20 +\| 300 +\| 50000 `, out.String())
+
+	broken := errors.New("broken")
+	_, err = draws.MeasureKeys(func(measure.Request) (measure.Sample, error) { return measure.Sample{}, broken }, []int{7}, 1, 0)
+	require.ErrorIs(t, err, broken)
+	require.ErrorContains(t, err, "7 keys")
 }

@@ -15,10 +15,12 @@ type Sample struct {
 	Hosts   int    `json:"hosts,omitempty"`
 	Callers int    `json:"callers,omitempty"`
 	// Algorithm that divided a resource, Clients of each, and resources in Each request.
-	Algorithm string  `json:"algorithm,omitempty"`
-	Clients   int     `json:"clients,omitempty"`
-	Each      int     `json:"each,omitempty"`
-	PerSec    float64 `json:"operations_per_second,omitempty"`
+	Algorithm string `json:"algorithm,omitempty"`
+	Clients   int    `json:"clients,omitempty"`
+	Each      int    `json:"each,omitempty"`
+	// Keys of the family.
+	Keys   int     `json:"keys,omitempty"`
+	PerSec float64 `json:"operations_per_second,omitempty"`
 	// P50, P99 and Max are latencies in milliseconds: of operations, of first commands,
 	// or until a group has a leader again.
 	P50 float64 `json:"p50_ms,omitempty"`

@@ -64,6 +64,9 @@ const (
 	// OpLease refreshes leases of capacity, OpNumbers takes numbers of a sequence.
 	OpLease   = "lease"
 	OpNumbers = "numbers"
+	// OpFill makes a family of keys, OpKeys takes numbers of them.
+	OpFill = "fill"
+	OpKeys = "keys"
 	// OpHits counts.
 	OpHits = "hits"
 )
@@ -81,6 +84,8 @@ type Request struct {
 	Algorithm string `json:"algorithm,omitempty"`
 	Clients   int    `json:"clients,omitempty"`
 	Each      int    `json:"each,omitempty"`
+	// Keys of the family, of OpFill and OpKeys.
+	Keys int `json:"keys,omitempty"`
 }
 
 // Label names a subject in the tables, with what makes it unlike others of its kind.

@@ -50,11 +50,11 @@ func OwnMemory() Memory {
 	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return Memory{Heap: float64(m.HeapInuse) / 1e6, Live: float64(m.HeapAlloc) / 1e6, Resident: resident(os.Getpid())}
+	return Memory{Heap: float64(m.HeapInuse) / 1e6, Live: float64(m.HeapAlloc) / 1e6, Resident: ProcessResident(os.Getpid())}
 }
 
-// resident reads a process' resident memory from the kernel.
-func resident(pid int) float64 {
+// ProcessResident reads a process' resident memory from the kernel, in millions of bytes.
+func ProcessResident(pid int) float64 {
 	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
 	if err != nil {
 		return 0
