@@ -153,7 +153,7 @@ func (q *sequences) run(ctx context.Context, r measure.Request) (s measure.Sampl
 	if r.Op == measure.OpPause || r.Op == measure.OpResume {
 		return s, q.pause(r.Op == measure.OpPause)
 	}
-	if r.Op == measure.OpFill {
+	if r.Op == draws.OpFill {
 		if err = q.make(ctx, draws.Family(r.Keys)); err != nil {
 			return s, err
 		}
@@ -163,7 +163,7 @@ func (q *sequences) run(ctx context.Context, r measure.Request) (s measure.Sampl
 		return s, err
 	}
 	do := func() (measure.Sample, error) { return draws.Run(ctx, q, r) }
-	if r.Op == measure.OpKeys {
+	if r.Op == draws.OpKeys {
 		do = func() (measure.Sample, error) { return draws.OfKeys(ctx, q, r) }
 	}
 	err = q.profiledHosts(r, func() error {

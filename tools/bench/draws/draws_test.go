@@ -48,7 +48,7 @@ func TestFamiliesAreMeasuredInTurn(t *testing.T) {
 	var asked []string
 	ask := func(r measure.Request) (measure.Sample, error) {
 		asked = append(asked, fmt.Sprint(r.Op, " ", r.Keys))
-		if r.Op == measure.OpFill {
+		if r.Op == draws.OpFill {
 			return measure.Sample{Keys: r.Keys, Seconds: 2, Memory: measure.Memory{Resident: 30}}, nil
 		}
 		return measure.Sample{Keys: r.Keys, PerSec: 90_000 - float64(r.Keys)*0.3, CPU: 10 + float64(r.Keys)/50_000, P50: 2.5}, nil

@@ -15,6 +15,12 @@ import (
 	"github.com/drumline/drumline/tools/bench/report"
 )
 
+// Things to ask of a fleet: OpFill makes a family of keys, OpKeys takes numbers of them.
+const (
+	OpFill = "fill"
+	OpKeys = "keys"
+)
+
 // Keyed is a fleet that is asked what its hosts use.
 type Keyed interface {
 	Fleet
@@ -103,7 +109,7 @@ type Families struct {
 func MeasureKeys(ask func(measure.Request) (measure.Sample, error), sizes []int, rounds int, each time.Duration) (*Families, error) {
 	f := &Families{runs: make([][]measure.Sample, len(sizes))}
 	for _, n := range sizes {
-		s, err := ask(measure.Request{Op: measure.OpFill, Keys: n})
+		s, err := ask(measure.Request{Op: OpFill, Keys: n})
 		if err != nil {
 			return nil, fmt.Errorf("fill a family of %d keys: %w", n, err)
 		}
@@ -111,7 +117,7 @@ func MeasureKeys(ask func(measure.Request) (measure.Sample, error), sizes []int,
 	}
 	for range rounds {
 		for i, n := range sizes {
-			s, err := ask(measure.Request{Op: measure.OpKeys, Keys: n, Time: each})
+			s, err := ask(measure.Request{Op: OpKeys, Keys: n, Time: each})
 			if err != nil {
 				return nil, fmt.Errorf("take numbers of %d keys: %w", n, err)
 			}

@@ -64,9 +64,6 @@ const (
 	// OpLease refreshes leases of capacity, OpNumbers takes numbers of a sequence.
 	OpLease   = "lease"
 	OpNumbers = "numbers"
-	// OpFill makes a family of keys, OpKeys takes numbers of them.
-	OpFill = "fill"
-	OpKeys = "keys"
 	// OpHits counts.
 	OpHits = "hits"
 )
@@ -84,7 +81,7 @@ type Request struct {
 	Algorithm string `json:"algorithm,omitempty"`
 	Clients   int    `json:"clients,omitempty"`
 	Each      int    `json:"each,omitempty"`
-	// Keys of the family, of OpFill and OpKeys.
+	// Keys of the family.
 	Keys int `json:"keys,omitempty"`
 }
 
