@@ -42,11 +42,16 @@ func TestLaunchKillReturnWipe(t *testing.T) {
 	report := w.finish(load)
 	require.LessOrEqual(t, report.Gaps[0].Length, 3*time.Second, "longest write gap, in %s at %s", report.Gaps[0].Group, report.Gaps[0].Started)
 	// A workload of its own shows that the repair holds no write up, which the elections would hide.
+	before := time.Until(killed.Add(downAfter)) // of the repair
 	load = w.load(names(hundred), 200*time.Millisecond)
 	w.within(20*time.Second-time.Since(killed), "all groups whole without host-2", w.whole(names(hundred), "host-2"))
 	t.Logf("%.1fs after the kill", time.Since(killed).Seconds())
 	report = w.finish(load)
-	require.LessOrEqual(t, report.Gaps[0].Length, repairGap, "longest write gap during the repair, in %s at %s", report.Gaps[0].Group, report.Gaps[0].Started)
+	for _, g := range report.Gaps { // what ended before is not the repair's: a workload that begins is not quick at once
+		if g.Started+g.Length > before {
+			require.LessOrEqual(t, g.Length, repairGap, "longest write gap during the repair, in %s at %s", g.Group, g.Started)
+		}
+	}
 
 	w.must(w.fleet.Start("host-2"))
 	w.within(20*time.Second, "the returned host is clean", func() (bool, string) { return hostHolds(t, w, "host-2", nil) })
@@ -56,11 +61,11 @@ func TestLaunchKillReturnWipe(t *testing.T) {
 	w.within(15*time.Second, "new groups launched", w.whole(names(more)))
 	requireUses(t, w, more, "host-2")
 
-	before, err := w.groups()
+	had, err := w.groups()
 	w.must(err)
 	w.must(w.fleet.Wipe("host-3"))
 	w.must(w.fleet.Start("host-3"))
-	lost := replicasOn(before, "host-3")
+	lost := replicasOn(had, "host-3")
 	w.within(30*time.Second, "whole again after the loss of a disk", func() (bool, string) {
 		now, err := w.groups()
 		if err != nil {
