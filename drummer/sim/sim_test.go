@@ -69,6 +69,7 @@ func TestFoundBefore(t *testing.T) {
 		"the last source of a recovery was kept down, and retired without data":  {Seed: 322897, Hosts: 3, Groups: 2, Faults: 16, Wishes: 9, Blows: 3, Keep: []int{6, 8, 9, 25, 26, 27}},
 		"a leader that was deposed without knowing it led for ever in its eyes":  {Seed: 312267, Hosts: 5, Groups: 19, Faults: 17, Wishes: 10, Blows: 4, Keep: []int{0, 1, 2, 3, 5, 6, 29}},
 		"a proof that lay half a minute on its way let another voter be removed": {Seed: 16093, Hosts: 5, Groups: 2, Faults: 18, Wishes: 10, Blows: 1, Keep: []int{3, 7, 9, 23}},
+		"a host that stood still restarted a voter by a tuning from before that": {Seed: 9026, Hosts: 3, Groups: 6, Faults: 17, Wishes: 9, Blows: -1, Keep: []int{12, 15, 17, 23}},
 	} {
 		require.Empty(t, Run(s).Violations, what)
 	}

@@ -292,6 +292,11 @@ func (h *Host) Destroy(ctx context.Context, g ids.Group, id ids.Replica) error {
 // removeData is the barrier before another replica of the group may start here:
 // dragonboat gives the data up only when every worker has let go of the replica.
 func (h *Host) removeData(ctx context.Context, g ids.Group, id ids.Replica) error {
+	if h.opts.FS == nil {
+		if err := engine.ClearSnapshots(h.opts.Dir, uint64(g), uint64(id)); err != nil {
+			return fault.Wrap(err, fault.Internal, "clear the way to remove the data of replica %d of group %d", id, g)
+		}
+	}
 	for {
 		err := h.nh.RemoveData(uint64(g), uint64(id))
 		switch {

@@ -110,6 +110,24 @@ func TestDestroyLeavesNothingOnDisk(t *testing.T) {
 	require.Equal(t, "1", n.read(1002, "x"))
 }
 
+// A plain file where the replica's snapshots should be is part of what a damaged disk leaves:
+// it is destroyed like any other.
+func TestDestroyWithAFileInPlaceOfTheSnapshots(t *testing.T) {
+	t.Parallel()
+	c := diskCluster(t, 1)
+	n := c.nodes[0]
+	c.launch(1000, 0)
+	c.propose(1000, "x")
+	require.NoError(t, n.Stop(c.ctx(), 1000))
+	found, err := filepath.Glob(filepath.Join(n.dir, "*", "*", "*", "snapshot-1000-*"))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.NoError(t, os.RemoveAll(found[0]))
+	require.NoError(t, os.WriteFile(found[0], []byte("no directory"), 0o600))
+	require.NoError(t, n.Destroy(c.ctx(), 1000, replicaID(1000, 0)))
+	require.NoFileExists(t, found[0])
+}
+
 func TestStartRefusesWhatDragonboatWouldPanicOn(t *testing.T) {
 	c := newCluster(t, 1)
 	n := c.nodes[0]

@@ -10,6 +10,7 @@ import (
 	"github.com/drumline/drumline/internal/mutant"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/nodehost/replicas/life"
+	"github.com/drumline/drumline/nodehost/replicas/tombs"
 )
 
 // Self is what a Core knows of its host and takes its limits from; zero limits
@@ -75,12 +76,14 @@ type Core struct {
 	replicas map[Key]*replica
 	// local is the one replica of each group that may be here.
 	local map[ids.Group]Key
-	tombs tombs
+	tombs tombs.Tombs
 	// executing is the order that raft carries out, at most one a group.
 	executing map[ids.Group]*drummerpb.Order
 	// retrying are the replicas with a retryAt.
 	retrying map[Key]bool
 	boot     boot
+	// last is when the last event came, woke when one came after a standstill; 0 for never.
+	last, woke time.Duration
 	// out collects the effects of a Step.
 	out []Effect
 }
@@ -112,6 +115,10 @@ type waiter struct{ token, order uint64 }
 // maxWaiters bounds the orders that wait for one start or destruction.
 const maxWaiters = 4
 
+// standstill is for how long nothing comes, not even a Tick, when the process has stood still. As
+// long after that what is read may have been sent before it.
+const standstill = 5 * time.Second
+
 // New makes a Core from what was found on disk.
 func New(self Self, m Manifest) *Core {
 	c := &Core{
@@ -123,7 +130,7 @@ func New(self Self, m Manifest) *Core {
 		retrying:  make(map[Key]bool),
 		boot:      boot{found: m.Marker},
 	}
-	c.tombs.load(m.Tombstones)
+	c.tombs.Load(m.Tombstones)
 	for k, r := range m.Records {
 		c.replicas[k] = &replica{Record: r}
 		c.local[k.Group] = k
@@ -134,6 +141,10 @@ func New(self Self, m Manifest) *Core {
 // Step takes an event in and returns what is to be done, Saves first. Now is
 // monotonic since any origin.
 func (c *Core) Step(e Event, now time.Duration) []Effect {
+	if now-c.last > standstill {
+		c.woke = now
+	}
+	c.last = now
 	switch e := e.(type) {
 	case Boot:
 		c.beginBoot(now)
@@ -355,9 +366,9 @@ func (c *Core) destroyEnded(e Destroyed, now time.Duration) {
 
 // bury leaves a tombstone and forgets the oldest ones above the limit.
 func (c *Core) bury(k Key, generation uint64) {
-	t := c.tombs.add(k, generation)
+	t := c.tombs.Add(k, generation)
 	c.do(Save{Tombstone: &t})
-	for _, old := range c.tombs.trim(c.self.Tombstones) {
+	for _, old := range c.tombs.Trim(c.self.Tombstones) {
 		c.do(Save{Forget: &old})
 	}
 }

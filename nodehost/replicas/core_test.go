@@ -26,7 +26,7 @@ func testSelf() Self {
 	}}
 }
 
-func key(g, r int) Key { return Key{ids.Group(g), ids.Replica(r)} }
+func key(g, r int) Key { return Key{Group: ids.Group(g), Replica: ids.Replica(r)} }
 
 // world is a Core, what a disk under it holds, and what it asked to be done.
 type world struct {

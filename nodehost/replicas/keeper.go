@@ -186,7 +186,7 @@ func (k *Keeper) Order(o *drummerpb.Order, answer func(*drummerpb.OrderResult)) 
 
 // Observe is to be called with every event of raft.
 func (k *Keeper) Observe(e raft.Event) {
-	key := Key{e.Group, e.Replica}
+	key := Key{Group: e.Group, Replica: e.Replica}
 	switch e.Kind {
 	case raft.EventReady:
 		k.post(Up{key})
@@ -211,7 +211,7 @@ func (k *Keeper) Loading(ctx context.Context, g ids.Group, r ids.Replica) error 
 	token := k.token
 	k.loads[token] = saved
 	k.mu.Unlock()
-	k.post(Loads{Key{g, r}, token})
+	k.post(Loads{Key{Group: g, Replica: r}, token})
 	select {
 	case <-saved:
 		return nil

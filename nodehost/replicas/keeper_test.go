@@ -71,7 +71,7 @@ func (f *fakeRaft) Start(_ context.Context, r raft.Replica) error {
 		return err
 	}
 	f.mu.Lock()
-	k := Key{r.Group, r.ID}
+	k := Key{Group: r.Group, Replica: r.ID}
 	if !f.data[k] && len(r.Members) == 0 && !r.Join {
 		f.mu.Unlock()
 		return fault.New(fault.Conflict, "its data is gone")
@@ -104,7 +104,7 @@ func (f *fakeRaft) Destroy(_ context.Context, g ids.Group, r ids.Replica) error 
 	defer f.mu.Unlock()
 	delete(f.running, g)
 	delete(f.status, g)
-	delete(f.data, Key{g, r})
+	delete(f.data, Key{Group: g, Replica: r})
 	return nil
 }
 

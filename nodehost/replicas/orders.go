@@ -73,7 +73,7 @@ func (c *Core) check(o *drummerpb.Order) string {
 
 // generation is the newest obeyed for a group.
 func (c *Core) generation(g ids.Group) uint64 {
-	n := c.tombs.generation(g)
+	n := c.tombs.Generation(g)
 	if k, ok := c.local[g]; ok {
 		n = max(n, c.replicas[k].Generation)
 	}
@@ -86,7 +86,7 @@ func (c *Core) orderStart(token uint64, o *drummerpb.Order, s *drummerpb.Start) 
 		c.startAgain(token, o, r)
 		return
 	}
-	if c.tombs.has(k) {
+	if c.tombs.Has(k) {
 		c.refuse(token, o, fmt.Sprintf("replica %s was destroyed here; its id never returns", k))
 		return
 	}
@@ -190,7 +190,7 @@ func (c *Core) orderDestroy(token uint64, o *drummerpb.Order) {
 	}
 	r := c.replicas[k]
 	if r == nil {
-		if !c.tombs.has(k) || c.tombs.generation(k.Group) < o.GetGeneration() {
+		if !c.tombs.Has(k) || c.tombs.Generation(k.Group) < o.GetGeneration() {
 			c.bury(k, o.GetGeneration())
 		}
 		c.obeyed(token, o)

@@ -2,33 +2,25 @@ package replicas
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/nodehost/replicas/life"
+	"github.com/drumline/drumline/nodehost/replicas/tombs"
 )
 
 // Key names a replica.
-type Key struct {
-	Group   ids.Group
-	Replica ids.Replica
-}
+type Key = tombs.Key
 
-// String is group.replica, as logs show it.
-func (k Key) String() string { return fmt.Sprintf("%d.%d", k.Group, k.Replica) }
-
-// compare orders keys by group, then replica.
-func (k Key) compare(o Key) int {
-	return cmp.Or(cmp.Compare(k.Group, o.Group), cmp.Compare(k.Replica, o.Replica))
-}
+// Tombstone remembers a replica that was destroyed here.
+type Tombstone = tombs.Stone
 
 // KeyOf makes a Key of the wire's numbers.
-func KeyOf(group, replica uint64) Key { return Key{ids.Group(group), ids.Replica(replica)} }
+func KeyOf(group, replica uint64) Key { return tombs.KeyOf(group, replica) }
 
 // SortKeys sorts keys by group, then replica.
-func SortKeys(keys []Key) { slices.SortFunc(keys, Key.compare) }
+func SortKeys(keys []Key) { slices.SortFunc(keys, Key.Compare) }
 
 // Record is one replica of the manifest. Its JSON form is on disk.
 type Record struct {
@@ -66,19 +58,7 @@ func (r Record) KeptDown() bool {
 }
 
 // Key of the record.
-func (r Record) Key() Key { return Key{r.Group, r.Replica} }
-
-// Tombstone remembers a replica that was destroyed here.
-type Tombstone struct {
-	Group      ids.Group   `json:"group"`
-	Replica    ids.Replica `json:"replica"`
-	Generation uint64      `json:"generation"`
-	// Sequence ascends: the lowest is forgotten first when there are too many.
-	Sequence uint64 `json:"sequence"`
-}
-
-// Key of the replica destroyed.
-func (t Tombstone) Key() Key { return Key{t.Group, t.Replica} }
+func (r Record) Key() Key { return Key{Group: r.Group, Replica: r.Replica} }
 
 // Fence is the newest supervisor obeyed.
 type Fence struct {

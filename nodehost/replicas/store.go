@@ -1,13 +1,12 @@
 package replicas
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 
 	"go.etcd.io/bbolt"
 
-	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/replicas/tombs"
 )
 
 // The manifest's place in the host's database: one bucket, one record per replica
@@ -48,18 +47,6 @@ func decode[T any](key, raw []byte) (T, error) {
 	return e.Value, nil
 }
 
-func (k Key) bytes() []byte {
-	b := binary.BigEndian.AppendUint64(nil, uint64(k.Group))
-	return binary.BigEndian.AppendUint64(b, uint64(k.Replica))
-}
-
-func keyFrom(b []byte) (Key, error) {
-	if len(b) != 16 {
-		return Key{}, fmt.Errorf("manifest: key of %d bytes, want 16", len(b))
-	}
-	return Key{ids.Group(binary.BigEndian.Uint64(b)), ids.Replica(binary.BigEndian.Uint64(b[8:]))}, nil
-}
-
 // store keeps the manifest in the host's database.
 type store struct{ db *bbolt.DB }
 
@@ -91,7 +78,7 @@ func loadAll[T interface{ Key() Key }](b *bbolt.Bucket, into map[Key]T) error {
 		return nil
 	}
 	return b.ForEach(func(k, raw []byte) error {
-		key, err := keyFrom(k)
+		key, err := tombs.KeyFrom(k)
 		if err != nil {
 			return err
 		}
@@ -153,13 +140,13 @@ func (s store) commit(saves []Save) error {
 func (c Save) write(root, records, tombs *bbolt.Bucket) error {
 	switch {
 	case c.Record != nil:
-		return put(records, c.Record.Key().bytes(), *c.Record)
+		return put(records, c.Record.Key().Bytes(), *c.Record)
 	case c.Drop != nil:
-		return records.Delete(c.Drop.bytes())
+		return records.Delete(c.Drop.Bytes())
 	case c.Tombstone != nil:
-		return put(tombs, c.Tombstone.Key().bytes(), *c.Tombstone)
+		return put(tombs, c.Tombstone.Key().Bytes(), *c.Tombstone)
 	case c.Forget != nil:
-		return tombs.Delete(c.Forget.bytes())
+		return tombs.Delete(c.Forget.Bytes())
 	case c.Fence != nil:
 		return put(root, []byte(keyFence), *c.Fence)
 	case c.Marker != nil:

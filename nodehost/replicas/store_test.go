@@ -30,7 +30,7 @@ func TestStoreKeepsEverything(t *testing.T) {
 	gone := Record{Group: 1001, Replica: 9, Name: "kv/b", Join: true, Life: life.Destroying}
 	tomb := Tombstone{Group: 1002, Replica: 3, Generation: 8, Sequence: 5}
 	old := Tombstone{Group: 1003, Replica: 3, Sequence: 4}
-	k, forget, marker := gone.Key(), old.Key(), []Key{{1000, 7}, {1001, 9}}
+	k, forget, marker := gone.Key(), old.Key(), []Key{key(1000, 7), key(1001, 9)}
 	require.NoError(t, s.commit([]Save{{Record: &r}, {Record: &gone}, {Tombstone: &tomb}, {Tombstone: &old}, {Fence: &Fence{2, 9}}, {Marker: &marker}}))
 	require.NoError(t, s.commit([]Save{{Drop: &k}, {Forget: &forget}}))
 	require.NoError(t, s.commit(nil))
@@ -46,9 +46,9 @@ func TestStoreRefusesWhatItCannotRead(t *testing.T) {
 	good, err := encode(Record{Group: 1000, Replica: 7})
 	require.NoError(t, err)
 	for name, c := range map[string]struct{ key, value, want string }{
-		"not JSON":      {string(key(1000, 7).bytes()), "{", "decode"},
-		"newer version": {string(key(1000, 7).bytes()), `{"v":2,"value":{}}`, "has version 2"},
-		"other key":     {string(key(1000, 8).bytes()), string(good), "the record of 1000.8 says it is 1000.7"},
+		"not JSON":      {string(key(1000, 7).Bytes()), "{", "decode"},
+		"newer version": {string(key(1000, 7).Bytes()), `{"v":2,"value":{}}`, "has version 2"},
+		"other key":     {string(key(1000, 8).Bytes()), string(good), "the record of 1000.8 says it is 1000.7"},
 		"short key":     {"abc", string(good), "key of 3 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -51,6 +51,22 @@ func TestATunedReplicaIsRestartedOnce(t *testing.T) {
 	require.EqualValues(t, 200, runningWith(t, w, k), "they outlive the process")
 }
 
+// A process that was suspended reads what was sent to it long ago: since then others may have
+// gone, with which this one is the quorum.
+func TestATuningFromBeforeAStandstillIsNotObeyed(t *testing.T) {
+	k := key(1000, 7)
+	w := up(k)
+	w.now += time.Minute
+	w.step(order(2, k, tune(200, 0, 0)), Tick{})
+	require.Equal(t, []string{"later 2: the process stood still, and the order may be as old"}, w.take())
+	require.Equal(t, "OK", state(t, w, k))
+	for range 5 {
+		w.now += time.Second
+		w.step(Tick{})
+	}
+	require.Equal(t, []string{"start 1000.7 again"}, w.step(order(3, k, tune(200, 0, 0))).take())
+}
+
 func TestATuningThatFailsIsTriedAgain(t *testing.T) {
 	k := key(1000, 7)
 	w := up(k).step(order(2, k, tune(200, 0, 0)), Started{Key: k, Err: "it does not unload"})

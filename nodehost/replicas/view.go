@@ -83,14 +83,14 @@ func (k *Keeper) GroupByName(name string) (ids.Group, bool) {
 func (k *Keeper) Locals() []Local {
 	k.view.mu.RLock()
 	defer k.view.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(k.view.locals), func(a, b Local) int { return a.Record.Key().compare(b.Record.Key()) })
+	return slices.SortedFunc(maps.Values(k.view.locals), func(a, b Local) int { return a.Record.Key().Compare(b.Record.Key()) })
 }
 
 // Keys lists the keys of the replicas of the manifest in order.
 func (k *Keeper) Keys() []Key {
 	k.view.mu.RLock()
 	defer k.view.mu.RUnlock()
-	return slices.SortedFunc(maps.Keys(k.view.locals), Key.compare)
+	return slices.SortedFunc(maps.Keys(k.view.locals), Key.Compare)
 }
 
 // SetMembership keeps a linearizable membership read, made by the leader here, for

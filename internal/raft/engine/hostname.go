@@ -160,10 +160,33 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// ClearSnapshots removes a plain file that stands where the directory of a replica's snapshots
+// should: dragonboat ends the process when it can't mark that directory as deleted.
+func ClearSnapshots(dir string, group, replica uint64) error {
+	paths, err := filepath.Glob(snapshotsOf(dir, group, replica))
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if info, err := os.Lstat(path); err != nil || info.IsDir() {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// snapshotsOf matches the directory of a replica's snapshots.
+func snapshotsOf(dir string, group, replica uint64) string {
+	return filepath.Join(dir, "*", "*", snapshotDirs, fmt.Sprintf("snapshot-%d-%d", group, replica))
+}
+
 // RemoveDestroyed removes the directory that dragonboat keeps, marked deleted, of a
 // replica whose data was removed. Nothing may write there any more.
 func RemoveDestroyed(dir string, group, replica uint64) error {
-	return removeMarked(filepath.Join(dir, "*", "*", snapshotDirs, fmt.Sprintf("snapshot-%d-%d", group, replica)))
+	return removeMarked(snapshotsOf(dir, group, replica))
 }
 
 // sweepDestroyed removes what an interrupted removal left.
