@@ -292,17 +292,16 @@ func (h *Host) Destroy(ctx context.Context, g ids.Group, id ids.Replica) error {
 // removeData is the barrier before another replica of the group may start here:
 // dragonboat gives the data up only when every worker has let go of the replica.
 func (h *Host) removeData(ctx context.Context, g ids.Group, id ids.Replica) error {
-	if h.opts.FS == nil {
-		if err := engine.ClearSnapshots(h.opts.Dir, uint64(g), uint64(id)); err != nil {
-			return fault.Wrap(err, fault.Internal, "clear the way to remove the data of replica %d of group %d", id, g)
-		}
+	dir := h.opts.Dir
+	if h.opts.FS != nil {
+		dir = ""
 	}
 	for {
-		err := h.nh.RemoveData(uint64(g), uint64(id))
+		err := engine.RemoveData(h.nh, dir, uint64(g), uint64(id))
 		switch {
 		case err == nil:
 			h.noteData(g, id, false)
-			return h.removeTraces(g, id)
+			return nil
 		case errors.Is(err, dragonboat.ErrClosed):
 			return errHostClosed()
 		case !errors.Is(err, dragonboat.ErrClusterNotStopped):
@@ -312,16 +311,4 @@ func (h *Host) removeData(ctx context.Context, g ids.Group, id ids.Replica) erro
 			return fault.Wrap(ctx.Err(), fault.Deadline, "replica %d of group %d is still unloading", id, g)
 		}
 	}
-}
-
-// removeTraces removes the directory that dragonboat leaves of a destroyed replica:
-// chunks, the only thing that could still be written there, are refused (guard.go).
-func (h *Host) removeTraces(g ids.Group, id ids.Replica) error {
-	if h.opts.FS != nil {
-		return nil
-	}
-	if err := engine.RemoveDestroyed(h.opts.Dir, uint64(g), uint64(id)); err != nil {
-		return fault.Wrap(err, fault.Internal, "remove what is left of replica %d of group %d", id, g)
-	}
-	return nil
 }

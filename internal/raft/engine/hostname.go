@@ -160,10 +160,31 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// ClearSnapshots removes a plain file that stands where the directory of a replica's snapshots
-// should: dragonboat ends the process when it can't mark that directory as deleted.
-func ClearSnapshots(dir string, group, replica uint64) error {
-	paths, err := filepath.Glob(snapshotsOf(dir, group, replica))
+// dataRemover is what RemoveData needs of dragonboat.NodeHost.
+type dataRemover interface {
+	RemoveData(group, replica uint64) error
+}
+
+// RemoveData removes what a stopped replica has on disk. Dragonboat ends the process when it can't
+// mark the directory of the replica's snapshots as deleted, so a plain file in its place goes
+// first, and leaves that directory, where nothing may write any more, so it goes last. An
+// empty dir stands for a file system that is not the machine's.
+func RemoveData(from dataRemover, dir string, group, replica uint64) error {
+	if dir == "" {
+		return from.RemoveData(group, replica)
+	}
+	snapshots := filepath.Join(dir, "*", "*", snapshotDirs, fmt.Sprintf("snapshot-%d-%d", group, replica))
+	if err := removeFiles(snapshots); err != nil {
+		return err
+	}
+	if err := from.RemoveData(group, replica); err != nil {
+		return err
+	}
+	return removeMarked(snapshots)
+}
+
+func removeFiles(pattern string) error {
+	paths, err := filepath.Glob(pattern)
 	if err != nil {
 		return err
 	}
@@ -176,17 +197,6 @@ func ClearSnapshots(dir string, group, replica uint64) error {
 		}
 	}
 	return nil
-}
-
-// snapshotsOf matches the directory of a replica's snapshots.
-func snapshotsOf(dir string, group, replica uint64) string {
-	return filepath.Join(dir, "*", "*", snapshotDirs, fmt.Sprintf("snapshot-%d-%d", group, replica))
-}
-
-// RemoveDestroyed removes the directory that dragonboat keeps, marked deleted, of a
-// replica whose data was removed. Nothing may write there any more.
-func RemoveDestroyed(dir string, group, replica uint64) error {
-	return removeMarked(snapshotsOf(dir, group, replica))
 }
 
 // sweepDestroyed removes what an interrupted removal left.
