@@ -108,7 +108,9 @@ func (w *world) close() {
 		w.client.Close()
 	}
 	began := time.Now()
-	if err := w.fleet.Close(); err != nil {
+	// Nothing is asked of what is left: a graceful stop of all hosts at once waits for hand-offs
+	// that nobody can take. TestRollingRestart and others stop hosts gently.
+	if err := errors.Join(w.fleet.KillAll(), w.fleet.Close()); err != nil {
 		w.Errorf("stop the fleet: %v", err)
 	}
 	w.Logf("all have stopped after %.1fs", time.Since(began).Seconds())
