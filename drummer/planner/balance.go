@@ -13,8 +13,13 @@ import (
 	"github.com/drumline/drumline/internal/mutant"
 )
 
-// maxTransfers bounds the leaderships that one pass moves for balance.
-const maxTransfers = 8
+const (
+	// maxTransfers bounds the leaderships that one pass moves for balance.
+	maxTransfers = 8
+	// maxSpare bounds how many groups more a host may lead than another while others are
+	// unloaded.
+	maxSpare = 8
+)
 
 // balance evens hosts out when nothing else is to be done. Every move makes the sum of
 // load squared per weight smaller, so it comes to an end and never goes back; a difference
@@ -221,7 +226,8 @@ func (p *pass) balanceLeads(hosts []*post) {
 	}
 	most := slices.MaxFunc(hosts, func(a, b *post) int { return cmp.Compare(a.leads*b.weight(), b.leads*a.weight()) })
 	least := slices.MinFunc(hosts, func(a, b *post) int { return cmp.Compare(a.leads*b.weight(), b.leads*a.weight()) })
-	if !gains(most.leads, least.leads, most.weight(), least.weight()) {
+	p.slack = min(p.unled/len(hosts), maxSpare)
+	if !p.evens(most, least) {
 		return
 	}
 	n := 0
@@ -234,6 +240,14 @@ func (p *pass) balanceLeads(hosts []*post) {
 			n++
 		}
 	}
+}
+
+// evens tells whether one leadership handed over evens two hosts out. What is unloaded has no
+// leader, so while a fleet falls asleep the hosts differ by chance; and a group that is handed
+// over stays awake for as long again. So a host may lead some more, if about as many on each
+// are asleep.
+func (p *pass) evens(from, to *post) bool {
+	return gains(from.leads-p.slack, to.leads, from.weight(), to.weight())
 }
 
 // handsOver has the leadership of one group handed over if that evens hosts out.
@@ -250,7 +264,7 @@ func (p *pass) handsOver(s *memo.Slot, fit map[string]*post) bool {
 	var best *fleetpb.Replica
 	for _, r := range g.GetReplicas() {
 		to := fit[r.GetHostId()]
-		if to == nil || !r.GetVoter() || p.rank(g, r) > p.rank(g, leader) || !gains(from.leads, to.leads, from.weight(), to.weight()) || p.condition(g, r) != survey.Live {
+		if to == nil || !r.GetVoter() || p.rank(g, r) > p.rank(g, leader) || !p.evens(from, to) || p.condition(g, r) != survey.Live {
 			continue
 		}
 		if best == nil || to.leads*fit[best.GetHostId()].weight() < fit[best.GetHostId()].leads*to.weight() {
@@ -269,7 +283,6 @@ func (p *pass) handsOver(s *memo.Slot, fit map[string]*post) bool {
 func (p *pass) unevenly(s *memo.Slot) bool {
 	from := p.at[s.At[s.Leader]]
 	return slices.ContainsFunc(s.At, func(at int32) bool {
-		to := p.at[at]
-		return gains(from.leads, to.leads, from.weight(), to.weight())
+		return p.evens(from, p.at[at])
 	})
 }

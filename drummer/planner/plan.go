@@ -59,6 +59,8 @@ type pass struct {
 	moves   int                // of them, those that only balance
 	braked  bool               // nothing is moved
 	led     bool               // posts' leads are counted
+	unled   int                // groups that nobody leads
+	slack   int                // groups that a host may lead more than another
 
 	actions     []ranked
 	reasons     map[ids.Group][]string

@@ -141,6 +141,8 @@ func (p *pass) countLeads() {
 	for i := range slots {
 		if s := p.verdict(&slots[i]); s.Leader >= 0 {
 			p.at[s.At[s.Leader]].leads++
+		} else {
+			p.unled++
 		}
 	}
 }
