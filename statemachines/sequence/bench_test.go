@@ -2,6 +2,7 @@ package sequence_test
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"testing"
 
@@ -122,5 +123,19 @@ func BenchmarkNextOfClients(b *testing.B) {
 				i++
 			}
 		})
+	}
+}
+
+// A snapshot of a family of a million keys: every five thousand entries of a host's log.
+func BenchmarkSnapshot(b *testing.B) {
+	m, _ := family(1_000_000)
+	for b.Loop() {
+		v := m.Snapshot()
+		n, err := v.WriteTo(io.Discard)
+		v.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.SetBytes(n)
 	}
 }

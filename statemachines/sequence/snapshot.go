@@ -29,8 +29,12 @@ func (v *view) write(w io.Writer) (int64, error) {
 		o.shape(s)
 	}
 	o.Uvarint(uint64(v.order.Len()))
+	last, number := v.defaults, 0 // nearly all series of a family have one shape
 	v.order.Ascend(func(x *series) bool {
-		o.Uvarint(uint64(shapes[*x.shape]))
+		if x.shape != last {
+			last, number = x.shape, shapes[*x.shape]
+		}
+		o.Uvarint(uint64(number))
 		o.series(x)
 		return o.Err() == nil
 	})
@@ -44,8 +48,12 @@ func (v *view) write(w io.Writer) (int64, error) {
 
 // shapes numbers the different shapes, those of the group's defaults first.
 func (v *view) shapes() (map[shape]int, []*shape) {
-	numbers, table := map[shape]int{*v.defaults: 0}, []*shape{v.defaults}
+	numbers, table, last := map[shape]int{*v.defaults: 0}, []*shape{v.defaults}, v.defaults
 	v.order.Ascend(func(x *series) bool {
+		if x.shape == last {
+			return true
+		}
+		last = x.shape
 		if _, known := numbers[*x.shape]; !known {
 			numbers[*x.shape] = len(table)
 			table = append(table, x.shape)

@@ -22,7 +22,6 @@
 package snapshot
 
 import (
-	"bufio"
 	"encoding/binary"
 	"hash"
 	"hash/crc32"
@@ -37,44 +36,40 @@ const bufferSize = 64 << 10
 
 func newHash() hash.Hash32 { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }
 
-// Writer writes one snapshot.
+// Writer writes one snapshot. Fields are gathered and pass the checksum and the stream a
+// buffer at a time: a state may have millions of numbers of a byte each.
 type Writer struct {
-	out *bufio.Writer
-	raw *counter
+	out io.Writer
+	buf []byte
+	// n is how many bytes reached the stream.
+	n   int64
 	sum hash.Hash32
 	err error
-	num [binary.MaxVarintLen64]byte
-}
-
-// counter counts what reached the stream, for io.WriterTo.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 // NewWriter begins a snapshot of that app, in that version of its format.
 func NewWriter(w io.Writer, app string, version uint64) *Writer {
-	raw := &counter{w: w}
-	s := &Writer{out: bufio.NewWriterSize(raw, bufferSize), raw: raw, sum: newHash()}
-	s.write([]byte(magic))
+	s := &Writer{out: w, buf: make([]byte, 0, bufferSize), sum: newHash()}
+	s.buf = append(s.buf, magic...)
 	s.Bytes([]byte(app))
 	s.Uvarint(version)
 	return s
 }
 
 // Uvarint writes a number.
-func (s *Writer) Uvarint(v uint64) { s.write(s.num[:binary.PutUvarint(s.num[:], v)]) }
+func (s *Writer) Uvarint(v uint64) {
+	s.room(binary.MaxVarintLen64)
+	s.buf = binary.AppendUvarint(s.buf, v)
+}
 
 // Bytes writes a byte string with its length.
 func (s *Writer) Bytes(p []byte) {
 	s.Uvarint(uint64(len(p)))
-	s.write(p)
+	for s.room(len(p)); len(p) > cap(s.buf)-len(s.buf); s.flush() {
+		fits := cap(s.buf) - len(s.buf)
+		s.buf, p = append(s.buf, p[:fits]...), p[fits:]
+	}
+	s.buf = append(s.buf, p...)
 }
 
 // Err returns the first error so far, so that a walk over a big state can stop.
@@ -83,17 +78,26 @@ func (s *Writer) Err() error { return s.err }
 // Close ends the snapshot with its checksum. It returns the number of bytes that
 // reached the stream and the first error, which is what io.WriterTo asks for.
 func (s *Writer) Close() (int64, error) {
-	s.write(binary.BigEndian.AppendUint32(nil, s.sum.Sum32()))
-	if s.err == nil {
-		s.err = s.out.Flush()
-	}
-	return s.raw.n, s.err
+	s.flush()
+	s.buf = binary.BigEndian.AppendUint32(s.buf, s.sum.Sum32())
+	s.flush()
+	return s.n, s.err
 }
 
-func (s *Writer) write(p []byte) {
-	if s.err != nil {
-		return
+// room makes room for n more bytes, or as many as there can be.
+func (s *Writer) room(n int) {
+	if len(s.buf)+n > cap(s.buf) {
+		s.flush()
 	}
-	_, _ = s.sum.Write(p) // a hash never fails
-	_, s.err = s.out.Write(p)
+}
+
+// flush sends what was gathered. After an error it is only forgotten.
+func (s *Writer) flush() {
+	if s.err == nil {
+		_, _ = s.sum.Write(s.buf) // a hash never fails
+		var n int
+		n, s.err = s.out.Write(s.buf)
+		s.n += int64(n)
+	}
+	s.buf = s.buf[:0]
 }
