@@ -27,7 +27,7 @@ func (m *Machine) administer(cmd *sequencepb.Command) *sequencepb.Result {
 }
 
 func (m *Machine) create(c *sequencepb.Create) *sequencepb.Result {
-	if m.at(c.GetKey()) != nil {
+	if m.at(c.GetKey()).exists() {
 		return refuse(sequencepb.Outcome_OUTCOME_EXISTS, "there is a sequence %q", c.GetKey())
 	}
 	s := m.defaults
@@ -44,9 +44,9 @@ func (m *Machine) create(c *sequencepb.Create) *sequencepb.Result {
 }
 
 // existing is a sequence that is there and open.
-func (m *Machine) existing(key string) (*series, *sequencepb.Result) {
-	if m.at(key) == nil {
-		return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q", key)
+func (m *Machine) existing(key string) (series, *sequencepb.Result) {
+	if !m.at(key).exists() {
+		return series{}, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q", key)
 	}
 	return m.find(key)
 }
@@ -64,7 +64,7 @@ func (m *Machine) restart(r *sequencepb.Restart) *sequencepb.Result {
 }
 
 // jump lets a series go on with number n, as an administrator wants it.
-func (x *series) jump(n int64) *sequencepb.Result {
+func (x series) jump(n int64) *sequencepb.Result {
 	switch {
 	case x.logicalBits > 0 || x.timeBits > 0:
 		return refuse(sequencepb.Outcome_OUTCOME_WRONG_MODE, "the numbers are made of time, and time does not jump")
@@ -100,14 +100,13 @@ func (m *Machine) set(s *sequencepb.Set) *sequencepb.Result {
 	if !shape.holds(s.GetNext()) || !shape.hands() {
 		return refuse(sequencepb.Outcome_OUTCOME_INVALID, "%d is not a number that such a sequence can go on with", s.GetNext())
 	}
-	x.shape = shape
-	x.reshape(m.now)
+	x.reshape(shape, m.now)
 	x.begin(s.GetNext())
 	return ok()
 }
 
 // resists says why a series cannot get another definition, or nil.
-func (x *series) resists(s *shape) *sequencepb.Result {
+func (x series) resists(s *shape) *sequencepb.Result {
 	const wrong = sequencepb.Outcome_OUTCOME_WRONG_MODE
 	switch {
 	case s.mode != x.mode && (!s.hands() || !x.hands()):
@@ -122,7 +121,7 @@ func (x *series) resists(s *shape) *sequencepb.Result {
 }
 
 // become gives a series another definition; it goes on with the number that is next.
-func (x *series) become(s *shape, now int64) *sequencepb.Result {
+func (x series) become(s *shape, now int64) *sequencepb.Result {
 	at, more := x.upcoming(s.step)
 	switch {
 	case more && s.holds(at):
@@ -132,8 +131,7 @@ func (x *series) become(s *shape, now int64) *sequencepb.Result {
 		return refuse(sequencepb.Outcome_OUTCOME_INVALID, "the next number, %d, is not between min %d and max %d: set it too", at, s.min, s.max)
 	}
 	same := s.step == x.step
-	x.shape = s
-	x.reshape(now)
+	x.reshape(s, now)
 	switch {
 	case !more:
 		x.size = x.next
@@ -149,7 +147,7 @@ func (x *series) become(s *shape, now int64) *sequencepb.Result {
 
 // upcoming is the number that would come next if the end were further away; false if
 // there is none.
-func (x *series) upcoming(step int64) (int64, bool) {
+func (x series) upcoming(step int64) (int64, bool) {
 	if x.left() > 0 {
 		return x.number(x.next), true
 	}
@@ -165,11 +163,10 @@ func (s *shape) hands() bool {
 
 func (m *Machine) drop(d *sequencepb.Drop) *sequencepb.Result {
 	x := m.at(d.GetKey())
-	if x == nil {
+	if !x.exists() {
 		return refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q", d.GetKey())
 	}
-	m.index.Delete(x.key)
-	m.order.Delete(x)
+	m.book.Drop(x.id)
 	return ok()
 }
 
@@ -188,7 +185,7 @@ func (m *Machine) resume(r *sequencepb.Resume) *sequencepb.Result {
 
 func (m *Machine) resumeOne(r *sequencepb.Resume) *sequencepb.Result {
 	x := m.at(r.GetKey())
-	if x == nil {
+	if !x.exists() {
 		return refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q", r.GetKey())
 	}
 	x = m.own(x)

@@ -2,6 +2,7 @@ package sequence
 
 import (
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/sequence/pages"
 	"github.com/drumline/drumline/statemachines/sequence/plain"
 )
 
@@ -23,14 +24,14 @@ const (
 type ahead struct {
 	// hashes are of what commands want, and of what their clients have in hand.
 	hashes [2 * aheadMost]uint64
-	found  [2 * aheadMost]*series
+	found  [2 * aheadMost]pages.ID
 	// touched makes a use of what is read only to be fetched.
 	touched uint64
 }
 
 // lookAhead fetches what commands are about.
 func (m *Machine) lookAhead(batch []statemachines.Command) {
-	if m.index.Len() < aheadKeys || len(batch) < aheadLeast {
+	if m.book.Len() < aheadKeys || len(batch) < aheadLeast {
 		return
 	}
 	if m.spare.ahead == nil {
@@ -43,7 +44,7 @@ func (m *Machine) lookAhead(batch []statemachines.Command) {
 		if !ok {
 			continue
 		}
-		hashes = append(hashes, m.index.HashOf(key))
+		hashes = append(hashes, m.book.HashOf(key))
 		// A range that is settled goes out of the account of its sequence.
 		if c := m.clients[number]; c != nil && len(c.records) > 0 && c.records[0].held.granted > 0 {
 			hashes = append(hashes, c.records[0].held.hash)
@@ -54,15 +55,21 @@ func (m *Machine) lookAhead(batch []statemachines.Command) {
 
 func (a *ahead) fetch(m *Machine, hashes []uint64) {
 	found := a.found[:len(hashes)]
-	a.touched += m.index.Ahead(hashes, found)
-	for _, x := range found {
-		if x != nil {
-			a.touched += x.epoch + x.seen // one of each line that handing out touches
+	a.touched += m.book.Ahead(hashes, found)
+	for _, id := range found {
+		if id == 0 {
+			continue
+		}
+		if t, x := m.book.Row(id); t.gaps == nil { // one of each line that handing out touches
+			a.touched += x.next + x.previous
 		}
 	}
-	for _, x := range found {
-		if x != nil && x.key != "" {
-			a.touched += uint64(x.key[0])
+	for _, id := range found {
+		if id == 0 {
+			continue
+		}
+		if key := m.book.Key(id); key != "" {
+			a.touched += uint64(key[0])
 		}
 	}
 }

@@ -194,7 +194,7 @@ func (m *Machine) remember(c *client, r record) {
 
 // used takes a range out of the account: its numbers were used.
 func (m *Machine) used(h *holding) {
-	if x := m.holder(h); x != nil {
+	if x := m.holder(h); x.exists() {
 		x.ranges--
 		x.outstanding -= h.count
 	}
@@ -202,22 +202,22 @@ func (m *Machine) used(h *holding) {
 
 // lose takes a range out of the account: nobody will say what became of it.
 func (m *Machine) lose(r *record) {
-	if x := m.holder(&r.held); x != nil {
+	if x := m.holder(&r.held); x.exists() {
 		x.ranges--
 		x.outstanding -= r.held.count
 		x.lost += r.held.count
 	}
 }
 
-// holder is the series that a range is of, made safe to change; nil when the record is
+// holder is the series that a range is of, made safe to change; none when the record is
 // none of a range, or its sequence is gone.
-func (m *Machine) holder(h *holding) *series {
+func (m *Machine) holder(h *holding) series {
 	if h.granted == 0 {
-		return nil
+		return series{}
 	}
-	x := m.index.Get(h.hash, h.key)
-	if x == nil || x.incarnation != h.incarnation {
-		return nil
+	x := m.one(m.book.Find(h.hash, h.key))
+	if !x.exists() || x.incarnation != h.incarnation {
+		return series{}
 	}
 	return m.own(x)
 }
@@ -233,7 +233,7 @@ func (m *Machine) giveBack(g *sequencepb.GiveBack, c *client) *sequencepb.Result
 		return refuse(sequencepb.Outcome_OUTCOME_INVALID, "the range had %d numbers, so %d cannot be unused", h.granted, g.GetUnused())
 	}
 	x := m.holder(h)
-	if x == nil {
+	if !x.exists() {
 		return refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "sequence %q was dropped", g.GetKey())
 	}
 	return x.takeBack(h, g.GetUnused())
@@ -241,7 +241,7 @@ func (m *Machine) giveBack(g *sequencepb.GiveBack, c *client) *sequencepb.Result
 
 // takeBack moves the series back over the tail of a range, if nothing came after it.
 // Doing it twice takes nothing more: unused is of the range as it was granted.
-func (x *series) takeBack(h *holding, unused uint64) *sequencepb.Result {
+func (x series) takeBack(h *holding, unused uint64) *sequencepb.Result {
 	keep := h.granted - unused
 	if keep >= h.count {
 		return ok()
@@ -257,7 +257,7 @@ func (x *series) takeBack(h *holding, unused uint64) *sequencepb.Result {
 	x.next -= tail
 	x.issued -= tail
 	x.returned += tail
-	x.refund(tail)
+	x.bucket.Refund(x.quota, tail)
 	r := ok()
 	r.Returned = tail
 	return r

@@ -8,7 +8,7 @@ import (
 )
 
 // timed is the time sequence of a key; or why not.
-func (m *Machine) timed(key string) (*series, *sequencepb.Result) {
+func (m *Machine) timed(key string) (series, *sequencepb.Result) {
 	x, refused := m.find(key)
 	if refused == nil && x.crew == nil {
 		refused = refuse(sequencepb.Outcome_OUTCOME_WRONG_MODE, "the sequence has no workers: its numbers are not made of time")
@@ -53,7 +53,7 @@ func (m *Machine) leaseWorker(l *sequencepb.LeaseWorker) *sequencepb.Result {
 }
 
 // candidate is the worker that a lease is about, with its floor.
-func (m *Machine) candidate(x *series, l *sequencepb.LeaseWorker) (lent.Worker, uint64, *sequencepb.Result) {
+func (m *Machine) candidate(x series, l *sequencepb.LeaseWorker) (lent.Worker, uint64, *sequencepb.Result) {
 	if l.Worker != nil {
 		w, found := x.crew.Workers.Get(lent.Worker{Number: uint64(l.GetWorker())})
 		if !found || w.Token == 0 || w.Token != l.GetToken() {

@@ -8,13 +8,13 @@ import (
 )
 
 // gapFree is the gap-free sequence of a key, with no reservation that is over; or why not.
-func (m *Machine) gapFree(key string) (*series, *sequencepb.Result) {
+func (m *Machine) gapFree(key string) (series, *sequencepb.Result) {
 	x, refused := m.find(key)
 	if refused != nil {
-		return nil, refused
+		return x, refused
 	}
 	if x.gaps == nil {
-		return nil, refuse(sequencepb.Outcome_OUTCOME_WRONG_MODE, "the sequence is not gap-free: ask it for the next numbers")
+		return x, refuse(sequencepb.Outcome_OUTCOME_WRONG_MODE, "the sequence is not gap-free: ask it for the next numbers")
 	}
 	x.gaps.Sweep(m.now)
 	return x, nil

@@ -2,6 +2,7 @@ package sequence
 
 import (
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines/sequence/pages"
 )
 
 // Incarnations and tokens are times of birth, in units of 2^-20 ms: as many can be born in one.
@@ -39,42 +40,43 @@ func (m *Machine) do(cmd *sequencepb.Command, c *client) (*sequencepb.Result, ho
 }
 
 // find is the sequence of a key, made on first use, and safe to change; or why not.
-func (m *Machine) find(key string) (*series, *sequencepb.Result) {
+func (m *Machine) find(key string) (series, *sequencepb.Result) {
 	x := m.at(key)
-	if x == nil {
+	if !x.exists() {
 		if m.settings.GetNoAutoCreate() {
-			return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q, and none is made on first use: create it", key)
+			return x, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "there is no sequence %q, and none is made on first use: create it", key)
 		}
 		return m.add(key, m.defaults)
 	}
 	x = m.own(x)
 	if x.generation != m.generation {
-		return nil, refuse(sequencepb.Outcome_OUTCOME_CLOSED,
+		return x, refuse(sequencepb.Outcome_OUTCOME_CLOSED,
 			"the group was recovered, and the newest numbers may be forgotten: resume the sequence with a margin or a floor")
 	}
 	return x, nil
 }
 
 // add makes a sequence.
-func (m *Machine) add(key string, s *shape) (*series, *sequencepb.Result) {
+func (m *Machine) add(key string, s *shape) (series, *sequencepb.Result) {
 	if m.closed {
-		return nil, refuse(sequencepb.Outcome_OUTCOME_CLOSED,
+		return series{}, refuse(sequencepb.Outcome_OUTCOME_CLOSED,
 			"the group was recovered, and sequence %q may be one that is forgotten: resume the group first", key)
 	}
 	switch f := m.settings.GetFamily(); {
 	case f == sequencepb.Family_FAMILY_NO && key != "":
-		return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "the group is one sequence and no family, as its template says: use it without #%s", key)
+		return series{}, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "the group is one sequence and no family, as its template says: use it without #%s", key)
 	case f == sequencepb.Family_FAMILY_YES && key == "":
-		return nil, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "the group is a family, as its template says: name the sequence, like NAME#KEY")
+		return series{}, refuse(sequencepb.Outcome_OUTCOME_NOT_FOUND, "the group is a family, as its template says: name the sequence, like NAME#KEY")
 	}
-	if uint64(m.index.Len()) >= m.settings.GetMaxKeys() {
-		return nil, refuse(sequencepb.Outcome_OUTCOME_FULL, "the group holds %d sequences, which is all it may", m.index.Len())
+	if uint64(m.book.Len()) >= m.settings.GetMaxKeys() {
+		return series{}, refuse(sequencepb.Outcome_OUTCOME_FULL, "the group holds %d sequences, which is all it may", m.book.Len())
 	}
 	m.births = m.unique(m.births)
-	x := newSeries(key, s, m.now)
-	x.epoch, x.incarnation, x.generation = m.epoch, m.births, m.generation
+	x := m.one(m.book.Add(key))
+	x.reshape(s, m.now)
+	x.begin(s.start)
+	x.incarnation, x.generation = m.births, m.generation
 	m.skipMargin(x)
-	m.put(x)
 	return x, nil
 }
 
@@ -83,25 +85,17 @@ func (m *Machine) add(key string, s *shape) (*series, *sequencepb.Result) {
 // from our own.
 func (m *Machine) unique(last uint64) uint64 { return max(last+1, min(m.stamp, mostStamp)<<stampShift) }
 
-func (m *Machine) put(x *series) {
-	m.index.Put(x)
-	m.order.ReplaceOrInsert(x)
-}
-
 // own makes a series safe to change, and brings it up to what was said of the whole
 // group since it was last changed.
-func (m *Machine) own(x *series) *series {
-	if x.epoch != m.epoch {
-		x = x.copied(m.epoch)
-		m.put(x)
-	}
+func (m *Machine) own(x series) series {
+	x.ties, x.numbers = m.book.Own(x.id)
 	m.follow(x)
 	return x
 }
 
 // follow does what a resumption of the whole group asks of each sequence: it is done
 // when a sequence is next touched, so that no command has to touch them all.
-func (h *head) follow(x *series) {
+func (h *head) follow(x series) {
 	switch {
 	case h.closed:
 	case x.generation == h.generation:
@@ -113,14 +107,14 @@ func (h *head) follow(x *series) {
 }
 
 // skipMargin skips what the series has not skipped of the group's margin.
-func (h *head) skipMargin(x *series) {
+func (h *head) skipMargin(x series) {
 	x.leap(h.margin - x.seen)
 	x.seen = h.margin
 }
 
 // leap skips n numbers that may have been used in a life before, and whatever else was
 // under way then.
-func (x *series) leap(n uint64) {
+func (x series) leap(n uint64) {
 	if n == 0 {
 		return
 	}
@@ -173,13 +167,13 @@ func (m *Machine) handOut(n *sequencepb.Next, c *client) (*sequencepb.Result, ho
 }
 
 // pass moves a series over what it skips and what it hands out.
-func (m *Machine) pass(x *series, skip, count uint64) (int64, holding) {
+func (m *Machine) pass(x series, skip, count uint64) (int64, holding) {
 	x.skip(skip)
-	h := holding{key: x.key, hash: m.index.Hash(x.key), incarnation: x.incarnation, era: x.era, index: x.next, granted: count, count: count}
+	h := holding{key: x.key, hash: m.book.Hash(x.key), incarnation: x.incarnation, era: x.era, index: x.next, granted: count, count: count}
 	x.next += count
 	x.count(count, m.now)
-	if x.quota > 0 {
-		x.tokens -= count
+	if x.quota.Numbers > 0 {
+		x.bucket.Tokens -= count
 	}
 	return x.number(h.index), h
 }
@@ -187,7 +181,7 @@ func (m *Machine) pass(x *series, skip, count uint64) (int64, holding) {
 // granted is the answer with numbers. It is valid until the next one, by when it has been
 // encoded: nearly all commands are of this kind, and what they leave behind is the work of
 // the garbage collector, who looks through all sequences for it.
-func (m *Machine) granted(x *series, first int64, count uint64) *sequencepb.Result {
+func (m *Machine) granted(x series, first int64, count uint64) *sequencepb.Result {
 	r, g := &m.spare.result, &m.spare.grant
 	r.Outcome, r.Grant = sequencepb.Outcome_OUTCOME_OK, g
 	g.First, g.Count, g.Step, g.Mode, g.Cache, g.ScatterBits = first, count, x.step, x.mode, x.cache, x.scatterBits
@@ -196,7 +190,7 @@ func (m *Machine) granted(x *series, first int64, count uint64) *sequencepb.Resu
 }
 
 // unfit refuses what a sequence of this kind does not hand out.
-func (x *series) unfit(n *sequencepb.Next) *sequencepb.Result {
+func (x series) unfit(n *sequencepb.Next) *sequencepb.Result {
 	const wrong = sequencepb.Outcome_OUTCOME_WRONG_MODE
 	if refused := x.stranger(n.GetIncarnation()); refused != nil {
 		return refused
@@ -217,7 +211,7 @@ func (x *series) unfit(n *sequencepb.Next) *sequencepb.Result {
 }
 
 // stranger refuses who got numbers of another incarnation; 0 got none.
-func (x *series) stranger(incarnation uint64) *sequencepb.Result {
+func (x series) stranger(incarnation uint64) *sequencepb.Result {
 	if incarnation == 0 || incarnation == x.incarnation {
 		return nil
 	}
@@ -225,7 +219,7 @@ func (x *series) stranger(incarnation uint64) *sequencepb.Result {
 }
 
 // rise is how many numbers are skipped for the floor.
-func (x *series) rise(n *sequencepb.Next) (uint64, *sequencepb.Result) {
+func (x series) rise(n *sequencepb.Next) (uint64, *sequencepb.Result) {
 	if n.Floor == nil || x.left() == 0 {
 		return 0, nil
 	}
@@ -240,7 +234,7 @@ func (x *series) rise(n *sequencepb.Next) (uint64, *sequencepb.Result) {
 }
 
 // allow says how many of the numbers that are left a wish gets.
-func (x *series) allow(n *sequencepb.Next, left uint64, now int64) (uint64, *sequencepb.Result) {
+func (x series) allow(n *sequencepb.Next, left uint64, now int64) (uint64, *sequencepb.Result) {
 	want := max(n.GetCount(), 1)
 	count := min(want, left)
 	if x.maxRange > 0 {
@@ -249,24 +243,33 @@ func (x *series) allow(n *sequencepb.Next, left uint64, now int64) (uint64, *seq
 	if count == 0 || (n.GetWhole() && count < want) {
 		return 0, refuse(sequencepb.Outcome_OUTCOME_EXHAUSTED, "the sequence has %d numbers left that one request may have, and %d are wanted", count, want)
 	}
-	if x.quota == 0 {
+	if x.quota.Numbers == 0 {
 		return count, nil
 	}
 	need := uint64(1)
 	if n.GetWhole() {
 		need = want
 	}
-	if need > x.quota {
-		return 0, refuse(sequencepb.Outcome_OUTCOME_QUOTA, "the quota is %d numbers, so a whole range of %d never fits", x.quota, need)
+	if need > x.quota.Numbers {
+		return 0, refuse(sequencepb.Outcome_OUTCOME_QUOTA, "the quota is %d numbers, so a whole range of %d never fits", x.quota.Numbers, need)
 	}
-	x.refill(now)
-	if x.tokens < need {
+	x.bucket.Refill(x.quota, now)
+	if x.bucket.Tokens < need {
 		r := refuse(sequencepb.Outcome_OUTCOME_QUOTA, "the quota of the sequence is used up")
-		r.RetryMs = x.await(need)
+		r.RetryMs = x.bucket.Await(x.quota, need)
 		return 0, r
 	}
-	return min(count, x.tokens), nil
+	return min(count, x.bucket.Tokens), nil
 }
 
-// at is the series of a key; nil without.
-func (m *Machine) at(key string) *series { return m.index.Get(m.index.Hash(key), key) }
+// at is the series of a key, to be read; none without.
+func (m *Machine) at(key string) series { return m.one(m.book.Find(m.book.Hash(key), key)) }
+
+// one is the series of an ID, to be read; none of 0.
+func (m *Machine) one(id pages.ID) (x series) {
+	if id != 0 {
+		x.id, x.key = id, m.book.Key(id)
+		x.ties, x.numbers = m.book.Row(id)
+	}
+	return x
+}

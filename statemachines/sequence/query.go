@@ -9,6 +9,7 @@ import (
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/statemachines/sequence/pages"
 	"github.com/drumline/drumline/statemachines/wire"
 )
 
@@ -56,7 +57,7 @@ func (m *Machine) Query(data []byte) ([]byte, error) {
 	switch op := q.GetOp().(type) {
 	case *sequencepb.Query_Describe:
 		x := m.at(op.Describe.GetKey())
-		if x == nil {
+		if !x.exists() {
 			return proto.Marshal(&sequencepb.Answer{})
 		}
 		return proto.Marshal(&sequencepb.Answer{Found: true, Sequences: []*sequencepb.Info{m.info(x)}})
@@ -73,7 +74,8 @@ func (m *Machine) list(l *sequencepb.List) *sequencepb.Answer {
 	limit := int(or(l.GetLimit(), DefaultPage))
 	a := &sequencepb.Answer{}
 	from := max(l.GetPrefix(), l.GetAfter())
-	m.order.AscendGreaterOrEqual(&series{key: from}, func(x *series) bool {
+	m.book.Ascend(from, func(id pages.ID) bool {
+		x := m.one(id)
 		if l.After != nil && x.key <= l.GetAfter() {
 			return true
 		}
@@ -92,7 +94,7 @@ func (m *Machine) list(l *sequencepb.List) *sequencepb.Answer {
 
 // info describes a series as it will be when it is next touched. Queries run beside each
 // other, so it works on a copy.
-func (m *Machine) info(x *series) *sequencepb.Info {
+func (m *Machine) info(x series) *sequencepb.Info {
 	if x.generation != m.generation || x.window != m.now/recentPeriod {
 		x = x.peek()
 		m.follow(x)
@@ -115,24 +117,25 @@ func (m *Machine) info(x *series) *sequencepb.Info {
 	return i
 }
 
-// peek is a copy to look at. Unlike copied it does not clone trees, which would write to
+// peek is a copy to look at. Unlike Copied it does not clone trees, which would write to
 // them beside other readers; what would be cleared is replaced instead.
-func (x *series) peek() *series {
-	c := *x
+func (x series) peek() series {
+	t, n := *x.ties, *x.numbers
 	if x.gaps != nil {
 		g := *x.gaps
-		c.gaps = &g
+		t.gaps = &g
 	}
 	if x.crew != nil {
 		w := *x.crew
-		c.crew = &w
+		t.crew = &w
 	}
-	return &c
+	x.ties, x.numbers = &t, &n
+	return x
 }
 
 func (m *Machine) groupInfo() *sequencepb.GroupInfo {
 	return &sequencepb.GroupInfo{
-		Group: m.group, Generation: m.generation, Keys: uint64(m.index.Len()), Clients: uint64(len(m.clients)), Records: m.answers,
+		Group: m.group, Generation: m.generation, Keys: uint64(m.book.Len()), Clients: uint64(len(m.clients)), Records: m.answers,
 		Revision: m.revision, Settings: m.settings, Closed: m.closed,
 	}
 }

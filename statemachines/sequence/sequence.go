@@ -35,7 +35,7 @@ import (
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/statemachines"
-	"github.com/drumline/drumline/statemachines/sequence/lookup"
+	"github.com/drumline/drumline/statemachines/sequence/pages"
 	"github.com/drumline/drumline/statemachines/wire"
 )
 
@@ -72,8 +72,8 @@ const (
 	DefaultPage = 100
 )
 
-// degree of the trees: they are changed when a sequence or a client comes or goes, not
-// when numbers are handed out.
+// degree of the tree: it is changed when a client comes or goes, not when numbers are
+// handed out.
 const degree = 32
 
 // App is the sequence app, for a Registry.
@@ -91,14 +91,14 @@ func App() statemachines.App {
 // Machine is the state of one sequence group.
 //
 // Series and clients are found by tables and changed in place, so the cost of a command
-// does not depend on how many there are. A snapshot freezes them all at once by raising
-// epoch: what was made in an older epoch is copied before it is changed.
+// does not depend on how many there are. A snapshot freezes them all at once: what it reads
+// is copied before it is changed, series by pages and while it is read, clients one by one if
+// they are of an epoch before.
 type Machine struct {
 	head
 	epoch uint64
-	// index and order hold the same series: for looking up, and for walking by key.
-	index *lookup.Table[*series]
-	order *btree.BTreeG[*series]
+	// book has the series.
+	book *pages.Book[ties, numbers]
 	// clients and numbers hold the same clients: for looking up, and for walking by number.
 	clients map[uint64]*client
 	numbers *btree.BTreeG[*client]
@@ -145,8 +145,7 @@ func New(g statemachines.Group) *Machine {
 
 // clear forgets all series and clients.
 func (m *Machine) clear() {
-	m.index, m.clients = lookup.New[*series](), map[uint64]*client{}
-	m.order = btree.NewG(degree, func(a, b *series) bool { return a.key < b.key })
+	m.book, m.clients = pages.New[ties, numbers](), map[uint64]*client{}
 	m.numbers = btree.NewG(degree, func(a, b *client) bool { return a.number < b.number })
 	m.silent = list.New()
 }
@@ -171,10 +170,10 @@ func (m *Machine) Apply(batch []statemachines.Command, results []statemachines.R
 	}
 }
 
-// Snapshot implements statemachines.Machine; it takes O(1).
+// Snapshot implements statemachines.Machine. It copies the list of pages, and no page.
 func (m *Machine) Snapshot() statemachines.View {
 	m.epoch++
-	return &view{head: m.head, order: m.order.Clone(), numbers: m.numbers.Clone()}
+	return &view{head: m.head, book: m.book.Freeze(), numbers: m.numbers.Clone()}
 }
 
 // Recovered implements statemachines.Machine: all sequences are closed, and the clients
@@ -194,12 +193,15 @@ func (m *Machine) Recovered(generation uint64) {
 // view is a frozen Machine.
 type view struct {
 	head
-	order   *btree.BTreeG[*series]
+	book    *pages.View[ties, numbers]
 	numbers *btree.BTreeG[*client]
 }
 
 // Close implements statemachines.View.
-func (v *view) Close() { v.order, v.numbers = nil, nil }
+func (v *view) Close() {
+	v.book.Close()
+	v.numbers = nil
+}
 
 // WriteTo implements statemachines.View.
 func (v *view) WriteTo(w io.Writer) (int64, error) { return v.write(w) }

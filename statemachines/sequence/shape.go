@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines/sequence/lent"
 )
 
 // Bounds and defaults of definitions.
@@ -41,8 +42,7 @@ type shape struct {
 	owner            string
 	maxRange         uint64 // 0: no limit
 	maxSkip          uint64
-	quota            uint64 // numbers for each period; 0: no quota
-	period           int64  // nanoseconds
+	quota            lent.Quota
 	scatterBits      uint32 // 0 unless the mode is scatter
 	logicalBits      uint32 // 0 unless the mode is tso
 	reservation      int64  // nanoseconds
@@ -204,16 +204,16 @@ func (s *shape) fillQuota(d *sequencepb.Definition) error {
 	if q == nil {
 		return nil
 	}
-	s.quota, s.period = q.GetNumbers(), 0
+	s.quota.Numbers = q.GetNumbers()
 	switch {
 	case s.mode == sequencepb.Mode_MODE_GAPFREE || s.mode == sequencepb.Mode_MODE_TIME || s.mode == sequencepb.Mode_MODE_TSO:
 		return refusal("a quota is for sequences that hand out ranges")
-	case s.quota == 0 || s.quota > MaxCount:
+	case s.quota.Numbers == 0 || s.quota.Numbers > MaxCount:
 		return refusal("the quota's numbers are not between 1 and 2^62")
 	case q.GetPeriodMs() == 0 || q.GetPeriodMs() > uint64(longestPeriod/time.Millisecond):
 		return refusal(fmt.Sprintf("the quota's period_ms is %d, want 1 ms to 366 days", q.GetPeriodMs()))
 	}
-	s.period = int64(q.GetPeriodMs()) * int64(time.Millisecond)
+	s.quota.Period = int64(q.GetPeriodMs()) * int64(time.Millisecond)
 	return nil
 }
 
@@ -224,8 +224,8 @@ func (s *shape) definition() *sequencepb.Definition {
 		MaxRange: s.maxRange, MaxSkip: s.maxSkip, ScatterBits: s.scatterBits, LogicalBits: s.logicalBits,
 		ReservationMs: uint64(s.reservation / int64(time.Millisecond)),
 	}
-	if s.quota > 0 {
-		d.Quota = &sequencepb.Quota{Numbers: s.quota, PeriodMs: uint64(s.period / int64(time.Millisecond))}
+	if s.quota.Numbers > 0 {
+		d.Quota = &sequencepb.Quota{Numbers: s.quota.Numbers, PeriodMs: uint64(s.quota.Period / int64(time.Millisecond))}
 	}
 	if s.timeBits > 0 {
 		d.Time = s.layout()

@@ -28,9 +28,10 @@ func (v *view) write(w io.Writer) (int64, error) {
 	for _, s := range table {
 		o.shape(s)
 	}
-	o.Uvarint(uint64(v.order.Len()))
+	o.Uvarint(uint64(v.book.Len()))
 	last, number := v.defaults, 0 // nearly all series of a family have one shape
-	v.order.Ascend(func(x *series) bool {
+	v.book.Ascend(func(key string, t *ties, n *numbers) bool {
+		x := series{key: key, ties: t, numbers: n}
 		if x.shape != last {
 			last, number = x.shape, shapes[*x.shape]
 		}
@@ -48,19 +49,19 @@ func (v *view) write(w io.Writer) (int64, error) {
 
 // shapes numbers the different shapes, those of the group's defaults first.
 func (v *view) shapes() (map[shape]int, []*shape) {
-	numbers, table, last := map[shape]int{*v.defaults: 0}, []*shape{v.defaults}, v.defaults
-	v.order.Ascend(func(x *series) bool {
+	places, table, last := map[shape]int{*v.defaults: 0}, []*shape{v.defaults}, v.defaults
+	v.book.Ascend(func(_ string, x *ties, _ *numbers) bool {
 		if x.shape == last {
 			return true
 		}
 		last = x.shape
-		if _, known := numbers[*x.shape]; !known {
-			numbers[*x.shape] = len(table)
+		if _, known := places[*x.shape]; !known {
+			places[*x.shape] = len(table)
 			table = append(table, x.shape)
 		}
 		return true
 	})
-	return numbers, table
+	return places, table
 }
 
 // out writes the parts of the state.
@@ -85,19 +86,19 @@ func (o out) head(h *head) {
 }
 
 func (o out) shape(s *shape) {
-	o.all(uint64(s.mode), protowire.EncodeBool(s.cycle), s.cache, s.maxRange, s.maxSkip, s.quota)
-	o.signed(s.step, s.start, s.min, s.max, s.period, s.reservation)
+	o.all(uint64(s.mode), protowire.EncodeBool(s.cycle), s.cache, s.maxRange, s.maxSkip, s.quota.Numbers)
+	o.signed(s.step, s.start, s.min, s.max, s.quota.Period, s.reservation)
 	o.all(uint64(s.scatterBits), uint64(s.logicalBits), uint64(s.timeBits), uint64(s.workerBits), uint64(s.counterBits), s.epochMS, s.leaseMS)
 	o.Bytes([]byte(s.owner))
 }
 
-func (o out) series(x *series) {
+func (o out) series(x series) {
 	o.Bytes([]byte(x.key))
 	o.signed(x.base, x.window)
 	o.all(x.next, x.size, x.incarnation, x.era, x.generation, x.seen)
 	o.all(x.issued, x.returned, x.skipped, x.unused, x.lost, x.ranges, x.outstanding, x.current, x.previous)
-	if x.bucket != nil {
-		o.all(x.tokens, x.part, uint64(x.filled))
+	if b := &x.bucket; x.quota.Numbers > 0 {
+		o.all(b.Tokens, b.Part, uint64(b.Filled))
 	}
 	if x.gaps != nil {
 		o.gaps(x.gaps)
@@ -250,8 +251,8 @@ func (i in) shapes() []*shape {
 
 func (i in) shape() *shape {
 	s := &shape{mode: sequencepb.Mode(i.small(64)), cycle: i.bool()}
-	i.numbers(&s.cache, &s.maxRange, &s.maxSkip, &s.quota)
-	for _, p := range []*int64{&s.step, &s.start, &s.min, &s.max, &s.period, &s.reservation} {
+	i.numbers(&s.cache, &s.maxRange, &s.maxSkip, &s.quota.Numbers)
+	for _, p := range []*int64{&s.step, &s.start, &s.min, &s.max, &s.quota.Period, &s.reservation} {
 		*p = i.signed()
 	}
 	for _, p := range []*uint32{&s.scatterBits, &s.logicalBits, &s.timeBits, &s.workerBits, &s.counterBits} {
@@ -273,31 +274,35 @@ func (i in) series(table []*shape) {
 		if int(at) == used {
 			used++ // shapes are numbered as they come up
 		}
-		x := i.one(table[at])
-		if i.Err() == nil && ((!first && x.key <= last) || CheckKey(x.key) != nil || x.next > x.size) {
-			i.Reject("a sequence is out of order, or beyond its end")
+		key := string(i.Bytes(MaxKey))
+		if i.Err() == nil && ((!first && key <= last) || CheckKey(key) != nil) {
+			i.Reject("a sequence is out of order")
+		}
+		if i.Err() != nil {
 			return
 		}
-		last = x.key
-		i.m.put(x)
+		last = key
+		i.one(i.m.one(i.m.book.Add(key)), table[at])
 	}
 	if i.Err() == nil && used != len(table) {
 		i.Reject("a definition is nobody's")
 	}
 }
 
-func (i in) one(s *shape) *series {
-	x := &series{key: string(i.Bytes(MaxKey)), shape: s, epoch: i.m.epoch}
+func (i in) one(x series, s *shape) {
 	x.base, x.window = i.signed(), i.signed()
 	i.numbers(&x.next, &x.size, &x.incarnation, &x.era, &x.generation, &x.seen)
 	i.numbers(&x.issued, &x.returned, &x.skipped, &x.unused, &x.lost, &x.ranges, &x.outstanding, &x.current, &x.previous)
-	if x.seen > i.m.margin {
+	switch {
+	case x.next > x.size:
+		i.Reject("a sequence is beyond its end")
+	case x.seen > i.m.margin:
 		i.Reject("a sequence has skipped more than its group")
 	}
-	x.reshape(0)
-	if x.bucket != nil {
-		x.tokens, x.part, x.filled = i.Uvarint(), i.Uvarint(), i.time()
-		if x.tokens > x.quota || x.part >= uint64(x.period) || x.filled > i.m.now {
+	x.reshape(s, 0)
+	if b := &x.bucket; x.quota.Numbers > 0 {
+		b.Tokens, b.Part, b.Filled = i.Uvarint(), i.Uvarint(), i.time()
+		if b.Tokens > x.quota.Numbers || b.Part >= uint64(x.quota.Period) || b.Filled > i.m.now {
 			i.Reject("a quota is more than full")
 		}
 	}
@@ -307,10 +312,9 @@ func (i in) one(s *shape) *series {
 	if x.crew != nil {
 		i.crew(x)
 	}
-	return x
 }
 
-func (i in) gaps(x *series) {
+func (i in) gaps(x series) {
 	g := x.gaps
 	g.Committed = i.Uvarint()
 	next := uint64(0) // the least index that may follow
@@ -333,7 +337,7 @@ func (i in) gaps(x *series) {
 	}
 }
 
-func (i in) crew(x *series) {
+func (i in) crew(x series) {
 	c := x.crew
 	fresh := i.Uvarint()
 	i.numbers(&c.High, &c.Floor)
@@ -380,7 +384,7 @@ func (i in) records(c *client) {
 		r := record{serial: i.Uvarint(), mark: i.Uvarint(), value: i.Uvarint(), answer: i.Bytes(maxAnswer)}
 		if r.held.granted = i.Uvarint(); r.held.granted > 0 {
 			r.held.key = i.key()
-			r.held.hash = i.m.index.Hash(r.held.key)
+			r.held.hash = i.m.book.Hash(r.held.key)
 			i.numbers(&r.held.incarnation, &r.held.era, &r.held.index, &r.held.count)
 		}
 		if r.serial <= last || r.held.count > r.held.granted {
@@ -395,7 +399,7 @@ func (i in) records(c *client) {
 // key reads a key; the memory is shared with the sequence of that key, if there is one.
 func (i in) key() string {
 	k := i.Bytes(MaxKey)
-	if x := i.m.at(string(k)); x != nil {
+	if x := i.m.at(string(k)); x.exists() {
 		return x.key
 	}
 	return string(k)

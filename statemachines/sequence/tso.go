@@ -38,7 +38,7 @@ func (m *Machine) advance(a *sequencepb.Advance) *sequencepb.Result {
 func (s *shape) lastMS() uint64 { return 1<<(63-s.logicalBits) - 1 }
 
 // window describes the newest window, of which the part from first on is new.
-func (h *head) window(x *series, first uint64) *sequencepb.Window {
+func (h *head) window(x series, first uint64) *sequencepb.Window {
 	return &sequencepb.Window{
 		Window: x.era, Incarnation: x.incarnation, First: first, Last: x.next - 1, LogicalBits: x.logicalBits, MaxRange: x.maxRange,
 		Group: h.group, Generation: h.generation,
@@ -48,7 +48,7 @@ func (h *head) window(x *series, first uint64) *sequencepb.Window {
 // newestWindow is the answer to a query: nil for a sequence that has none, or is closed.
 func (m *Machine) newestWindow(key string) *sequencepb.Window {
 	x := m.at(key)
-	if x == nil || x.logicalBits == 0 || x.next == 0 {
+	if !x.exists() || x.logicalBits == 0 || x.next == 0 {
 		return nil
 	}
 	if x.generation != m.generation {

@@ -1,5 +1,6 @@
 // Package lent keeps what a sequence has lent for a time: the numbers that are reserved of
-// a gap-free one, and the workers that are leased of one whose numbers are made of time.
+// a gap-free one, and the workers that are leased of one whose numbers are made of time; and
+// what its quota still lends.
 // Who may borrow is decided by the machine.
 package lent
 

@@ -13,11 +13,11 @@ package lookup
 
 import "hash/maphash"
 
-// Named is what a Table holds, by its key, which never changes: a pointer.
-type Named interface {
-	comparable
-	Key() string
-}
+// ID is what a Table holds: the number of something that has a key. 0 is nothing.
+type ID uint32
+
+// Names tells the key of what a Table holds; it never changes.
+type Names interface{ Key(ID) string }
 
 // room is how many slots a page has, so that with its depth it takes 512 bytes; fill is
 // how many of them are taken before the page is split.
@@ -26,60 +26,61 @@ const (
 	fill = 28
 )
 
-// slot is one place; its item is zero while it is free.
-type slot[T Named] struct {
+// slot is one place; its item is 0 while it is free.
+type slot struct {
 	hash uint64
-	item T
+	item ID
 }
 
 // page has the items whose hashes begin with the same depth bits. A search begins where
 // the hash says and goes on to the first free slot.
-type page[T Named] struct {
-	slots [room]slot[T]
+type page struct {
+	// more has what doesn't fit while splitting would not help, as with equal hashes. It is
+	// in front, because the garbage collector reads a page up to its last pointer.
+	more  *page
 	depth uint8
-	// more has what doesn't fit while splitting would not help, as with equal hashes.
-	more *page[T]
+	slots [room]slot
 }
 
 // Table finds items by key. It is for one goroutine that changes it, or many that read.
-type Table[T Named] struct {
-	seed maphash.Seed
+type Table struct {
+	seed  maphash.Seed
+	names Names
 	// mask keeps all bits of hashes, except in tests.
 	mask uint64
 	// pages by the first bits of hashes; a page that is less deep than this is here
 	// several times, side by side.
-	pages []*page[T]
+	pages []*page
 	// depth is how many bits tell pages apart.
 	depth uint8
 	count int
 }
 
 // New makes an empty Table.
-func New[T Named]() *Table[T] { return &Table[T]{seed: maphash.MakeSeed(), mask: 1<<64 - 1} }
+func New(names Names) *Table { return &Table{seed: maphash.MakeSeed(), names: names, mask: 1<<64 - 1} }
 
 // Len is how many items there are.
-func (t *Table[T]) Len() int { return t.count }
+func (t *Table) Len() int { return t.count }
 
 // Hash is of a key, in this Table.
-func (t *Table[T]) Hash(key string) uint64 { return maphash.String(t.seed, key) & t.mask }
+func (t *Table) Hash(key string) uint64 { return maphash.String(t.seed, key) & t.mask }
 
 // HashOf is the same of a key that is no string yet.
-func (t *Table[T]) HashOf(key []byte) uint64 { return maphash.Bytes(t.seed, key) & t.mask }
+func (t *Table) HashOf(key []byte) uint64 { return maphash.Bytes(t.seed, key) & t.mask }
 
-// Get is the item of a key with its hash; zero without.
-func (t *Table[T]) Get(hash uint64, key string) (item T) {
+// Get is the item of a key with its hash; 0 without.
+func (t *Table) Get(hash uint64, key string) (item ID) {
 	if s := t.find(hash, key); s != nil {
 		item = s.item
 	}
 	return item
 }
 
-// Ahead looks for many hashes at once: found[i] is the first item of hashes[i], zero
+// Ahead looks for many hashes at once: found[i] is the first item of hashes[i], 0
 // without. A processor waits for many slots at a time if nothing is decided by them, so they
 // are touched first; the sum of what was touched is of no use, but that no compiler
 // leaves the touching out.
-func (t *Table[T]) Ahead(hashes []uint64, found []T) (touched uint64) {
-	var none T
+func (t *Table) Ahead(hashes []uint64, found []ID) (touched uint64) {
 	clear(found)
 	if len(t.pages) == 0 {
 		return 0
@@ -91,7 +92,7 @@ func (t *Table[T]) Ahead(hashes []uint64, found []T) (touched uint64) {
 		p, at := t.page(h), first(h)
 		for range room {
 			s := &p.slots[at]
-			if s.item == none || s.hash == h {
+			if s.item == 0 || s.hash == h {
 				found[i] = s.item
 				break
 			}
@@ -107,23 +108,22 @@ func (t *Table[T]) Ahead(hashes []uint64, found []T) (touched uint64) {
 func first(hash uint64) int { return int(uint64(uint32(hash)) * room >> 32) }
 
 // page is where a hash belongs.
-func (t *Table[T]) page(hash uint64) *page[T] {
+func (t *Table) page(hash uint64) *page {
 	if len(t.pages) == 0 {
 		return nil
 	}
 	return t.pages[hash>>(64-t.depth)]
 }
 
-func (t *Table[T]) find(hash uint64, key string) *slot[T] {
-	var none T
+func (t *Table) find(hash uint64, key string) *slot {
 	for p := t.page(hash); p != nil; p = p.more {
 		at := first(hash)
 		for range room {
 			s := &p.slots[at]
-			if s.item == none {
+			if s.item == 0 {
 				break
 			}
-			if s.hash == hash && s.item.Key() == key {
+			if s.hash == hash && t.names.Key(s.item) == key {
 				return s
 			}
 			if at++; at == room {
@@ -135,25 +135,25 @@ func (t *Table[T]) find(hash uint64, key string) *slot[T] {
 }
 
 // Put takes an item in, in the place of the one that had its key.
-func (t *Table[T]) Put(item T) {
-	key := item.Key()
+func (t *Table) Put(item ID) {
+	key := t.names.Key(item)
 	hash := t.Hash(key)
 	if s := t.find(hash, key); s != nil {
 		s.item = item
 		return
 	}
 	if len(t.pages) == 0 {
-		t.pages = []*page[T]{{}}
+		t.pages = []*page{{}}
 	}
 	for t.page(hash).taken() >= fill && t.splits(t.page(hash)) {
 		t.split(hash)
 	}
-	t.page(hash).add(slot[T]{hash, item})
+	t.page(hash).add(slot{hash, item})
 	t.count++
 }
 
 // Delete lets the item of a key go.
-func (t *Table[T]) Delete(key string) {
+func (t *Table) Delete(key string) {
 	hash := t.Hash(key)
 	gone := t.find(hash, key)
 	if gone == nil {
@@ -163,26 +163,25 @@ func (t *Table[T]) Delete(key string) {
 		t.pages, t.depth = nil, 0
 		return
 	}
-	var none T
-	gone.item = none
+	gone.item = 0
 	old := *t.page(hash)
-	*t.page(hash) = page[T]{depth: old.depth}
+	*t.page(hash) = page{depth: old.depth}
 	old.each(t.page(hash).add) // anew, so that no search ends too early
 }
 
 // splits tells whether a full page is worth splitting. Pages of random hashes are; where
 // hashes are equal the directory would double and double.
-func (t *Table[T]) splits(p *page[T]) bool { return p.depth < t.depth || len(t.pages) <= t.count }
+func (t *Table) splits(p *page) bool { return p.depth < t.depth || len(t.pages) <= t.count }
 
 // split makes two pages of the one where a hash belongs.
-func (t *Table[T]) split(hash uint64) {
+func (t *Table) split(hash uint64) {
 	old := t.page(hash)
 	if old.depth == t.depth {
 		t.double()
 	}
 	depth := old.depth + 1
-	halves := [2]*page[T]{{depth: depth}, {depth: depth}}
-	old.each(func(s slot[T]) { halves[s.hash>>(64-depth)&1].add(s) })
+	halves := [2]*page{{depth: depth}, {depth: depth}}
+	old.each(func(s slot) { halves[s.hash>>(64-depth)&1].add(s) })
 	span := 1 << (t.depth - depth) // how often each half is in the directory
 	from := int(hash>>(64-old.depth)) * 2 * span
 	for i := range 2 * span {
@@ -191,8 +190,8 @@ func (t *Table[T]) split(hash uint64) {
 }
 
 // double makes room for twice as many pages; each is there twice then.
-func (t *Table[T]) double() {
-	pages := make([]*page[T], 0, 2*len(t.pages))
+func (t *Table) double() {
+	pages := make([]*page, 0, 2*len(t.pages))
 	for _, p := range t.pages {
 		pages = append(pages, p, p)
 	}
@@ -201,10 +200,9 @@ func (t *Table[T]) double() {
 }
 
 // taken is how many slots of a page are.
-func (p *page[T]) taken() (n int) {
-	var none T
+func (p *page) taken() (n int) {
 	for i := range p.slots {
-		if p.slots[i].item != none {
+		if p.slots[i].item != 0 {
 			n++
 		}
 	}
@@ -212,28 +210,26 @@ func (p *page[T]) taken() (n int) {
 }
 
 // add puts an item into a free slot.
-func (p *page[T]) add(s slot[T]) {
-	var none T
+func (p *page) add(s slot) {
 	at := first(s.hash)
 	for range room {
-		if p.slots[at].item == none {
+		if p.slots[at].item == 0 {
 			p.slots[at] = s
 			return
 		}
 		at = (at + 1) % room
 	}
 	if p.more == nil {
-		p.more = &page[T]{}
+		p.more = &page{}
 	}
 	p.more.add(s)
 }
 
 // each passes all items.
-func (p *page[T]) each(do func(slot[T])) {
-	var none T
+func (p *page) each(do func(slot)) {
 	for ; p != nil; p = p.more {
 		for i := range p.slots {
-			if p.slots[i].item != none {
+			if p.slots[i].item != 0 {
 				do(p.slots[i])
 			}
 		}
