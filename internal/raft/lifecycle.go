@@ -31,6 +31,9 @@ const (
 	// keepDivisor: a tenth of SnapshotEntries stays in the log behind a snapshot, for
 	// followers that are a little late.
 	keepDivisor = 10
+	// snapshotPatience is for how long dragonboat remembers that a snapshot is under way, and
+	// takes no other wish for one.
+	snapshotPatience = 10 * time.Minute
 )
 
 const lostData = "it has no data on this host; a replica that lost its data never comes back under its number"
@@ -101,16 +104,20 @@ func (h *Host) checkReplica(spec Replica) error {
 	return nil
 }
 
+func (h *Host) snapshotEntries(own Settings) uint64 {
+	return cmp.Or(own.SnapshotEntries, h.opts.SnapshotEntries)
+}
+
 func (h *Host) replicaConfig(spec Replica) config.Config {
 	own := spec.Settings
-	snapshots := cmp.Or(own.SnapshotEntries, h.opts.SnapshotEntries)
 	return config.Config{
 		ClusterID: uint64(spec.Group), NodeID: uint64(spec.ID),
 		ElectionRTT:  cmp.Or(uint64(own.ElectionTicks), h.opts.ElectionTicks),
 		HeartbeatRTT: cmp.Or(uint64(own.HeartbeatTicks), h.opts.HeartbeatTicks),
 		CheckQuorum:  true, OrderedConfigChange: true, Quiesce: h.opts.Hibernate,
-		SnapshotEntries: snapshots, CompactionOverhead: max(1, snapshots/keepDivisor),
-		MaxInMemLogSize: maxInMemLog,
+		// SnapshotEntries is 0: the machine asks for snapshots, which knows how large it is.
+		CompactionOverhead: max(1, h.snapshotEntries(own)/keepDivisor),
+		MaxInMemLogSize:    maxInMemLog,
 		// For ever, also after the promotion: with false, dragonboat panics while the
 		// entry that added it is still in its log.
 		IsObserver: spec.Join,
@@ -134,6 +141,7 @@ func (h *Host) launch(ctx context.Context, spec Replica, rec *park.Record) error
 	r := newReplica(h, spec)
 	r.recall(rec)
 	r.machine = machine.New(app, statemachines.Group{ID: uint64(spec.Group), Name: spec.Name}, r)
+	r.machine.SnapshotEvery(h.snapshotEntries(spec.Settings))
 	if err := h.admit(r); err != nil {
 		return err
 	}

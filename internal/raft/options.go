@@ -40,7 +40,8 @@ type Options struct {
 	// it is unloaded; the next call, or message of a peer, loads it again. 0: never. At
 	// least two election timeouts; only groups that hibernate are silent at all.
 	UnloadAfter time.Duration
-	// SnapshotEntries is the number of entries between snapshots; 0 means 5000.
+	// SnapshotEntries is the least number of entries between snapshots; 0 means 5000. The
+	// log grows at least as large as the state before the next one (machine/pile.go).
 	SnapshotEntries uint64
 	// Memory keeps all data in memory, for tests; FS, also for tests, names the
 	// file system, so that a host can be restarted on the same "disk".

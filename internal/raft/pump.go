@@ -105,7 +105,8 @@ func (p *pump) arm() {
 	}
 }
 
-// serve leads or proposes, as a replica's leadership allows.
+// serve leads or proposes, as a replica's leadership allows, and has a snapshot taken that
+// is wanted.
 func (p *pump) serve(r *replica) {
 	r.mu.Lock()
 	r.roused = false
@@ -114,6 +115,7 @@ func (p *pump) serve(r *replica) {
 		r.turnAway()
 	}
 	r.mu.Unlock()
+	r.snapshot()
 	switch {
 	case !leading || held:
 	case !serving:

@@ -43,6 +43,8 @@ type replica struct {
 	reads share.Share[answer]
 	// sessions bounds the session commands in flight.
 	sessions chan struct{}
+	// piled: a snapshot is to be asked for.
+	piled atomic.Bool
 	// inbound guards what dragonboat takes in for it; see guard.go.
 	inbound intake.Guard
 	// nap is for unloading and loading; see park.go.
@@ -379,6 +381,22 @@ func (r *replica) Restored() {
 	r.rouse()
 	r.mu.Unlock()
 	r.LifeChanged()
+}
+
+// Piled implements machine.Watcher.
+func (r *replica) Piled() {
+	r.piled.Store(true)
+	r.mu.Lock()
+	r.rouse()
+	r.mu.Unlock()
+}
+
+// snapshot has dragonboat take a snapshot, if one is wanted. What it refuses, because one is
+// under way or the replica is not ready, the machine asks for again.
+func (r *replica) snapshot() {
+	if r.piled.Swap(false) {
+		_, _ = r.host.nh.RequestSnapshot(uint64(r.spec.Group), dragonboat.SnapshotOption{}, snapshotPatience)
+	}
 }
 
 // halt makes the replica take nothing any more; callers that wait are told.

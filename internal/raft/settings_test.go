@@ -2,6 +2,7 @@ package raft
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,12 +32,12 @@ func TestSettingsOfAGroup(t *testing.T) {
 	for i, n := range c.nodes {
 		require.Equal(t, own, running(i))
 		conf := n.replicaConfig(Replica{Group: g, ID: 1, Settings: own})
-		require.EqualValues(t, 150, conf.SnapshotEntries)
+		require.EqualValues(t, 150, n.snapshotEntries(own))
 		require.EqualValues(t, 15, conf.CompactionOverhead)
 		require.EqualValues(t, 12, conf.ElectionRTT)
 		require.EqualValues(t, 2, conf.HeartbeatRTT)
 		plain := n.replicaConfig(Replica{Group: g, ID: 1})
-		require.Equal(t, n.opts.SnapshotEntries, plain.SnapshotEntries)
+		require.Equal(t, n.opts.SnapshotEntries, n.snapshotEntries(Settings{}))
 		require.Equal(t, n.opts.ElectionTicks, plain.ElectionRTT)
 	}
 	c.asleep(g, 0, 1, 2)
@@ -44,4 +45,36 @@ func TestSettingsOfAGroup(t *testing.T) {
 		require.Equal(t, own, running(i), "loaded again")
 		require.Equal(t, "1", n.read(g, "after"))
 	}
+}
+
+// A replica's snapshots come while it is used, as many entries apart as its settings say, and
+// what it starts from again is the newest one and the log behind it.
+func TestSnapshotsAreTaken(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 0, func(o *Options) { o.SnapshotEntries = 20 })
+	n := c.add("host-1", nil, t.TempDir())
+	const g = 1000
+	c.launch(g, 0)
+	taken := func() []string {
+		names, err := filepath.Glob(filepath.Join(n.dir, "*", "*", "snapshot-part-*", "snapshot-*", "snapshot-????????????????"))
+		require.NoError(t, err)
+		return names
+	}
+	for i := range 5 {
+		c.someoneProposes(g, fmt.Sprintf("few%d", i), 0)
+	}
+	require.Empty(t, taken())
+	// The state of this app is its log, so that snapshots become rare.
+	writes := 0
+	for ctx := c.ctx(); len(taken()) < 2; writes++ {
+		require.NoError(t, ctx.Err())
+		c.someoneProposes(g, fmt.Sprintf("more%d", writes), 0)
+	}
+	require.GreaterOrEqual(t, writes, 20)
+	n.crash()
+	n.boot()
+	require.NoError(t, n.Start(c.ctx(), spec(g, 0)))
+	c.someoneProposes(g, "after", 0)
+	require.Equal(t, "1", n.read(g, "few0"))
+	require.Equal(t, "1", n.read(g, fmt.Sprintf("more%d", writes-1)))
 }

@@ -50,6 +50,9 @@ type Watcher interface {
 	LifeChanged()
 	// Restored: entries were skipped by a snapshot.
 	Restored()
+	// Piled: the log behind the last snapshot is worth another one. It is told again
+	// after some more entries, until one is taken.
+	Piled()
 }
 
 // life is a group's state besides its Machine's own. It is in every snapshot's
@@ -94,6 +97,7 @@ type Adapter struct {
 	loading []byte // what Load entries have brought so far
 	closed  bool
 	kept    bool // the state outlives Close
+	pile    pile
 
 	// index and flags publish life.applied and its booleans to Status without the lock.
 	index   atomic.Uint64
@@ -120,6 +124,10 @@ const (
 func New(app statemachines.App, group statemachines.Group, watch Watcher) *Adapter {
 	return &Adapter{app: app, group: group, watch: watch, state: app.New(group)}
 }
+
+// SnapshotEvery sets the least number of entries between two snapshots, after which Piled is
+// told; without it, it never is. It is called before the first entry.
+func (m *Adapter) SnapshotEvery(entries uint64) { m.pile.every = entries }
 
 // App is the app of the Machine.
 func (m *Adapter) App() statemachines.App { return m.app }
@@ -165,8 +173,12 @@ func (m *Adapter) apply(index uint64, cmd []byte) sm.Result {
 	}
 	after := m.life
 	m.publish()
+	piled := m.pile.add(len(cmd))
 	m.mu.Unlock()
 	m.tell(e, c, results, change{before, after})
+	if piled {
+		m.watch.Piled()
+	}
 	return entryResult(e, c, results)
 }
 
@@ -478,8 +490,9 @@ func (m *Adapter) Close() error {
 
 // PrepareSnapshot freezes the state.
 func (m *Adapter) PrepareSnapshot() (any, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pile.clear()
 	return &frozen{name: m.group.Name, life: m.life, loading: m.loading[:len(m.loading):len(m.loading)], view: m.state.Snapshot()}, nil
 }
 
@@ -488,14 +501,20 @@ func (m *Adapter) SaveSnapshot(f any, w io.Writer, _ sm.ISnapshotFileCollection,
 	fr, ok := f.(*frozen)
 	must.Hold(ok, "group %d: dragonboat returned a foreign snapshot context %T", m.group.ID, f)
 	defer fr.view.Close()
-	return fr.writeTo(&stoppable{w: w, done: done})
+	to := &stoppable{w: w, done: done}
+	err := fr.writeTo(to)
+	if err == nil {
+		m.pile.state.Store(to.written)
+	}
+	return err
 }
 
 // RecoverFromSnapshot replaces the whole state. A snapshot of our own that does
 // not decode is the end: going on without it would lose acknowledged commands.
 func (m *Adapter) RecoverFromSnapshot(r io.Reader, _ []sm.SnapshotFile, done <-chan struct{}) error {
 	state := m.app.New(m.group)
-	s, err := readSnapshot(r, state)
+	from := &counted{r: r}
+	s, err := readSnapshot(from, state)
 	select {
 	case <-done:
 		return sm.ErrSnapshotStopped
@@ -505,6 +524,8 @@ func (m *Adapter) RecoverFromSnapshot(r io.Reader, _ []sm.SnapshotFile, done <-c
 	must.Hold(s.name == m.group.Name, "group %d is called %q and its snapshot %q", m.group.ID, m.group.Name, s.name)
 	m.mu.Lock()
 	m.state, m.life, m.loading = state, s.life, s.loading
+	m.pile.clear()
+	m.pile.state.Store(from.read)
 	m.mustKnow(s.life.version)
 	m.publish()
 	m.mu.Unlock()

@@ -21,6 +21,7 @@ type recorder struct {
 	interrupts   int
 	lives        int
 	restorations int
+	piled        int
 }
 
 func (r *recorder) Began(_, lead uint64, _ int64) { r.begun = append(r.begun, lead) }
@@ -30,6 +31,7 @@ func (r *recorder) Applied(_, serial uint64, c Code, _ []statemachines.Result) {
 }
 func (r *recorder) LifeChanged() { r.lives++ }
 func (r *recorder) Restored()    { r.restorations++ }
+func (r *recorder) Piled()       { r.piled++ }
 
 func newTestMachine() *recorder {
 	r := &recorder{codes: make(map[uint64]Code)}

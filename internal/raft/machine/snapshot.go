@@ -280,10 +280,11 @@ func unexpected(err error) error {
 	return err
 }
 
-// stoppable is a writer that gives up when the replica is stopped.
+// stoppable is a writer that gives up when the replica is stopped, and counts.
 type stoppable struct {
-	w    io.Writer
-	done <-chan struct{}
+	w       io.Writer
+	done    <-chan struct{}
+	written uint64
 }
 
 func (s *stoppable) Write(p []byte) (int, error) {
@@ -291,6 +292,20 @@ func (s *stoppable) Write(p []byte) (int, error) {
 	case <-s.done:
 		return 0, sm.ErrSnapshotStopped
 	default:
-		return s.w.Write(p)
+		n, err := s.w.Write(p)
+		s.written += uint64(n)
+		return n, err
 	}
+}
+
+// counted is a reader that counts.
+type counted struct {
+	r    io.Reader
+	read uint64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.read += uint64(n)
+	return n, err
 }

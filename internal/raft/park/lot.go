@@ -12,7 +12,7 @@ import (
 // Settings are Raft options of one group; what is 0 is as the host has it. The JSON form is
 // on disk.
 type Settings struct {
-	// SnapshotEntries is the number of entries between snapshots.
+	// SnapshotEntries is the least number of entries between snapshots.
 	SnapshotEntries uint64 `json:"snapshot_entries,omitempty"`
 	// ElectionTicks without a leader start an election; HeartbeatTicks are between two
 	// heartbeats. Both are set, or none.
