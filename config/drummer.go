@@ -39,8 +39,8 @@ type Drummer struct {
 	ElectionTicks uint64 `yaml:"election_ticks" doc:"ticks without a leader before an election; more than twice heartbeat_ticks"`
 	// HeartbeatTicks is the period of a leader's heartbeats, in ticks.
 	HeartbeatTicks uint64 `yaml:"heartbeat_ticks" doc:"ticks between a leader's heartbeats"`
-	// SnapshotEntries is how many entries the record applies between snapshots.
-	SnapshotEntries uint64 `yaml:"snapshot_entries" doc:"entries applied between two snapshots of the record"`
+	// SnapshotEntries is how many entries the record applies between snapshots, at least.
+	SnapshotEntries uint64 `yaml:"snapshot_entries" doc:"entries applied between two snapshots of the record, at least: a large record waits until the log is as large, up to 40 times as many"`
 	// Insecure allows ports off loopback without TLS.
 	Insecure bool `yaml:"insecure" doc:"allow ports off loopback without TLS"`
 }

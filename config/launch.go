@@ -80,7 +80,7 @@ type GroupSpec struct {
 
 // RaftSpec are Raft options of one group.
 type RaftSpec struct {
-	// SnapshotEntries is how many entries are applied between two snapshots.
+	// SnapshotEntries is how many entries are applied between two snapshots, at least.
 	SnapshotEntries uint64 `yaml:"snapshot_entries"`
 	// ElectionTicks and HeartbeatTicks are set both, or none.
 	ElectionTicks  uint32 `yaml:"election_ticks"`

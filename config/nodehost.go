@@ -38,8 +38,8 @@ type NodeHost struct {
 	ElectionTicks uint64 `yaml:"election_ticks" doc:"ticks without a leader before an election; more than twice heartbeat_ticks"`
 	// HeartbeatTicks is the period of a leader's heartbeats, in ticks.
 	HeartbeatTicks uint64 `yaml:"heartbeat_ticks" doc:"ticks between a leader's heartbeats"`
-	// SnapshotEntries is how many entries a group applies between snapshots.
-	SnapshotEntries uint64 `yaml:"snapshot_entries" doc:"entries applied between two snapshots of a group"`
+	// SnapshotEntries is how many entries a group applies between snapshots, at least.
+	SnapshotEntries uint64 `yaml:"snapshot_entries" doc:"entries applied between two snapshots of a group, at least: a large state waits until the log is as large, up to 40 times as many"`
 	// Hibernate lets idle groups stop heart-beating; equal on all hosts.
 	Hibernate bool `yaml:"hibernate" doc:"let idle groups stop heart-beating until the next command; equal on all hosts"`
 	// UnloadAfter is how long a group sleeps before it is unloaded; 0 means never.
