@@ -104,10 +104,6 @@ func (h *Host) checkReplica(spec Replica) error {
 	return nil
 }
 
-func (h *Host) snapshotEntries(own Settings) uint64 {
-	return cmp.Or(own.SnapshotEntries, h.opts.SnapshotEntries)
-}
-
 func (h *Host) replicaConfig(spec Replica) config.Config {
 	own := spec.Settings
 	return config.Config{
@@ -116,7 +112,7 @@ func (h *Host) replicaConfig(spec Replica) config.Config {
 		HeartbeatRTT: cmp.Or(uint64(own.HeartbeatTicks), h.opts.HeartbeatTicks),
 		CheckQuorum:  true, OrderedConfigChange: true, Quiesce: h.opts.Hibernate,
 		// SnapshotEntries is 0: the machine asks for snapshots, which knows how large it is.
-		CompactionOverhead: max(1, h.snapshotEntries(own)/keepDivisor),
+		CompactionOverhead: max(1, cmp.Or(own.SnapshotEntries, h.opts.SnapshotEntries)/keepDivisor),
 		MaxInMemLogSize:    maxInMemLog,
 		// For ever, also after the promotion: with false, dragonboat panics while the
 		// entry that added it is still in its log.
@@ -141,7 +137,7 @@ func (h *Host) launch(ctx context.Context, spec Replica, rec *park.Record) error
 	r := newReplica(h, spec)
 	r.recall(rec)
 	r.machine = machine.New(app, statemachines.Group{ID: uint64(spec.Group), Name: spec.Name}, r)
-	r.machine.SnapshotEvery(h.snapshotEntries(spec.Settings))
+	r.machine.SnapshotEvery(cmp.Or(spec.Settings.SnapshotEntries, h.opts.SnapshotEntries))
 	if err := h.admit(r); err != nil {
 		return err
 	}

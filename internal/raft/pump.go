@@ -105,8 +105,7 @@ func (p *pump) arm() {
 	}
 }
 
-// serve leads or proposes, as a replica's leadership allows, and has a snapshot taken that
-// is wanted.
+// serve leads or proposes, as a replica's leadership allows, and takes snapshots.
 func (p *pump) serve(r *replica) {
 	r.mu.Lock()
 	r.roused = false

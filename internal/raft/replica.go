@@ -15,6 +15,7 @@ import (
 	"github.com/drumline/drumline/internal/must"
 	"github.com/drumline/drumline/internal/raft/coalesce"
 	"github.com/drumline/drumline/internal/raft/intake"
+	"github.com/drumline/drumline/internal/raft/lease"
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/internal/raft/membership"
 	"github.com/drumline/drumline/internal/raft/refusal"
@@ -90,7 +91,7 @@ type reign struct {
 	on    bool
 	term  uint64
 	lead  uint64
-	clock clock
+	clock lease.Clock
 }
 
 // members is a replica's knowledge of its group's membership.
@@ -193,7 +194,7 @@ func (r *replica) Began(term, lead uint64, machineTime int64) {
 	r.mu.Lock()
 	own := r.leading() && r.term == term
 	if own {
-		r.reign = reign{on: true, term: term, lead: lead, clock: startClock(machineTime)}
+		r.reign = reign{on: true, term: term, lead: lead, clock: lease.Start(machineTime)}
 		r.broadcast()
 	}
 	for _, f := range slices.Backward(slices.Clone(r.flights)) {
@@ -357,7 +358,7 @@ func (r *replica) seal(e *machine.Entry) (*flight, *coalesce.Batch) {
 	r.flights = append(r.flights, f)
 	b.Retain()
 	b.Seal(e)
-	e.Term, e.Lead, e.Serial, e.Stamp = r.reign.term, r.reign.lead, f.serial, r.reign.clock.now()
+	e.Term, e.Lead, e.Serial, e.Stamp = r.reign.term, r.reign.lead, f.serial, r.reign.clock.Now()
 	f.sealed = time.Now()
 	r.tempo.Sealed(f.sealed, b.Len())
 	return f, b

@@ -164,7 +164,7 @@ func (r *replica) proposeSession(ctx context.Context, c sessionCall, now reign) 
 	}
 	e := machine.Entry{
 		Kind: machine.KindSessionCommand, Term: now.term, Lead: now.lead,
-		Stamp: now.clock.now(), Commands: [][]byte{c.cmd},
+		Stamp: now.clock.Now(), Commands: [][]byte{c.cmd},
 	}
 	return r.host.nh.Propose(c.command, e.Encode(), timeout)
 }

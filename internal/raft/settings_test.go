@@ -32,12 +32,11 @@ func TestSettingsOfAGroup(t *testing.T) {
 	for i, n := range c.nodes {
 		require.Equal(t, own, running(i))
 		conf := n.replicaConfig(Replica{Group: g, ID: 1, Settings: own})
-		require.EqualValues(t, 150, n.snapshotEntries(own))
 		require.EqualValues(t, 15, conf.CompactionOverhead)
 		require.EqualValues(t, 12, conf.ElectionRTT)
 		require.EqualValues(t, 2, conf.HeartbeatRTT)
 		plain := n.replicaConfig(Replica{Group: g, ID: 1})
-		require.Equal(t, n.opts.SnapshotEntries, n.snapshotEntries(Settings{}))
+		require.Equal(t, n.opts.SnapshotEntries/keepDivisor, plain.CompactionOverhead)
 		require.Equal(t, n.opts.ElectionTicks, plain.ElectionRTT)
 	}
 	c.asleep(g, 0, 1, 2)
