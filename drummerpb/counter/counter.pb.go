@@ -192,8 +192,10 @@ const (
 	// LEVEL_LINEARIZABLE is the same and knows everything that was acknowledged in this
 	// region before.
 	Level_LEVEL_LINEARIZABLE Level = 2
-	// LEVEL_GLOBAL asks every region for what it counted.
+	// LEVEL_GLOBAL asks every region for what it counted; those that do not answer are stale.
 	Level_LEVEL_GLOBAL Level = 3
+	// LEVEL_EXACT is LEVEL_GLOBAL, and fails when a region does not answer.
+	Level_LEVEL_EXACT Level = 4
 )
 
 // Enum value maps for Level.
@@ -203,12 +205,14 @@ var (
 		1: "LEVEL_LOCAL",
 		2: "LEVEL_LINEARIZABLE",
 		3: "LEVEL_GLOBAL",
+		4: "LEVEL_EXACT",
 	}
 	Level_value = map[string]int32{
 		"LEVEL_UNSPECIFIED":  0,
 		"LEVEL_LOCAL":        1,
 		"LEVEL_LINEARIZABLE": 2,
 		"LEVEL_GLOBAL":       3,
+		"LEVEL_EXACT":        4,
 	}
 )
 
@@ -4407,12 +4411,13 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\x10OUTCOME_CONFLICT\x10\t\x12\x10\n" +
 	"\fOUTCOME_FULL\x10\n" +
 	"\x12\x13\n" +
-	"\x0fOUTCOME_RETIRED\x10\v*Y\n" +
+	"\x0fOUTCOME_RETIRED\x10\v*j\n" +
 	"\x05Level\x12\x15\n" +
 	"\x11LEVEL_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vLEVEL_LOCAL\x10\x01\x12\x16\n" +
 	"\x12LEVEL_LINEARIZABLE\x10\x02\x12\x10\n" +
-	"\fLEVEL_GLOBAL\x10\x032\xaf\a\n" +
+	"\fLEVEL_GLOBAL\x10\x03\x12\x0f\n" +
+	"\vLEVEL_EXACT\x10\x042\xaf\a\n" +
 	"\aCounter\x12=\n" +
 	"\x03Add\x12\x1c.drumline.counter.AddRequest\x1a\x18.drumline.counter.Result\x12Q\n" +
 	"\bAddBatch\x12!.drumline.counter.AddBatchRequest\x1a\".drumline.counter.AddBatchResponse\x12B\n" +

@@ -23,7 +23,7 @@ import (
 //	text and newline, honest status codes              TestCountersOfThreeRegions/the talk
 //	all hosts of all regions agree soon                TestCountersOfThreeRegions/agree
 //	killed right after the answer: still counted       TestCountersOfThreeRegions/killed
-//	a key counts once, also at another host            TestCountersOfThreeRegions/once
+//	a key counts once, also under another leader       TestCountersOfThreeRegions/once
 //	a region is down and comes back; global reads      TestCountersOfThreeRegions/a region is down
 //	restarts add no slots                              TestCountersOfThreeRegions/slots
 
@@ -130,11 +130,20 @@ func TestCountersOfThreeRegions(t *testing.T) {
 	t.Run("once", func(t *testing.T) {
 		w := &world{T: t, fleet: w.fleet, client: w.client, dir: w.dir}
 		key := fmt.Sprint(time.Now().UnixMilli(), "-e2e")
+		leader := w.leader("counter/default@ord")
+		w.inc(leader, 7, "Idempotency-Key", key)
+		w.must(w.fleet.Kill(leader))
 		for _, h := range []string{"host-1", "host-2", "host-3"} {
-			w.inc(h, 7, "Idempotency-Key", key)
+			if h != leader {
+				w.within(30*time.Second, h+" answers again, under another leader", func() (bool, string) {
+					code, body := w.talk(h, "/inc?amount=7", "Idempotency-Key", key)
+					return code == http.StatusOK, body
+				})
+			}
 		}
+		w.must(w.fleet.Start(leader))
 		sum += 7
-		w.agree(10*time.Second, sum, all...)
+		w.agree(30*time.Second, sum, all...)
 	})
 	t.Run("a region is down", func(t *testing.T) {
 		w := &world{T: t, fleet: w.fleet, client: w.client, dir: w.dir}
@@ -146,6 +155,10 @@ func TestCountersOfThreeRegions(t *testing.T) {
 		if _, stale := w.origins("host-1", "/verbose?read=global"); len(stale) != 1 || stale[0] != "ams" {
 			t.Errorf("stale regions are %v, want ams", stale)
 		}
+		w.within(30*time.Second, "an exact read fails without ams", func() (bool, string) {
+			code, body := w.talk("host-1", "/?read=exact")
+			return code == http.StatusServiceUnavailable && strings.Contains(body, "no answer from ams"), fmt.Sprint(code, " ", body)
+		})
 		w.must(w.fleet.Start("host-5"))
 		w.agree(30*time.Second, sum, all...)
 		w.within(20*time.Second, "a global read reaches all", func() (bool, string) {

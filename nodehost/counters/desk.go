@@ -2,6 +2,7 @@ package counters
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -127,8 +128,12 @@ func (d *desk) get(ctx context.Context, req *counterpb.GetRequest) (*counterpb.G
 	if r.GetFound() {
 		r.Info = a.GetCounters()[0]
 	}
-	if req.GetLevel() == counterpb.Level_LEVEL_GLOBAL {
+	exact := req.GetLevel() == counterpb.Level_LEVEL_EXACT
+	if exact || req.GetLevel() == counterpb.Level_LEVEL_GLOBAL {
 		d.global(ctx, d.atlas.place(ctx, group, looking), req.GetKey(), r)
+	}
+	if exact && len(r.GetStale()) > 0 {
+		return nil, fault.New(fault.Unavailable, "no answer from %s: an exact read needs all regions, a global one says how old what is known of them is", strings.Join(r.GetStale(), ", ")).InGroup(group)
 	}
 	return r, nil
 }
@@ -159,41 +164,66 @@ func (d *desk) windows(ctx context.Context, group string, w *counterpb.Windows) 
 // usualRate is the time that a rate looks back, unless the caller says otherwise.
 const usualRate = uint64(60_000)
 
-// rate adds up the full windows of the time before now, of the finest resolution that
-// has a window for all of it unless the group keeps fewer than usual.
+// rate adds up the full windows of the time before now, of the finest resolution of which
+// the group keeps enough of them.
 func (d *desk) rate(ctx context.Context, req *counterpb.RateRequest) (*counterpb.RateResponse, error) {
 	over := req.GetOverMs()
 	if over == 0 {
 		over = usualRate
 	}
-	resolution := fineness(over)
+	kept := usualKeep()
+	for {
+		resolution := fineness(over, kept)
+		if resolution == 0 {
+			return nil, fault.New(fault.Invalid, "group %s keeps no windows for %d s: look back for less, or keep more of them", req.GetGroup(), over/1000).InGroup(req.GetGroup())
+		}
+		r, keeps, err := d.rateBy(ctx, req, over, resolution)
+		if err != nil || fineness(over, keeps) == resolution {
+			return r, err
+		}
+		kept = keeps
+	}
+}
+
+// rateBy adds up the full windows of one resolution, and tells what the group keeps.
+func (d *desk) rateBy(ctx context.Context, req *counterpb.RateRequest, over uint64, resolution counterpb.Resolution) (*counterpb.RateResponse, []*counterpb.Keep, error) {
 	length := counter.Length(resolution)
 	last := uint64(d.now().UnixMilli()) / length // the window that has not ended
 	count := min(max(over/length, 1), last)
-	w, err := d.windows(ctx, req.GetGroup(), &counterpb.Windows{Key: req.GetKey(), Resolution: resolution, First: last - count})
+	w := &counterpb.Windows{Key: req.GetKey(), Resolution: resolution, First: last - count}
+	a, err := d.query(ctx, req.GetGroup(), &counterpb.Query{Op: &counterpb.Query_Windows{Windows: w}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r := &counterpb.RateResponse{Found: w.GetFound(), FromMs: (last - count) * length, ToMs: last * length, Resolution: resolution}
-	for _, x := range w.GetWindows() {
+	r := &counterpb.RateResponse{Found: a.GetFound(), FromMs: (last - count) * length, ToMs: last * length, Resolution: resolution}
+	for _, x := range a.GetWindows() {
 		if x.GetStartMs() < r.GetToMs() {
 			r.Added += x.GetAdded()
 			r.Subtracted += x.GetSubtracted()
 		}
 	}
 	r.PerSecond = (float64(r.GetAdded()) - float64(r.GetSubtracted())) / (float64(count*length) / 1000)
-	return r, nil
+	return r, a.GetGroup().GetSettings().GetKeep(), nil
 }
 
-// fineness is the finest resolution of which a group usually keeps windows for that long.
-func fineness(ms uint64) counterpb.Resolution {
-	for r, kept := range []uint64{119, 89, 119, 71} {
-		resolution := counterpb.Resolution(r + 1)
-		if ms <= kept*counter.Length(resolution) {
-			return resolution
+// usualKeep is what a group keeps unless it is told otherwise. It saves a question to guess.
+func usualKeep() []*counterpb.Keep {
+	var kept []*counterpb.Keep
+	for r, n := range []uint32{120, 90, 120, 72, 31} {
+		kept = append(kept, &counterpb.Keep{Resolution: counterpb.Resolution(r + 1), Windows: n})
+	}
+	return kept
+}
+
+// fineness is the finest resolution of which enough windows are kept for that long, the one
+// that has not ended not among them; 0 when there is none.
+func fineness(ms uint64, kept []*counterpb.Keep) counterpb.Resolution {
+	for _, k := range kept {
+		if n := uint64(k.GetWindows()); n > 1 && ms <= (n-1)*counter.Length(k.GetResolution()) {
+			return k.GetResolution()
 		}
 	}
-	return counterpb.Resolution_RESOLUTION_DAY
+	return 0
 }
 
 // checkGroup refuses groups that are none of app counter.

@@ -28,6 +28,7 @@ type cluster struct {
 	groups  map[string]*counter.Machine // guarded by mu
 	lost    bool                        // guarded by mu: the next answer is lost
 	down    error                       // guarded by mu: what every call fails with
+	silent  map[string]chan struct{}    // guarded by mu: groups whose reads wait for this
 	seconds int64                       // guarded by mu: of the clock
 	// auto, guarded by mu, tells which groups are made on first use.
 	auto func(name string) bool
@@ -98,6 +99,12 @@ func (c *cluster) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome,
 }
 
 func (c *cluster) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
+	c.mu.Lock()
+	silent := c.silent[req.GetGroup().GetName()]
+	c.mu.Unlock()
+	if silent != nil {
+		<-silent
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m, err := c.machine(req.GetGroup().GetName())

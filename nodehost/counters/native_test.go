@@ -1,11 +1,13 @@
 package counters_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	"github.com/drumline/drumline/internal/fault"
@@ -118,6 +120,35 @@ func TestRateAndWindows(t *testing.T) {
 	w, err := s.Windows(ctx, &counterpb.WindowsRequest{Group: group, Windows: &counterpb.Windows{Limit: 5}})
 	require.NoError(t, err)
 	require.Len(t, w.GetWindows(), 5)
+}
+
+// TestARateOfWhatIsKept: windows that are gone are no zeros. A rate is of the finest windows
+// that reach far enough, and none when no windows do.
+func TestARateOfWhatIsKept(t *testing.T) {
+	c := newCluster(group)
+	s, ctx := c.dial(t, nil), within(t)
+	keep := []*counterpb.Keep{{Resolution: counterpb.Resolution_RESOLUTION_SECOND, Windows: 0}, {Resolution: counterpb.Resolution_RESOLUTION_TEN_SECONDS, Windows: 3}}
+	cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Configure{Configure: &counterpb.Configure{Revision: 1, Settings: &counterpb.Settings{Keep: keep}}}})
+	require.NoError(t, err)
+	c.change(func() { _, err = c.apply(group, cmd) })
+	require.NoError(t, err)
+	for range 120 {
+		_, err := s.Add(ctx, &counterpb.AddRequest{Group: group, Add: &counterpb.Add{Amount: 3}})
+		require.NoError(t, err)
+		c.change(func() { c.seconds++ })
+	}
+	for over, want := range map[uint64]counterpb.Resolution{1000: 2, 20_000: 2, 30_000: 3, 30 * 86_400_000: 5} {
+		r, err := s.Rate(ctx, &counterpb.RateRequest{Group: group, OverMs: over})
+		require.NoError(t, err)
+		require.Equal(t, want, r.GetResolution(), "over %d ms", over)
+	}
+	r, err := s.Rate(ctx, &counterpb.RateRequest{Group: group, OverMs: 20_000})
+	require.NoError(t, err)
+	require.InDelta(t, 3, r.GetPerSecond(), 0.01)
+	for _, over := range []uint64{31 * 86_400_000, math.MaxUint64} {
+		_, err = s.Rate(ctx, &counterpb.RateRequest{Group: group, OverMs: over})
+		require.Equal(t, codes.InvalidArgument, status.Code(err), "over %d ms", over)
+	}
 }
 
 func TestWatch(t *testing.T) {

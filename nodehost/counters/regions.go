@@ -108,23 +108,46 @@ func (a *atlas) list(ctx context.Context, base string) []string {
 	return names
 }
 
-// await waits until so many other regions hold what a token was given for.
+// await waits until so many other regions hold what a token was given for. Each is asked by
+// itself, so that one which does not answer holds up nobody; who still asks in the end stops
+// with the request.
 func (d *desk) await(ctx context.Context, group string, t *counterpb.Token, wan uint32) error {
-	for {
-		have := uint32(0)
-		for _, a := range d.askOthers(ctx, group, &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}}) {
-			if holds(a.answer, t) {
-				have++
+	asking, enough := context.WithCancel(ctx)
+	defer enough()
+	names := d.atlas.others(ctx, group)
+	held := make(chan struct{}, len(names))
+	for _, name := range names {
+		go func() {
+			if d.awaitOne(asking, name, t) {
+				held <- struct{}{}
 			}
+		}()
+	}
+	for have := uint32(0); have < wan; {
+		select {
+		case <-held:
+			have++
+		case <-ctx.Done():
+			return fault.New(fault.UnknownOutcome, "it is counted in this region, but only %d other regions were seen to hold it, and %d are wanted: it goes on to them by itself", have, wan).InGroup(group)
 		}
-		if have >= wan {
-			return nil
+	}
+	return nil
+}
+
+// awaitOne waits until a region's group holds it, and tells whether it does.
+func (d *desk) awaitOne(ctx context.Context, group string, t *counterpb.Token) bool {
+	for {
+		once, cancel := context.WithTimeout(ctx, globalPatience)
+		a, err := d.query(once, group, &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}})
+		cancel()
+		if err == nil && holds(a, t) {
+			return true
 		}
 		pause := time.NewTimer(ackPause)
 		select {
 		case <-ctx.Done():
 			pause.Stop()
-			return fault.New(fault.UnknownOutcome, "it is counted in this region, but only %d other regions were seen to hold it, and %d are wanted: it goes on to them by itself", have, wan).InGroup(group)
+			return false
 		case <-pause.C:
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -75,13 +76,19 @@ func TestRegions(t *testing.T) {
 	require.Equal(t, "8\n", body)
 	_, _, body = ask(t, "GET", ord+"/verbose?read=global")
 	require.Contains(t, strings.ReplaceAll(body, " ", ""), `"stale":[]`)
-	code, _, _ := ask(t, "GET", ord+"/?read=never")
+	code, _, body := ask(t, "GET", ord+"/?read=exact")
+	require.Equal(t, 200, code)
+	require.Equal(t, "8\n", body)
+	code, _, _ = ask(t, "GET", ord+"/?read=never")
 	require.Equal(t, 400, code)
 	code, _, body = ask(t, "POST", ord+"/v1/counters/plain?amount=2")
 	require.Equal(t, 200, code, body)
 	c.change(func() { c.groups["counter/default@hkg"] = nil })
 	_, _, body = ask(t, "GET", ord+"/verbose?read=global")
 	require.Contains(t, strings.ReplaceAll(body, " ", ""), `"stale":["hkg"]`)
+	code, _, body = ask(t, "GET", ord+"/?read=exact")
+	require.Equal(t, 503, code, "who wants it exact is told that it is not")
+	require.Contains(t, body, "no answer from hkg")
 }
 
 // TestFirstUse: a counter that templates make appears in each region when that counts; who
@@ -106,13 +113,17 @@ func TestFirstUse(t *testing.T) {
 
 // TestAcks: an increment waits for other regions if it is told to.
 func TestAcks(t *testing.T) {
-	c := newCluster("counter/default@ord", "counter/default@hkg")
+	c := newCluster("counter/default@ord", "counter/default@hkg", "counter/default@ams")
 	c.settle(t)
 	ord := c.region(t, "ord")
-	code, _, _ := ask(t, "GET", ord+"/inc?amount=1&acks=wan:2")
-	require.Equal(t, 400, code, "there is one other region")
+	code, _, _ := ask(t, "GET", ord+"/inc?amount=1&acks=wan:3")
+	require.Equal(t, 400, code, "there are two other regions")
 	code, _, _ = ask(t, "GET", ord+"/inc?amount=1&acks=all")
 	require.Equal(t, 400, code)
+	answers := make(chan struct{}) // ams is silent until another region was enough
+	c.change(func() { c.silent = map[string]chan struct{}{"counter/default@ams": answers} })
+	answer := sync.OnceFunc(func() { close(answers) })
+	t.Cleanup(answer)
 	ended := make(chan struct{})
 	go func() { // the exchange, which comes some time
 		defer close(ended)
@@ -121,6 +132,7 @@ func TestAcks(t *testing.T) {
 		}
 	}()
 	code, _, body := ask(t, "GET", ord+"/inc?amount=1&acks=wan:1")
+	answer()
 	require.Equal(t, 200, code, body)
 	<-ended
 }

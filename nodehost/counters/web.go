@@ -143,6 +143,11 @@ func (w *web) value(ctx context.Context, out http.ResponseWriter, r *http.Reques
 // hit is inc for the request that nearly all are, GET /inc?amount=N and nothing else: it
 // needs no form, no key and no timer of its own, which would be most of its cost.
 func (w *web) hit(out http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead { // who only looks counts nothing
+		out.Header().Set("Allow", "GET, POST")
+		text(out, http.StatusMethodNotAllowed, http.StatusText(http.StatusMethodNotAllowed))
+		return
+	}
 	amount, bare := bareAmount(r)
 	if !bare {
 		page(w.inc).ServeHTTP(out, r)
@@ -187,7 +192,10 @@ func (w *web) inc(ctx context.Context, out http.ResponseWriter, r *http.Request)
 // amountOf is the amount of a request, in its query or its form.
 func amountOf(r *http.Request) (int64, error) {
 	said := r.FormValue("amount")
-	if said == "" {
+	switch {
+	case len(r.Form["amount"]) > 1:
+		return 0, fault.New(fault.Invalid, "amount is given %d times: once, in the query or in the form", len(r.Form["amount"]))
+	case said == "":
 		return 0, fault.New(fault.Invalid, "amount is missing: ask for /inc?amount=1")
 	}
 	n, err := strconv.ParseInt(said, 10, 64)
@@ -226,11 +234,11 @@ func wanOf(said string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// readOf reads read=local, linearizable or global.
+// readOf reads read=local, linearizable, global or exact.
 func readOf(said string) (counterpb.Level, error) {
 	level, known := counterpb.Level_value["LEVEL_"+strings.ToUpper(said)]
 	if !known && said != "" {
-		return 0, fault.New(fault.Invalid, "read %.40q is not known: use local, linearizable or global", said)
+		return 0, fault.New(fault.Invalid, "read %.40q is not known: use local, linearizable, global or exact", said)
 	}
 	return counterpb.Level(level), nil
 }
@@ -364,6 +372,13 @@ func (w *web) list(ctx context.Context, out http.ResponseWriter, r *http.Request
 	list := &counterpb.List{Prefix: r.FormValue("prefix")}
 	if after := r.FormValue("after"); after != "" {
 		list.After = &after
+	}
+	if said := r.FormValue("limit"); said != "" {
+		n, err := strconv.ParseUint(said, 10, 16)
+		if err != nil || n == 0 {
+			return fault.New(fault.Invalid, "limit %.40q is no whole number from 1 to %d", said, counter.MaxPage)
+		}
+		list.Limit = uint32(n)
 	}
 	a, err := w.desk.query(ctx, groupOf(r), &counterpb.Query{Op: &counterpb.Query_List{List: list}})
 	if err != nil {

@@ -53,7 +53,9 @@ func TestTheTalksPaths(t *testing.T) {
 		{"GET", "/inc/?amount=3", 404, ""},
 		{"GET", "/nosuch", 404, ""},
 		{"DELETE", "/inc?amount=1", 405, ""},
+		{"GET", "/inc?amount=1&amount=1", 400, ""},
 		{"POST", "/", 405, ""},
+		{"HEAD", "/inc?amount=1", 405, ""},
 		{"GET", "/", 200, "2\n"},
 	} {
 		code, kind, body := ask(t, step.method, s.URL+step.path)
@@ -63,7 +65,11 @@ func TestTheTalksPaths(t *testing.T) {
 			require.Equal(t, step.body, body)
 		}
 	}
-	resp, err := http.PostForm(s.URL+"/inc", url.Values{"amount": {"5"}}) //nolint:noctx // a form as browsers send it
+	resp, err := http.PostForm(s.URL+"/inc?amount=4", url.Values{"amount": {"5"}}) //nolint:noctx // which of the two?
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, 400, resp.StatusCode)
+	resp, err = http.PostForm(s.URL+"/inc", url.Values{"amount": {"5"}}) //nolint:noctx // a form as browsers send it
 	require.NoError(t, err)
 	data, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
@@ -129,7 +135,10 @@ func TestTheV1Paths(t *testing.T) {
 	require.Contains(t, strings.ReplaceAll(body, " ", ""), `"value":"0"`)
 	code, _, _ = ask(t, "DELETE", v1+"?key=a")
 	require.Equal(t, 200, code)
-	for path, want := range map[string]int{"/windows?resolution=year": 400, "/rate?over=x": 400, "?key=a": 404, "/list?prefix=%0a": 400} {
+	for path, want := range map[string]int{
+		"/windows?resolution=year": 400, "/rate?over=x": 400, "?key=a": 404, "/list?prefix=%0a": 400,
+		"/list?limit=-1": 400, "/list?limit=0": 400, "/list?limit=1001": 400, "/list?limit=1000": 200,
+	} {
 		code, _, _ = ask(t, "GET", v1+path)
 		require.Equal(t, want, code, path)
 	}

@@ -17,7 +17,7 @@ type Noun struct{ noun.Console }
 // Verbs are all commands.
 func (n *Noun) Verbs() []noun.Verb {
 	return []noun.Verb{
-		n.list(), n.get(), n.add(), n.windows(), n.rate(), n.watch(), n.create(), n.reset(), n.remove(), n.transfer(), n.retire(),
+		n.list(), n.get(), n.status(), n.add(), n.windows(), n.rate(), n.watch(), n.create(), n.reset(), n.remove(), n.transfer(), n.retire(),
 	}
 }
 

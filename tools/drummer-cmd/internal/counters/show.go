@@ -44,6 +44,8 @@ type info struct {
 	Overflow   bool   `json:"overflow" yaml:"overflow"`
 	Generation uint64 `json:"generation" yaml:"generation"`
 	Slots      []slot `json:"slots" yaml:"slots"`
+	// Stale are regions that a global read had no answer from.
+	Stale []string `json:"stale,omitempty" yaml:"stale,omitempty"`
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
@@ -188,28 +190,44 @@ func (n *Noun) look(v look) noun.Verb {
 
 func (n *Noun) get() noun.Verb {
 	return n.look(look{
-		name: "get", usage: "show a counter", about: "Shows the value, and what each region counted up to when.",
-		ask: func(*cli.Context) (question, error) { return askValue, nil },
+		name: "get", usage: "show a counter",
+		about: "Shows the value, and what each region counted up to when, as a region knows it; GROUP@REGION says which. --read=global asks all " +
+			"regions and names those that do not answer as stale; --read=exact fails then.",
+		flags: []cli.Flag{&cli.StringFlag{Name: "read", Value: "linearizable", Usage: "`LEVEL` of the read: local, linearizable, global or exact"}},
+		ask: func(c *cli.Context) (question, error) {
+			word := c.String("read")
+			level, known := counterpb.Level_value["LEVEL_"+strings.ToUpper(word)]
+			if !known || level == 0 {
+				return nil, noun.Fault(noun.Usage, "--read=%s is not known: use local, linearizable, global or exact", word)
+			}
+			return askValue(counterpb.Level(level)), nil
+		},
 	})
 }
 
-func askValue(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
-	r, err := s.Get(ctx, &counterpb.GetRequest{Group: of.group, Key: of.key})
-	switch {
-	case err != nil:
-		return nil, nil, noun.Doing("get "+of.full, err)
-	case !r.GetFound():
-		return nil, nil, noun.Fault(noun.NotFound, "%s was not counted on yet: it is at 0", of.full)
+func askValue(level counterpb.Level) question {
+	return func(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
+		r, err := s.Get(ctx, &counterpb.GetRequest{Group: of.group, Key: of.key, Level: level})
+		switch {
+		case err != nil:
+			return nil, nil, noun.Doing("get "+of.full, err)
+		case !r.GetFound():
+			return nil, nil, noun.Fault(noun.NotFound, "%s was not counted on yet: it is at 0", of.full)
+		}
+		i := infoOf(of.group, r.GetInfo(), r.GetRegions())
+		i.Stale = r.GetStale()
+		table := [][]string{{"NAME", i.Name}, {"value", decimal(i.Value)}}
+		for _, s := range i.Slots {
+			table = append(table, []string{
+				"region " + or(s.Region, "-"),
+				fmt.Sprintf("%d added, %d subtracted, %s as of %s, incarnation %s", s.Added, s.Subtracted, s.State, s.AsOf, s.Incarnation),
+			})
+		}
+		if len(i.Stale) > 0 {
+			table = append(table, []string{"stale", strings.Join(i.Stale, ", ") + ": no answer, as old as it says above"})
+		}
+		return i, table, nil
 	}
-	i := infoOf(of.group, r.GetInfo(), r.GetRegions())
-	table := [][]string{{"NAME", i.Name}, {"value", decimal(i.Value)}}
-	for _, s := range i.Slots {
-		table = append(table, []string{
-			"region " + or(s.Region, "-"),
-			fmt.Sprintf("%d added, %d subtracted, %s as of %s, incarnation %s", s.Added, s.Subtracted, s.State, s.AsOf, s.Incarnation),
-		})
-	}
-	return i, table, nil
 }
 
 func or(s, instead string) string {
