@@ -78,7 +78,7 @@ func (m *Machine) add(a *counterpb.Add) *counterpb.Result {
 	s.added, s.subtracted = s.added+up, s.subtracted+down
 	m.change(c, s)
 	m.busy = m.wall
-	s.count(&m.head, up, down)
+	c.count(&m.head, up, down)
 	return m.done(c)
 }
 

@@ -374,6 +374,35 @@ func TestRetire(t *testing.T) {
 	require.EqualValues(t, 7, hkg.value(""))
 }
 
+// TestARetiredRegionsWindowsGo: two numbers stay of it, and its windows for as long as windows
+// are kept.
+func TestARetiredRegionsWindowsGo(t *testing.T) {
+	ord, hkg := newWorld(t, 1000, "ord"), newWorld(t, 1001, "hkg")
+	for range 200 {
+		hkg.now += 1000
+		hkg.must(add("", 1))
+	}
+	ord.pull(hkg)
+	ord.must(retire("hkg"))
+	kept := func() (n int) {
+		g, _ := ord.export(&counterpb.Export{Relayed: true})
+		for _, s := range g.GetEntries()[0].GetSlots() {
+			if s.GetOrigin().GetRegion() == "hkg" {
+				require.EqualValues(t, 200, s.GetAdded())
+				n += len(s.GetWindows())
+			}
+		}
+		return n
+	}
+	require.Greater(t, kept(), 120)
+	ord.now = hkg.now + 60*86_400_000
+	ord.must(add("", 1))
+	require.Zero(t, kept())
+	require.EqualValues(t, 201, ord.value(""))
+	ord.reload()
+	require.EqualValues(t, 201, ord.value(""))
+}
+
 // TestClientsTellNothingOfOthers: what only hosts may propose is theirs.
 func TestClientsTellNothingOfOthers(t *testing.T) {
 	owns := counter.App().Owns

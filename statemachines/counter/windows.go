@@ -28,12 +28,14 @@ func index(r counterpb.Resolution) int { return max(int(r), 1) - 1 }
 // defaultKeep is how many windows are kept unless the settings say otherwise.
 func defaultKeep() [resolutions]uint64 { return [resolutions]uint64{120, 90, 120, 72, 31} }
 
-// count adds to the windows of the group's time. Before any command has told the time
-// there are none.
-func (s *slot) count(h *head, up, down uint64) {
+// count adds to the group's own windows of its time. Before any command has told the time
+// there are none. When a window begins the old ones go, also those of regions that tell
+// nothing any more.
+func (c *counter) count(h *head, up, down uint64) {
 	if h.wall == 0 {
 		return
 	}
+	s := &c.mine
 	for r := range s.windows {
 		if h.keep[r] == 0 {
 			s.windows[r] = nil
@@ -47,6 +49,9 @@ func (s *slot) count(h *head, up, down uint64) {
 			continue
 		}
 		*b = append(h.kept(r, *b), bucket{number, up, down})
+		for i := range c.others {
+			c.others[i].windows[r] = h.kept(r, c.others[i].windows[r])
+		}
 	}
 }
 
