@@ -50,10 +50,10 @@ type info struct {
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
-// moment is a time in UTC; a hyphen for none.
+// moment is a time in UTC; empty for none.
 func moment(ms uint64) string {
 	if ms == 0 {
-		return "-"
+		return ""
 	}
 	return time.UnixMilli(int64(ms)).UTC().Format("2006-01-02T15:04:05.000Z")
 }
@@ -67,7 +67,7 @@ func infoOf(group string, i *counterpb.Info, regions []*counterpb.Region) info {
 	for _, s := range i.GetSlots() {
 		next := slot{
 			Region: s.GetOrigin().GetRegion(), Incarnation: fmt.Sprintf("%016x", s.GetOrigin().GetIncarnation()),
-			Added: s.GetAdded() - s.GetBaseAdded(), Subtracted: s.GetSubtracted() - s.GetBaseSubtracted(), State: "relayed", AsOf: "-",
+			Added: s.GetAdded() - s.GetBaseAdded(), Subtracted: s.GetSubtracted() - s.GetBaseSubtracted(), State: "relayed",
 		}
 		for _, r := range regions {
 			if proto.Equal(r.GetOrigin(), s.GetOrigin()) {
@@ -220,7 +220,7 @@ func askValue(level counterpb.Level) question {
 		for _, s := range i.Slots {
 			table = append(table, []string{
 				"region " + or(s.Region, "-"),
-				fmt.Sprintf("%d added, %d subtracted, %s as of %s, incarnation %s", s.Added, s.Subtracted, s.State, s.AsOf, s.Incarnation),
+				fmt.Sprintf("%d added, %d subtracted, %s as of %s, incarnation %s", s.Added, s.Subtracted, s.State, or(s.AsOf, "-"), s.Incarnation),
 			})
 		}
 		if len(i.Stale) > 0 {

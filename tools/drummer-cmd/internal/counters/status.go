@@ -63,13 +63,13 @@ func (n *Noun) status() noun.Verb {
 				table := [][]string{
 					{"NAME", group},
 					{"counters", strconv.FormatUint(out.Counters, 10)},
-					{"graves", fmt.Sprintf("%d, one may go at %s", out.Graves, out.ForgetAt)},
+					{"graves", fmt.Sprintf("%d, one may go at %s", out.Graves, or(out.ForgetAt, "-"))},
 					{"keys remembered", strconv.FormatUint(out.Keys, 10)},
 					{"configuration", strconv.FormatUint(out.Revision, 10)},
 					{"forged", strconv.FormatUint(out.Forged, 10)},
 				}
 				for _, r := range out.Regions {
-					table = append(table, []string{"region " + or(r.Region, "-"), fmt.Sprintf("%s as of %s, incarnation %s", r.State, r.AsOf, r.Incarnation)})
+					table = append(table, []string{"region " + or(r.Region, "-"), fmt.Sprintf("%s as of %s, incarnation %s", r.State, or(r.AsOf, "-"), r.Incarnation)})
 				}
 				return n.Print(out, table)
 			})
