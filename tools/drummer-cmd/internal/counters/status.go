@@ -60,10 +60,14 @@ func (n *Noun) status() noun.Verb {
 					return noun.Doing("status of "+group, err)
 				}
 				out := stateOfGroup(group, r.GetInfo())
+				when := ""
+				if out.ForgetAt != "" {
+					when = "one may go at " + out.ForgetAt
+				}
 				table := [][]string{
 					{"NAME", group},
 					{"counters", strconv.FormatUint(out.Counters, 10)},
-					{"graves", fmt.Sprintf("%d, one may go at %s", out.Graves, or(out.ForgetAt, "-"))},
+					{"graves", fmt.Sprintf("%d, %s", out.Graves, or(when, "none may go yet"))},
 					{"keys remembered", strconv.FormatUint(out.Keys, 10)},
 					{"configuration", strconv.FormatUint(out.Revision, 10)},
 					{"forged", strconv.FormatUint(out.Forged, 10)},
