@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/drumline/drumline/client/lane"
+	"github.com/drumline/drumline/client/pace"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 )
 
@@ -37,19 +38,18 @@ type call struct {
 	// forget is told of an answer that makes the hints of this call worthless.
 	forget func(*Error)
 
-	pauses  pauses
+	pauses  pace.Pauses
 	tries   int
 	unknown *Error // the first try of unknown outcome, for an effect of repeats
 }
 
 // do runs the call until it has an answer, an error that no retry helps, or no time.
 func (k *call) do(ctx context.Context) error {
-	leave, err := k.c.enter()
-	if err != nil {
+	if err := k.c.enter(); err != nil {
 		return err
 	}
-	defer leave()
-	k.c.budget.ask()
+	defer k.c.calls.Done()
+	k.c.budget.Ask()
 	return k.run(ctx, nil)
 }
 
@@ -68,7 +68,7 @@ func (k *call) run(ctx context.Context, e *Error) error {
 		if last == nil || e.answered || !last.answered {
 			last = e
 		}
-		if !e.retryable(k.effect) || k.tries >= maxAttempts || e.code == codes.Unimplemented && k.road.pick() == "" {
+		if !e.retryable(k.effect) || k.tries >= pace.MaxTries || e.code == codes.Unimplemented && k.road.pick() == "" {
 			return k.final(e)
 		}
 		if !k.prepare(ctx, e) {
@@ -108,7 +108,7 @@ func (k *call) failed(err error, a attempted) *Error {
 func (k *call) window(ctx context.Context) (context.Context, context.CancelFunc) {
 	end, ok := ctx.Deadline()
 	if k.effect == writes || !ok {
-		return context.WithCancel(ctx)
+		return ctx, func() {} // the call's own bound does
 	}
 	return context.WithTimeout(ctx, max(shortTry, time.Until(end)/3))
 }
@@ -133,16 +133,16 @@ func (k *call) learn(addr string, e *Error) {
 // prepare gets ready for the next try: a hint or an untried server is tried at once,
 // all else after a pause. It tells whether there is time for it.
 func (k *call) prepare(ctx context.Context, e *Error) bool {
-	paced := k.c.budget.spend()
+	paced := k.c.budget.Spend()
 	hinted := k.road.follow(e.Leader)
 	if paced && (hinted || e.elsewhere() && k.road.untried()) {
 		return ctx.Err() == nil
 	}
-	pause := k.pauses.draw()
+	pause := k.pauses.Draw()
 	if !paced {
-		pause = longPause
+		pause = pace.Long
 	}
-	if !sleep(ctx, pause) {
+	if !pace.Sleep(ctx, pause) {
 		return false
 	}
 	k.road.rested()

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/drumline/drumline/client/capacity"
+	"github.com/drumline/drumline/client/pace"
 	"github.com/drumline/drumline/config"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
@@ -68,7 +69,7 @@ type Client struct {
 	pool      *pool
 	servers   *servers
 	locations *locations
-	budget    *budget
+	budget    *pace.Budget
 	id        string // empty for one that is made up
 
 	refresh chan struct{}   // holds one wish for a fresh list of servers
@@ -105,7 +106,7 @@ func Open(ctx context.Context, addresses []string, opts ...Option) (*Client, err
 	life, stop := context.WithCancel(context.Background())
 	c := &Client{
 		pool: newPool(creds, o.dial, o.unary), servers: newServers(given), locations: newLocations(o.groups),
-		budget: newBudget(), id: o.id, refresh: make(chan struct{}, 1), life: life, stop: stop,
+		budget: pace.NewBudget(), id: o.id, refresh: make(chan struct{}, 1), life: life, stop: stop,
 	}
 	c.calls.Go(func() { c.keepFresh(life) })
 	if _, err := c.Servers(ctx); err != nil {
@@ -148,15 +149,15 @@ func (c *Client) Close() {
 	c.calls.Wait()
 }
 
-// enter counts a call under way; the caller runs leave when it returns.
-func (c *Client) enter() (leave func(), err error) {
+// enter counts a call under way, in calls, where the caller says that it is done.
+func (c *Client) enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, closedError()
+		return closedError()
 	}
 	c.calls.Add(1)
-	return c.calls.Done, nil
+	return nil
 }
 
 // Servers lists the cluster's drummers and nodehosts, as the server that answers knows them.
@@ -219,7 +220,7 @@ func (c *Client) keepFresh(ctx context.Context) {
 		// An error needs no word here: it wishes for the next try itself, and the
 		// calls that need a server say what they found.
 		_, _ = c.Servers(ctx)
-		if !sleep(ctx, refreshAtMost) {
+		if !pace.Sleep(ctx, refreshAtMost) {
 			return
 		}
 		timer.Reset(refreshEvery)

@@ -3,9 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
-	"math"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -64,33 +62,6 @@ func FuzzDecode(f *testing.F) {
 		_ = e.Error()
 		_ = e.retryable(writes)
 	})
-}
-
-func TestBudget(t *testing.T) {
-	b := newBudget()
-	for range budgetSize {
-		require.True(t, b.spend())
-	}
-	require.False(t, b.spend())
-	for range 10 {
-		b.ask()
-	}
-	require.True(t, b.spend())
-	require.True(t, b.spend() || b.left > 0.9, "ten calls earn two retries")
-	for range 10 * budgetSize {
-		b.ask()
-	}
-	require.LessOrEqual(t, b.left, float64(budgetSize))
-}
-
-func TestPausesGrowAndAreBounded(t *testing.T) {
-	var p pauses
-	for i := range 20 {
-		most := min(firstPause*time.Duration(math.Pow(2, float64(i))), longPause)
-		d := p.draw()
-		require.LessOrEqual(t, d, most)
-		require.GreaterOrEqual(t, d, most/2)
-	}
 }
 
 func TestLocationsAreBounded(t *testing.T) {

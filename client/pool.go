@@ -70,6 +70,17 @@ func (p *pool) conn(addr string) (*grpc.ClientConn, error) {
 	return c, nil
 }
 
+// up returns the connection to addr if it is established, else nil.
+func (p *pool) up(addr string) *grpc.ClientConn {
+	p.mu.Lock()
+	c := p.conns[addr]
+	p.mu.Unlock()
+	if c == nil || c.GetState() != connectivity.Ready {
+		return nil
+	}
+	return c
+}
+
 // lane returns the stream that calls to the server at addr share, over its connection;
 // nil if they are to travel alone.
 func (p *pool) lane(addr string) *lane.Lane {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/drumline/drumline/client/lane"
@@ -27,32 +29,54 @@ type item struct {
 // do runs the item until it has an answer, an error that no retry helps, or no time.
 func (t *item) do(ctx context.Context) error {
 	c := t.g.c
-	leave, err := c.enter()
-	if err != nil {
+	if err := c.enter(); err != nil {
 		return err
 	}
-	defer leave()
-	c.budget.ask()
-	if a, l := t.straight(); l != nil {
-		err = t.share(ctx, l, a.server, t.window(ctx))
-		if err == nil {
-			t.learn()
-			return nil
+	defer c.calls.Done()
+	c.budget.Ask()
+	a := t.straight()
+	if a.server == "" {
+		return t.finish(t.call().run(ctx, nil))
+	}
+	if l := c.pool.lane(a.server); l != nil {
+		if err := t.share(ctx, l, a.server, t.window(ctx)); err != nil {
+			return t.recover(ctx, a, l, err)
 		}
-		return t.recover(ctx, a, l, err)
+		t.learn()
+		return nil
+	}
+	if conn := c.pool.up(a.server); conn != nil && ctx.Err() == nil {
+		if err := t.single(ctx, conn, &a); err != nil {
+			return t.goOn(ctx, t.call(), a, err)
+		}
+		t.learn()
+		return nil
 	}
 	return t.finish(t.call().run(ctx, nil))
 }
 
-// straight returns the stream to the group's leader, if that is known and in order:
-// what nearly every call does, and all that it costs.
-func (t *item) straight() (attempted, *lane.Lane) {
+// straight returns the address of the group's leader, if that is known and in order: it is
+// tried first by nearly every call, which costs it no more than the try. Else it is empty.
+func (t *item) straight() attempted {
 	c := t.g.c
 	addr := c.locations.get(t.g.name).GetLeaderApi()
 	if addr == "" || len(t.data) > lane.MaxItem || c.servers.suspected(addr) {
-		return attempted{}, nil
+		return attempted{}
 	}
-	return attempted{server: addr, effect: t.effect}, c.pool.lane(addr)
+	return attempted{server: addr, effect: t.effect}
+}
+
+// single makes one try in a call of its own, and notes whether it was sent.
+func (t *item) single(ctx context.Context, conn *grpc.ClientConn, a *attempted) error {
+	if within := t.window(ctx); within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, within)
+		defer cancel()
+	}
+	var p peer.Peer
+	err := t.alone(t)(ctx, conn, grpc.Peer(&p))
+	a.sent = p.Addr != nil // see reach
+	return err
 }
 
 // window is how long a try may take; 0 is as long as ctx.
@@ -78,9 +102,14 @@ func (t *item) recover(ctx context.Context, a attempted, l *lane.Lane, err error
 		t.g.c.pool.noLane(a.server, l)
 		return t.finish(k.run(ctx, nil))
 	}
+	err = k.lost(err, &a)
+	return t.goOn(ctx, k, a, err)
+}
+
+// goOn makes the other tries of a call whose first came to an error.
+func (t *item) goOn(ctx context.Context, k *call, a attempted, err error) error {
 	k.road.tried[a.server] = true
 	k.tries++
-	err = k.lost(err, &a)
 	return t.finish(k.run(ctx, k.failed(t.g.c.explainUnsent(ctx, &a, err), a)))
 }
 

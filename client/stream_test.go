@@ -164,6 +164,38 @@ func TestWithoutStreams(t *testing.T) {
 	require.Zero(t, able.came("stream"))
 }
 
+// TestUnaryAtAKnownLeader: the first try goes straight there, and what it comes to is judged as
+// that of any other try.
+func TestUnaryAtAKnownLeader(t *testing.T) {
+	c := newCluster(t)
+	h := c.add("nodehost")
+	next := ""
+	h.propose = func(_ context.Context, _ int, req *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
+		if reason := next; reason != "" {
+			next = ""
+			return nil, saying(reason, "")
+		}
+		return &hostpb.ProposeResponse{Data: req.GetCommand(), Leader: led(h)}, nil
+	}
+	cl, err := client.Open(within(t, ample), []string{h.addr}, client.WithUnary())
+	require.NoError(t, err)
+	t.Cleanup(cl.Close)
+	for _, step := range []struct {
+		reason string
+		came   int
+	}{{"", 1}, {"", 2}, {"BUSY", 4}, {"NOT_LEADER", 6}} {
+		next = step.reason
+		res, err := cl.Group("kv/x").Propose(within(t, ample), []byte("v"))
+		require.NoError(t, err, step.reason)
+		require.Equal(t, "v", string(res.Data))
+		require.Equal(t, step.came, h.came("propose"), step.reason)
+	}
+	next = "UNKNOWN_OUTCOME"
+	_, err = cl.Group("kv/x").Propose(within(t, ample), []byte("v"))
+	requireError(t, err, hostpb.Reason_REASON_UNKNOWN_OUTCOME, client.Unknown)
+	require.Equal(t, 7, h.came("propose"), "it may have been applied, so it is not sent again")
+}
+
 // ProposeBatch applies every command but "again", which is refused until the second
 // call, and "bad".
 func (s *server) ProposeBatch(_ context.Context, req *hostpb.ProposeBatchRequest) (*hostpb.ProposeBatchResponse, error) {

@@ -1,4 +1,6 @@
-package client
+// Package pace says how fast a client tries again: the pauses of one call, and the budget of
+// all of them.
+package pace
 
 import (
 	"context"
@@ -9,23 +11,25 @@ import (
 
 // Pace of one call's tries.
 const (
-	firstPause  = 10 * time.Millisecond
-	longPause   = time.Second
-	maxAttempts = 64
+	firstPause = 10 * time.Millisecond
+	// Long is the longest pause.
+	Long = time.Second
+	// MaxTries bounds the tries of one call.
+	MaxTries = 64
 )
 
-// pauses is the back-off of one call: it doubles from firstPause to longPause, each
+// Pauses is the back-off of one call: it doubles from firstPause to Long, each
 // pause drawn evenly from its upper half so that callers that failed together do
 // not come back together.
-type pauses struct{ next time.Duration }
+type Pauses struct{ next time.Duration }
 
-// draw returns the next pause.
-func (p *pauses) draw() time.Duration {
+// Draw returns the next pause.
+func (p *Pauses) Draw() time.Duration {
 	if p.next == 0 {
 		p.next = firstPause
 	}
 	d := p.next/2 + rand.N(p.next/2+1)
-	p.next = min(2*p.next, longPause)
+	p.next = min(2*p.next, Long)
 	return d
 }
 
@@ -36,26 +40,26 @@ const (
 	budgetPerAsk = 0.2
 )
 
-// budget limits the retries of all calls of a client together, so that a cluster in
+// Budget limits the retries of all calls of a client together, so that a cluster in
 // trouble is not buried under them: while it is empty, retries go at the longest
 // pause. In the long run there are at most 1.2 tries a call, and some paced ones.
-type budget struct {
+type Budget struct {
 	mu   sync.Mutex
 	left float64 // guarded by mu
 }
 
-// newBudget is full.
-func newBudget() *budget { return &budget{left: budgetSize} }
+// NewBudget is full.
+func NewBudget() *Budget { return &Budget{left: budgetSize} }
 
-// ask counts a call.
-func (b *budget) ask() {
+// Ask counts a call.
+func (b *Budget) Ask() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.left = min(b.left+budgetPerAsk, budgetSize)
 }
 
-// spend takes one retry from the budget and tells whether there was one.
-func (b *budget) spend() bool {
+// Spend takes one retry from the budget and tells whether there was one.
+func (b *Budget) Spend() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.left < 1 {
@@ -65,9 +69,9 @@ func (b *budget) spend() bool {
 	return true
 }
 
-// sleep waits for d and tells whether ctx left time for it. A pause that would
+// Sleep waits for d and tells whether ctx left time for it. A pause that would
 // outlive the deadline is not begun: the caller learns the last error at once.
-func sleep(ctx context.Context, d time.Duration) bool {
+func Sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
