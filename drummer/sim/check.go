@@ -168,9 +168,11 @@ func (w *world) CheckDestroyed(h *cluster.Host, k replicas.Key) {
 }
 
 // CheckHalted is S1 of a restart by order: a quorum of all voters runs meanwhile, as far as
-// anybody could know it. One voter alone has nobody to wait for.
+// anybody could know it. One voter alone has nobody to wait for, and a group that is deleted
+// has nobody to serve.
 func (w *world) CheckHalted(h *cluster.Host, g *cluster.Group, k replicas.Key) {
-	if _, voter := g.Voters[uint64(k.Replica)]; !voter || len(g.Voters) == 1 {
+	rec := w.Recorded(g.ID)
+	if _, voter := g.Voters[uint64(k.Replica)]; !voter || len(g.Voters) == 1 || rec == nil || rec.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING {
 		return
 	}
 	n := 0
@@ -340,7 +342,7 @@ func hasReplica(g *fleetpb.Group, id uint64) bool {
 }
 
 // checkLimits counts what is being built. What was stuck until a moment ago does not count, nor
-// what was taken back and the record does not have yet.
+// what was taken back, or got its vote, and the record does not have yet.
 func (w *world) checkLimits(host string) {
 	v := w.Record.Freeze()
 	here, all := 0, 0
@@ -350,7 +352,7 @@ func (w *world) checkLimits(host string) {
 		}
 		for _, r := range rec.GetReplicas() {
 			g, h := w.Groups[rec.GetId()], w.Host(r.GetHostId())
-			if r.GetVoter() || r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED || g == nil || h == nil || g.Removed[r.GetId()] {
+			if r.GetVoter() || r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED || g == nil || h == nil || g.Removed[r.GetId()] || g.Voters[r.GetId()] != "" {
 				continue
 			}
 			l := h.Disk.Logs[replicas.KeyOf(g.ID, r.GetId())]

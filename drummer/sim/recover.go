@@ -122,15 +122,20 @@ func (w *world) recoverAll() {
 	}
 }
 
-// forsaken lists the groups that a person could recover, and that were not.
+// forsaken lists the groups that a person could recover, and that were not, or that are told to
+// heal by themselves although they cannot.
 func (w *world) forsaken() []string {
 	var bad []string
 	for rec := range w.Record.Freeze().GroupsByName("") {
 		if !w.needsRecovery(rec) {
 			continue
 		}
-		if k := w.judge(rec.GetSpec().GetName()); k == nil || k.Answer.GetCode() == fleetpb.Code_CODE_OK {
+		k := w.judge(rec.GetSpec().GetName())
+		switch {
+		case k == nil || k.Answer.GetCode() == fleetpb.Code_CODE_OK:
 			bad = append(bad, "group "+rec.GetSpec().GetName()+" has lost its quorum, and is not recovered")
+		case k.Answer.GetCode() == fleetpb.Code_CODE_CONFLICT:
+			bad = append(bad, "group "+rec.GetSpec().GetName()+" has lost its quorum, and is not recovered: "+k.Answer.GetDetail())
 		}
 	}
 	return bad

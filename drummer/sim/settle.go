@@ -45,10 +45,13 @@ func (w *world) converge() {
 }
 
 // tend is what the operator does once all is healed: recovers what was lost, and replaces
-// drummers whose disks were.
+// drummers whose disks were, or takes back one that was to join.
 func (w *world) tend() {
-	if n := w.spent(); n != 0 && w.Record.Freeze().Drummers().Pending() == nil {
+	switch n, p := w.spent(), w.Record.Freeze().Drummers().Pending(); {
+	case n != 0 && p == nil:
 		w.crew.Add(n)
+	case p.GetState() == fleetpb.DrummerState_DRUMMER_STATE_JOINING && w.Drummers[p.GetNumber()-1].Spent:
+		w.crew.Remove(p.GetNumber())
 	}
 	if w.Virtual() > w.tended+10*time.Second {
 		w.tended = w.Virtual()

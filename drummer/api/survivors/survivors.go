@@ -5,6 +5,7 @@ package survivors
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/drumline/drumline/drummer/fleet"
@@ -89,8 +90,8 @@ func voting(g *fleetpb.Group, id uint64) bool {
 }
 
 // Of finds what a name's recovery is about: the group that has the name; the banned one
-// that it was to be loaded from, if it never opened; or the newest banned one, if nobody
-// has the name.
+// that it was to be loaded from, if it never opened or cannot be loaded; or the newest banned
+// one, if nobody has the name.
 func Of(v *fleet.View, o *loop.Observed, name string) *Case {
 	k := &Case{v: v, o: o, holder: v.ByName(name), Answer: &drummerpb.Recovery{Name: name, Code: fleetpb.Code_CODE_OK}}
 	switch {
@@ -100,7 +101,7 @@ func Of(v *fleet.View, o *loop.Observed, name string) *Case {
 				k.group = g
 			}
 		}
-	case opened(k.holder):
+	case opened(k.holder) && !k.stranded():
 		k.group = k.holder
 	case k.holder.GetOrigin().GetKind() == fleetpb.OriginKind_ORIGIN_KIND_RECOVER:
 		k.group = v.Group(ids.Group(k.holder.GetOrigin().GetGroup()))
@@ -114,6 +115,29 @@ func Of(v *fleet.View, o *loop.Observed, name string) *Case {
 		k.refuse(fleetpb.Code_CODE_CONFLICT, "the group was never opened, so it has nothing to recover: it is launched anew by itself")
 	}
 	return k
+}
+
+// stranded tells that the one that has the name waits for the state of a replica whose data is
+// gone by now. None of its own has been loaded then, as far as any of them was heard.
+func (k *Case) stranded() bool {
+	origin := k.holder.GetOrigin()
+	if k.holder.GetState() != fleetpb.GroupState_GROUP_STATE_OPENING || origin.GetKind() != fleetpb.OriginKind_ORIGIN_KIND_RECOVER {
+		return false
+	}
+	heard := 0
+	for _, r := range k.holder.GetReplicas() {
+		rep := k.o.Host(ids.Host(r.GetHostId())).Replicas[planner.Ref{Group: ids.Group(k.holder.GetId()), Replica: ids.Replica(r.GetId())}]
+		if rep.GetOpened() {
+			return false
+		}
+		if rep != nil && voting(k.holder, r.GetId()) {
+			heard++
+		}
+	}
+	lost := slices.ContainsFunc(origin.GetSources(), func(s *fleetpb.Source) bool {
+		return gone(k.o, origin.GetGroup(), s.GetReplica(), ids.Host(s.GetHostId()))
+	})
+	return lost && heard > len(k.holder.GetReplicas())/2
 }
 
 func (k *Case) refuse(code fleetpb.Code, format string, args ...any) {
@@ -172,8 +196,12 @@ func (k *Case) newest(looks Looks) *statepb.Look {
 
 // gone tells that a replica's data is known not to exist any more.
 func (k *Case) gone(r *fleetpb.Replica) bool {
-	h := k.o.Host(ids.Host(r.GetHostId()))
-	_, reported := h.Replicas[planner.Ref{Group: ids.Group(k.group.GetId()), Replica: ids.Replica(r.GetId())}]
+	return gone(k.o, k.group.GetId(), r.GetId(), ids.Host(r.GetHostId()))
+}
+
+func gone(o *loop.Observed, group, replica uint64, at ids.Host) bool {
+	h := o.Host(at)
+	_, reported := h.Replicas[planner.Ref{Group: ids.Group(group), Replica: ids.Replica(replica)}]
 	return h.State == planner.Lost || h.Connected && h.State == planner.Up && !reported
 }
 

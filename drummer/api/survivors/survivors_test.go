@@ -127,6 +127,36 @@ func TestTheFurthestSurvivorIsTaken(t *testing.T) {
 	require.Zero(t, k.Command(1).GetReplaces())
 }
 
+// The last survivor goes down with its disk when a new group waits for its state: another one
+// that comes back has it recovered once more, but not what the new group may have by now.
+func TestARecoveryWhoseSourceIsLost(t *testing.T) {
+	w := newWorld(t)
+	w.wipe("c")
+	w.silence(planner.Down, "b")
+	w.apply(&fleetpb.Command{Op: &fleetpb.Command_LoadGroup{LoadGroup: w.judge("kv/1", survivors.Wish{}).Command(0)}})
+	w.apply(&fleetpb.Command{Op: &fleetpb.Command_Place{Place: &fleetpb.Place{Group: 1001, Generation: 1, HostIds: []string{"b"}}}})
+	w.apply(&fleetpb.Command{Op: &fleetpb.Command_ReplicasStarted{ReplicasStarted: &fleetpb.ReplicasStarted{Group: 1001, Replicas: []uint64{4}}}})
+	w.advance(1001, fleetpb.GroupState_GROUP_STATE_OPENING)
+	b := w.o.Hosts["b"]
+	b.State, b.Connected = planner.Up, true
+	own := &drummerpb.ReplicaReport{Group: 1001, Replica: 4, State: drummerpb.ReplicaState_REPLICA_STATE_OK}
+	b.Replicas[planner.Ref{Group: 1001, Replica: 4}] = own
+	w.looks["b"] = map[uint64]*statepb.Look{1000: {Group: 1000, Replica: 2, Applied: 20, Opened: true}}
+	require.Equal(t, fleetpb.Code_CODE_CONFLICT, w.judge("kv/1", survivors.Wish{}).Answer.GetCode(), "its source is well")
+
+	w.wipe("a")
+	k := w.judge("kv/1", survivors.Wish{})
+	require.Equal(t, fleetpb.Code_CODE_OK, k.Answer.GetCode(), k.Answer.GetDetail())
+	require.EqualValues(t, 1000, k.Answer.GetId())
+	c := k.Command(0)
+	require.EqualValues(t, 1001, c.GetReplaces())
+	require.Equal(t, "b", c.GetOrigin().GetSources()[0].GetHostId())
+	own.Opened = true
+	require.Equal(t, fleetpb.Code_CODE_CONFLICT, w.judge("kv/1", survivors.Wish{}).Answer.GetCode(), "it was loaded in time")
+	own.Opened = false
+	w.apply(&fleetpb.Command{Op: &fleetpb.Command_LoadGroup{LoadGroup: c}})
+}
+
 func TestWhatSpeaksAgainstARecovery(t *testing.T) {
 	for name, c := range map[string]struct {
 		change  func(w *world)

@@ -237,7 +237,8 @@ func (t *turn) remove(c *fleetpb.RemoveDrummer) *fleetpb.Result {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "%s is the last drummer: without it there is no record", who(d))
 	}
 	d = proto.CloneOf(d)
-	d.State, d.SinceUnixMs, d.Replaces = fleetpb.DrummerState_DRUMMER_STATE_LEAVING, t.at, 0
+	// Whom it was to replace stays known: that one may be out of the group already.
+	d.State, d.SinceUnixMs = fleetpb.DrummerState_DRUMMER_STATE_LEAVING, t.at
 	t.store(d)
 	t.event("drummer-leaving", "%s is to leave%s", who(d), words.AskedBy(c.GetAuthor()))
 	return numbered(d, "")

@@ -127,7 +127,12 @@ func (s *Scene) settle(d, old *fleetpb.Drummer) Step {
 	return Step{Joined, n, "it votes"}
 }
 
+// leave has a drummer go. If it was to replace another one that is out of the group already, the
+// record hears of that first: nothing else would tell it any more.
 func (s *Scene) leave(d *fleetpb.Drummer) Step {
+	if old := s.List.Get(d.GetReplaces()); old != nil && slices.Contains(s.Removed, old.GetNumber()) {
+		return Step{Gone, old.GetNumber(), "the one that it was to replace is removed"}
+	}
 	if slices.Contains(s.Removed, d.GetNumber()) {
 		return Step{Gone, d.GetNumber(), "it is removed"}
 	}

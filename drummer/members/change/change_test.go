@@ -215,5 +215,15 @@ func TestTheQuorumIsNeverTakenAway(t *testing.T) {
 		if p := w.list.Pending(); p != nil && len(w.voters) > 1 {
 			t.Fatalf("%v never ends: %+v", p, w)
 		}
+		if w.list.Pending() != nil {
+			return
+		}
+		var listed []uint64
+		for _, d := range w.list.All {
+			listed = append(listed, d.GetNumber())
+		}
+		if votes := slices.Sorted(slices.Values(w.voters)); !slices.Equal(votes, listed) {
+			t.Fatalf("%v vote, and the record lists %v", votes, listed)
+		}
 	})
 }

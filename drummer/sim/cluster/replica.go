@@ -255,7 +255,10 @@ func (g *Group) Change(c *drummerpb.Change) string {
 	if why := g.forbidden(c); why != "" {
 		return why
 	}
-	before := g.membership()
+	before, at := g.membership(), g.Commit+1
+	if g.Lead().Log != nil { // the members there are commit it, whoever lives of those to come
+		at = g.append()
+	}
 	switch kind {
 	case drummerpb.ChangeKind_CHANGE_KIND_ADD_OBSERVER:
 		g.Observers[id] = c.GetHostId()
@@ -268,19 +271,15 @@ func (g *Group) Change(c *drummerpb.Change) string {
 		delete(g.Observers, id)
 		g.Removed[id] = true
 	}
-	g.applied(c, before)
+	g.applied(c, before, at)
 	return ""
 }
 
-// applied writes the change into the log.
-func (g *Group) applied(c *drummerpb.Change, before *drummerpb.Membership) {
+// applied goes on with the change that is in the log at a place.
+func (g *Group) applied(c *drummerpb.Change, before *drummerpb.Membership, at time.Duration) {
 	w := g.w
 	g.laid = 0
 	g.CC += uint64(1 + w.Rng.IntN(50))
-	at := g.Commit + 1
-	if g.Lead().Log != nil {
-		at = g.append()
-	}
 	g.views = append(g.views, view{at, g.copyMembership()})
 	w.Note("group %d: %s %d, config change %d", g.ID, c.GetKind(), c.GetReplica(), g.CC)
 	w.Book.Mark('c', w.Now, g.ID<<20|c.GetReplica(), g.CC)
