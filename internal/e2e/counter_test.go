@@ -50,9 +50,9 @@ func (w *world) talk(host, path string, header ...string) (int, string) {
 }
 
 // inc counts at a host until it has an answer that counts.
-func (w *world) inc(host string, amount int, header ...string) {
+func (w *world) inc(host string, amount int) {
 	w.Helper()
-	code, body := w.talk(host, fmt.Sprintf("/inc?amount=%d", amount), header...)
+	code, body := w.talk(host, fmt.Sprintf("/inc?amount=%d", amount))
 	if code != http.StatusOK {
 		w.Fatalf("inc at %s: %d %s", host, code, body)
 	}
