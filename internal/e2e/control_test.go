@@ -47,6 +47,7 @@ func TestSupervisorsDie(t *testing.T) {
 	ten := specs("calm", 10)
 	w.create(ten...)
 	w.within(15*time.Second, "launch", w.whole(names(ten)))
+	w.still()
 	groups, err := w.groups()
 	w.must(err)
 	before := replicaIDs(groups)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -199,9 +200,10 @@ func TestFirstUseAndItsConfiguration(t *testing.T) {
 		require.Contains(t, debugStatus(w, host), fmt.Sprintf(`"revision": %d`, second), host)
 	}
 	w.within(20*time.Second, "they serve with no drummer", w.haveAll(names[2:], second))
-	_, err = w.definition("capacity/late", 3*time.Second)
-	require.Equal(t, hostpb.Reason_REASON_UNAVAILABLE, reasonOf(err), "%v", err)
-	require.ErrorContains(t, err, "no drummer tells it")
+	w.within(30*time.Second, "who asks for a new name is told why it is not there", func() (bool, string) {
+		_, err := w.definition("capacity/late", 3*time.Second) // a busy host may answer too late once
+		return reasonOf(err) == hostpb.Reason_REASON_UNAVAILABLE && strings.Contains(err.Error(), "no drummer tells it"), fmt.Sprint(err)
+	})
 }
 
 // debugStatus is a host's page of that name.

@@ -46,7 +46,7 @@ type world struct {
 	fleet  *localfleet.Fleet
 	client *client.Client
 	dir    string
-	mayEnd sync.Map // names of processes that may end by themselves
+	mayEnd sync.Map // names of processes that may end by themselves; those with a channel once, which is closed then
 	loads  int      // begun
 	// patience is the policy's down_after.
 	patience time.Duration
@@ -98,8 +98,13 @@ func newWorldOf(t *testing.T, o localfleet.Options) *world {
 
 // ended is told of processes that nobody ended.
 func (w *world) ended(name string, err error) {
-	if _, may := w.mayEnd.Load(name); !may {
+	why, may := w.mayEnd.Load(name)
+	if !may {
 		w.Errorf("%s ended by itself: %v\n%s", name, err, tail(w.dir, name))
+	}
+	if gone, once := why.(chan struct{}); once {
+		w.mayEnd.Delete(name)
+		close(gone)
 	}
 }
 

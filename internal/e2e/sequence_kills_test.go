@@ -268,13 +268,16 @@ func (w *world) signal(name string, sig syscall.Signal) {
 	w.Helper()
 	p, err := w.fleet.Process(name)
 	w.must(err)
-	w.mayEnd.Store(name, true)
+	gone := make(chan struct{})
+	w.mayEnd.Store(name, gone)
 	w.must(syscall.Kill(p.PID, sig))
-	w.within(20*time.Second, fmt.Sprint(sig, " ends ", name), func() (bool, string) {
-		p, err := w.fleet.Process(name)
-		return err == nil && p.PID == 0, fmt.Sprint(p, err)
-	})
-	w.mayEnd.Delete(name)
+	began := time.Now()
+	select {
+	case <-gone:
+		w.Logf("%s ends %s: %.1fs", sig, name, time.Since(began).Seconds())
+	case <-time.After(20 * time.Second):
+		w.Fatalf("%s does not end %s", sig, name)
+	}
 }
 
 // ready waits for hosts, none for all.
