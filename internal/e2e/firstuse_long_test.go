@@ -37,7 +37,6 @@ func TestAThousandResourcesFollow(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("they follow after %s in the median", took[len(took)/2])
-	// A thousand are asked in turns by who looks, and a machine may have other work: what is
-	// promised is seen in the best of five.
-	require.Less(t, took[0], followWithin, "in the best of %v", took)
+	// A thousand are asked in turns by who looks, and a machine with other work takes much longer.
+	require.Less(t, took[len(took)/2], followWithin, "in the median of %v", took)
 }
