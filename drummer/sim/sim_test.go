@@ -70,6 +70,7 @@ func TestFoundBefore(t *testing.T) {
 		"a leader that was deposed without knowing it led for ever in its eyes":  {Seed: 312267, Hosts: 5, Groups: 19, Faults: 17, Wishes: 10, Blows: 4, Keep: []int{0, 1, 2, 3, 5, 6, 29}},
 		"a proof that lay half a minute on its way let another voter be removed": {Seed: 16093, Hosts: 5, Groups: 2, Faults: 18, Wishes: 10, Blows: 1, Keep: []int{3, 7, 9, 23}},
 		"a host that stood still restarted a voter by a tuning from before that": {Seed: 9026, Hosts: 3, Groups: 6, Faults: 17, Wishes: 9, Blows: -1, Keep: []int{12, 15, 17, 23}},
+		"a host that stood still removed a voter by an order from before that":   {Seed: 13123, Hosts: 3, Groups: 6, Faults: 16, Wishes: 6, Blows: -1, Keep: []int{0, 1, 2, 3, 4, 20}},
 		"whom a newcomer replaced was gone, and the newcomer was to leave again": {Seed: 34382, Hosts: 5, Groups: 2, Faults: 24, Wishes: 6, Blows: 3, Keep: []int{17, 18, 25, 28, 29, 30, 31, 32}},
 		"a vote that the record had not heard of was counted as being built":     {Seed: 37521, Hosts: 8, Groups: 24, Faults: 24, Wishes: 5, Blows: -1, Keep: []int{0, 2, 3, 4}},
 		"the copy was lost that a recovered group was to be loaded from":         {Seed: 54852, Hosts: 5, Groups: 23, Faults: 10, Wishes: 10, Blows: 3, Keep: []int{1, 2, 3, 4, 10, 12, 13, 17, 18, 19, 20, 21}},

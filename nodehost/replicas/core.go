@@ -119,6 +119,12 @@ const maxWaiters = 4
 // long after that what is read may have been sent before it.
 const standstill = 5 * time.Second
 
+// stoodStill is why an order that touches a quorum waits then: others may have gone, or come
+// back, since it was decided, and nothing in it tells.
+const stoodStill = "the process stood still, and the order may be as old"
+
+func (c *Core) stale() bool { return c.woke != 0 && c.last-c.woke < standstill }
+
 // New makes a Core from what was found on disk.
 func New(self Self, m Manifest) *Core {
 	c := &Core{

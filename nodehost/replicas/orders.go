@@ -231,6 +231,10 @@ func (c *Core) orderRaft(token uint64, o *drummerpb.Order) {
 		c.notYet(token, o, fmt.Sprintf("order %d of this group is being obeyed", now.GetId()))
 		return
 	}
+	if o.GetChange() != nil && c.stale() {
+		c.notYet(token, o, stoodStill)
+		return
+	}
 	c.raiseGeneration(r, o.GetGeneration())
 	c.executing[k.Group] = o
 	c.do(Execute{token, o})

@@ -38,9 +38,8 @@ func (c *Core) orderTune(token uint64, o *drummerpb.Order, want raft.Settings) {
 		c.notYet(token, o, "the replica is starting")
 	case c.executing[k.Group] != nil:
 		c.notYet(token, o, fmt.Sprintf("order %d of this group is being obeyed", c.executing[k.Group].GetId()))
-	case c.woke != 0 && c.last-c.woke < standstill:
-		// The others may have gone since the order was decided, and nothing in it tells.
-		c.notYet(token, o, "the process stood still, and the order may be as old")
+	case c.stale():
+		c.notYet(token, o, stoodStill)
 	default:
 		if !r.Unloaded {
 			c.suspect(r) // should the process die of it, the next one starts it alone

@@ -67,6 +67,23 @@ func TestATuningFromBeforeAStandstillIsNotObeyed(t *testing.T) {
 	require.Equal(t, []string{"start 1000.7 again"}, w.step(order(3, k, tune(200, 0, 0))).take())
 }
 
+// The same of a change: a voter that it removes may have come back, and the others may be behind.
+func TestAChangeFromBeforeAStandstillIsNotObeyed(t *testing.T) {
+	k := key(1000, 7)
+	remove := func(o *drummerpb.Order) {
+		o.Body = &drummerpb.Order_Change{Change: &drummerpb.Change{Kind: drummerpb.ChangeKind_CHANGE_KIND_REMOVE, Replica: 3, ConfigChange: 9}}
+	}
+	w := up(k)
+	w.now += time.Minute
+	w.step(order(2, k, remove), Tick{})
+	require.Equal(t, []string{"later 2: the process stood still, and the order may be as old"}, w.take())
+	for range 5 {
+		w.now += time.Second
+		w.step(Tick{})
+	}
+	require.Equal(t, []string{"execute 3"}, w.step(order(3, k, remove)).take())
+}
+
 func TestATuningThatFailsIsTriedAgain(t *testing.T) {
 	k := key(1000, 7)
 	w := up(k).step(order(2, k, tune(200, 0, 0)), Started{Key: k, Err: "it does not unload"})
