@@ -19,6 +19,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/ledger"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
 	"github.com/drumline/drumline/internal/raft/transport/membook"
+	"github.com/drumline/drumline/internal/wait"
 )
 
 // chaos is three hosts, a network and disks that fail, and callers of one group whose
@@ -86,7 +87,7 @@ func (c *chaos) loop(ctx context.Context, step func(k int)) {
 	c.wg.Go(func() {
 		for k := 0; ctx.Err() == nil; k++ {
 			for c.quiet.Load() && ctx.Err() == nil {
-				wait(ctx, testTick)
+				wait.For(ctx, testTick)
 			}
 			step(k)
 		}
@@ -136,7 +137,7 @@ func (c *chaos) proposeOne(text string) {
 	}
 	c.note(n, h, text, err)
 	if err != nil {
-		wait(context.Background(), time.Millisecond)
+		wait.For(context.Background(), time.Millisecond)
 	}
 }
 
@@ -164,7 +165,7 @@ func (c *chaos) proposeMany(text string) {
 	c.mu.Lock()
 	c.runs = append(c.runs, run)
 	c.mu.Unlock()
-	wait(context.Background(), time.Millisecond)
+	wait.For(context.Background(), time.Millisecond)
 }
 
 // proposeSession repeats a command in its session until somebody knows.
@@ -173,7 +174,7 @@ func (c *chaos) proposeSession(text string) {
 	defer cancel()
 	s, err := h.OpenSession(ctx, c.g)
 	if err != nil {
-		wait(context.Background(), time.Millisecond)
+		wait.For(context.Background(), time.Millisecond)
 		return
 	}
 	var unknown error
@@ -197,7 +198,7 @@ func (c *chaos) read() {
 	before := c.acked.Load()
 	b, err := h.Read(ctx, c.g, []byte("count"))
 	if err != nil {
-		wait(context.Background(), time.Millisecond)
+		wait.For(context.Background(), time.Millisecond)
 		return
 	}
 	c.reads.Add(1)
@@ -217,7 +218,7 @@ func (c *chaos) progress() {
 func (c *chaos) harm() string {
 	i, j := c.members()
 	n, other := c.nodes[i], c.nodes[j]
-	pause := func() { wait(context.Background(), time.Duration(c.dice.IntN(300))*time.Millisecond) }
+	pause := func() { wait.For(context.Background(), time.Duration(c.dice.IntN(300))*time.Millisecond) }
 	switch c.dice.IntN(10) {
 	case 0:
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -322,7 +323,7 @@ func (c *chaos) change(what Change) {
 			return
 		}
 		require.Less(c.t, k, 100, "%v", err)
-		wait(context.Background(), 10*testTick)
+		wait.For(context.Background(), 10*testTick)
 	}
 }
 
@@ -438,7 +439,7 @@ func TestChaosOfUnloading(t *testing.T) {
 	c.run()
 	for range chaosSteps(4) {
 		c.quiet.Store(true)
-		wait(context.Background(), time.Duration(c.dice.IntN(3000))*time.Millisecond)
+		wait.For(context.Background(), time.Duration(c.dice.IntN(3000))*time.Millisecond)
 		slept := 0
 		for _, n := range c.nodes {
 			if n.unloaded(c.g) {

@@ -21,6 +21,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/transport"
 	"github.com/drumline/drumline/internal/raft/transport/faults"
 	"github.com/drumline/drumline/internal/raft/transport/membook"
+	"github.com/drumline/drumline/internal/wait"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -190,7 +191,7 @@ func (c *cluster) open(g ids.Group) {
 func (c *cluster) settled(call func() error) error {
 	c.t.Helper()
 	for ctx := c.ctx(); ; {
-		if err := call(); !betweenLeaders(err) || !wait(ctx, testTick) {
+		if err := call(); !betweenLeaders(err) || !wait.For(ctx, testTick) {
 			return err
 		}
 	}
@@ -289,7 +290,7 @@ func (n *node) read(g ids.Group, q string) string {
 	n.c.t.Helper()
 	for ctx := n.c.ctx(); ; {
 		b, err := n.Read(ctx, g, []byte(q))
-		if !fault.Is(err, fault.NoQuorum) || !wait(ctx, testTick) { // an election is waited out
+		if !fault.Is(err, fault.NoQuorum) || !wait.For(ctx, testTick) { // an election is waited out
 			require.NoError(n.c.t, err)
 			return string(b)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/ledger"
+	"github.com/drumline/drumline/internal/wait"
 )
 
 // Writers go on while the leader is killed and comes back, several times: what was
@@ -142,7 +143,7 @@ func (w *writers) write(text string) {
 		}
 	}
 	w.note(text, "refused")
-	wait(ctx, testTick)
+	wait.For(ctx, testTick)
 }
 
 func (w *writers) note(text, outcome string) {

@@ -17,6 +17,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/engine"
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/internal/raft/park"
+	"github.com/drumline/drumline/internal/wait"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -207,7 +208,7 @@ func (h *Host) startCluster(ctx context.Context, r *replica, members map[uint64]
 		case err == nil:
 			return nil
 		case errors.Is(err, dragonboat.ErrClusterAlreadyExist):
-			if !wait(ctx, unloadPoll) {
+			if !wait.For(ctx, unloadPoll) {
 				return fault.Wrap(err, fault.Unavailable, "start replica %d of group %s: an earlier one does not unload", r.spec.ID, r.spec.Name).InGroup(r.spec.Name)
 			}
 		case errors.Is(err, dragonboat.ErrNodeRemoved):
@@ -311,7 +312,7 @@ func (h *Host) removeData(ctx context.Context, g ids.Group, id ids.Replica) erro
 		case !errors.Is(err, dragonboat.ErrClusterNotStopped):
 			return fault.Wrap(err, fault.Internal, "remove the data of replica %d of group %d", id, g)
 		}
-		if !wait(ctx, unloadPoll) {
+		if !wait.For(ctx, unloadPoll) {
 			return fault.Wrap(ctx.Err(), fault.Deadline, "replica %d of group %d is still unloading", id, g)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/membership"
 	"github.com/drumline/drumline/internal/raft/refusal"
+	"github.com/drumline/drumline/internal/wait"
 )
 
 // Membership reads who belongs to a group, linearizably, on any replica.
@@ -57,7 +58,7 @@ func (r *replica) membership(ctx context.Context) (Membership, error) {
 			}
 			return Membership{}, f
 		}
-		if !wait(ctx, r.host.opts.Tick) {
+		if !wait.For(ctx, r.host.opts.Tick) {
 			return Membership{}, r.unread(ctx)
 		}
 	}
@@ -105,7 +106,7 @@ func (r *replica) change(ctx context.Context, c Change) (Membership, error) {
 		if err != nil && !errors.Is(err, dragonboat.ErrRejected) && !errors.Is(err, dragonboat.ErrTimeout) && !refusal.Passes(err) {
 			return m, r.changeFault(r.requestFault(err), asked)
 		}
-		if err != nil && !wait(ctx, r.host.opts.Tick) {
+		if err != nil && !wait.For(ctx, r.host.opts.Tick) {
 			return m, r.changeFault(r.unread(ctx), asked)
 		}
 	}

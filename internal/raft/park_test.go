@@ -14,6 +14,7 @@ import (
 
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/internal/wait"
 )
 
 // napping makes hosts that unload what is idle as soon as they may.
@@ -272,7 +273,7 @@ func TestUnloadingUnderCommands(t *testing.T) {
 						t.Errorf("unload on %s: %v", n.id, err)
 					}
 				}
-				wait(ctx, 3*testTick)
+				wait.For(ctx, 3*testTick)
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/internal/raft/refusal"
+	"github.com/drumline/drumline/internal/wait"
 )
 
 // Read answers a query linearizably, on any replica: it sees every command that was
@@ -103,7 +104,7 @@ func (r *replica) barrier(ctx context.Context) error {
 		if f := r.noQuorum(); f != nil {
 			return f
 		}
-		wait(ctx, r.host.opts.Tick)
+		wait.For(ctx, r.host.opts.Tick)
 	}
 	return r.unread(ctx)
 }

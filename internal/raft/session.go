@@ -14,6 +14,7 @@ import (
 	"github.com/drumline/drumline/internal/raft/machine"
 	"github.com/drumline/drumline/internal/raft/refusal"
 	"github.com/drumline/drumline/internal/raft/session"
+	"github.com/drumline/drumline/internal/wait"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -127,7 +128,7 @@ func (r *replica) sessionCall(ctx context.Context, c sessionCall) (statemachines
 		if !refused && !refusal.Passes(err) {
 			return statemachines.Result{}, r.requestFault(err)
 		}
-		if !wait(ctx, r.host.opts.Tick) {
+		if !wait.For(ctx, r.host.opts.Tick) {
 			return statemachines.Result{}, fault.Wrap(ctx.Err(), fault.Deadline, "group %s did not take the command", r.spec.Name).InGroup(r.spec.Name)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft/machine"
+	"github.com/drumline/drumline/internal/wait"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -87,7 +88,7 @@ func (r *replica) replayed(ctx context.Context) error {
 			return fault.Wrap(err, fault.Internal, "the log of group %s here", r.spec.Name).InGroup(r.spec.Name)
 		case up && !behind:
 			return nil
-		case !wait(ctx, r.host.opts.Tick):
+		case !wait.For(ctx, r.host.opts.Tick):
 			return fault.Wrap(ctx.Err(), fault.Deadline, "the replica of group %s here is still reading its log; try again", r.spec.Name).InGroup(r.spec.Name)
 		}
 	}

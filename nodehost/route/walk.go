@@ -10,6 +10,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/internal/wait"
 )
 
 // Pace of the tries for one request.
@@ -259,14 +260,7 @@ func (w *walk) rest(ctx context.Context) bool {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) <= d+2*w.took {
 		return false
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return wait.For(ctx, d)
 }
 
 // try does the request at t, in a window of the time left if it may be repeated.
