@@ -355,8 +355,7 @@ func (w *world) checkLimits(host string) {
 			if r.GetVoter() || r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED || g == nil || h == nil || g.Removed[r.GetId()] || g.Voters[r.GetId()] != "" {
 				continue
 			}
-			l := h.Disk.Logs[replicas.KeyOf(g.ID, r.GetId())]
-			if l != nil && (!l.Ready || failing(l, w.Now)) || !w.moves(g, h) {
+			if w.stuck(h, replicas.KeyOf(g.ID, r.GetId())) || !w.moves(g, h) {
 				continue
 			}
 			all++
@@ -369,6 +368,16 @@ func (w *world) checkLimits(host string) {
 	if here > int(p.GetOperationsPerHost()) || all > int(p.GetOperationsTotal()) {
 		w.Violate("limits: %d replicas are being built on one host and %d in all; %d and %d are allowed", here, all, p.GetOperationsPerHost(), p.GetOperationsTotal())
 	}
+}
+
+// stuck tells that a replica cannot be built on as it is: it does not start, or it did and
+// its data was destroyed, after which it is only taken back.
+func (w *world) stuck(h *cluster.Host, k replicas.Key) bool {
+	if l := h.Disk.Logs[k]; l != nil {
+		return !l.Ready || failing(l, w.Now)
+	}
+	_, wiped := w.Book.Wiped[k]
+	return wiped
 }
 
 // moves tells that the building of a replica has been able to go on for a while, in
