@@ -3126,7 +3126,9 @@ type GetRequest struct {
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// level of the read.
 	Level Level `protobuf:"varint,3,opt,name=level,proto3,enum=drumline.counter.Level" json:"level,omitempty"`
-	// token, when set, is of an answer that this one has to know of.
+	// token, when set, is of an answer that this one has to know of, of this region or of another
+	// one of the counter. Until it does the read fails with UNAVAILABLE; with INVALID_ARGUMENT
+	// when this counter never gave it, or what it was given for is lost.
 	Token         *Token `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -18,11 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
-	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/chaos"
 	"github.com/drumline/drumline/internal/localfleet"
 	"github.com/drumline/drumline/internal/netlab"
@@ -339,24 +337,11 @@ func TestCountersAcrossOceans(t *testing.T) {
 // pause lets trouble last.
 func pause(d time.Duration) { <-time.NewTimer(d).C }
 
-// forge has a client propose what only hosts may: slots of a region, as its leader would.
+// forge has a client propose at each of a region's hosts what only hosts may.
 func (o *oceans) forge() {
 	o.Helper()
-	cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Merge{Merge: &counterpb.Merge{
-		From:    &counterpb.Origin{Region: "nrt", Incarnation: 1},
-		Entries: []*counterpb.Entry{{Slots: []*counterpb.Slot{{Origin: &counterpb.Origin{Region: "nrt", Incarnation: 1}, Added: 1_000_000}}}},
-	}}})
-	o.must(err)
 	for _, host := range o.hosts["ord"] {
-		p, err := o.fleet.Process(host)
-		o.must(err)
-		conn, err := o.client.Server(p.API)
-		o.must(err)
-		ctx, cancel := context.WithTimeout(o.Context(), 20*time.Second)
-		_, err = hostpb.NewGroupsClient(conn).Propose(ctx, &hostpb.ProposeRequest{
-			Group: &hostpb.GroupRef{Name: "counter/default@ord"}, Command: cmd,
-		})
-		cancel()
+		err := o.forgeAt(host)
 		require.Equal(o, codes.InvalidArgument, status.Code(err), "%v", err)
 	}
 }

@@ -8,12 +8,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/localfleet"
 )
 
@@ -30,16 +36,22 @@ import (
 // talk asks the HTTP port of a host as the talk's curl does.
 func (w *world) talk(host, path string, header ...string) (int, string) {
 	w.Helper()
+	return w.talkAs(w.fleet.Web(), host, path, header...)
+}
+
+// talkAs is talk with somebody's certificate, or without one.
+func (w *world) talkAs(who *http.Client, host, path string, header ...string) (int, string) {
+	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 15*time.Second)
 	defer cancel()
 	p, err := w.fleet.Process(host)
 	w.must(err)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.HTTP+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.fleet.URL(p, path), nil)
 	w.must(err)
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := who.Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -96,6 +108,43 @@ func (w *world) origins(host, path string) (slots int, stale []string) {
 	}
 	w.must(json.Unmarshal([]byte(body), &v))
 	return len(v.Info.Slots), v.Stale
+}
+
+// forgeAt has a client propose at a host what only hosts may, a slot as a region's leader
+// would, and returns the answer.
+func (w *world) forgeAt(host string) error {
+	w.Helper()
+	cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Merge{Merge: &counterpb.Merge{
+		From:    &counterpb.Origin{Region: "nrt", Incarnation: 1},
+		Entries: []*counterpb.Entry{{Slots: []*counterpb.Slot{{Origin: &counterpb.Origin{Region: "nrt", Incarnation: 1}, Added: 1_000_000}}}},
+	}}})
+	w.must(err)
+	p, err := w.fleet.Process(host)
+	w.must(err)
+	conn, err := w.client.Server(p.API)
+	w.must(err)
+	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
+	defer cancel()
+	_, err = hostpb.NewGroupsClient(conn).Propose(ctx, &hostpb.ProposeRequest{Group: &hostpb.GroupRef{Name: "counter/default@ord"}, Command: cmd})
+	return err
+}
+
+// metricAt adds up a counter of a process' metrics, whatever its labels are; labels that are
+// given it must have.
+func (w *world) metricAt(process, name string, labels ...string) (sum float64) {
+	w.Helper()
+	code, body := w.talk(process, "/metrics")
+	require.Equal(w, http.StatusOK, code, body)
+	for line := range strings.Lines(body) {
+		at, value, is := strings.Cut(strings.TrimSpace(line), " ")
+		if !is || at != name && !strings.HasPrefix(at, name+"{") || slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(at, l) }) {
+			continue
+		}
+		n, err := strconv.ParseFloat(value, 64)
+		w.must(err)
+		sum += n
+	}
+	return sum
 }
 
 func TestCountersOfThreeRegions(t *testing.T) {

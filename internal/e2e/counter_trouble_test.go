@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -296,17 +295,7 @@ func (o *oceans) seals(sealed map[string]string) {
 func (o *oceans) metric(name string) (sum float64) {
 	o.Helper()
 	for _, host := range o.hostNames() {
-		code, body := o.talk(host, "/metrics")
-		require.Equal(o, http.StatusOK, code)
-		lines := bufio.NewScanner(strings.NewReader(body))
-		for lines.Scan() {
-			if at, value, is := strings.Cut(lines.Text(), " "); is && (at == name || strings.HasPrefix(at, name+"{")) {
-				n, err := strconv.ParseFloat(value, 64)
-				o.must(err)
-				sum += n
-			}
-		}
-		o.must(lines.Err())
+		sum += o.metricAt(host, name)
 	}
 	return sum
 }

@@ -89,7 +89,7 @@ func newWorldOf(t *testing.T, o localfleet.Options) *world {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, fleet.WaitReady(ctx))
-	w.client, err = client.Open(ctx, fleet.APIs(localfleet.KindDrummer))
+	w.client, err = client.Open(ctx, fleet.APIs(localfleet.KindDrummer), client.WithTLS(fleet.TLS()))
 	require.NoError(t, err)
 	require.NoError(t, fleet.WaitAttended(ctx, w.client))
 	t.Logf("%d drummers and %d hosts are there after %.1fs", o.Drummers, o.Hosts, time.Since(began).Seconds())

@@ -48,6 +48,11 @@ func (f *Fleet) configure() error {
 		if p.Gossip != "" {
 			doc["gossip"] = map[string]any{"listen": p.Gossip, "key_file": key}
 		}
+		if f.opts.Secure {
+			files, err := f.certificate(p.Name)
+			errs = append(errs, err)
+			doc["tls"] = files
+		}
 		if f.opts.Address != nil {
 			doc["insecure"] = true // it is a network of this machine
 		}
@@ -60,6 +65,25 @@ func (f *Fleet) configure() error {
 		errs = append(errs, writeConfig(filepath.Join(f.opts.Dir, p.Name), doc))
 	}
 	return errors.Join(errs...)
+}
+
+// authority is that of a Secure fleet.
+func (f *Fleet) authority() (*Authority, error) {
+	dir := filepath.Join(f.opts.Dir, "certificates")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the authority: %w", err)
+	}
+	return OpenAuthority(dir)
+}
+
+// certificate is what the configuration of a process of a Secure fleet says of TLS.
+func (f *Fleet) certificate(name string) (map[string]any, error) {
+	a, err := f.authority()
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.Issue(name, true)
+	return map[string]any{"ca": t.CA, "cert": t.Cert, "key": t.Key}, err
 }
 
 // makeKey makes the key that the processes share, unless it is there.

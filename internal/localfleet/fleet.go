@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/drumline/drumline/config"
 )
 
 // Options says what fleet to run.
@@ -25,6 +28,8 @@ type Options struct {
 	Regions []string
 	// Gossip has all processes gossip, with a key that is made under Dir.
 	Gossip bool
+	// Secure has every port demand certificates of an authority that is made under Dir.
+	Secure bool
 	// BasePort is the first of consecutive ports; 0 takes free ones.
 	BasePort int
 	// Output gets the processes' logs, each line with the process' name before it; nil discards them (they are in DIR/NAME/log anyway).
@@ -51,6 +56,9 @@ type Fleet struct {
 	opts    Options
 	spawner *spawner
 	lock    *os.File
+	// tls and web are for those who look after a Secure fleet; web is for others, too.
+	tls config.TLS
+	web *http.Client
 
 	mu    sync.Mutex
 	procs []Process         // guarded by mu
@@ -73,8 +81,8 @@ func Open(o Options) (*Fleet, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	f := &Fleet{opts: o, lock: lock, procs: procs, live: map[string]*child{}, spawner: newSpawner()}
-	if err := errors.Join(f.configure(), writeLayout(o.Dir, procs)); err != nil {
+	f := &Fleet{opts: o, lock: lock, procs: procs, live: map[string]*child{}, spawner: newSpawner(), web: http.DefaultClient}
+	if err := errors.Join(f.secure(), f.configure(), writeLayout(o.Dir, procs)); err != nil {
 		f.spawner.close()
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -112,6 +120,43 @@ func (o *Options) complete() error {
 		}
 	}
 	return nil
+}
+
+// secure makes what it takes to call the processes of a Secure fleet.
+func (f *Fleet) secure() error {
+	if !f.opts.Secure {
+		return nil
+	}
+	a, err := f.authority()
+	if err != nil {
+		return err
+	}
+	if f.tls, err = a.Issue("operator", false); err != nil {
+		return err
+	}
+	conf, err := f.tls.Client()
+	if err != nil {
+		return fmt.Errorf("read the operator's certificate: %w", err)
+	}
+	// Nobody closes what is kept alive.
+	f.web = &http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
+	return nil
+}
+
+// TLS is an operator's certificate for a Secure fleet, which may call but not serve; zero
+// for another.
+func (f *Fleet) TLS() config.TLS { return f.tls }
+
+// Web is a client for the processes' HTTP ports, with the operator's certificate if the
+// fleet is Secure.
+func (f *Fleet) Web() *http.Client { return f.web }
+
+// URL is that of a path on the HTTP port of a process.
+func (f *Fleet) URL(p Process, path string) string {
+	if f.opts.Secure {
+		return "https://" + p.HTTP + path
+	}
+	return "http://" + p.HTTP + path
 }
 
 // Processes returns the fleet's processes.

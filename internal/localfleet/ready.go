@@ -16,7 +16,7 @@ func (f *Fleet) WaitReady(ctx context.Context, names ...string) error {
 		if !wanted(p, names) {
 			continue
 		}
-		if err := waitReady(ctx, p); err != nil {
+		if err := f.waitReady(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -32,11 +32,11 @@ func wanted(p Process, names []string) bool {
 	return len(names) == 0 && p.PID != 0
 }
 
-func waitReady(ctx context.Context, p Process) error {
+func (f *Fleet) waitReady(ctx context.Context, p Process) error {
 	poll := time.NewTicker(readyPoll)
 	defer poll.Stop()
 	for {
-		last := notReady(ctx, p)
+		last := f.notReady(ctx, p)
 		if last == "" {
 			return nil
 		}
@@ -49,14 +49,14 @@ func waitReady(ctx context.Context, p Process) error {
 }
 
 // notReady says why a process cannot serve yet; empty when it can.
-func notReady(ctx context.Context, p Process) string {
+func (f *Fleet) notReady(ctx context.Context, p Process) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.HTTP+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL(p, "/readyz"), nil)
 	if err != nil {
 		return err.Error()
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := f.web.Do(req)
 	if err != nil {
 		return err.Error()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"time"
@@ -30,7 +31,7 @@ func (s *Server) newHTTP() *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaders,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(newHTTPLog(s.log, s.refused.WithLabelValues(portHTTP)), "", 0),
 	}
 	if s.certs != nil {
 		h.TLSConfig = s.certs.Server()

@@ -14,7 +14,7 @@ import (
 // registerMetrics adds what every server has. The registry may hold some of it
 // already: in tests several servers share one process, and sometimes one registry.
 func (s *Server) registerMetrics() error {
-	s.calls = newCallMetrics()
+	s.calls, s.refused = newCallMetrics(), newRefused(s.opts.Kind)
 	own := append(s.calls.collectors(),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -24,7 +24,7 @@ func (s *Server) registerMetrics() error {
 		}, func() float64 { return truth(s.ready() == nil) }),
 	)
 	if s.certs != nil {
-		own = append(own, s.certMetrics()...)
+		own = append(own, append(s.certMetrics(), s.refused)...)
 	}
 	for _, c := range own {
 		var twice prometheus.AlreadyRegisteredError

@@ -74,17 +74,19 @@ type Options struct {
 
 // Server is the two ports of a process.
 type Server struct {
-	opts   Options
-	log    *slog.Logger
-	certs  *config.Certificates // nil without TLS
-	grpc   *grpc.Server
-	calls  *callMetrics
-	health *healthServer
-	mux    *http.ServeMux
-	http   *http.Server
-	api    net.Listener
-	web    net.Listener // nil without an HTTP port
-	stop   Stack        // what NewServer acquired
+	opts  Options
+	log   *slog.Logger
+	certs *config.Certificates // nil without TLS
+	grpc  *grpc.Server
+	calls *callMetrics
+	// refused counts handshakes that failed, by port.
+	refused *prometheus.CounterVec
+	health  *healthServer
+	mux     *http.ServeMux
+	http    *http.Server
+	api     net.Listener
+	web     net.Listener // nil without an HTTP port
+	stop    Stack        // what NewServer acquired
 }
 
 // NewServer binds the ports, so that their addresses are known; nothing is
@@ -168,7 +170,7 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.StreamInterceptor(s.stream),
 	}
 	if s.certs != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(s.certs.Server())))
+		opts = append(opts, grpc.Creds(counted{credentials.NewTLS(s.certs.Server()), s.refused.WithLabelValues(portAPI)}))
 	}
 	return opts
 }

@@ -120,10 +120,10 @@ func (d *desk) get(ctx context.Context, req *counterpb.GetRequest) (*counterpb.G
 		return nil, err
 	}
 	g := a.GetGroup()
-	token := &counterpb.Token{Incarnation: g.GetOrigin().GetIncarnation(), Version: g.GetVersion()}
-	if t := req.GetToken(); t.GetIncarnation() == token.GetIncarnation() && t.GetVersion() > token.GetVersion() {
-		return nil, fault.New(fault.Unavailable, "group %s is at version %d and the token at %d: what it was given for is lost, or not here yet", group, token.GetVersion(), t.GetVersion()).InGroup(group)
+	if err := d.honour(ctx, group, g, req.GetToken()); err != nil {
+		return nil, err
 	}
+	token := &counterpb.Token{Incarnation: g.GetOrigin().GetIncarnation(), Version: g.GetVersion()}
 	r := &counterpb.GetResponse{Found: a.GetFound(), Regions: g.GetRegions(), Token: token, WallMs: g.GetWallMs()}
 	if r.GetFound() {
 		r.Info = a.GetCounters()[0]

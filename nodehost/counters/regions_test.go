@@ -18,30 +18,32 @@ import (
 	"github.com/drumline/drumline/statemachines"
 )
 
+// list is what drummers know of groups.
+func (c *cluster) list(_ context.Context, prefix string) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down != nil {
+		return nil, errors.New("no drummer answers")
+	}
+	var out []string
+	for name := range c.groups {
+		if strings.HasPrefix(name, prefix) {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
 // region serves HTTP as a host of a region does.
 func (c *cluster) region(t testing.TB, region string) string {
 	t.Helper()
-	groups := func(_ context.Context, prefix string) ([]string, error) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.down != nil {
-			return nil, errors.New("no drummer answers")
-		}
-		var out []string
-		for name := range c.groups {
-			if strings.HasPrefix(name, prefix) {
-				out = append(out, name)
-			}
-		}
-		return out, nil
-	}
 	makes := func(name string) bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.auto != nil && c.auto(name)
 	}
 	mux := http.NewServeMux()
-	service := counters.New(counters.Options{Router: c, Region: region, Groups: groups, Makes: makes, Now: c.clock})
+	service := counters.New(counters.Options{Router: c, Region: region, Groups: c.list, Makes: makes, Now: c.clock})
 	t.Cleanup(func() { _ = service.Close() })
 	service.Handle(mux.Handle)
 	s := httptest.NewServer(mux)

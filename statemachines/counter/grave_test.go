@@ -133,6 +133,39 @@ func TestCountedAgainWhileOthersRemember(t *testing.T) {
 	}
 }
 
+// TestAGraveThatNobodyTellsOf: a region that is heard and hears nobody for longer than graves
+// are kept has one that the others dropped meanwhile. It stays until the counter is counted on
+// and deleted again, which any region may do.
+func TestAGraveThatNobodyTellsOf(t *testing.T) {
+	all := threeRegions(t)
+	ord, hkg, ams := all[0], all[1], all[2]
+	ord.must(add("a", 5))
+	hearAll(all)
+	hkg.must(remove("a"))
+	for range 2 { // nobody tells hkg
+		ord.pull(hkg)
+		ams.pull(hkg)
+		ord.pull(ams)
+		ams.pull(ord)
+	}
+	pass(all, keptFor)
+	for _, w := range all {
+		w.forgets()
+	}
+	hearAll(all)
+	hkg.forgets()
+	require.Equal(t, []uint64{0, 1, 0}, []uint64{ord.status().GetGraves(), hkg.status().GetGraves(), ams.status().GetGraves()})
+	ord.must(add("a", 1))
+	ord.must(remove("a"))
+	hearAll(all)
+	pass(all, keptFor)
+	for _, w := range all {
+		w.forgets()
+		require.Zero(t, w.keys())
+		w.reload()
+	}
+}
+
 // TestALateMergeBringsNothingBack: one that was under way when all forgot.
 func TestALateMergeBringsNothingBack(t *testing.T) {
 	all := threeRegions(t)

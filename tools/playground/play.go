@@ -45,6 +45,9 @@ func play(c *cli.Context) (err error) {
 	if n := c.Int("hosts"); n < 1 {
 		return usageError{fmt.Errorf("--hosts %d: use at least 1", n)}
 	}
+	if err := checkRegions(regionsOf(c), counts(c), c.Int("hosts")); err != nil {
+		return usageError{err}
+	}
 	bin, err := binDir()
 	if err != nil {
 		return err
@@ -77,7 +80,7 @@ func play(c *cli.Context) (err error) {
 func fleetOptions(c *cli.Context, bin string) localfleet.Options {
 	o := localfleet.Options{
 		Dir: c.String("dir"), Bin: bin, Drummers: c.Int("drummers"), Hosts: c.Int("hosts"),
-		Regions: strings.Split(c.String("regions"), ","), BasePort: c.Int("base-port"), Output: c.App.Writer, Gossip: true,
+		Regions: regionsOf(c), BasePort: c.Int("base-port"), Output: c.App.Writer, Gossip: true,
 		Exited: func(name string, err error) {
 			say(c.App.Writer, fmt.Sprintf("%s ended by itself (%v); bring it back with: playground ctl --dir %s start %s", name, err, c.String("dir"), name))
 		},
@@ -122,6 +125,15 @@ func bringUp(c *cli.Context, fleet *localfleet.Fleet, bin string) error {
 
 // counts tells whether regions were asked for, and nothing else to launch.
 func counts(c *cli.Context) bool { return c.IsSet("regions") && !c.IsSet("launch") }
+
+// regionsOf are those of the command line.
+func regionsOf(c *cli.Context) []string {
+	regions := strings.Split(c.String("regions"), ",")
+	for i := range regions {
+		regions[i] = strings.TrimSpace(regions[i])
+	}
+	return regions
+}
 
 // attended waits until the supervisor knows all hosts.
 func attended(ctx context.Context, fleet *localfleet.Fleet) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -136,6 +137,38 @@ func TestRegionsCount(t *testing.T) {
 	printCounters(&out, procs)
 	require.Contains(t, out.String(), "export ORD=127.0.0.1:1 HKG=127.0.0.1:1 EU_WEST=127.0.0.1:1\n")
 	require.Contains(t, out.String(), `curl "$ORD/inc?amount=1"`)
+}
+
+// TestRegionsThatCannotCount: what would launch nothing is refused before anything is started.
+func TestRegionsThatCannotCount(t *testing.T) {
+	for regions, says := range map[string]string{
+		"": `"" is no name of a region`, ",": `"" is no name of a region`, "ord,": `"" is no name of a region`, "ord, ,hkg": `"" is no name of a region`,
+		"ord@hkg": `"ord@hkg" is no name`, "ord:1": `"ord:1" is no name`, "ord,ORD": "both be called ORD", "a.b,a-b": "both be called A_B",
+		"a,b,c,d,e,f": "the 6 regions need a host each",
+	} {
+		var out, errOut bytes.Buffer
+		require.Equal(t, 2, run([]string{"playground", "--dir", t.TempDir(), "--regions", regions}, &out, &errOut), "%q", regions)
+		require.Contains(t, errOut.String(), says, "%q", regions)
+	}
+	for _, regions := range []string{"ord", "ord,hkg,ams", "ord,ord,hkg", "true,1,no", "eu-west.1"} {
+		list := strings.Split(regions, ",")
+		require.NoError(t, checkRegions(list, true, len(list)), "%q", regions)
+		var procs []localfleet.Process
+		for _, r := range list {
+			procs = append(procs, localfleet.Process{Kind: localfleet.KindNodeHost, Region: r, HTTP: "127.0.0.1:1"})
+		}
+		file, err := countersFile(t.TempDir(), procs)
+		require.NoError(t, err)
+		l, err := config.ReadLaunch(file)
+		require.NoError(t, err, "%q", regions)
+		for _, s := range l.Specs() {
+			require.Equal(t, "counter/default@"+s.GetRegions()[0].GetRegion(), s.GetName())
+		}
+		var out bytes.Buffer
+		printCounters(&out, procs)
+		require.Regexp(t, `(?m)^  export [A-Z_][A-Z0-9_]*=`, out.String())
+	}
+	require.NoError(t, checkRegions([]string{""}, false, 1), "hosts need no region for something else")
 }
 
 func TestOptionsComeFromTheFlags(t *testing.T) {

@@ -343,6 +343,7 @@ func (l *lead) tick(ctx context.Context) error {
 		if a.GetGroup().GetUnsealed() {
 			l.tickAt = now.Add(settling)
 		}
+		l.x.bury(l.name, a.GetGroup().GetGraves())
 		if err := l.forget(ctx, a.GetGroup()); err != nil {
 			return err
 		}
@@ -363,12 +364,26 @@ func (l *lead) forget(ctx context.Context, g *counterpb.GroupInfo) error {
 	}
 	f := &counterpb.Forget{}
 	for _, p := range l.known() {
-		if p.origin == nil {
+		switch lives, retired := lifeOf(g, p.region); {
+		case lives:
+			f.Regions = append(f.Regions, p.region)
+		case !retired:
 			return nil // it may have what was deleted
 		}
-		f.Regions = append(f.Regions, p.region)
 	}
 	return l.propose(ctx, &counterpb.Command{Op: &counterpb.Command_Forget{Forget: f}})
+}
+
+// lifeOf tells whether a group hears from a life of a region, and whether the region was
+// retired. Whose group is still there but was retired is waited for by nobody.
+func lifeOf(g *counterpb.GroupInfo, region string) (lives, retired bool) {
+	for _, r := range g.GetRegions() {
+		if r.GetOrigin().GetRegion() == region {
+			lives = lives || !r.GetPast() && !r.GetRetired()
+			retired = retired || r.GetRetired()
+		}
+	}
+	return lives, retired
 }
 
 // modern tells whether the group's behaviour version is one that forgets.

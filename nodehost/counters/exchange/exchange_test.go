@@ -362,17 +362,50 @@ func TestWhatIsMissingIsFound(t *testing.T) {
 	x := w.start(t, "hkg")
 	w.agree(t, 3, "hkg")
 	require.Eventually(t, func() bool { return w.get(t, "hkg").GetGroup().GetKeys() == keys+1 }, 30*time.Second, 5*time.Millisecond)
+	require.Positive(t, metric(t, x, "drumline_counter_exchange_diverged_total"))
+}
+
+// metric is the first of that name, 0 if there is none yet.
+func metric(t *testing.T, x *exchange.Exchange, name string) float64 {
+	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	require.NoError(t, registry.Register(x))
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	for _, f := range families {
-		if f.GetName() == "drumline_counter_exchange_diverged_total" {
-			require.Positive(t, f.GetMetric()[0].GetCounter().GetValue())
-			return
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue() + f.GetMetric()[0].GetCounter().GetValue() // it is one of them
 		}
 	}
-	t.Fatal("there is no such metric")
+	return 0
+}
+
+// TestGravesWaitUntilARegionIsRetired: while a region is not heard what was deleted is not
+// forgotten, and the metric shows it. A region that is retired is waited for no more, though
+// its group is still there.
+func TestGravesWaitUntilARegionIsRetired(t *testing.T) {
+	t.Parallel() // it waits
+	w := newWorld("ord", "hkg", "ams")
+	w.pace = 100
+	const forget = 10 * time.Second
+	w.do(t, "ord", &counterpb.Command{Op: &counterpb.Command_Configure{Configure: &counterpb.Configure{Revision: 1, Settings: &counterpb.Settings{ForgetMs: uint64(forget.Milliseconds())}}}})
+	x := w.start(t, "ord")
+	w.start(t, "hkg") // which remembers for an hour, so ord hears from it in time
+	w.start(t, "ams")
+	w.addTo(t, "ord", "gone", 1)
+	for _, r := range []string{"ord", "hkg", "ams"} {
+		require.Eventually(t, func() bool { return w.valueOf(t, r, "gone") == 1 }, 30*time.Second, 5*time.Millisecond, r)
+	}
+	lives := func(r *counterpb.Region) bool { return r.GetOrigin().GetRegion() == "ams" }
+	require.Eventually(t, func() bool { return slices.ContainsFunc(w.get(t, "ord").GetGroup().GetRegions(), lives) }, 30*time.Second, 5*time.Millisecond)
+	w.set(func() { w.cut["ams"] = true })
+	deleted := w.now()
+	w.do(t, "ord", &counterpb.Command{Op: &counterpb.Command_Delete{Delete: &counterpb.Delete{Key: "gone"}}, NowMs: uint64(deleted.UnixMilli())})
+	graves := func() float64 { return metric(t, x, "drumline_counter_graves") }
+	require.Eventually(t, func() bool { return graves() == 1 && w.now().Sub(deleted) > 3*forget }, 30*time.Second, 5*time.Millisecond)
+	require.EqualValues(t, 1, w.get(t, "ord").GetGroup().GetGraves(), "ams may have it")
+	w.do(t, "ord", &counterpb.Command{Op: &counterpb.Command_Retire{Retire: &counterpb.Retire{Region: "ams"}}})
+	require.Eventually(t, func() bool { return w.get(t, "ord").GetGroup().GetGraves() == 0 && graves() == 0 }, 30*time.Second, 5*time.Millisecond)
 }
 
 // TestDeletedKeysAreForgotten: when all regions have heard of the delete and some time has

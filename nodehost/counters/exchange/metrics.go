@@ -12,6 +12,8 @@ type tally struct {
 	bytes, entries, refused, diverged uint64
 	// ears are what was heard of each sibling, by group and region.
 	ears map[[2]string]ear
+	// graves are the traces of deleted counters, by group.
+	graves map[string]uint64
 }
 
 // ear is when a sibling was last heard of, when the own group last had all that it had, and
@@ -42,8 +44,20 @@ func (x *Exchange) hear(group, region string, behind uint64) {
 	})
 }
 
+// bury notes how many traces of deleted counters a group has.
+func (x *Exchange) bury(group string, graves uint64) {
+	x.count(func(t *tally) {
+		if t.graves == nil {
+			t.graves = map[string]uint64{}
+		}
+		t.graves[group] = graves
+	})
+}
+
 // descriptions of the metrics of the exchange.
-type descriptions struct{ bytes, entries, refused, diverged, silence, lag, behind *prometheus.Desc }
+type descriptions struct {
+	bytes, entries, refused, diverged, silence, lag, behind, graves *prometheus.Desc
+}
 
 func descs() descriptions {
 	of := []string{"group", "region"}
@@ -55,13 +69,14 @@ func descs() descriptions {
 		prometheus.NewDesc("drumline_counter_exchange_silence_seconds", "Time since a sibling of a counter led here was heard of: what it counted since is not known.", of, nil),
 		prometheus.NewDesc("drumline_counter_exchange_lag_seconds", "Time since a counter led here had all that a sibling had counted.", of, nil),
 		prometheus.NewDesc("drumline_counter_exchange_lag_changes", "Changes that a sibling had and a counter led here had not, when it was last heard of.", of, nil),
+		prometheus.NewDesc("drumline_counter_graves", "Deleted counters that a group led here remembers, until all regions have told of the delete.", of[:1], nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (x *Exchange) Describe(out chan<- *prometheus.Desc) {
 	d := descs()
-	for _, desc := range []*prometheus.Desc{d.bytes, d.entries, d.refused, d.diverged, d.silence, d.lag, d.behind} {
+	for _, desc := range []*prometheus.Desc{d.bytes, d.entries, d.refused, d.diverged, d.silence, d.lag, d.behind, d.graves} {
 		out <- desc
 	}
 }
@@ -74,9 +89,10 @@ func (x *Exchange) Collect(out chan<- prometheus.Metric) {
 	for _, l := range x.leads {
 		led[l.name] = true
 	}
-	ears := maps.Clone(t.ears)
+	ears, graves := maps.Clone(t.ears), maps.Clone(t.graves)
 	maps.DeleteFunc(ears, func(of [2]string, _ ear) bool { return !led[of[0]] })
-	x.tally.ears = maps.Clone(ears)
+	maps.DeleteFunc(graves, func(of string, _ uint64) bool { return !led[of] })
+	x.tally.ears, x.tally.graves = maps.Clone(ears), maps.Clone(graves)
 	x.mu.Unlock()
 	out <- prometheus.MustNewConstMetric(d.bytes, prometheus.CounterValue, float64(t.bytes))
 	out <- prometheus.MustNewConstMetric(d.entries, prometheus.CounterValue, float64(t.entries))
@@ -89,5 +105,8 @@ func (x *Exchange) Collect(out chan<- prometheus.Metric) {
 		gauge(d.silence, now.Sub(e.heard).Seconds())
 		gauge(d.lag, now.Sub(e.even).Seconds())
 		gauge(d.behind, float64(e.behind))
+	}
+	for group, n := range graves {
+		out <- prometheus.MustNewConstMetric(d.graves, prometheus.GaugeValue, float64(n), group)
 	}
 }
