@@ -6,12 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/internal/localfleet"
 )
+
+// patience is far above what a handshake takes.
+const patience = 20 * time.Second
 
 // shake connects two who have these certificates, and returns what each makes of it.
 func shake(t *testing.T, server, client config.TLS) (serves, calls error) {
@@ -20,22 +24,29 @@ func shake(t *testing.T, server, client config.TLS) (serves, calls error) {
 	require.NoError(t, err)
 	c, err := client.Client()
 	require.NoError(t, err)
-	here, there := net.Pipe()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
 	done := make(chan error, 1)
 	go func() {
-		conn := tls.Server(here, s)
-		err := conn.Handshake()
+		raw, err := l.Accept()
 		if err == nil {
-			_, err = conn.Write([]byte("x"))
+			defer func() { _ = raw.Close() }()
+			conn := tls.Server(raw, s)
+			if err = conn.Handshake(); err == nil {
+				_, err = conn.Write([]byte("x"))
+			}
 		}
-		_ = here.Close()
 		done <- err
 	}()
-	conn := tls.Client(there, c)
+	raw, err := net.DialTimeout("tcp", l.Addr().String(), patience)
+	require.NoError(t, err)
+	require.NoError(t, raw.SetDeadline(time.Now().Add(patience)))
+	conn := tls.Client(raw, c)
 	if calls = conn.Handshake(); calls == nil {
 		_, calls = conn.Read(make([]byte, 1))
 	}
-	_ = there.Close()
+	_ = raw.Close()
 	return <-done, calls
 }
 
