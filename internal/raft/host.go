@@ -113,8 +113,8 @@ func (h *Host) start() error {
 		// v3.3.8 swallows a panic that was no error.
 		return fmt.Errorf("start raft in %s: dragonboat gave up without a reason", h.opts.Dir)
 	}
-	if h.crowd, err = engine.NewCrowd(h.nh); err != nil {
-		h.opts.Log.Warn("to start thousands of groups will take long", "error", err)
+	if h.crowd, err = engine.NewCrowd(h.nh, h.logs.Store()); err != nil {
+		h.opts.Log.Warn("thousands of groups will take long to start, and slow each other down", "error", err)
 	}
 	if h.graves, err = engine.NewGraves(h.nh); err != nil {
 		h.opts.Log.Warn("unloaded replicas keep some of their memory", "error", err)

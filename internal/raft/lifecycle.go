@@ -199,8 +199,7 @@ func (h *Host) startCluster(ctx context.Context, r *replica, members map[uint64]
 	ctx, cancel := context.WithTimeout(ctx, unloadPatience)
 	defer cancel()
 	create := func(group, _ uint64) sm.IConcurrentStateMachine {
-		h.crowd.Joins(group)
-		return r.machine
+		return h.crowd.Joins(group, r.machine)
 	}
 	for {
 		err := h.nh.StartConcurrentCluster(members, join, create, h.replicaConfig(r.spec))

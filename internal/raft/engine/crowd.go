@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/lni/dragonboat/v3"
+	sm "github.com/lni/dragonboat/v3/statemachine"
 )
 
 // dragonboat's workers list all its replicas anew whenever one is started, under the lock that
@@ -17,9 +18,10 @@ import (
 // workers go by a number that each start raises. A Crowd keeps it down while many are being
 // started, so that they list all only now and then.
 //
-// One thing relies on the number: a worker that knows a replica asks another one to restore
-// it, which takes the number's word for knowing all, and forgets what it is asked of others.
-// So that one is asked again once the number is raised.
+// Two things rely on the number: who applies is told of a replica that starts, and asks another
+// worker to restore it; and either takes the number's word for knowing all, and forgets what it
+// is told of others. They forget it at times without a Crowd too, because what is told first
+// may be heard last. So they are told again a while later, when all have listed it.
 
 // When a Crowd acts: lists of few replicas cost nothing, and a start after a pause shall not wait.
 const (
@@ -27,8 +29,8 @@ const (
 	crowdPause = 25 * time.Millisecond
 )
 
-// Crowd makes the start of very many replicas of one NodeHost cheap. The nil *Crowd does
-// nothing.
+// Crowd makes it cheap that one NodeHost starts very many replicas, and has them while a few
+// work. The nil *Crowd does nothing.
 type Crowd struct {
 	// lock and number are dragonboat's: the lock guards the number, the replicas, and
 	// what follows.
@@ -37,16 +39,21 @@ type Crowd struct {
 
 	shown  time.Time // when the number was raised last
 	trail  *time.Timer
-	hidden []uint64 // the groups for which the trail is to raise it
+	fresh  []uint64 // the groups of those that joined since the trail ran
+	listed []uint64 // those that joined before, and may be told again
+	hidden bool     // the number was kept down for one of the fresh
 	closed bool
 	// engine is dragonboat's, a pointer.
 	engine unsafe.Pointer
 	// size is how many replicas run, about.
 	size atomic.Int64
+	// step and apply are the lists of workers.
+	step, apply lists
 }
 
-// NewCrowd takes hold of a NodeHost's list. Close it before the NodeHost is stopped.
-func NewCrowd(nh *dragonboat.NodeHost) (*Crowd, error) {
+// NewCrowd takes hold of a NodeHost's lists, before it has replicas. Close it before the
+// NodeHost is stopped.
+func NewCrowd(nh *dragonboat.NodeHost, rounds Rounds) (*Crowd, error) {
 	mu, lock, err := listOf(nh)
 	if err != nil {
 		return nil, err
@@ -63,6 +70,13 @@ func NewCrowd(nh *dragonboat.NodeHost) (*Crowd, error) {
 		number: (*uint64)(unsafe.Pointer(mu.FieldByName("cci").UnsafeAddr())), //nolint:gosec // checked to be one
 		engine: engine.UnsafePointer(),
 	}
+	if c.step, err = listsOf(engine.Elem(), "stepWorkReady"); err != nil {
+		return nil, err
+	}
+	if c.apply, err = listsOf(engine.Elem(), "applyWorkReady"); err != nil {
+		return nil, err
+	}
+	rounds.OnRound(func(worker uint64) { c.step.hold(worker - 1) })
 	c.trail = time.AfterFunc(time.Hour, c.show)
 	c.trail.Stop()
 	return c, nil
@@ -88,42 +102,68 @@ func (c *Crowd) Count(n int) {
 }
 
 // Joins is called within the start of a group's replica, when dragonboat asks for the state
-// machine: it holds the lock then, and raises the number afterwards.
-func (c *Crowd) Joins(group uint64) {
-	if c == nil || c.size.Load() < crowdFrom {
+// machine, and returns what dragonboat is to be given: it holds the lock then, and raises the
+// number afterwards.
+func (c *Crowd) Joins(group uint64, machine sm.IConcurrentStateMachine) sm.IConcurrentStateMachine {
+	if c == nil {
+		return machine
+	}
+	c.note(group, time.Now())
+	return &joined{IConcurrentStateMachine: machine, crowd: c, group: group}
+}
+
+// note notes one that joins, and keeps the number down if many do.
+func (c *Crowd) note(group uint64, now time.Time) {
+	if c.closed {
 		return
 	}
-	now := time.Now()
-	if now.Sub(c.shown) >= crowdPause || c.closed {
+	if len(c.fresh)+len(c.listed) == 0 {
+		c.trail.Reset(crowdPause)
+	}
+	c.fresh = append(c.fresh, group)
+	if c.size.Load() < crowdFrom || now.Sub(c.shown) >= crowdPause {
 		c.shown = now
 		return
 	}
 	*c.number--
-	if len(c.hidden) == 0 {
-		c.trail.Reset(crowdPause)
-	}
-	c.hidden = append(c.hidden, group)
+	c.hidden = true
 }
 
-// show raises the number for all who joined meanwhile. Workers look at it five times a
-// second, besides when they are told.
+// show is the trail.
 func (c *Crowd) show() {
-	for _, group := range c.raise() {
+	fresh, listed := c.raise()
+	for _, group := range fresh {
+		setCCIReady(c.engine, group)
+	}
+	for _, group := range listed {
+		setApplyReady(c.engine, group)
 		setRecoverReady(c.engine, group)
 	}
 }
 
-func (c *Crowd) raise() []uint64 {
+// raise raises the number for all who joined meanwhile.
+func (c *Crowd) raise() (fresh, listed []uint64) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	hidden := c.hidden
-	if c.closed || len(hidden) == 0 {
-		return nil
+	if c.closed {
+		return nil, nil
 	}
-	c.hidden, c.shown = nil, time.Now()
-	*c.number++
-	return hidden
+	fresh, listed = c.fresh, c.listed
+	c.fresh, c.listed = nil, fresh
+	if c.hidden {
+		c.hidden, c.shown = false, time.Now()
+		*c.number++
+	}
+	if len(fresh) > 0 {
+		c.trail.Reset(crowdPause)
+	}
+	return fresh, listed
 }
+
+// setCCIReady has dragonboat's workers list the replicas.
+//
+//go:linkname setCCIReady github.com/lni/dragonboat/v3.(*engine).setCCIReady
+func setCCIReady(engine unsafe.Pointer, group uint64)
 
 // setRecoverReady has dragonboat restore a replica, if that was asked for.
 //

@@ -10,6 +10,8 @@ import (
 	sm "github.com/lni/dragonboat/v3/statemachine"
 	"github.com/lni/goutils/vfs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/drumline/drumline/internal/raft/logdb"
 )
 
 // member is a state machine that joins a Crowd. It takes no snapshots.
@@ -28,8 +30,7 @@ func TestCrowdLeavesNobodyBehind(t *testing.T) {
 	crowd.Count(crowdFrom)
 	for g := uint64(1); g <= members; g++ {
 		create := func(group, _ uint64) sm.IConcurrentStateMachine {
-			crowd.Joins(group)
-			return member{}
+			return crowd.Joins(group, member{})
 		}
 		require.NoError(t, nh.StartConcurrentCluster(map[uint64]string{1: "alone"}, false, create, config.Config{
 			ClusterID: g, NodeID: 1, ElectionRTT: 5, HeartbeatRTT: 1,
@@ -46,11 +47,13 @@ func TestCrowdLeavesNobodyBehind(t *testing.T) {
 
 // In a small host, and after a pause, each start is told at once.
 func TestFewAreNoCrowd(t *testing.T) {
-	crowd := &Crowd{number: new(uint64)}
-	crowd.Joins(1)
-	crowd.Joins(2)
+	trail := time.AfterFunc(time.Hour, func() {})
+	defer trail.Stop()
+	crowd := &Crowd{number: new(uint64), trail: trail}
+	crowd.Joins(1, member{})
+	crowd.Joins(2, member{})
 	require.Zero(t, *crowd.number)
-	(*Crowd)(nil).Joins(1)
+	require.Equal(t, member{}, (*Crowd)(nil).Joins(1, member{}))
 	(*Crowd)(nil).Count(1)
 	(*Crowd)(nil).Close()
 }
@@ -61,18 +64,21 @@ func (c *Crowd) at() uint64 {
 	return *c.number
 }
 
-func crowdedHost(t *testing.T) (*dragonboat.NodeHost, *Crowd) {
+func crowdedHost(t testing.TB) (*dragonboat.NodeHost, *Crowd) {
 	t.Helper()
 	UseLogger(slog.New(slog.DiscardHandler))
 	require.NoError(t, Tune(slog.New(slog.DiscardHandler)))
 	c := config.NodeHostConfig{NodeHostDir: "crowd", RTTMillisecond: 10, RaftAddress: "alone"}
+	c.Expert.Engine = chooseFor(2).Engine()
 	c.Expert.TransportFactory = noTransport{}
 	c.Expert.FS = vfs.NewMem()
 	c.Expert.LogDB = config.GetTinyMemLogDBConfig()
+	logs := new(logdb.Factory)
+	c.Expert.LogDBFactory = logs
 	nh, err := dragonboat.NewNodeHost(c)
 	require.NoError(t, err)
 	t.Cleanup(nh.Stop)
-	crowd, err := NewCrowd(nh)
+	crowd, err := NewCrowd(nh, logs.Store())
 	require.NoError(t, err)
 	t.Cleanup(crowd.Close)
 	return nh, crowd

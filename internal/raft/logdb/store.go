@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lni/dragonboat/v3/raftio"
 	pb "github.com/lni/dragonboat/v3/raftpb"
@@ -18,6 +19,8 @@ type Store struct {
 	// scratch, one per worker of dragonboat's, is the updates that go to the disk; only
 	// that worker touches it.
 	scratch [][]pb.Update
+	// round is told of each round of a worker.
+	round atomic.Pointer[func(worker uint64)]
 
 	// mu guards states; never held while the disk is waited for.
 	mu     sync.Mutex
@@ -47,9 +50,16 @@ func New(inner raftio.ILogDB, workers uint64) *Store {
 	return &Store{ILogDB: inner, scratch: make([][]pb.Update, workers), states: make(map[raftio.NodeInfo]*known)}
 }
 
+// OnRound has f called in each round of a worker, by that one: they save in each, even if
+// there is nothing.
+func (s *Store) OnRound(f func(worker uint64)) { s.round.Store(&f) }
+
 // SaveRaftState makes durable what must be. Workers call it side by side, each with
 // its own number, from 1 up.
 func (s *Store) SaveRaftState(updates []pb.Update, worker uint64) error {
+	if f := s.round.Load(); f != nil {
+		(*f)(worker)
+	}
 	out := s.take(updates, s.scratch[worker-1][:0])
 	s.scratch[worker-1] = out
 	if len(out) == 0 {

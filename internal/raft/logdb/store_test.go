@@ -202,3 +202,13 @@ func TestAMachineIsBehindWhileCommandsAreMissing(t *testing.T) {
 	_, err = s.Behind(1, 9, 2, 7)
 	require.ErrorIs(t, err, d.fail)
 }
+
+func TestRoundsAreTold(t *testing.T) {
+	s := New(newDisk(), 2)
+	require.NoError(t, s.SaveRaftState(nil, 1), "nobody listens")
+	var told []uint64
+	s.OnRound(func(worker uint64) { told = append(told, worker) })
+	require.NoError(t, s.SaveRaftState(nil, 2), "nothing to save")
+	require.NoError(t, s.SaveRaftState([]pb.Update{update(1, state(1, 2, 3))}, 1))
+	require.Equal(t, []uint64{2, 1}, told)
+}
