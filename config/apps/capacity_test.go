@@ -47,7 +47,7 @@ func regions(t *fleetpb.Template) (list []string) {
 func placement(f apps.File) string {
 	var b strings.Builder
 	for _, t := range f.Configuration.GetTemplates() {
-		rules := &fleetpb.Template{Require: t.GetRequire(), Forbid: t.GetForbid(), Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs()}
+		rules := &fleetpb.Template{Require: t.GetRequire(), Forbid: t.GetForbid(), Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(), Raft: t.GetRaft()}
 		if proto.Size(rules) > 0 {
 			fmt.Fprintf(&b, "%q has rules: %s\n", t.GetMatch(), text(rules))
 		}

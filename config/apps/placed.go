@@ -21,6 +21,7 @@ type placed struct {
 	require, forbid, leaders []string
 	isolation                fleetpb.Isolation
 	downAfter                time.Duration
+	raft                     *fleetpb.RaftOptions // nil for those of the hosts
 }
 
 // defaultPlaced: three voters anywhere, made on first use, as the original does.
@@ -36,6 +37,7 @@ func (p *placed) fields(r *reader, with map[string]field) map[string]field {
 		"leaders":     r.texts(&p.leaders),
 		"isolation":   r.isolation(&p.isolation),
 		"down_after":  r.duration(&p.downAfter),
+		"raft":        func(n ast.Node, path string) { p.raft = r.raft(n, path) },
 		"regions": func(n ast.Node, path string) {
 			p.regions = map[string]int64{}
 			m, ok := n.(ast.MapNode)
@@ -57,7 +59,7 @@ func (p *placed) fields(r *reader, with map[string]field) map[string]field {
 func (p *placed) template(r *reader, path, match string, options []byte) *fleetpb.Template {
 	t := &fleetpb.Template{
 		Match: match, AutoCreate: p.autoCreate, Options: options, Require: slices.Sorted(slices.Values(p.require)), Forbid: slices.Sorted(slices.Values(p.forbid)),
-		Isolation: p.isolation, Leaders: p.leaders, DownAfterMs: p.downAfter.Milliseconds(),
+		Isolation: p.isolation, Leaders: p.leaders, DownAfterMs: p.downAfter.Milliseconds(), Raft: p.raft,
 	}
 	sum := int64(0)
 	for _, name := range slices.Sorted(maps.Keys(p.regions)) {
@@ -79,6 +81,21 @@ func (p *placed) template(r *reader, path, match string, options []byte) *fleetp
 	}
 	t.Replicas = uint32(min(replicas, math.MaxInt32))
 	return t
+}
+
+// raft reads Raft options, nil when none is set. Whether their values make sense is for the
+// record to say, as it does for those of a launch file.
+func (r *reader) raft(n ast.Node, path string) *fleetpb.RaftOptions {
+	var snapshots, election, heartbeat int64
+	r.object(n, path, map[string]field{
+		"snapshot_entries": r.integer(&snapshots, 0, math.MaxInt64),
+		"election_ticks":   r.integer(&election, 0, math.MaxUint32),
+		"heartbeat_ticks":  r.integer(&heartbeat, 0, math.MaxUint32),
+	})
+	if snapshots == 0 && election == 0 && heartbeat == 0 {
+		return nil
+	}
+	return &fleetpb.RaftOptions{SnapshotEntries: uint64(snapshots), ElectionTicks: uint32(election), HeartbeatTicks: uint32(heartbeat)}
 }
 
 // texts reads a list of texts.

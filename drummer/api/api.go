@@ -94,6 +94,7 @@ type Service struct {
 	hostpb.UnimplementedDirectoryServer
 	o       Options
 	cluster atomic.Pointer[Cluster]
+	exports exports
 }
 
 // New makes a Service.
@@ -101,7 +102,7 @@ func New(o Options) *Service {
 	if o.Patience == 0 {
 		o.Patience = defaultPatience
 	}
-	return &Service{o: o}
+	return &Service{o: o, exports: exports{room: partOfExport}}
 }
 
 // Register puts both services on a server, with forwarding.

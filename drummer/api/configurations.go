@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -44,7 +45,27 @@ func (s *Service) ApplyConfiguration(ctx context.Context, r *drummerpb.ApplyConf
 	}
 	// With its base the command is refused if what is compared here is not what it replaces.
 	cmd := &fleetpb.ApplyConfiguration{Configuration: wanted, Base: change.GetBase()}
-	return change, changeConfiguration(ctx, c, change, &fleetpb.Command{Op: &fleetpb.Command_ApplyConfiguration{ApplyConfiguration: cmd}})
+	if err := changeConfiguration(ctx, c, change, &fleetpb.Command{Op: &fleetpb.Command_ApplyConfiguration{ApplyConfiguration: cmd}}); err != nil {
+		return change, err
+	}
+	return change, whole(ctx, c, wanted, change.GetRevision())
+}
+
+// whole says of a revision that was just stored whether the record left something out, which it
+// does while some drummer's program does not know it.
+func whole(ctx context.Context, c *Cluster, wanted *fleetpb.Configuration, revision uint64) error {
+	tunes := func(t *fleetpb.Template) bool { return t.GetRaft() != nil }
+	if !slices.ContainsFunc(wanted.GetTemplates(), tunes) {
+		return nil
+	}
+	v, err := c.Record.View(ctx)
+	if err != nil {
+		return fault.Wrap(err, fault.UnknownOutcome, "revision %d is in force; what it has of `raft` is not known: look at it", revision)
+	}
+	if stored := v.ConfigurationAt(wanted.GetApp(), revision); stored != nil && !slices.ContainsFunc(stored.GetTemplates(), tunes) {
+		return fault.New(fault.Conflict, "revision %d is in force without its Raft options: some drummer runs a program that does not know them. Upgrade it (drummer-cmd servers list names it) and apply again", revision)
+	}
+	return nil
 }
 
 // possible says which template has rules of placement, new ones, that no choice of the hosts
@@ -138,7 +159,7 @@ func bare(all iter.Seq[*fleetpb.Configuration]) (list []*fleetpb.Configuration) 
 		for _, t := range c.GetTemplates() {
 			b.Templates = append(b.Templates, &fleetpb.Template{
 				Match: t.GetMatch(), Replicas: t.GetReplicas(), Regions: t.GetRegions(), AutoCreate: t.GetAutoCreate(), Require: t.GetRequire(), Forbid: t.GetForbid(),
-				Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(),
+				Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(), Raft: t.GetRaft(),
 			})
 		}
 		list = append(list, b)
@@ -265,7 +286,11 @@ func whatChanged(a, b *fleetpb.Template) (what []string) {
 	if !bytes.Equal(a.GetOptions(), b.GetOptions()) {
 		what = append(what, "options")
 	}
-	if !proto.Equal(rules.SpecOf("", "", a), rules.SpecOf("", "", b)) {
+	old, now := rules.SpecOf("", "", a), rules.SpecOf("", "", b)
+	if !rules.SameRaft(old.GetRaft(), now.GetRaft()) {
+		what = append(what, "raft")
+	}
+	if old.Raft, now.Raft = nil, nil; !proto.Equal(old, now) {
 		what = append(what, "placement")
 	}
 	if a.GetAutoCreate() != b.GetAutoCreate() {

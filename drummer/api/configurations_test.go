@@ -228,3 +228,35 @@ func TestFirstUsesThatAreRefused(t *testing.T) {
 	_, err = w.directory(0).Locate(t.Context(), firstUse("kv"))
 	requireReason(t, fault.Invalid, err)
 }
+
+// A record that some drummer's program is too old for stores no Raft options, and says so.
+func TestTemplatesWithRaftOptions(t *testing.T) {
+	w := newTown(t, 1)
+	own := &fleetpb.RaftOptions{SnapshotEntries: 700}
+	tuned := tmpl("*", "all", true)
+	tuned.Raft = own
+	apply := func(c *fleetpb.Configuration) (*drummerpb.ConfigurationChange, error) {
+		return w.drummer(0).ApplyConfiguration(t.Context(), &drummerpb.ApplyConfigurationRequest{Configuration: c})
+	}
+	w.record.older = true
+	_, err := apply(configuration("1", tuned))
+	requireReason(t, fault.Conflict, err)
+	require.ErrorContains(t, err, "revision 1 is in force without its Raft options")
+	w.record.older = false
+	changed, err := apply(configuration("1", tuned))
+	require.NoError(t, err)
+	require.EqualValues(t, 2, changed.GetRevision())
+	require.Equal(t, []string{"changed * [raft]"}, templatesOf(changed))
+
+	list, err := w.drummer(0).ListConfigurations(t.Context(), &drummerpb.ListConfigurationsRequest{App: "kv"})
+	require.NoError(t, err)
+	require.Equal(t, own.String(), list.GetConfigurations()[0].GetTemplates()[0].GetRaft().String())
+	for text, bad := range map[string]*fleetpb.RaftOptions{
+		"set both, or none": {ElectionTicks: 20}, "want 100 to": {SnapshotEntries: 1}, "at least 3 times": {ElectionTicks: 4, HeartbeatTicks: 2},
+	} {
+		tuned.Raft = bad
+		_, err = apply(configuration("2", tuned))
+		requireReason(t, fault.Invalid, err)
+		require.ErrorContains(t, err, text)
+	}
+}

@@ -34,6 +34,7 @@ type memory struct {
 	commands []*fleetpb.Command
 	reads    error
 	hang     atomic.Bool // linearizable reads never come back
+	older    bool        // the record is at its first version
 }
 
 func (m *memory) View(ctx context.Context) (*fleet.View, error) {
@@ -57,7 +58,7 @@ func (m *memory) Propose(_ context.Context, cmd *fleetpb.Command) (*fleetpb.Resu
 		return nil, m.fail
 	}
 	m.commands = append(m.commands, cmd)
-	return apply(m.machine, cmd), nil
+	return m.apply(cmd), nil
 }
 
 // do applies commands that must succeed.
@@ -66,7 +67,7 @@ func (m *memory) do(t *testing.T, cmds ...*fleetpb.Command) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, cmd := range cmds {
-		r := apply(m.machine, cmd)
+		r := m.apply(cmd)
 		require.Equal(t, fleetpb.Code_CODE_OK, r.GetCode(), r.GetDetail())
 	}
 }
@@ -77,13 +78,18 @@ func (m *memory) failWith(err error) {
 	m.fail = err
 }
 
-func apply(machine *fleet.Machine, cmd *fleetpb.Command) *fleetpb.Result {
+// apply applies a command; m.mu is held.
+func (m *memory) apply(cmd *fleetpb.Command) *fleetpb.Result {
 	data, err := proto.Marshal(cmd)
 	if err != nil {
 		return &fleetpb.Result{Code: fleetpb.Code_CODE_INVALID, Detail: err.Error()}
 	}
+	version := uint32(fleet.AppVersion)
+	if m.older {
+		version = 1
+	}
 	results := make([]statemachines.Result, 1)
-	machine.Apply([]statemachines.Command{{Index: 1, Version: 1, Data: data}}, results)
+	m.machine.Apply([]statemachines.Command{{Index: 1, Version: version, Data: data}}, results)
 	r := &fleetpb.Result{}
 	if err := proto.Unmarshal(results[0].Data, r); err != nil {
 		return nil

@@ -13,9 +13,9 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 )
 
-// ListOperations lists operations, newest first.
+// ListOperations lists operations, newest first, with where those stand that run.
 func (s *Service) ListOperations(ctx context.Context, r *drummerpb.ListOperationsRequest) (*drummerpb.ListOperationsResponse, error) {
-	v, _, err := s.look(ctx)
+	v, observed, err := s.look(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (s *Service) ListOperations(ctx context.Context, r *drummerpb.ListOperation
 			resp.More = true
 			break
 		}
-		resp.Operations = append(resp.Operations, o)
+		resp.Operations = append(resp.Operations, status.Operation(v, observed, o))
 	}
 	if r.GetId() != 0 && len(resp.GetOperations()) == 0 {
 		return nil, fault.New(fault.GroupNotFound, "no operation has the id %d, or its history is forgotten", r.GetId())

@@ -177,7 +177,10 @@ func Pack(e *drummerpb.FleetExport) ([]byte, error) {
 		return nil, err
 	}
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed) // somebody waits for it, and the drummer has other things to do
+	if err != nil {
+		return nil, err
+	}
 	_, err = z.Write(data)
 	if err = errors.Join(err, z.Close()); err != nil {
 		return nil, err

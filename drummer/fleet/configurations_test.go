@@ -14,6 +14,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
 )
 
 func configure(app, source string, templates ...*fleetpb.Template) *fleetpb.Command {
@@ -104,4 +105,23 @@ func TestGroupsOfApp(t *testing.T) {
 func resummed(snap []byte) []byte {
 	n := len(snap) - 4
 	return binary.BigEndian.AppendUint32(snap[:n:n], crc32.Checksum(snap[:n], crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// TestWhatOlderProgramsDoNotKnow: while the record is at an older version, Raft options of
+// templates are left out by all, as programs of that version do.
+func TestWhatOlderProgramsDoNotKnow(t *testing.T) {
+	tuned := encode(configure("kv", "x", &fleetpb.Template{Match: "*", Replicas: 1, AutoCreate: true, Raft: &fleetpb.RaftOptions{SnapshotEntries: 700}}))
+	plain := encode(configure("kv", "x", &fleetpb.Template{Match: "*", Replicas: 1, AutoCreate: true}))
+	at := func(version uint32, commands ...[]byte) *fleet.Machine {
+		m := fleet.New()
+		for _, data := range commands {
+			results := make([]statemachines.Result, 1)
+			m.Apply([]statemachines.Command{{Version: version, Data: data}}, results)
+			require.EqualValues(t, fleetpb.Code_CODE_OK, results[0].Value)
+		}
+		return m
+	}
+	use := encode(&fleetpb.Command{Op: &fleetpb.Command_FirstUse{FirstUse: &fleetpb.FirstUse{Names: []string{"kv/a"}}}})
+	require.Equal(t, snapshotOf(t, at(1, plain, use)), snapshotOf(t, at(1, tuned, use)))
+	require.EqualValues(t, 700, at(fleet.AppVersion, tuned, use).Freeze().ByName("kv/a").GetSpec().GetRaft().GetSnapshotEntries())
 }

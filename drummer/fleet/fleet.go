@@ -28,10 +28,18 @@ import (
 	"github.com/drumline/drumline/statemachines"
 )
 
-// AppName is the record's app; AppVersion its newest behaviour version.
+// AppName is the record's app; AppVersion its newest behaviour version. The drummer that leads
+// raises the record's to it once all drummers know it, so that no two of them ever apply a
+// command differently; an older program that meets it afterwards ends and says so.
 const (
 	AppName    = "fleet"
-	AppVersion = 1
+	AppVersion = templatesTune
+)
+
+// Behaviour versions and what each of them brought.
+const (
+	// templatesTune: templates have Raft options.
+	templatesTune = 2
 )
 
 // Machine is the record. New makes one.
@@ -65,7 +73,7 @@ func New() *Machine { return &Machine{s: newState()} }
 func (m *Machine) Apply(batch []statemachines.Command, results []statemachines.Result) {
 	before := m.s.revision
 	for i := range batch {
-		r := m.apply(batch[i].Data)
+		r := m.apply(batch[i].Version, batch[i].Data)
 		results[i] = statemachines.Result{Value: uint64(r.GetCode()), Data: marshal(r)}
 	}
 	if m.s.revision != before {
@@ -74,11 +82,17 @@ func (m *Machine) Apply(batch []statemachines.Command, results []statemachines.R
 }
 
 // apply decodes and executes one command. Unknown fields are dropped, so that what
-// a newer program says is never stored unseen by an older one.
-func (m *Machine) apply(data []byte) *fleetpb.Result {
+// a newer program says is never stored unseen by an older one; and so is what programs of the
+// version in force do not know.
+func (m *Machine) apply(version uint32, data []byte) *fleetpb.Result {
 	var c fleetpb.Command
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, &c); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "the command is no fleet command")
+	}
+	if version < templatesTune {
+		for _, t := range c.GetApplyConfiguration().GetConfiguration().GetTemplates() {
+			t.Raft = nil
+		}
 	}
 	t := &turn{state: m.s, at: c.GetAtUnixMs()}
 	return t.execute(&c)

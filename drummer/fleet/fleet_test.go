@@ -40,7 +40,7 @@ func encode(m proto.Message) []byte {
 func apply(t testing.TB, m *fleet.Machine, data []byte) *fleetpb.Result {
 	t.Helper()
 	results := make([]statemachines.Result, 1)
-	m.Apply([]statemachines.Command{{Data: data}}, results)
+	m.Apply([]statemachines.Command{{Version: fleet.AppVersion, Data: data}}, results)
 	var r fleetpb.Result
 	require.NoError(t, proto.Unmarshal(results[0].Data, &r))
 	require.Equal(t, uint64(r.GetCode()), results[0].Value)

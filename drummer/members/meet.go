@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/fleet"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
@@ -58,7 +59,7 @@ func (m *Members) answer() *drummerpb.MeetResponse {
 	m.mu.Lock()
 	roster, c := m.roster, m.cluster
 	m.mu.Unlock()
-	resp := &drummerpb.MeetResponse{Self: m.self(), BootEpoch: m.o.BootEpoch, Roster: roster}
+	resp := &drummerpb.MeetResponse{Self: m.self(), BootEpoch: m.o.BootEpoch, Roster: roster, RecordVersion: fleet.AppVersion}
 	if c == nil {
 		return resp
 	}

@@ -40,6 +40,7 @@ type Group interface {
 	Change(ctx context.Context, g ids.Group, c raft.Change) (raft.Membership, error)
 	Transfer(ctx context.Context, g ids.Group, to ids.Replica) error
 	CatchUp(ctx context.Context, g ids.Group) error
+	RaiseVersion(ctx context.Context, g ids.Group, version uint32) error
 }
 
 // Record is the fleet record as this drummer's replica has it.

@@ -15,7 +15,7 @@ import (
 
 const (
 	// lookEvery is how often the list is looked at. Nothing is asked of anybody while
-	// nothing changes.
+	// nothing changes, and all run programs of the record's version.
 	lookEvery = 250 * time.Millisecond
 	// lonely is after how many looks without a leader the others are asked again.
 	lonely = 8
@@ -129,7 +129,7 @@ func (m *Members) advance(ctx context.Context, c *Cluster, number uint64) (why s
 	case differs(list.Get(number), m.o.Self):
 		return "write down what this drummer is", m.update(ctx, c, m.self())
 	case list.Pending() == nil:
-		return "", nil
+		return m.raise(ctx, c, number, list.All)
 	}
 	mem, err := c.Group.Membership(ctx, ids.DrummerGroup)
 	if err != nil {

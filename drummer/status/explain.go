@@ -72,7 +72,7 @@ func ExplainHost(v *fleet.View, o *loop.Observed, id ids.Host) *drummerpb.Explai
 	}
 	for op := range v.Operations() {
 		if op.GetHost() == string(id) {
-			answer.Operations = append(answer.Operations, op)
+			answer.Operations = append(answer.Operations, Operation(v, o, op))
 		}
 	}
 	return answer
@@ -95,6 +95,6 @@ func ExplainOperation(v *fleet.View, o *loop.Observed, id uint64) *drummerpb.Exp
 	if op.GetEndedUnixMs() != 0 {
 		answer.Reasons = nil
 	}
-	answer.Operations = []*fleetpb.Operation{op}
+	answer.Operations = []*fleetpb.Operation{Operation(v, o, op)}
 	return answer
 }

@@ -210,7 +210,7 @@ func Explain(v *fleet.View, o *loop.Observed, name string) *drummerpb.ExplainRes
 	}
 	for op := range v.Operations() {
 		if op.GetGroupName() == name {
-			answer.Operations = append(answer.Operations, op)
+			answer.Operations = append(answer.Operations, Operation(v, o, op))
 		}
 	}
 	return answer

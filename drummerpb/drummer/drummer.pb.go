@@ -2857,7 +2857,9 @@ type MeetResponse struct {
 	// leader is the number of the drummer that it takes for the leader; 0 for none.
 	Leader uint64 `protobuf:"varint,7,opt,name=leader,proto3" json:"leader,omitempty"`
 	// proven is true when the read that was asked for was answered.
-	Proven        bool `protobuf:"varint,8,opt,name=proven,proto3" json:"proven,omitempty"`
+	Proven bool `protobuf:"varint,8,opt,name=proven,proto3" json:"proven,omitempty"`
+	// record_version is the newest behaviour version of the record that its program knows; 0 of one that does not say so.
+	RecordVersion uint32 `protobuf:"varint,9,opt,name=record_version,json=recordVersion,proto3" json:"record_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2946,6 +2948,13 @@ func (x *MeetResponse) GetProven() bool {
 		return x.Proven
 	}
 	return false
+}
+
+func (x *MeetResponse) GetRecordVersion() uint32 {
+	if x != nil {
+		return x.RecordVersion
+	}
+	return 0
 }
 
 // AddDrummerRequest lets a drummer join that was started with join and waits.
@@ -7088,9 +7097,13 @@ func (x *PurgeGroupsResponse) GetItems() []*fleet.ItemResult {
 	return nil
 }
 
-// ExportRequest asks for the fleet as the leader sees it.
+// ExportRequest asks for the fleet as the leader sees it, or for more of what it saw then.
 type ExportRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id of the export whose next part is wanted; empty for a new one.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// offset of that part, in bytes.
+	Offset        uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7125,11 +7138,29 @@ func (*ExportRequest) Descriptor() ([]byte, []int) {
 	return file_drummer_drummer_proto_rawDescGZIP(), []int{96}
 }
 
-// ExportResponse is the fleet at one moment.
+func (x *ExportRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// ExportResponse is the fleet at one moment, or a part of that.
 type ExportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// packed is a FleetExport, compressed with gzip.
-	Packed        []byte `protobuf:"bytes,1,opt,name=packed,proto3" json:"packed,omitempty"`
+	// packed is a FleetExport, compressed with gzip: from the offset on, as much as an answer has room for.
+	Packed []byte `protobuf:"bytes,1,opt,name=packed,proto3" json:"packed,omitempty"`
+	// id of the export. The drummer that leads keeps it for some minutes.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// size is that of the whole, in bytes.
+	Size          uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -7169,6 +7200,20 @@ func (x *ExportResponse) GetPacked() []byte {
 		return x.Packed
 	}
 	return nil
+}
+
+func (x *ExportResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ExportResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
 }
 
 // FleetExport is the record and what hosts report, at one moment: what a simulation begins with. It has no addresses, no configurations and no history.
@@ -7586,7 +7631,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"boot_epoch\x18\x03 \x01(\x04R\tbootEpoch\x120\n" +
 	"\x06roster\x18\x04 \x01(\v2\x18.drumline.drummer.RosterR\x06roster\x12\x14\n" +
 	"\x05admit\x18\x05 \x01(\x04R\x05admit\x12\x14\n" +
-	"\x05prove\x18\x06 \x01(\bR\x05prove\"\x8c\x02\n" +
+	"\x05prove\x18\x06 \x01(\bR\x05prove\"\xb3\x02\n" +
 	"\fMeetResponse\x12+\n" +
 	"\x04self\x18\x01 \x01(\v2\x17.drumline.fleet.DrummerR\x04self\x12\x1d\n" +
 	"\n" +
@@ -7596,7 +7641,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\bobserver\x18\x05 \x01(\bR\bobserver\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12\x16\n" +
 	"\x06leader\x18\a \x01(\x04R\x06leader\x12\x16\n" +
-	"\x06proven\x18\b \x01(\bR\x06proven\"z\n" +
+	"\x06proven\x18\b \x01(\bR\x06proven\x12%\n" +
+	"\x0erecord_version\x18\t \x01(\rR\rrecordVersion\"z\n" +
 	"\x11AddDrummerRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
 	"\breplaces\x18\x02 \x01(\tR\breplaces\x12\x16\n" +
@@ -7888,10 +7934,14 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x12PurgeGroupsRequest\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\"G\n" +
 	"\x13PurgeGroupsResponse\x120\n" +
-	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\"\x0f\n" +
-	"\rExportRequest\"(\n" +
+	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\"7\n" +
+	"\rExportRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\"L\n" +
 	"\x0eExportResponse\x12\x16\n" +
-	"\x06packed\x18\x01 \x01(\fR\x06packed\"\xe9\x01\n" +
+	"\x06packed\x18\x01 \x01(\fR\x06packed\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\"\xe9\x01\n" +
 	"\vFleetExport\x12\"\n" +
 	"\rtaken_unix_ms\x18\x01 \x01(\x03R\vtakenUnixMs\x128\n" +
 	"\arecords\x18\x02 \x03(\v2\x1e.drumline.fleet.SnapshotRecordR\arecords\x124\n" +

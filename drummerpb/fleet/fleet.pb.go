@@ -1949,7 +1949,9 @@ type Template struct {
 	// leaders are the regions whose replicas shall lead, best first; empty means any.
 	Leaders []string `protobuf:"bytes,53,rep,name=leaders,proto3" json:"leaders,omitempty"`
 	// down_after_ms is the groups' own down_after; 0 means the policy's.
-	DownAfterMs   int64 `protobuf:"varint,54,opt,name=down_after_ms,json=downAfterMs,proto3" json:"down_after_ms,omitempty"`
+	DownAfterMs int64 `protobuf:"varint,54,opt,name=down_after_ms,json=downAfterMs,proto3" json:"down_after_ms,omitempty"`
+	// raft are the Raft options of a group that is made; absent for those of its hosts.
+	Raft          *RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2052,6 +2054,13 @@ func (x *Template) GetDownAfterMs() int64 {
 		return x.DownAfterMs
 	}
 	return 0
+}
+
+func (x *Template) GetRaft() *RaftOptions {
+	if x != nil {
+		return x.Raft
+	}
+	return nil
 }
 
 // Configuration is one revision of what is said of an app.
@@ -5231,7 +5240,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05group\x18\x04 \x01(\tR\x05group\x12\x12\n" +
 	"\x04host\x18\x05 \x01(\tR\x04host\x12\x12\n" +
-	"\x04text\x18\x06 \x01(\tR\x04text\"\xd7\x02\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\"\x88\x03\n" +
 	"\bTemplate\x12\x14\n" +
 	"\x05match\x18\x01 \x01(\tR\x05match\x12\x1a\n" +
 	"\breplicas\x18\x02 \x01(\rR\breplicas\x125\n" +
@@ -5243,7 +5252,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x06forbid\x183 \x03(\tR\x06forbid\x127\n" +
 	"\tisolation\x184 \x01(\x0e2\x19.drumline.fleet.IsolationR\tisolation\x12\x18\n" +
 	"\aleaders\x185 \x03(\tR\aleaders\x12\"\n" +
-	"\rdown_after_ms\x186 \x01(\x03R\vdownAfterMs\"\xfe\x01\n" +
+	"\rdown_after_ms\x186 \x01(\x03R\vdownAfterMs\x12/\n" +
+	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\"\xfe\x01\n" +
 	"\rConfiguration\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1c\n" +
@@ -5604,67 +5614,68 @@ var file_fleet_fleet_proto_depIdxs = []int32{
 	18, // 13: drumline.fleet.Origin.sources:type_name -> drumline.fleet.Source
 	8,  // 14: drumline.fleet.Template.regions:type_name -> drumline.fleet.RegionCount
 	0,  // 15: drumline.fleet.Template.isolation:type_name -> drumline.fleet.Isolation
-	22, // 16: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
-	11, // 17: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
-	46, // 18: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
-	47, // 19: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
-	14, // 20: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
-	48, // 21: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
-	49, // 22: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
-	50, // 23: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
-	51, // 24: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
-	52, // 25: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
-	53, // 26: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
-	54, // 27: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
-	55, // 28: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
-	43, // 29: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
-	44, // 30: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
-	45, // 31: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
-	31, // 32: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
-	32, // 33: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
-	33, // 34: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
-	34, // 35: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
-	35, // 36: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
-	36, // 37: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
-	37, // 38: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
-	38, // 39: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
-	40, // 40: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
-	41, // 41: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
-	42, // 42: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
-	39, // 43: drumline.fleet.Command.tuned:type_name -> drumline.fleet.Tuned
-	26, // 44: drumline.fleet.Command.found_drummers:type_name -> drumline.fleet.FoundDrummers
-	27, // 45: drumline.fleet.Command.add_drummer:type_name -> drumline.fleet.AddDrummer
-	28, // 46: drumline.fleet.Command.update_drummer:type_name -> drumline.fleet.UpdateDrummer
-	29, // 47: drumline.fleet.Command.remove_drummer:type_name -> drumline.fleet.RemoveDrummer
-	30, // 48: drumline.fleet.Command.drummer_settled:type_name -> drumline.fleet.DrummerSettled
-	6,  // 49: drumline.fleet.Drummer.state:type_name -> drumline.fleet.DrummerState
-	25, // 50: drumline.fleet.FoundDrummers.drummers:type_name -> drumline.fleet.Drummer
-	25, // 51: drumline.fleet.AddDrummer.drummer:type_name -> drumline.fleet.Drummer
-	25, // 52: drumline.fleet.UpdateDrummer.drummer:type_name -> drumline.fleet.Drummer
-	9,  // 53: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
-	19, // 54: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
-	12, // 55: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
-	9,  // 56: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
-	23, // 57: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
-	9,  // 58: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
-	3,  // 59: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
-	7,  // 60: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
-	57, // 61: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
-	7,  // 62: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
-	11, // 63: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
-	13, // 64: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
-	25, // 65: drumline.fleet.SnapshotHeader.drummers:type_name -> drumline.fleet.Drummer
-	58, // 66: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
-	14, // 67: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
-	17, // 68: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
-	20, // 69: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
-	21, // 70: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
-	23, // 71: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
-	72, // [72:72] is the sub-list for method output_type
-	72, // [72:72] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	10, // 16: drumline.fleet.Template.raft:type_name -> drumline.fleet.RaftOptions
+	22, // 17: drumline.fleet.Configuration.templates:type_name -> drumline.fleet.Template
+	11, // 18: drumline.fleet.Command.set_policy:type_name -> drumline.fleet.Policy
+	46, // 19: drumline.fleet.Command.create_groups:type_name -> drumline.fleet.CreateGroups
+	47, // 20: drumline.fleet.Command.delete_group:type_name -> drumline.fleet.DeleteGroup
+	14, // 21: drumline.fleet.Command.register_host:type_name -> drumline.fleet.Host
+	48, // 22: drumline.fleet.Command.host_lost:type_name -> drumline.fleet.HostLost
+	49, // 23: drumline.fleet.Command.place:type_name -> drumline.fleet.Place
+	50, // 24: drumline.fleet.Command.abandon:type_name -> drumline.fleet.Abandon
+	51, // 25: drumline.fleet.Command.replicas_started:type_name -> drumline.fleet.ReplicasStarted
+	52, // 26: drumline.fleet.Command.advance:type_name -> drumline.fleet.Advance
+	53, // 27: drumline.fleet.Command.add_replica:type_name -> drumline.fleet.AddReplica
+	54, // 28: drumline.fleet.Command.membership:type_name -> drumline.fleet.MembershipSeen
+	55, // 29: drumline.fleet.Command.purged:type_name -> drumline.fleet.Purged
+	43, // 30: drumline.fleet.Command.apply_configuration:type_name -> drumline.fleet.ApplyConfiguration
+	44, // 31: drumline.fleet.Command.rollback_configuration:type_name -> drumline.fleet.RollbackConfiguration
+	45, // 32: drumline.fleet.Command.first_use:type_name -> drumline.fleet.FirstUse
+	31, // 33: drumline.fleet.Command.load_group:type_name -> drumline.fleet.LoadGroup
+	32, // 34: drumline.fleet.Command.purge_retired:type_name -> drumline.fleet.PurgeRetired
+	33, // 35: drumline.fleet.Command.set_host:type_name -> drumline.fleet.SetHost
+	34, // 36: drumline.fleet.Command.host_emptied:type_name -> drumline.fleet.HostEmptied
+	35, // 37: drumline.fleet.Command.remove_host:type_name -> drumline.fleet.RemoveHost
+	36, // 38: drumline.fleet.Command.shape_groups:type_name -> drumline.fleet.ShapeGroups
+	37, // 39: drumline.fleet.Command.prefer_leader:type_name -> drumline.fleet.PreferLeader
+	38, // 40: drumline.fleet.Command.leader_seen:type_name -> drumline.fleet.LeaderSeen
+	40, // 41: drumline.fleet.Command.cancel_operation:type_name -> drumline.fleet.CancelOperation
+	41, // 42: drumline.fleet.Command.pause:type_name -> drumline.fleet.Pause
+	42, // 43: drumline.fleet.Command.set_brake:type_name -> drumline.fleet.SetBrake
+	39, // 44: drumline.fleet.Command.tuned:type_name -> drumline.fleet.Tuned
+	26, // 45: drumline.fleet.Command.found_drummers:type_name -> drumline.fleet.FoundDrummers
+	27, // 46: drumline.fleet.Command.add_drummer:type_name -> drumline.fleet.AddDrummer
+	28, // 47: drumline.fleet.Command.update_drummer:type_name -> drumline.fleet.UpdateDrummer
+	29, // 48: drumline.fleet.Command.remove_drummer:type_name -> drumline.fleet.RemoveDrummer
+	30, // 49: drumline.fleet.Command.drummer_settled:type_name -> drumline.fleet.DrummerSettled
+	6,  // 50: drumline.fleet.Drummer.state:type_name -> drumline.fleet.DrummerState
+	25, // 51: drumline.fleet.FoundDrummers.drummers:type_name -> drumline.fleet.Drummer
+	25, // 52: drumline.fleet.AddDrummer.drummer:type_name -> drumline.fleet.Drummer
+	25, // 53: drumline.fleet.UpdateDrummer.drummer:type_name -> drumline.fleet.Drummer
+	9,  // 54: drumline.fleet.LoadGroup.spec:type_name -> drumline.fleet.Spec
+	19, // 55: drumline.fleet.LoadGroup.origin:type_name -> drumline.fleet.Origin
+	12, // 56: drumline.fleet.SetHost.wanted:type_name -> drumline.fleet.HostWanted
+	9,  // 57: drumline.fleet.ShapeGroups.specs:type_name -> drumline.fleet.Spec
+	23, // 58: drumline.fleet.ApplyConfiguration.configuration:type_name -> drumline.fleet.Configuration
+	9,  // 59: drumline.fleet.CreateGroups.specs:type_name -> drumline.fleet.Spec
+	3,  // 60: drumline.fleet.Advance.state:type_name -> drumline.fleet.GroupState
+	7,  // 61: drumline.fleet.Result.code:type_name -> drumline.fleet.Code
+	57, // 62: drumline.fleet.Result.items:type_name -> drumline.fleet.ItemResult
+	7,  // 63: drumline.fleet.ItemResult.code:type_name -> drumline.fleet.Code
+	11, // 64: drumline.fleet.SnapshotHeader.policy:type_name -> drumline.fleet.Policy
+	13, // 65: drumline.fleet.SnapshotHeader.brake:type_name -> drumline.fleet.Brake
+	25, // 66: drumline.fleet.SnapshotHeader.drummers:type_name -> drumline.fleet.Drummer
+	58, // 67: drumline.fleet.SnapshotRecord.header:type_name -> drumline.fleet.SnapshotHeader
+	14, // 68: drumline.fleet.SnapshotRecord.host:type_name -> drumline.fleet.Host
+	17, // 69: drumline.fleet.SnapshotRecord.group:type_name -> drumline.fleet.Group
+	20, // 70: drumline.fleet.SnapshotRecord.operation:type_name -> drumline.fleet.Operation
+	21, // 71: drumline.fleet.SnapshotRecord.event:type_name -> drumline.fleet.Event
+	23, // 72: drumline.fleet.SnapshotRecord.configuration:type_name -> drumline.fleet.Configuration
+	73, // [73:73] is the sub-list for method output_type
+	73, // [73:73] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_fleet_fleet_proto_init() }

@@ -40,7 +40,7 @@ func (c *configured) Propose(_ context.Context, cmd *fleetpb.Command) (*fleetpb.
 		return nil, err
 	}
 	results := make([]statemachines.Result, 1)
-	c.machine.Apply([]statemachines.Command{{Data: data}}, results)
+	c.machine.Apply([]statemachines.Command{{Version: fleet.AppVersion, Data: data}}, results)
 	r := &fleetpb.Result{}
 	return r, proto.Unmarshal(results[0].Data, r)
 }

@@ -57,7 +57,7 @@ func checkTemplate(app string, t *fleetpb.Template) error {
 func SpecOf(name, app string, t *fleetpb.Template) *fleetpb.Spec {
 	return &fleetpb.Spec{
 		Name: name, App: app, Replicas: t.GetReplicas(), Regions: t.GetRegions(), Require: t.GetRequire(), Forbid: t.GetForbid(),
-		Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(),
+		Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(), Raft: t.GetRaft(),
 	}
 }
 

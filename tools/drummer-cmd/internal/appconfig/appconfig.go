@@ -1,4 +1,4 @@
-// Package appconfig is the commands that keep an app's configuration: apply, show,
+// Package appconfig is the commands that keep an app's configuration: apply, set, show,
 // history and rollback. They are the same for every app; an app brings its name and the
 // reader of its file.
 package appconfig
@@ -71,7 +71,7 @@ const (
 )
 
 // Verbs are all commands, in the order of the help.
-func (n *Noun) Verbs() []Verb { return []Verb{n.apply(), n.show(), n.history(), n.rollback()} }
+func (n *Noun) Verbs() []Verb { return []Verb{n.apply(), n.set(), n.show(), n.history(), n.rollback()} }
 
 // author is who changes something.
 func author() cli.Flag {

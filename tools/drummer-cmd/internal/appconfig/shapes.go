@@ -5,6 +5,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
 // The shapes of this file are a contract that docs/cli-json.md describes: fields are
@@ -74,6 +75,8 @@ type Template struct {
 	Replicas   uint32            `json:"replicas"`
 	Regions    map[string]uint32 `json:"regions"`
 	AutoCreate bool              `json:"auto_create"`
+	// Raft are the Raft options of a group that is made, 0 for those of its hosts.
+	Raft shape.Raft `json:"raft"`
 }
 
 // revisionOf translates a revision.
@@ -84,6 +87,8 @@ func revisionOf(c *fleetpb.Configuration, current uint64) Revision {
 	}
 	for _, t := range c.GetTemplates() {
 		shown := Template{Match: t.GetMatch(), Replicas: t.GetReplicas(), Regions: map[string]uint32{}, AutoCreate: t.GetAutoCreate()}
+		own := t.GetRaft()
+		shown.Raft = shape.Raft{SnapshotEntries: own.GetSnapshotEntries(), ElectionTicks: own.GetElectionTicks(), HeartbeatTicks: own.GetHeartbeatTicks()}
 		for _, r := range t.GetRegions() {
 			shown.Regions[r.GetRegion()] = r.GetCount()
 		}

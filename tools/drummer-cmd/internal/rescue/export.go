@@ -27,7 +27,8 @@ func (n *Noun) recordExport() noun.Verb {
 	return noun.Verb{
 		Name: "export", Usage: "save the fleet as it is now, for simulate --from",
 		About: "Writes JSON: the record, and what hosts report, both as the leading drummer saw them at one moment. Addresses, configurations of apps, " +
-			"authors and history are left out; names and labels of hosts and names of groups are not. It is no backup: see `record backup`.",
+			"authors and history are left out; names and labels of hosts and names of groups are not. It is no backup: see `record backup`. " +
+			"A fleet of 100,000 groups is 10 MB on the way and 190 MB in the file; give it --timeout=1m.",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "to", Usage: "`FILE` to write (required)"}}, Needs: []string{"to"},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			ctx, cancel := n.Bounded(ctx)
@@ -50,11 +51,11 @@ func (n *Noun) exportTo(ctx context.Context, to string) (Exported, error) {
 	if err != nil {
 		return Exported{}, err
 	}
-	resp, err := d.Export(ctx, &drummerpb.ExportRequest{})
+	packed, err := fetch(ctx, d)
 	if err != nil {
 		return Exported{}, err
 	}
-	e, err := export.Unpack(resp.GetPacked())
+	e, err := export.Unpack(packed)
 	if err != nil {
 		return Exported{}, fmt.Errorf("unpack the answer: %w", err)
 	}
@@ -68,4 +69,23 @@ func (n *Noun) exportTo(ctx context.Context, to string) (Exported, error) {
 	}
 	v := f.Record().Freeze()
 	return Exported{File: to, Bytes: len(data), Hosts: v.HostCount(), Groups: v.GroupCount(), UnixMs: e.GetTakenUnixMs()}, os.WriteFile(to, data, 0o644)
+}
+
+// fetch asks for an export part by part, all of one moment.
+func fetch(ctx context.Context, d drummerpb.DrummerClient) ([]byte, error) {
+	resp, err := d.Export(ctx, &drummerpb.ExportRequest{})
+	if err != nil {
+		return nil, err
+	}
+	id, size, packed := resp.GetId(), resp.GetSize(), resp.GetPacked()
+	for uint64(len(packed)) < size {
+		if resp, err = d.Export(ctx, &drummerpb.ExportRequest{Id: id, Offset: uint64(len(packed))}); err != nil {
+			return nil, err
+		}
+		if len(resp.GetPacked()) == 0 {
+			return nil, fmt.Errorf("the drummer's answer ends at %d of %d bytes: begin again", len(packed), size)
+		}
+		packed = append(packed, resp.GetPacked()...)
+	}
+	return packed, nil
 }
