@@ -74,6 +74,8 @@ func TestFoundBefore(t *testing.T) {
 		"whom a newcomer replaced was gone, and the newcomer was to leave again": {Seed: 34382, Hosts: 5, Groups: 2, Faults: 24, Wishes: 6, Blows: 3, Keep: []int{17, 18, 25, 28, 29, 30, 31, 32}},
 		"a vote that the record had not heard of was counted as being built":     {Seed: 37521, Hosts: 8, Groups: 24, Faults: 24, Wishes: 5, Blows: -1, Keep: []int{0, 2, 3, 4}},
 		"a newcomer whose data was destroyed was counted as being built":         {Seed: 22464, Hosts: 4, Groups: 48, Faults: 24, Wishes: 12, Blows: 3, Keep: []int{0, 1, 2, 3, 4, 5, 29, 36, 38}},
+		"a host stood still between an order and the change that it asked for":   {Seed: 62419, Hosts: 4, Groups: 28, Faults: 17, Wishes: 1, Blows: 2, Keep: []int{0, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 15, 19}},
+		"what was committed leapt ahead of a slow disk that was up to date":      {Seed: 86665, Hosts: 8, Groups: 25, Faults: 15, Wishes: 9, Blows: -1, Keep: []int{0, 2, 4, 5, 18}},
 		"the copy was lost that a recovered group was to be loaded from":         {Seed: 54852, Hosts: 5, Groups: 23, Faults: 10, Wishes: 10, Blows: 3, Keep: []int{1, 2, 3, 4, 10, 12, 13, 17, 18, 19, 20, 21}},
 		"a leader did not know of the second vote, which was lost at once":       {Seed: 61085, Hosts: 3, Groups: 1, Faults: 17, Wishes: 11, Blows: -1, Keep: []int{0, 1, 2, 3, 4, 24}},
 		"a newcomer's disk was lost between its vote and the end of its join":    {Seed: 82054, Hosts: 7, Groups: 3, Faults: 16, Wishes: 12, Blows: 3, Keep: []int{1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 14, 15, 21, 22, 23, 25, 26, 28, 29, 30}},

@@ -65,13 +65,18 @@ func textOf(err error) string {
 	return err.Error()
 }
 
-// execute has raft carry an order out and turns the end into a result.
-func (k *Keeper) execute(ctx context.Context, e Execute) {
-	patience := k.o.OrderTimeout
-	if e.Order.GetLoad() != nil {
-		patience = k.o.LoadTimeout
+// execute has raft carry an order out that was taken at a moment, and turns the end into a
+// result. A change of the membership may not begin later than it may end: a process that stood
+// still in between would make one that nobody wants any more.
+func (k *Keeper) execute(ctx context.Context, e Execute, taken time.Time) {
+	end := time.Now().Add(k.o.OrderTimeout)
+	switch {
+	case e.Order.GetLoad() != nil:
+		end = time.Now().Add(k.o.LoadTimeout)
+	case e.Order.GetChange() != nil:
+		end = taken.Add(k.o.OrderTimeout)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	m, err := k.carryOut(ctx, e.Order)
 	result := &drummerpb.OrderResult{Order: e.Order.GetId(), Ok: err == nil, Detail: textOf(err), Membership: m}

@@ -310,7 +310,7 @@ func (k *Keeper) turn(ctx context.Context, events []Event) error {
 	}
 	k.tellProgress(now)
 	for _, f := range rest {
-		k.perform(ctx, f)
+		k.perform(ctx, f, k.begun.Add(now))
 	}
 	return nil
 }
@@ -322,7 +322,8 @@ func (k *Keeper) saveHints() {
 	}
 }
 
-func (k *Keeper) perform(ctx context.Context, f Effect) {
+// perform does what was decided at a moment.
+func (k *Keeper) perform(ctx context.Context, f Effect, at time.Time) {
 	switch f := f.(type) {
 	case Start:
 		k.starts.run(func() { k.start(ctx, f) })
@@ -331,7 +332,7 @@ func (k *Keeper) perform(ctx context.Context, f Effect) {
 	case Retire:
 		k.destroys.run(func() { k.retire(ctx, f.Key) })
 	case Execute:
-		k.executes.run(func() { k.execute(ctx, f) })
+		k.executes.run(func() { k.execute(ctx, f, at) })
 	case Answer:
 		k.answer(f)
 	case Changed:

@@ -40,6 +40,7 @@ type fakeRaft struct {
 	block    chan struct{} // when set, orders wait for it
 	inFlight int
 	most     int
+	changed  func(context.Context) // when set, called by a change
 }
 
 // Retire, Forget and Load make it a States too.
@@ -151,6 +152,9 @@ func (f *fakeRaft) Membership(ctx context.Context, g ids.Group) (raft.Membership
 }
 
 func (f *fakeRaft) Change(ctx context.Context, g ids.Group, c raft.Change) (raft.Membership, error) {
+	if f.changed != nil {
+		f.changed(ctx)
+	}
 	if c.ConfigChange != 5 {
 		return raft.Membership{}, fault.New(fault.Conflict, "the membership has changed")
 	}
@@ -379,6 +383,25 @@ func TestKeeperCarriesOrdersOut(t *testing.T) {
 	require.Equal(t, uint64(5), stale.GetMembership().GetConfigChange(), "and is told the one there is")
 	o.send(order(23, a, change(77, 5)))
 	require.True(t, o.await(23).GetRefused())
+}
+
+// A process that stood still between an order and its execution does not make the change any
+// more: the time of a change counts from when its order was taken.
+func TestKeeperDoesNotMakeALateChange(t *testing.T) {
+	o := openOffice(t)
+	late := Execute{Order: &drummerpb.Order{Id: 7, Group: 1000, Replica: 1, Body: &drummerpb.Order_Change{Change: &drummerpb.Change{
+		Kind: drummerpb.ChangeKind_CHANGE_KIND_REMOVE, Replica: 3, ConfigChange: 5,
+	}}}}
+	var left []time.Duration
+	o.raft.changed = func(ctx context.Context) {
+		end, _ := ctx.Deadline()
+		left = append(left, time.Until(end))
+	}
+	o.execute(t.Context(), late, time.Now().Add(-time.Minute))
+	o.execute(t.Context(), late, time.Now().Add(time.Minute))
+	require.Len(t, left, 2)
+	require.Negative(t, left[0])
+	require.Positive(t, left[1])
 }
 
 func TestKeeperBoundsOrders(t *testing.T) {

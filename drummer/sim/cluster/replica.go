@@ -139,6 +139,11 @@ func (h *Host) execute(x replicas.Execute) {
 			end(r)
 			return
 		}
+		if x.Order.GetChange() != nil && h.w.Now >= until { // it stood still meanwhile
+			r.Detail = "time is up"
+			end(r)
+			return
+		}
 		g.Settle()
 		switch g.obey(h, x.Order, want, r) {
 		case done:
@@ -208,7 +213,7 @@ func (g *Group) append() time.Duration {
 	p := g.Lead()
 	was := p.Match
 	p.Match++
-	g.Commit = p.Match
+	g.commit(p.Match, 0)
 	others := g.around(p.Host, g.Live())
 	slices.SortStableFunc(others, func(a, b Peer) int { return cmp.Compare(b.Match, a.Match) })
 	for n, o := range others { // the leader among them
