@@ -395,8 +395,11 @@ func (r *replica) Piled() {
 // snapshot has dragonboat take a snapshot, if one is wanted. What it refuses, because one is
 // under way or the replica is not ready, the machine asks for again.
 func (r *replica) snapshot() {
-	if r.piled.Swap(false) {
-		_, _ = r.host.nh.RequestSnapshot(uint64(r.spec.Group), dragonboat.SnapshotOption{}, snapshotPatience)
+	if !r.piled.Swap(false) {
+		return
+	}
+	if _, err := r.host.nh.RequestSnapshot(uint64(r.spec.Group), dragonboat.SnapshotOption{}, snapshotPatience); err != nil {
+		r.host.opts.Log.Warn("a snapshot is put off; it is asked for again while the log grows", "group", r.spec.Name, "error", err)
 	}
 }
 
