@@ -92,7 +92,7 @@ func (w *world) checkQuorum(g *cluster.Group, c *drummerpb.Change, after map[uin
 			continue
 		}
 		l := h.Disk.Logs[replicas.KeyOf(g.ID, id)]
-		if l.Match < g.Commit-max(slack, proven)-g.Leap() {
+		if l.Match < g.Commit-max(slack, proven)-g.Leap.Lately(w.Now) {
 			if id == c.GetReplica() {
 				w.Violate("S1: group %d: replica %d is promoted and has not caught up", g.ID, id)
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/sim/cluster/leap"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
@@ -22,7 +23,7 @@ type Group struct {
 	views             []view // memberships, oldest first
 	leader, term      uint64
 	Commit, settled   time.Duration
-	leap, leapt       time.Duration // by how much Commit leapt lately, and when it did last
+	Leap              leap.Leap     // of Commit
 	Opened, Sealed    time.Duration // positions of these entries; 0 for none
 	Version           uint32        // behaviour version in force
 	electing          bool
@@ -217,28 +218,9 @@ func (g *Group) Settle() {
 		}
 	}
 	slices.Sort(matches)
-	g.commit(matches[len(matches)-Quorum(len(g.Voters))], d)
-}
-
-// commit commits up to a place, some time after the last one.
-func (g *Group) commit(to, after time.Duration) {
-	if by := to - g.Commit - after; by > 0 {
-		g.leap, g.leapt = g.Leap()+by, g.w.Now
-	}
+	to := matches[len(matches)-Quorum(len(g.Voters))]
+	g.Leap.Add(g.w.Now, to-g.Commit-d)
 	g.Commit = max(g.Commit, to)
-}
-
-// remembered is for how long a leap is: longer than any proof of being up to date counts.
-const remembered = 12 * time.Second
-
-// Leap is by how much more than time passed what is committed went on lately, as it does when
-// a quorum depended on a slow disk and one that is faster comes back. Who had all that was
-// committed before it may be that far behind, and nobody could know.
-func (g *Group) Leap() time.Duration {
-	if g.w.Now-g.leapt > remembered {
-		return 0
-	}
-	return g.leap
 }
 
 // follow moves a replica's log towards its leader's.

@@ -134,13 +134,9 @@ func (h *Host) execute(x replicas.Execute) {
 	var try func()
 	try = func() {
 		r := &drummerpb.OrderResult{Order: x.Order.GetId()}
-		if g == nil || h.Disk.Logs[replicas.KeyOf(x.Order.GetGroup(), x.Order.GetReplica())] == nil {
-			r.Detail = "no such replica"
-			end(r)
-			return
-		}
-		if x.Order.GetChange() != nil && h.w.Now >= until { // it stood still meanwhile
-			r.Detail = "time is up"
+		late := x.Order.GetChange() != nil && h.w.Now >= until // it stood still meanwhile
+		if late || g == nil || h.Disk.Logs[replicas.KeyOf(x.Order.GetGroup(), x.Order.GetReplica())] == nil {
+			r.Detail = "no such replica, or too late"
 			end(r)
 			return
 		}
@@ -213,7 +209,8 @@ func (g *Group) append() time.Duration {
 	p := g.Lead()
 	was := p.Match
 	p.Match++
-	g.commit(p.Match, 0)
+	g.Leap.Add(g.w.Now, p.Match-g.Commit)
+	g.Commit = p.Match
 	others := g.around(p.Host, g.Live())
 	slices.SortStableFunc(others, func(a, b Peer) int { return cmp.Compare(b.Match, a.Match) })
 	for n, o := range others { // the leader among them
