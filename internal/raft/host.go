@@ -69,7 +69,7 @@ func Open(o Options) (*Host, error) {
 		return nil, err
 	}
 	engine.UseLogger(o.Log)
-	if err := engine.Tune(o.Log); err != nil {
+	if err := errors.Join(engine.Tune(o.Log), engine.LookRarely()); err != nil {
 		return nil, err
 	}
 	h := &Host{

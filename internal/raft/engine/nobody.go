@@ -14,7 +14,7 @@ import (
 // the next signal was for. It finds an empty list then, and dragonboat takes that for "look at
 // all groups": with hundreds of replicas such a look costs more than what there was to do.
 // So a group that nobody has is put on the list in each round: a list with it is not empty,
-// and the workers pass over it. Their look at all, five times a second, has a list of its own.
+// and the workers pass over it. Their look at all, now and then (see looks.go), has a list of its own.
 
 // nobody is the number of no group: dragonboat refuses 0.
 const nobody = 0

@@ -80,8 +80,9 @@ func (t *Tempo) Sealed(now time.Time, commands int) {
 
 // Landing is an entry that came back.
 type Landing struct {
-	// Sealed is when it went.
-	Sealed time.Time
+	// Sealed is when it went, Back when it came back; zero: now. It may be earlier, because
+	// its callers are told later, and cannot come again before.
+	Sealed, Back time.Time
 	// Commands in it, and commands that wait.
 	Commands, Waiting int
 	// Flying is how many other entries are under way.
@@ -91,8 +92,10 @@ type Landing struct {
 // Landed notes an entry that came back now, and returns how long its callers are
 // waited for; 0: not at all. Due changes when that time is over.
 func (t *Tempo) Landed(now time.Time, l Landing) time.Duration {
-	trip := now.Sub(l.Sealed)
-	if trip <= t.best || now.Sub(t.bestAt) >= memory {
+	if l.Back.IsZero() {
+		l.Back = now
+	}
+	if trip := l.Back.Sub(l.Sealed); trip <= t.best || now.Sub(t.bestAt) >= memory {
 		t.best, t.bestAt = trip, now
 	}
 	all := l.Commands + l.Waiting
@@ -105,7 +108,7 @@ func (t *Tempo) Landed(now time.Time, l Landing) time.Duration {
 	}
 	t.want = all - all/8
 	t.fair = min(l.Waiting+(l.Commands+1)/2, t.want)
-	wait := min(patience*trip, maxPatience)
+	wait := min(patience*now.Sub(l.Sealed), maxPatience)
 	t.until = now.Add(wait)
 	return wait
 }

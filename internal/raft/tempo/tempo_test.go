@@ -84,6 +84,15 @@ func TestWhoIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Callers who are told late get their moment from then on, and the trip is as quick as it was.
+func TestCallersWhoAreToldLate(t *testing.T) {
+	var x Tempo
+	x.Sealed(ms(0), 2)
+	wait := x.Landed(ms(3), Landing{Sealed: ms(0), Back: ms(1), Commands: 2})
+	require.Equal(t, patience*3*time.Millisecond, wait)
+	require.Equal(t, time.Millisecond, x.best)
+}
+
 // Callers who call again at once share entries, however they began.
 func TestACrowdComesTogether(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
