@@ -3,12 +3,15 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
+	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -39,11 +42,19 @@ func TestOneEntryIsChanged(t *testing.T) {
 	require.ErrorContains(t, err, "set both, or none")
 }
 
-// defined waits until a resource, which is used, has so much.
+// defined uses a resource, and waits until it has so much.
 func (w *world) defined(name string, capacity float64) {
 	w.Helper()
+	_, err := w.definition(name, 20*time.Second)
+	w.must(err)
 	w.within(30*time.Second, fmt.Sprint(name, " has ", capacity), func() (bool, string) {
-		s, err := w.definition(name, 20*time.Second)
-		return err == nil && s.GetDefinition().GetCapacity() == capacity, fmt.Sprint(s, err)
+		ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
+		defer cancel()
+		raw, err := w.client.Group(name).Read(ctx, []byte{0x0a, 0}) // Describe
+		var a capacitypb.Answer
+		if err == nil {
+			err = proto.Unmarshal(raw, &a)
+		}
+		return err == nil && a.GetSummary().GetDefinition().GetCapacity() == capacity, fmt.Sprint(&a, err)
 	})
 }
