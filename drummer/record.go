@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/api"
+	"github.com/drumline/drumline/drummer/api/openings"
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/supervise"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -24,6 +25,9 @@ type record struct {
 	host    *raft.Host
 	changed func()                          // called after each proposal that was answered
 	first   func(ctx context.Context) error // opens the group
+	// openings wakes those who wait for groups. All that opens one is proposed by the
+	// drummer that leads, and so is all that waits for it.
+	openings openings.Openings
 }
 
 var (
@@ -84,5 +88,11 @@ func (r *record) Propose(ctx context.Context, cmd *fleetpb.Command) (*fleetpb.Re
 	if err := proto.Unmarshal(answer.Data, &result); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "decode an answer of the fleet record")
 	}
+	if to := cmd.GetAdvance(); to.GetState() == fleetpb.GroupState_GROUP_STATE_OPEN && result.GetCode() == fleetpb.Code_CODE_OK {
+		r.openings.Tell(ids.Group(to.GetGroup()))
+	}
 	return &result, nil
 }
+
+// Opened implements api.Record.
+func (r *record) Opened(g ids.Group) (opened <-chan struct{}, leave func()) { return r.openings.Await(g) }

@@ -55,10 +55,15 @@ func Hint(templates []*fleetpb.Template, name string) string {
 		if ok, err := path.Match(plain.Replace(match), plain.Replace(name)); !ok || err != nil {
 			continue
 		}
-		if glob := widened(match, name); glob != "" {
-			return fmt.Sprintf("%q does not match it, because * and ? stand for no slash: a template %q would", match, glob)
+		why := fmt.Sprintf("%q does not match it, because * and ? stand for no slash", match)
+		switch glob := widened(match, name); {
+		case glob == "":
+			return why
+		case match == "*": // a file of Doorman's is refused unless * is its last entry
+			return why + fmt.Sprintf(": a template %q would, in front of \"*\", which comes last", glob)
+		default:
+			return why + fmt.Sprintf(": a template %q would", glob)
 		}
-		return fmt.Sprintf("%q does not match it, because * and ? stand for no slash", match)
 	}
 	return ""
 }

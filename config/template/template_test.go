@@ -50,8 +50,8 @@ func TestTheVeryTextWinsOverGlobs(t *testing.T) {
 func TestHint(t *testing.T) {
 	for _, c := range []struct{ matches, name, want string }{
 		{"*", "plain", ""},
-		{"*", "a/b", `"*" does not match it, because * and ? stand for no slash: a template "*/*" would`},
-		{"x* *", "a/b/c", `"*" does not match it, because * and ? stand for no slash: a template "*/*/*" would`},
+		{"*", "a/b", `"*" does not match it, because * and ? stand for no slash: a template "*/*" would, in front of "*", which comes last`},
+		{"x* *", "a/b/c", `"*" does not match it, because * and ? stand for no slash: a template "*/*/*" would, in front of "*", which comes last`},
 		{"db-*-eu", "db-a/b-eu", `"db-*-eu" does not match it, because * and ? stand for no slash: a template "db-*/*-eu" would`},
 		{"team/*", "team/a/b", `"team/*" does not match it, because * and ? stand for no slash: a template "team/*/*" would`},
 		{"*x*", "a/xb/c", `"*x*" does not match it, because * and ? stand for no slash`},
@@ -76,7 +76,8 @@ func TestHintsAreTrue(t *testing.T) {
 		flat := strings.NewReplacer("/", "_")
 		require.Equal(t, template.Find(templates(flat.Replace(match)), flat.Replace(name)) != nil && strings.Contains(name, "/"), hint != "")
 		if _, better, ok := strings.Cut(hint, "a template "); ok {
-			better, err := strconv.Unquote(strings.TrimSuffix(better, " would"))
+			better, _, _ = strings.Cut(better, " would")
+			better, err := strconv.Unquote(better)
 			require.NoError(t, err)
 			require.NotNil(t, template.Find(templates(better), name))
 		}

@@ -28,6 +28,7 @@ import (
 	gossippb "github.com/drumline/drumline/drummerpb/gossip"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
 )
 
 // Record is the drummers' group, as this drummer's replica has it.
@@ -38,6 +39,9 @@ type Record interface {
 	LocalView() (*fleet.View, error)
 	// Propose stamps the command with the wall clock and proposes it.
 	Propose(ctx context.Context, cmd *fleetpb.Command) (*fleetpb.Result, error)
+	// Opened is closed when a command that this drummer proposed opens the group; leave is
+	// called by whoever waits no more.
+	Opened(g ids.Group) (opened <-chan struct{}, leave func())
 }
 
 // Supervisor is the leader's loop.

@@ -8,14 +8,12 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
 )
 
-// How long a first use waits for its group to be open before it is told to ask again:
-// less than hosts wait for one drummer, more than a launch takes when all is well.
-const (
-	openPatience = 800 * time.Millisecond
-	openPoll     = 5 * time.Millisecond
-)
+// openPatience is how long a first use waits for its group to be open before it is told to ask
+// again: less than hosts wait for one drummer, more than a launch takes when all is well.
+const openPatience = 800 * time.Millisecond
 
 // make makes the group of a name by a template, if there is none, and waits a moment
 // until it is open. Names that no template allows cost no proposal.
@@ -41,7 +39,7 @@ func (s *Service) make(ctx context.Context, name string) error {
 	}
 	switch item.GetCode() { //nolint:exhaustive // the others are refusals like any
 	case fleetpb.Code_CODE_OK:
-		return awaitOpen(ctx, c, name)
+		return awaitOpen(ctx, c.Record, name)
 	case fleetpb.Code_CODE_CONFLICT:
 		return fault.New(fault.Sealed, "%s", item.GetDetail()).InGroup(name)
 	case fleetpb.Code_CODE_NOT_FOUND:
@@ -54,27 +52,27 @@ func (s *Service) make(ctx context.Context, name string) error {
 
 // awaitOpen waits until the group is open in this replica's record, or patience ends:
 // what is said then is Locate's.
-func awaitOpen(ctx context.Context, c *Cluster, name string) error {
-	patience := time.NewTimer(openPatience)
-	defer patience.Stop()
-	poll := time.NewTicker(openPoll)
-	defer poll.Stop()
-	for {
-		v, err := c.Record.LocalView()
-		if err != nil {
-			return asRead(err)
-		}
-		if v.ByName(name).GetState() == fleetpb.GroupState_GROUP_STATE_OPEN {
-			return nil
-		}
-		select {
-		case <-patience.C:
-			return nil
-		case <-ctx.Done():
-			return nil
-		case <-poll.C:
-		}
+func awaitOpen(ctx context.Context, r Record, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, openPatience)
+	defer cancel()
+	v, err := r.LocalView()
+	if err != nil {
+		return asRead(err)
 	}
+	// It may be opened between the look and the wait, so there is another look after that.
+	opened, leave := r.Opened(ids.Group(v.ByName(name).GetId()))
+	defer leave()
+	if v, err = r.LocalView(); err != nil {
+		return asRead(err)
+	}
+	if v.ByName(name).GetState() == fleetpb.GroupState_GROUP_STATE_OPEN {
+		return nil
+	}
+	select {
+	case <-opened:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // wantsFirstUse tells whether a question may make the group that it names.

@@ -14,12 +14,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/config"
+	"github.com/drumline/drumline/drummer/api/openings"
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/loop"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/statemachines"
 )
@@ -35,6 +37,11 @@ type memory struct {
 	reads    error
 	hang     atomic.Bool // linearizable reads never come back
 	older    bool        // the record is at its first version
+	openings openings.Openings
+}
+
+func (m *memory) Opened(g ids.Group) (opened <-chan struct{}, leave func()) {
+	return m.openings.Await(g)
 }
 
 func (m *memory) View(ctx context.Context) (*fleet.View, error) {
@@ -69,6 +76,9 @@ func (m *memory) do(t *testing.T, cmds ...*fleetpb.Command) {
 	for _, cmd := range cmds {
 		r := m.apply(cmd)
 		require.Equal(t, fleetpb.Code_CODE_OK, r.GetCode(), r.GetDetail())
+		if to := cmd.GetAdvance(); to.GetState() == fleetpb.GroupState_GROUP_STATE_OPEN {
+			m.openings.Tell(ids.Group(to.GetGroup()))
+		}
 	}
 }
 

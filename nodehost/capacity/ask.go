@@ -63,7 +63,10 @@ func wrong(r *capacitypb.Request) string {
 		return fmt.Sprintf("has is %v, want a finite number that is not negative", has)
 	}
 	var clients int64
-	seen := make(map[int64]bool, len(r.GetBands()))
+	var seen map[int64]bool // of several bands; nearly always there is one
+	if len(r.GetBands()) > 1 {
+		seen = make(map[int64]bool, len(r.GetBands()))
+	}
 	for _, b := range r.GetBands() {
 		switch n := b.GetClients(); {
 		case !amount(b.GetWants()):
@@ -73,7 +76,9 @@ func wrong(r *capacitypb.Request) string {
 		case seen[b.GetPriority()]:
 			return fmt.Sprintf("priority %d has two bands", b.GetPriority())
 		}
-		seen[b.GetPriority()] = true
+		if seen != nil {
+			seen[b.GetPriority()] = true
+		}
 		clients += b.GetClients()
 	}
 	if clients > capacity.MaxWeight {
@@ -104,15 +109,28 @@ func checkResource(id string) error {
 	return nil
 }
 
+// entry is one of a client's, with all that it points to: those of a request are one piece of
+// memory.
+type entry struct {
+	request capacitypb.Request
+	band    capacitypb.Band
+	bands   [1]*capacitypb.Band
+	has     float64
+}
+
 // asksOfClient takes a client's entries off the original's wire.
 func asksOfClient(req *doormanpb.GetCapacityRequest) []ask {
-	asks := make([]ask, len(req.GetResource()))
+	asks, room := make([]ask, len(req.GetResource())), make([]entry, len(req.GetResource()))
 	for i, r := range req.GetResource() {
-		asks[i] = ask{resource: r.GetResourceId(), request: &capacitypb.Request{
-			ClientId: req.GetClientId(),
-			Bands:    []*capacitypb.Band{{Priority: r.GetPriority(), Clients: 1, Wants: r.GetWants()}},
-			Has:      held(r.GetHas()),
-		}}
+		e := &room[i]
+		e.band.Priority, e.band.Clients, e.band.Wants = r.GetPriority(), 1, r.GetWants()
+		e.bands[0] = &e.band
+		e.request.ClientId, e.request.Bands = req.GetClientId(), e.bands[:]
+		if r.GetHas() != nil {
+			e.has = r.GetHas().GetCapacity()
+			e.request.Has = &e.has
+		}
+		asks[i] = ask{resource: r.GetResourceId(), request: &e.request}
 	}
 	return asks
 }

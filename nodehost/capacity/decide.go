@@ -45,17 +45,18 @@ func split(n int, resource func(int) string) []share {
 		name := resource(0)
 		return []share{{resource: name, group: groupOf(name), places: []int{0}}}
 	}
-	var shares []share
+	shares := make([]share, 0, n)
 	at := make(map[string]int, n)
+	room := make([]int, n) // nearly always each resource is named once
 	for i := range n {
 		name := resource(i)
-		k, known := at[name]
-		if !known {
-			k = len(shares)
-			at[name] = k
-			shares = append(shares, share{resource: name, group: groupOf(name)})
+		if k, known := at[name]; known {
+			shares[k].places = append(shares[k].places, i)
+			continue
 		}
-		shares[k].places = append(shares[k].places, i)
+		at[name] = len(shares)
+		room[i] = i
+		shares = append(shares, share{resource: name, group: groupOf(name), places: room[i : i+1 : i+1]})
 	}
 	return shares
 }
@@ -217,12 +218,13 @@ func rest(ctx context.Context, d time.Duration) bool {
 // decideOnce takes what concerns each resource to its desk, and fills in the answers.
 func (s *Service) decideOnce(ctx context.Context, asks []ask, shares []share, out []answer) {
 	jobs := make([]desk.Job, len(shares))
+	requests := make([]*capacitypb.Request, 0, len(asks))
 	for k, sh := range shares {
-		requests := make([]*capacitypb.Request, len(sh.places))
-		for i, at := range sh.places {
-			requests[i] = asks[at].request
+		first := len(requests)
+		for _, at := range sh.places {
+			requests = append(requests, asks[at].request)
 		}
-		jobs[k] = desk.Job{Group: sh.group, Ask: requests}
+		jobs[k] = desk.Job{Group: sh.group, Ask: requests[first:len(requests):len(requests)]}
 	}
 	s.desks.Do(ctx, jobs)
 	for k, sh := range shares {

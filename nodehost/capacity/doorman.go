@@ -33,13 +33,30 @@ func (d *doorman) GetCapacity(ctx context.Context, req *doormanpb.GetCapacityReq
 	if err != nil {
 		return nil, err
 	}
-	resp = &doormanpb.GetCapacityResponse{Response: make([]*doormanpb.ResourceResponse, len(asks))}
-	for i, g := range answers {
-		resp.Response[i] = &doormanpb.ResourceResponse{
-			ResourceId: new(asks[i].resource), Gets: leaseOf(g, arrived), SafeCapacity: new(g.GetSafeCapacity()),
-		}
+	return &doormanpb.GetCapacityResponse{Response: responsesTo(asks, answers, arrived)}, nil
+}
+
+// leased is what a client is told of a resource, with all that it points to: the answers to a
+// request are one piece of memory.
+type leased struct {
+	response       doormanpb.ResourceResponse
+	lease          doormanpb.Lease
+	ends, refresh  int64
+	capacity, safe float64
+}
+
+// responsesTo puts grants on the original's wire.
+func responsesTo(asks []ask, grants []*capacitypb.Grant, arrived time.Time) []*doormanpb.ResourceResponse {
+	out, room := make([]*doormanpb.ResourceResponse, len(asks)), make([]leased, len(asks))
+	for i, g := range grants {
+		l := &room[i]
+		l.ends, l.refresh = ends(g, arrived), refreshOf(g)
+		l.capacity, l.safe = g.GetCapacity(), g.GetSafeCapacity()
+		l.lease.ExpiryTime, l.lease.RefreshInterval, l.lease.Capacity = &l.ends, &l.refresh, &l.capacity
+		l.response.ResourceId, l.response.Gets, l.response.SafeCapacity = &asks[i].resource, &l.lease, &l.safe
+		out[i] = &l.response
 	}
-	return resp, nil
+	return out
 }
 
 // GetServerCapacity leases for a server of the original, for its clients.
@@ -142,15 +159,20 @@ func (s *Service) act(ctx context.Context, resource string, cmd []byte) error {
 	return s.explain(resource, err)
 }
 
-// leaseOf is a grant on the original's wire. The lease counts from the arrival of the
+// leaseOf is a grant on the original's wire.
+func leaseOf(g *capacitypb.Grant, arrived time.Time) *doormanpb.Lease {
+	return &doormanpb.Lease{ExpiryTime: new(ends(g, arrived)), RefreshInterval: new(refreshOf(g)), Capacity: new(g.GetCapacity())}
+}
+
+// ends is when a lease ends on the original's wire. It counts from the arrival of the
 // request, by this host's clock, and its seconds are whole ones: rounded down, so that it
 // never ends later than it was granted for.
-func leaseOf(g *capacitypb.Grant, arrived time.Time) *doormanpb.Lease {
-	ends := arrived.Add(time.Duration(g.GetLeaseMs()) * time.Millisecond)
-	return &doormanpb.Lease{
-		ExpiryTime: new(ends.Unix()), RefreshInterval: new(max(g.GetRefreshMs()/1000, 1)), Capacity: new(g.GetCapacity()),
-	}
+func ends(g *capacitypb.Grant, arrived time.Time) int64 {
+	return arrived.Add(time.Duration(g.GetLeaseMs()) * time.Millisecond).Unix()
 }
+
+// refreshOf is after how many seconds to ask again.
+func refreshOf(g *capacitypb.Grant) int64 { return max(g.GetRefreshMs()/1000, 1) }
 
 // algorithmOf is a definition's algorithm on the original's wire. PRIORITY is unknown
 // there; a server divides one band, or several as if they were one, by FAIR_SHARE.

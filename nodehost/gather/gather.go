@@ -7,7 +7,10 @@
 // commands, and which answer is whose, is the owner's (Options.Trip).
 //
 // Callers who were answered get a moment to come again before the next trip goes (package
-// tempo), so that a crowd travels together; one caller alone never waits. A trip that hangs,
+// tempo), so that a crowd travels together; one caller alone never waits. Who asks many
+// groups comes again when the slowest has answered, so that moment begins with the last of
+// their trips: then all groups' next trips go at once, and share what the disk and the
+// network have to do for them. A trip that hangs,
 // because its leader does, keeps nobody else waiting for long. Whose caller has gone before
 // its trip began does not travel.
 //
@@ -29,6 +32,9 @@ const (
 	// stuck: a trip that has been away for so long, because its leader hangs, keeps nobody
 	// else waiting, who may find the next leader.
 	stuck = 500 * time.Millisecond
+	// heldUp: so long after a trip came back, those who wait for its group wait no more for
+	// callers of that trip, whom other groups keep.
+	heldUp = 20 * time.Millisecond
 	// mostFlying bounds the trips of a group that are under way, stuck ones included.
 	mostFlying = 64
 	// keptQueues are kept although nobody waits: they know the pace of their groups.
@@ -100,6 +106,9 @@ func (g *Gather[Q, A]) Do(ctx context.Context, jobs []Job[Q, A]) {
 		return
 	}
 	c := &call{ctx: ctx, open: len(jobs), done: make(chan struct{})}
+	if c.trips = c.one[:0]; len(jobs) > 1 {
+		c.trips = make([]*trip, 0, len(jobs))
+	}
 	for i := range jobs {
 		j := &jobs[i]
 		j.Outcome, j.call, j.flying, j.settled = Outcome[A]{}, c, false, false

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type (
 	job     = Job[int, int]
 	outcome = Outcome[int]
-	trip    = func(ctx context.Context, group string, asks []int, out []outcome)
+	tripper = func(ctx context.Context, group string, asks []int, out []outcome)
 )
 
 // trips notes trips, each of which takes a while and answers asks with themselves.
@@ -47,7 +47,7 @@ func echo(_ context.Context, _ string, asks []int, out []outcome) {
 }
 
 // newGather makes one of asks that weigh 1, as counters' do.
-func newGather(f trip) *Gather[int, int] {
+func newGather(f tripper) *Gather[int, int] {
 	return New(Options[int, int]{Trip: f, PerTrip: 4096, Patience: 10 * time.Second, Noun: "amount", Verb: "counted"})
 }
 
@@ -112,6 +112,87 @@ func TestJobsOfManyGroups(t *testing.T) {
 			require.Equal(t, i, j.Answer)
 		}
 		require.Equal(t, time.Millisecond, time.Since(began))
+	})
+}
+
+// paces makes trips that take as long as their groups' names say, and counts them.
+func paces(t *testing.T, counts map[string]int) tripper {
+	var mu sync.Mutex
+	return func(ctx context.Context, group string, asks []int, out []outcome) {
+		d, err := time.ParseDuration(group)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		counts[group]++
+		mu.Unlock()
+		select {
+		case <-time.After(d):
+			echo(ctx, group, asks, out)
+		case <-ctx.Done():
+			for i := range out {
+				out[i].Err = ctx.Err()
+			}
+		}
+	}
+}
+
+// askAll asks some groups one thing each, and wants that answered.
+func askAll(t *testing.T, g *Gather[int, int], n int, groups ...string) {
+	t.Helper()
+	jobs := make([]job, len(groups))
+	for i, group := range groups {
+		jobs[i] = job{Group: group, Ask: n + i}
+	}
+	g.Do(t.Context(), jobs)
+	for i, j := range jobs {
+		if j.Err != nil || j.Answer != n+i {
+			t.Errorf("%s: %d %v", j.Group, j.Answer, j.Err)
+		}
+	}
+}
+
+// Callers of many groups come again when the slowest has answered: the quick ones wait for
+// them, and each group makes one trip for all.
+func TestACrowdOfManyGroupsTravelsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counts := map[string]int{}
+		g := newGather(paces(t, counts))
+		var callers sync.WaitGroup
+		for n := range 32 {
+			callers.Go(func() {
+				for range 50 {
+					askAll(t, g, n, "100us", "200us", "400us", "4ms")
+				}
+			})
+		}
+		callers.Wait()
+		g.Close()
+		for group, n := range counts {
+			require.LessOrEqual(t, n, 75, "trips of %s", group)
+		}
+	})
+}
+
+// Whoever asks one group alone waits for callers whom another one keeps, but for a moment only.
+func TestWhoAnotherGroupKeepsIsNotWaitedForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGather(paces(t, map[string]int{}))
+		defer g.Close()
+		var callers sync.WaitGroup
+		for n := range 8 {
+			callers.Go(func() { askAll(t, g, n, "1ms", "9s") })
+		}
+		synctest.Wait()
+		for n := range 20 {
+			began := time.Now()
+			askAll(t, g, n, "1ms")
+			require.Less(t, time.Since(began), heldUp+2*look+2*time.Millisecond)
+		}
+		began := time.Now()
+		askAll(t, g, 1, "1ms")
+		require.Equal(t, time.Millisecond, time.Since(began), "they are not waited for any more")
+		callers.Wait()
 	})
 }
 

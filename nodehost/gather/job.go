@@ -29,17 +29,30 @@ type call struct {
 	mu   sync.Mutex // taken with a queue's mu held
 	open int        // guarded by mu: jobs that are not settled
 	left bool       // guarded by mu: the caller has gone
-	done chan struct{}
+	// trips that its jobs were taken along on; guarded by mu until open is 0 or the caller
+	// has gone, and not changed after that.
+	trips []*trip
+	one   [1]*trip // room for the trip of a call with one job
+	done  chan struct{}
 }
 
-// takeOff takes a job along, unless its caller has gone.
-func (j *Job[Q, A]) takeOff() bool {
+// over tells the trips of a call that it is over. It is told before the caller is, who may
+// come again at once.
+func (c *call) over() {
+	for _, t := range c.trips {
+		t.queue.callOver(t)
+	}
+}
+
+// takeOff takes a job along on a trip, unless its caller has gone.
+func (j *Job[Q, A]) takeOff(t *trip) bool {
 	j.call.mu.Lock()
 	defer j.call.mu.Unlock()
 	if j.call.left {
 		return false // it is the caller's again
 	}
 	j.flying = true
+	j.call.trips = append(j.call.trips, t)
 	return true
 }
 
@@ -60,22 +73,40 @@ func (j *Job[Q, A]) putBack(err error) bool {
 	return true
 }
 
-// settle ends a job, if its caller is still there.
-func (j *Job[Q, A]) settle(o Outcome[A]) {
+// settle ends a job, if its caller is still there, and tells whether it was the last of its
+// call: then that is over, and is to be told.
+func (j *Job[Q, A]) settle(o Outcome[A]) (last bool) {
 	c := j.call
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left || j.settled {
-		return
+		return false
 	}
 	j.Outcome, j.settled = o, true
-	if c.open--; c.open == 0 {
+	c.open--
+	return c.open == 0
+}
+
+// tell tells callers that their calls are over. Their trips hear of it first.
+func tell(calls []*call) {
+	for _, c := range calls {
+		c.over()
+	}
+	for _, c := range calls {
 		close(c.done)
 	}
 }
 
 // leave ends a call whose context has ended: nothing is written to its jobs after it.
 func (g *Gather[Q, A]) leave(c *call, jobs []Job[Q, A]) {
+	if g.desert(c, jobs) {
+		c.over()
+	}
+}
+
+// desert leaves the jobs that are not settled, and tells whether there were any: if not,
+// the call was over before.
+func (g *Gather[Q, A]) desert(c *call, jobs []Job[Q, A]) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.left = true
@@ -84,6 +115,7 @@ func (g *Gather[Q, A]) leave(c *call, jobs []Job[Q, A]) {
 			j.Outcome = Outcome[A]{Err: g.late(j)}
 		}
 	}
+	return c.open > 0
 }
 
 // late says what may have become of a job whose caller leaves.

@@ -10,6 +10,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -44,6 +45,9 @@ func (c *configured) Propose(_ context.Context, cmd *fleetpb.Command) (*fleetpb.
 	r := &fleetpb.Result{}
 	return r, proto.Unmarshal(results[0].Data, r)
 }
+
+// Opened waits for nothing: no group is opened here.
+func (c *configured) Opened(ids.Group) (opened <-chan struct{}, leave func()) { return nil, func() {} }
 
 // add makes so many groups of app capacity in the record.
 func (c *configured) add(prefix string, n int) error {
