@@ -95,4 +95,6 @@ func (r *record) Propose(ctx context.Context, cmd *fleetpb.Command) (*fleetpb.Re
 }
 
 // Opened implements api.Record.
-func (r *record) Opened(g ids.Group) (opened <-chan struct{}, leave func()) { return r.openings.Await(g) }
+func (r *record) Opened(g ids.Group) (opened <-chan struct{}, leave func()) {
+	return r.openings.Await(g)
+}

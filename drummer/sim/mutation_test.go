@@ -11,6 +11,9 @@ import (
 	"github.com/drumline/drumline/internal/mutant"
 )
 
+// busy is the most faults that a schedule draws by itself: some bugs need two that meet.
+const busy = 24
+
 // TestMutations plants each bug and demands that the schedules find it.
 func TestMutations(t *testing.T) {
 	for _, bug := range mutant.List() {
@@ -19,7 +22,7 @@ func TestMutations(t *testing.T) {
 			defer mutant.Plant("")
 			var found *Outcome
 			n := 0
-			Many(Setup{Seed: 1}, schedules, runtime.GOMAXPROCS(0), func(o *Outcome) bool {
+			Many(Setup{Seed: 1, Faults: busy}, schedules, runtime.GOMAXPROCS(0), func(o *Outcome) bool {
 				n++
 				if len(o.Violations) > 0 {
 					found = o
