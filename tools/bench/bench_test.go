@@ -52,7 +52,9 @@ func TestEveryTableHasItsPlaceOnThePage(t *testing.T) {
 func TestSubjectsInProcess(t *testing.T) {
 	for _, s := range []measure.Setup{
 		{Subject: measure.Ours, Groups: 3, Hosts: 3, Tick: 10 * time.Millisecond, Wave: 2},
-		{Subject: measure.Plain, Groups: 3, Hosts: 3, Tick: 10 * time.Millisecond},
+		// Raw dragonboat loses a command whose leader changes, and no one asks again: its elections
+		// are long enough for a busy machine.
+		{Subject: measure.Plain, Groups: 3, Hosts: 3, Tick: 50 * time.Millisecond},
 		{Subject: measure.Ours, Groups: 2, Hosts: 1, Tick: 10 * time.Millisecond, Profile: t.TempDir(), Heap: true},
 	} {
 		t.Run(s.Label()+" "+report.Whole(s.Hosts), func(t *testing.T) {
