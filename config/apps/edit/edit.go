@@ -76,11 +76,7 @@ func (s Step) check() error {
 
 // Change makes the steps in the entry at a place of the list.
 func Change(text []byte, form Form, at int, steps []Step) ([]byte, error) {
-	f, err := open(text, form)
-	if err != nil {
-		return nil, err
-	}
-	m, err := f.entry(at)
+	f, m, err := openAt(text, form, at)
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +86,7 @@ func Change(text []byte, form Form, at int, steps []Step) ([]byte, error) {
 // Copy puts a copy of the entry at a place of the list before it, as that of the name, and
 // makes the steps in the copy.
 func Copy(text []byte, form Form, at int, name string, steps []Step) ([]byte, error) {
-	f, err := open(text, form)
-	if err != nil {
-		return nil, err
-	}
-	m, err := f.entry(at)
+	f, m, err := openAt(text, form, at)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +100,16 @@ func Copy(text []byte, form Form, at int, name string, steps []Step) ([]byte, er
 	}
 	f.insert(at, twin)
 	return f.finish(twin, append([]Step{{Path: []string{form.Match}, Value: strconv.Quote(name)}}, steps...))
+}
+
+// openAt reads a file, and finds the entry at a place of its list.
+func openAt(raw []byte, form Form, at int) (*text, *ast.MappingNode, error) {
+	f, err := open(raw, form)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := f.entry(at)
+	return f, m, err
 }
 
 // text is a file on its way.

@@ -8,10 +8,11 @@ import (
 )
 
 // Beside what they are told of, dragonboat's three kinds of workers look at all replicas of a
-// NodeHost five times a second, those that sleep included, and that is half of what a crowd of
-// sleepers costs. Such a look finds replicas that were started, and what a lost signal was for.
-// A Crowd tells of starts again and nobody is forgotten (see nobody.go), so that one a second is
-// enough: it is the bound on how long anything else that dragonboat forgets is left alone.
+// NodeHost five times a second, those that sleep included, which is a large part of what a
+// crowd of sleepers costs (docs/performance.md). Such a look finds replicas that were started,
+// and what a lost signal was for. A Crowd tells of starts again, and of the entries behind a
+// snapshot (see nobody.go), so that one a second is enough: it is the bound on how long
+// anything else that dragonboat forgets is left alone.
 
 // lookEvery is how often they look.
 const lookEvery = time.Second
