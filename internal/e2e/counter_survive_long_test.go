@@ -1,4 +1,4 @@
-//go:build e2e && e2elong && linux
+//go:build e2elong && linux
 
 package e2e
 
