@@ -108,7 +108,8 @@ func resummed(snap []byte) []byte {
 }
 
 // TestWhatOlderProgramsDoNotKnow: while the record is at an older version, Raft options of
-// templates are left out by all, as programs of that version do.
+// templates and the steps of what changes no replica are left out by all, as programs of that
+// version do.
 func TestWhatOlderProgramsDoNotKnow(t *testing.T) {
 	tuned := encode(configure("kv", "x", &fleetpb.Template{Match: "*", Replicas: 1, AutoCreate: true, Raft: &fleetpb.RaftOptions{SnapshotEntries: 700}}))
 	plain := encode(configure("kv", "x", &fleetpb.Template{Match: "*", Replicas: 1, AutoCreate: true}))
@@ -123,5 +124,12 @@ func TestWhatOlderProgramsDoNotKnow(t *testing.T) {
 	}
 	use := encode(&fleetpb.Command{Op: &fleetpb.Command_FirstUse{FirstUse: &fleetpb.FirstUse{Names: []string{"kv/a"}}}})
 	require.Equal(t, snapshotOf(t, at(1, plain, use)), snapshotOf(t, at(1, tuned, use)))
-	require.EqualValues(t, 700, at(fleet.AppVersion, tuned, use).Freeze().ByName("kv/a").GetSpec().GetRaft().GetSnapshotEntries())
+	require.EqualValues(t, 700, at(2, tuned, use).Freeze().ByName("kv/a").GetSpec().GetRaft().GetSnapshotEntries())
+
+	host := encode(&fleetpb.Command{Op: &fleetpb.Command_RegisterHost{RegisterHost: &fleetpb.Host{
+		Id: "a", Name: "host-a", Api: "x:1", Raft: "x:2", BootEpoch: 1, Apps: []*fleetpb.App{{Name: "kv", Version: 1}},
+	}}})
+	drain := encode(&fleetpb.Command{Op: &fleetpb.Command_SetHost{SetHost: &fleetpb.SetHost{HostId: "a", Wanted: &fleetpb.HostWanted{Duty: fleetpb.HostDuty_HOST_DUTY_DRAINING}}}})
+	require.Empty(t, at(2, host, drain).Freeze().Operation(1).GetSteps())
+	require.Len(t, at(3, host, drain).Freeze().Operation(1).GetSteps(), 1)
 }

@@ -33,13 +33,15 @@ import (
 // command differently; an older program that meets it afterwards ends and says so.
 const (
 	AppName    = "fleet"
-	AppVersion = templatesTune
+	AppVersion = endsNoted
 )
 
 // Behaviour versions and what each of them brought.
 const (
 	// templatesTune: templates have Raft options.
 	templatesTune = 2
+	// endsNoted: operations of every kind keep what they came to as steps.
+	endsNoted = 3
 )
 
 // Machine is the record. New makes one.
@@ -94,7 +96,7 @@ func (m *Machine) apply(version uint32, data []byte) *fleetpb.Result {
 			t.Raft = nil
 		}
 	}
-	t := &turn{state: m.s, at: c.GetAtUnixMs()}
+	t := &turn{state: m.s, at: c.GetAtUnixMs(), version: version}
 	return t.execute(&c)
 }
 
@@ -109,7 +111,7 @@ func Fork(v *View) *Machine {
 // Execute is Apply for one command that need not be encoded; for forks, which no log keeps.
 func (m *Machine) Execute(c *fleetpb.Command) *fleetpb.Result {
 	defer m.thaw()
-	return (&turn{state: m.s, at: c.GetAtUnixMs()}).execute(c)
+	return (&turn{state: m.s, at: c.GetAtUnixMs(), version: AppVersion}).execute(c)
 }
 
 // Query answers nothing but the empty query: the record is read through View.

@@ -214,6 +214,7 @@ func (t *turn) advance(c *fleetpb.Advance) *fleetpb.Result {
 		g.State = c.GetState()
 		t.event("group-opened", g.GetSpec().GetName(), "", "group %d serves", g.GetId())
 	case fleetpb.GroupState_GROUP_STATE_PURGING:
+		t.reached(g.GetOperation(), "it is sealed and obeys nothing any more; its %d replicas are removed", len(g.GetReplicas()))
 		t.bury(g)
 		t.event("group-sealed", g.GetSpec().GetName(), "", "group %d is sealed, its name is free", g.GetId())
 	default:

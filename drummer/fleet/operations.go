@@ -62,7 +62,19 @@ func (t *turn) finish(id uint64, result string) {
 
 // step notes what the group's operation has reached.
 func (t *turn) step(g *fleetpb.Group, format string, args ...any) {
-	o := t.operation(g.GetOperation())
+	t.note(g.GetOperation(), format, args...)
+}
+
+// reached notes how an operation that changes no replica ends, or a host's begins: the record
+// does not see what lies between. Until version 3 nothing of that was noted.
+func (t *turn) reached(id uint64, format string, args ...any) {
+	if t.version >= endsNoted {
+		t.note(id, format, args...)
+	}
+}
+
+func (t *turn) note(id uint64, format string, args ...any) {
+	o := t.operation(id)
 	if o == nil || len(o.GetSteps()) >= maxSteps {
 		return
 	}

@@ -21,6 +21,8 @@ const (
 type turn struct {
 	*state
 	at int64
+	// version is the behaviour version in force.
+	version uint32
 }
 
 // execute hands the command to its handler.
@@ -156,6 +158,7 @@ func (t *turn) put(g *fleetpb.Group) {
 	g.Generation++
 	t.revision++
 	if g.GetState() == fleetpb.GroupState_GROUP_STATE_PURGING && len(kept) == 0 {
+		t.reached(g.GetOperation(), "the data of all its replicas is gone")
 		t.end(g, "done: nothing of it is left")
 		t.groups.Delete(g.GetId())
 		t.event("group-purged", g.GetSpec().GetName(), "", "nothing is left of group %d", g.GetId())

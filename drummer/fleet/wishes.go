@@ -58,6 +58,7 @@ func (t *turn) beginHost(h *fleetpb.Host, w *fleetpb.HostWanted) uint64 {
 	o := t.open(kind, w.GetReason(), w.GetAuthor())
 	o.Host, o.HostName = h.GetId(), h.GetName()
 	t.operations.ReplaceOrInsert(o)
+	t.reached(o.GetId(), "%d replicas were on it when it began", t.entries(h.GetId()))
 	return o.GetId()
 }
 
@@ -76,6 +77,7 @@ func (t *turn) hostEmptied(c *fleetpb.HostEmptied) *fleetpb.Result {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "host %q has %d replicas or leftovers of them", h.GetName(), n)
 	}
 	h = clone(h)
+	t.reached(h.GetWanted().GetOperation(), "nothing is left on it")
 	t.finish(h.GetWanted().GetOperation(), "done: nothing is left on it")
 	h.Wanted.Operation, h.Wanted.Empty = 0, true
 	t.hosts.ReplaceOrInsert(h)
@@ -247,8 +249,10 @@ func (t *turn) leaderSeen(c *fleetpb.LeaderSeen) *fleetpb.Result {
 		return done("it is so already")
 	}
 	g = clone(g)
+	host := t.host(replica(g, g.GetLead()).GetHostId()).GetName()
+	t.reached(g.GetOperation(), "replica %d on host %s leads", g.GetLead(), host)
 	t.end(g, "done")
-	t.event("leader-transferred", g.GetSpec().GetName(), t.host(replica(g, g.GetLead()).GetHostId()).GetName(), "replica %d leads, as was asked for", g.GetLead())
+	t.event("leader-transferred", g.GetSpec().GetName(), host, "replica %d leads, as was asked for", g.GetLead())
 	t.put(g)
 	return done("")
 }
@@ -263,6 +267,11 @@ func (t *turn) tuned(c *fleetpb.Tuned) *fleetpb.Result {
 		return done("it is so already")
 	}
 	g = clone(g)
+	for _, r := range g.GetReplicas() {
+		if r.GetVoter() {
+			t.reached(g.GetOperation(), "replica %d on host %s runs with %s", r.GetId(), t.host(r.GetHostId()).GetName(), words.RaftOf(g.GetSpec().GetRaft()))
+		}
+	}
 	t.end(g, "done")
 	t.event("group-tuned", g.GetSpec().GetName(), "", "every replica runs with its Raft options: %s", words.RaftOf(g.GetSpec().GetRaft()))
 	t.put(g)

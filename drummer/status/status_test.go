@@ -48,7 +48,7 @@ func (c *cluster) apply(command *fleetpb.Command) {
 	data, err := proto.Marshal(command)
 	require.NoError(c.t, err)
 	results := make([]statemachines.Result, 1)
-	c.m.Apply([]statemachines.Command{{Data: data}}, results)
+	c.m.Apply([]statemachines.Command{{Version: fleet.AppVersion, Data: data}}, results)
 	require.Equal(c.t, uint64(fleetpb.Code_CODE_OK), results[0].Value)
 }
 

@@ -73,12 +73,14 @@ func TestStepsOfEachKind(t *testing.T) {
 			c.open()
 			c.apply(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: "kv/1"}}})
 			c.advance(fleetpb.GroupState_GROUP_STATE_PURGING)
-		}, "delete", []string{"it obeys nothing any more; 3 replicas are still to be removed"}},
+		}, "delete", []string{
+			"it is sealed and obeys nothing any more; its 3 replicas are removed", "it obeys nothing any more; 3 replicas are still to be removed",
+		}},
 		"a host that drains": {func(c *cluster) {
 			c.open()
 			wanted := &fleetpb.HostWanted{Duty: fleetpb.HostDuty_HOST_DUTY_DRAINING}
 			c.apply(&fleetpb.Command{Op: &fleetpb.Command_SetHost{SetHost: &fleetpb.SetHost{HostId: "a", Wanted: wanted}}})
-		}, "drain", []string{"1 replicas are left on it, 1 of them lead"}},
+		}, "drain", []string{"1 replicas were on it when it began", "1 replicas are left on it, 1 of them lead"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t)
@@ -93,11 +95,48 @@ func TestStepsOfEachKind(t *testing.T) {
 	}
 }
 
-// One that has ended is shown as the record has it.
+// generation is that of the group now.
+func (c *cluster) generation() uint64 { return c.m.Freeze().Group(1000).GetGeneration() }
+
+// TestStepsOfWhatHasEnded: one that has ended is shown as the record has it, and the record has
+// steps of each kind.
 func TestStepsOfWhatHasEnded(t *testing.T) {
-	c := newCluster(t)
-	c.open()
-	op := c.newest()
-	require.NotZero(t, op.GetEndedUnixMs())
-	require.Equal(t, []string{"replica 1 runs", "replica 2 runs", "replica 3 runs"}, op.GetSteps())
+	for name, tc := range map[string]struct {
+		do    func(c *cluster)
+		kind  string
+		steps []string
+	}{
+		"a launch": {func(*cluster) {}, "launch", []string{"replica 1 runs", "replica 2 runs", "replica 3 runs"}},
+		"other Raft options": {func(c *cluster) {
+			c.shape(func(s *fleetpb.Spec) { s.Raft = &fleetpb.RaftOptions{SnapshotEntries: 700} })
+			c.apply(&fleetpb.Command{Op: &fleetpb.Command_Tuned{Tuned: &fleetpb.Tuned{Group: 1000, Generation: c.generation()}}})
+		}, "tune", []string{
+			"replica 1 on host host-a runs with snapshot_entries=700", "replica 2 on host host-b runs with snapshot_entries=700",
+			"replica 3 on host host-c runs with snapshot_entries=700",
+		}},
+		"a transfer": {func(c *cluster) {
+			c.apply(&fleetpb.Command{Op: &fleetpb.Command_PreferLeader{PreferLeader: &fleetpb.PreferLeader{Name: "kv/1", Replica: 2}}})
+			c.apply(&fleetpb.Command{Op: &fleetpb.Command_LeaderSeen{LeaderSeen: &fleetpb.LeaderSeen{Group: 1000, Generation: c.generation()}}})
+		}, "transfer", []string{"replica 2 on host host-b leads"}},
+		"a deletion": {func(c *cluster) {
+			c.apply(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: "kv/1"}}})
+			c.advance(fleetpb.GroupState_GROUP_STATE_PURGING)
+			c.apply(&fleetpb.Command{Op: &fleetpb.Command_Purged{Purged: &fleetpb.Purged{Group: 1000, Replicas: []uint64{1, 2, 3}}}})
+		}, "delete", []string{"it is sealed and obeys nothing any more; its 3 replicas are removed", "the data of all its replicas is gone"}},
+		"a drain": {func(c *cluster) {
+			wanted := &fleetpb.HostWanted{Duty: fleetpb.HostDuty_HOST_DUTY_DRAINING}
+			c.apply(&fleetpb.Command{Op: &fleetpb.Command_SetHost{SetHost: &fleetpb.SetHost{HostId: "d", Wanted: wanted}}})
+			c.apply(&fleetpb.Command{Op: &fleetpb.Command_HostEmptied{HostEmptied: &fleetpb.HostEmptied{HostId: "d"}}})
+		}, "drain", []string{"0 replicas were on it when it began", "nothing is left on it"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t)
+			c.open()
+			tc.do(c)
+			op := c.newest()
+			require.NotZero(t, op.GetEndedUnixMs())
+			require.Equal(t, tc.kind, op.GetKind())
+			require.Equal(t, tc.steps, op.GetSteps())
+		})
+	}
 }
