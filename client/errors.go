@@ -45,6 +45,8 @@ type Error struct {
 	Text string
 	// Group is the name or number of the group concerned; may be empty.
 	Group string
+	// Missing is what was not found when it is no group: host, operation or drummer.
+	Missing string
 	// Leader is the gRPC address that the server named as the one to ask; may be empty.
 	Leader string
 	// Server is the address that answered last; empty when none did.
@@ -163,7 +165,7 @@ func decodeInfo(e *Error, info *errdetails.ErrorInfo) {
 		e.Reason = hostpb.Reason_REASON_INTERNAL
 	}
 	md := info.GetMetadata()
-	e.Group, e.Leader = md["group"], md["leader"]
+	e.Group, e.Missing, e.Leader = md["group"], md["missing"], md["leader"]
 	switch {
 	case md["outcome"] == "unknown",
 		md["outcome"] == "" && e.Reason == hostpb.Reason_REASON_INTERNAL,

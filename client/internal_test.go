@@ -42,6 +42,16 @@ func TestDecodeOfWhatNoHandlerSaid(t *testing.T) {
 	}
 }
 
+func TestDecodeOfWhatIsMissing(t *testing.T) {
+	st, err := status.New(codes.NotFound, "no host").WithDetails(&errdetails.ErrorInfo{
+		Reason: "GROUP_NOT_FOUND", Domain: errorDomain, Metadata: map[string]string{"missing": "host"},
+	})
+	require.NoError(t, err)
+	e := decode(st.Err(), attempted{server: "s", effect: writes, sent: true})
+	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, e.Reason)
+	require.Equal(t, "host", e.Missing)
+}
+
 // FuzzDecode: whatever a server says, a command that may have been applied is never
 // called not applied, and nothing panics.
 func FuzzDecode(f *testing.F) {

@@ -132,6 +132,11 @@ func TestDrummersComeAndGo(t *testing.T) {
 	// The first three go, the leader when it leads; what the hosts were configured with is gone.
 	for _, m := range c.masters[:3] {
 		require.NoError(t, c.remove(m.config().Name))
+		// Whoever is asked, the one that goes as well: it is under way, or done.
+		if err := c.remove(m.config().Name); err != nil {
+			require.Equal(t, codes.NotFound, status.Code(err), "%v", err)
+			require.ErrorContains(t, err, "no drummer has the name or number")
+		}
 		m.leaves()
 	}
 	c.voters(4, 5)

@@ -63,13 +63,22 @@ func (r *record) LocalView() (*fleet.View, error) {
 
 func viewOf(v any, err error) (*fleet.View, error) {
 	if err != nil {
-		return nil, fmt.Errorf("read the fleet record: %w", err)
+		return nil, fmt.Errorf("read the fleet record: %w", elsewhere(err))
 	}
 	view, ok := v.(*fleet.View)
 	if !ok {
 		return nil, fault.New(fault.Internal, "the fleet record shows a %T", v)
 	}
 	return view, nil
+}
+
+// elsewhere says of a record that is not on this drummer that the others have it. That is so
+// between a drummer's removal from the group and its end, and while its replica starts.
+func elsewhere(err error) error {
+	if fault.Is(err, fault.GroupNotFound) {
+		return fault.New(fault.Unavailable, "this drummer keeps it not yet, or no more because it was removed from the drummers' group: ask another one")
+	}
+	return err
 }
 
 // Propose stamps the command and proposes it; this replica must lead.
@@ -81,7 +90,7 @@ func (r *record) Propose(ctx context.Context, cmd *fleetpb.Command) (*fleetpb.Re
 	}
 	answer, err := r.host.Propose(ctx, ids.DrummerGroup, data)
 	if err != nil {
-		return nil, fmt.Errorf("change the fleet record: %w", err)
+		return nil, fmt.Errorf("change the fleet record: %w", elsewhere(err))
 	}
 	r.changed()
 	var result fleetpb.Result

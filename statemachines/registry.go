@@ -81,7 +81,7 @@ func AppOf(group string) (string, error) {
 // word of letters, digits and hyphens that begins with a letter.
 func CheckAppName(name string) error {
 	if name == "" || len(name) > MaxAppName {
-		return fmt.Errorf("%w: app %q has %d bytes, want 1 to %d", ErrInvalidName, name, len(name), MaxAppName)
+		return fmt.Errorf("%w: app %q has %d bytes: write 1 to %d, like kv", ErrInvalidName, name, len(name), MaxAppName)
 	}
 	for i, c := range []byte(name) {
 		letter := c >= 'a' && c <= 'z'
@@ -99,7 +99,7 @@ func CheckGroupName(group string) error {
 		return fmt.Errorf("%w: group name has %d bytes, at most %d are allowed", ErrInvalidName, len(group), MaxGroupName)
 	}
 	app, name, ok := strings.Cut(group, "/")
-	if !ok || name == "" {
+	if !ok || app == "" || name == "" {
 		return fmt.Errorf("%w: group %q: write app/name, like kv/demo", ErrInvalidName, group)
 	}
 	if err := CheckAppName(app); err != nil {

@@ -109,7 +109,7 @@ func (s *Service) RollbackConfiguration(ctx context.Context, r *drummerpb.Rollba
 
 // changeConfiguration proposes a change and notes the revision that it led to.
 func changeConfiguration(ctx context.Context, c *Cluster, change *drummerpb.ConfigurationChange, cmd *fleetpb.Command) error {
-	result, err := ask(ctx, c, cmd, "configure app "+change.GetApp())
+	result, err := ask(ctx, c, cmd)
 	if err == nil {
 		change.Revision = result.GetRevision()
 	}

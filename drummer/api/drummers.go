@@ -26,19 +26,30 @@ func (s *Service) AddDrummer(ctx context.Context, r *drummerpb.AddDrummerRequest
 	if err != nil {
 		return nil, err
 	}
+	old, missing := replaced(v, r.GetReplaces())
+	if missing != nil && !v.Drummers().At(r.GetAddress()) {
+		return nil, missing // nobody need be called for that
+	}
 	add := &fleetpb.AddDrummer{Author: r.GetAuthor()}
 	if add.Drummer, err = newcomer(ctx, c, r.GetAddress(), v); err != nil {
 		return nil, err
 	}
-	if r.GetReplaces() != "" && v.Drummers().OfHost(add.GetDrummer().GetHostId()) == nil {
-		old, err := findDrummer(v, r.GetReplaces())
-		if err != nil {
-			return nil, err
+	if v.Drummers().OfHost(add.GetDrummer().GetHostId()) == nil { // else the same is asked for again, and the old one may be gone
+		if missing != nil {
+			return nil, missing
 		}
 		add.Drummer.Replaces = old.GetNumber()
 	}
 	cmd := &fleetpb.Command{Op: &fleetpb.Command_AddDrummer{AddDrummer: add}}
-	return changeDrummers(ctx, c, cmd, r.GetDryRun(), "add the drummer at "+r.GetAddress())
+	return changeDrummers(ctx, c, cmd, r.GetDryRun())
+}
+
+// replaced is whose place a newcomer takes; nil for nobody's.
+func replaced(v *fleet.View, ref string) (*fleetpb.Drummer, error) {
+	if ref == "" {
+		return nil, nil
+	}
+	return findDrummer(v, ref)
 }
 
 // newcomer is who waits at the address.
@@ -80,7 +91,7 @@ func (s *Service) RemoveDrummer(ctx context.Context, r *drummerpb.RemoveDrummerR
 		}
 	}
 	cmd := &fleetpb.Command{Op: &fleetpb.Command_RemoveDrummer{RemoveDrummer: &fleetpb.RemoveDrummer{Number: d.GetNumber(), Author: r.GetAuthor()}}}
-	return changeDrummers(ctx, c, cmd, r.GetDryRun(), "remove drummer "+r.GetDrummer())
+	return changeDrummers(ctx, c, cmd, r.GetDryRun())
 }
 
 // dispensable refuses a removal after which the others would have no quorum that answers.
@@ -136,30 +147,30 @@ func findDrummer(v *fleet.View, ref string) (*fleetpb.Drummer, error) {
 			return d, nil
 		}
 	}
-	return nil, fault.New(fault.GroupNotFound, "no drummer has the name or number %q: drummer-cmd servers list shows them", ref)
+	return nil, fault.NotFound(fault.Drummer, "no drummer has the name or number %q", ref)
 }
 
 // changeDrummers puts a wish into the record and answers with the drummer as it is then.
-func changeDrummers(ctx context.Context, c *Cluster, cmd *fleetpb.Command, dry bool, doing string) (*drummerpb.DrummerResponse, error) {
+func changeDrummers(ctx context.Context, c *Cluster, cmd *fleetpb.Command, dry bool) (*drummerpb.DrummerResponse, error) {
 	v, err := c.Record.View(ctx)
 	if err != nil {
 		return nil, asRead(err)
 	}
 	list, result, _, _ := v.Drummers().Execute(cmd)
 	if !dry {
-		if result, err = ask(ctx, c, cmd, doing); err != nil {
+		if result, err = ask(ctx, c, cmd); err != nil {
 			return nil, err
 		}
 		if v, err = c.Record.View(ctx); err != nil {
-			return nil, fault.Wrap(err, fault.UnknownOutcome, "%s: it is under way: list the servers", doing)
+			return nil, fault.Wrap(err, fault.UnknownOutcome, "it is under way; list the servers")
 		}
 		list = v.Drummers()
 	}
 	switch {
 	case result.GetCode() != fleetpb.Code_CODE_OK:
-		return nil, refused(result, doing)
+		return nil, refused(cmd, result)
 	case len(result.GetItems()) != 1:
-		return nil, fault.New(fault.Internal, "%s: the record does not say which drummer it is", doing)
+		return nil, fault.New(fault.Internal, "the record does not say which drummer it is")
 	}
 	return &drummerpb.DrummerResponse{Drummer: list.Get(result.GetItems()[0].GetId())}, nil
 }

@@ -30,10 +30,10 @@ func (s *Service) make(ctx context.Context, name string) error {
 		cmd := &fleetpb.Command{Op: &fleetpb.Command_FirstUse{FirstUse: &fleetpb.FirstUse{Names: []string{name}}}}
 		result, err := c.Record.Propose(ctx, cmd)
 		if err != nil {
-			return again(err, "create group "+name)
+			return again(err)
 		}
 		if len(result.GetItems()) != 1 {
-			return refused(result, "create group "+name)
+			return refused(cmd, result)
 		}
 		item = result.GetItems()[0]
 	}
@@ -47,7 +47,7 @@ func (s *Service) make(ctx context.Context, name string) error {
 	case fleetpb.Code_CODE_LIMIT:
 		return fault.New(fault.Limit, "%s", item.GetDetail()).InGroup(name)
 	}
-	return refused(&fleetpb.Result{Code: item.GetCode(), Detail: item.GetDetail()}, "create group "+name)
+	return refused(nil, &fleetpb.Result{Code: item.GetCode(), Detail: item.GetDetail()})
 }
 
 // awaitOpen waits until the group is open in this replica's record, or patience ends:

@@ -42,7 +42,7 @@ func (s *Service) CreateGroups(ctx context.Context, r *drummerpb.CreateGroupsReq
 	}
 	if r.GetPolicy() != nil {
 		cmd := &fleetpb.Command{Op: &fleetpb.Command_SetPolicy{SetPolicy: r.GetPolicy()}}
-		if err := propose(ctx, c, cmd, "set the policy"); err != nil {
+		if _, err := ask(ctx, c, cmd); err != nil {
 			return nil, err
 		}
 	}
@@ -62,10 +62,10 @@ func define(ctx context.Context, c *Cluster, specs []*fleetpb.Spec) (*drummerpb.
 		cmd := &fleetpb.Command{Op: &fleetpb.Command_CreateGroups{CreateGroups: &fleetpb.CreateGroups{Specs: good[:n]}}}
 		result, err := c.Record.Propose(ctx, cmd)
 		if err != nil {
-			return nil, again(err, "create groups")
+			return nil, again(err)
 		}
 		if len(result.GetItems()) != n {
-			return nil, refused(result, "create groups")
+			return nil, refused(cmd, result)
 		}
 		for i, item := range result.GetItems() {
 			resp.Items[places[i]] = item
@@ -209,54 +209,49 @@ func (s *Service) DeleteGroup(ctx context.Context, r *drummerpb.DeleteGroupReque
 	cmd := &fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: r.GetName(), Force: r.GetForce()}}}
 	result, err := c.Record.Propose(ctx, cmd)
 	if err != nil {
-		return nil, again(err, "delete group "+r.GetName())
+		return nil, again(err)
 	}
 	if result.GetCode() == fleetpb.Code_CODE_NOT_FOUND {
 		return nil, noGroup(r.GetName())
 	}
 	if result.GetCode() != fleetpb.Code_CODE_OK || len(result.GetItems()) != 1 {
-		return nil, refused(result, "delete group "+r.GetName())
+		return nil, refused(cmd, result)
 	}
 	return &drummerpb.DeleteGroupResponse{Id: result.GetItems()[0].GetId()}, nil
 }
 
-// propose proposes a command whose answer is only yes or no.
-func propose(ctx context.Context, c *Cluster, cmd *fleetpb.Command, doing string) error {
-	_, err := ask(ctx, c, cmd, doing)
-	return err
-}
-
-// ask proposes a command and returns the record's answer; a refusal is an error.
-func ask(ctx context.Context, c *Cluster, cmd *fleetpb.Command, doing string) (*fleetpb.Result, error) {
+// ask proposes a command and returns the record's answer; a refusal is an error. An error says
+// why, and not what was asked for: who asked knows that, and says it in front.
+func ask(ctx context.Context, c *Cluster, cmd *fleetpb.Command) (*fleetpb.Result, error) {
 	result, err := c.Record.Propose(ctx, cmd)
 	switch {
 	case err != nil:
-		return nil, again(err, doing)
+		return nil, again(err)
 	case result.GetCode() != fleetpb.Code_CODE_OK:
-		return nil, refused(result, doing)
+		return nil, refused(cmd, result)
 	}
 	return result, nil
 }
 
 // again says how to go on after a proposal without an answer.
-func again(err error, doing string) error {
+func again(err error) error {
 	switch {
 	case fault.Is(err, fault.NotLeader), fault.Is(err, fault.NotOpen):
-		return fault.Wrap(err, fault.NotSupervisor, "%s: this drummer lost the lead; try again", doing)
+		return fault.Wrap(err, fault.NotSupervisor, "this drummer lost the lead; try again")
 	case fault.Is(err, fault.UnknownOutcome):
-		return fault.Wrap(err, fault.UnknownOutcome, "%s: the outcome is unknown; it is safe to ask for the same again", doing)
+		return fault.Wrap(err, fault.UnknownOutcome, "the outcome is unknown; it is safe to ask for the same again")
 	}
 	return err
 }
 
-// refused is the record's refusal as a fault.
-func refused(r *fleetpb.Result, doing string) error {
+// refused is the record's refusal of a command as a fault.
+func refused(cmd *fleetpb.Command, r *fleetpb.Result) error {
 	reason := fault.Internal
 	switch r.GetCode() {
 	case fleetpb.Code_CODE_INVALID:
 		reason = fault.Invalid
 	case fleetpb.Code_CODE_NOT_FOUND:
-		reason = fault.GroupNotFound
+		return fault.NotFound(subject(cmd), "%s", r.GetDetail())
 	case fleetpb.Code_CODE_EXISTS:
 		reason = fault.Exists
 	case fleetpb.Code_CODE_CONFLICT:
@@ -265,7 +260,23 @@ func refused(r *fleetpb.Result, doing string) error {
 		reason = fault.Limit
 	case fleetpb.Code_CODE_OK, fleetpb.Code_CODE_UNSPECIFIED:
 	}
-	return fault.New(reason, "%s: %s", doing, r.GetDetail())
+	return fault.New(reason, "%s", r.GetDetail())
+}
+
+// subject is what a command is about when it is no group: that is what it may not find.
+func subject(cmd *fleetpb.Command) string {
+	if cmd.GetLoadGroup().GetOrigin().GetKind() == fleetpb.OriginKind_ORIGIN_KIND_RESTORE {
+		return fault.Host // the one that has the state
+	}
+	switch cmd.GetOp().(type) {
+	case *fleetpb.Command_SetHost, *fleetpb.Command_RemoveHost:
+		return fault.Host
+	case *fleetpb.Command_CancelOperation:
+		return fault.Operation
+	case *fleetpb.Command_AddDrummer, *fleetpb.Command_RemoveDrummer:
+		return fault.Drummer
+	}
+	return ""
 }
 
 func checkName(name string) error {

@@ -38,9 +38,9 @@ func (s *Service) ChangeHost(ctx context.Context, r *drummerpb.ChangeHostRequest
 	if err != nil {
 		return nil, err
 	}
-	h := status.FindHost(v, r.GetHost())
-	if h == nil {
-		return nil, fault.New(fault.GroupNotFound, "no host has the name or id %q", r.GetHost())
+	h, err := findHost(v, r.GetHost())
+	if err != nil {
+		return nil, err
 	}
 	resp := &drummerpb.ChangeHostResponse{Host: status.HostInfo(v, o, ids.Host(h.GetId()))}
 	cmd, err := hostCommand(h, r, o.UnixMs)
@@ -57,7 +57,7 @@ func (s *Service) ChangeHost(ctx context.Context, r *drummerpb.ChangeHostRequest
 	if r.GetDryRun() {
 		return resp, nil
 	}
-	if err := propose(ctx, c, cmd, r.GetVerb()+" host "+h.GetName()); err != nil {
+	if _, err := ask(ctx, c, cmd); err != nil {
 		return nil, err
 	}
 	return s.changed(ctx, h, o, resp)
@@ -135,10 +135,10 @@ func (s *Service) ShapeGroups(ctx context.Context, r *drummerpb.ShapeGroupsReque
 		cmd := &fleetpb.Command{Op: &fleetpb.Command_ShapeGroups{ShapeGroups: &fleetpb.ShapeGroups{Specs: good[:n], Author: r.GetAuthor()}}}
 		result, err := c.Record.Propose(ctx, cmd)
 		if err != nil {
-			return nil, again(err, "change groups")
+			return nil, again(err)
 		}
 		if len(result.GetItems()) != n {
-			return nil, refused(result, "change groups")
+			return nil, refused(cmd, result)
 		}
 		for i, item := range result.GetItems() {
 			resp.Items[places[i]] = item
@@ -165,7 +165,7 @@ func (s *Service) MoveReplica(ctx context.Context, r *drummerpb.MoveReplicaReque
 	view := planner.View{Fleet: v, Observed: &o.Observed}
 	replica, err := planner.CheckMove(view, g, ids.Host(from.GetId()), ids.Host(to.GetId()))
 	if err != nil {
-		return nil, fault.New(fault.Conflict, "move group %s from %s to %s: %v", r.GetName(), from.GetName(), to.GetName(), err)
+		return nil, fault.New(fault.Conflict, "from host %s to host %s: %v", from.GetName(), to.GetName(), err)
 	}
 	if r.GetDryRun() {
 		return &drummerpb.MoveReplicaResponse{}, nil
@@ -175,28 +175,34 @@ func (s *Service) MoveReplica(ctx context.Context, r *drummerpb.MoveReplicaReque
 		Kind: words.KindMove, Move: true, Author: r.GetAuthor(), Reason: "somebody wants it on host " + to.GetName() + " instead of " + from.GetName(),
 	}
 	cmd := &fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: add}}
-	op, err := s.operate(ctx, cmd, "move a replica", r.GetName())
+	op, err := s.operate(ctx, cmd, r.GetName())
 	return &drummerpb.MoveReplicaResponse{Operation: op}, err
 }
 
 // ends finds the two hosts of a move.
 func ends(v *fleet.View, r *drummerpb.MoveReplicaRequest) (from, to *fleetpb.Host, err error) {
-	if from = status.FindHost(v, r.GetFrom()); from == nil {
-		return nil, nil, fault.New(fault.GroupNotFound, "no host has the name or id %q", r.GetFrom())
+	if from, err = findHost(v, r.GetFrom()); err != nil {
+		return nil, nil, err
 	}
-	if to = status.FindHost(v, r.GetTo()); to == nil {
-		return nil, nil, fault.New(fault.GroupNotFound, "no host has the name or id %q", r.GetTo())
+	to, err = findHost(v, r.GetTo())
+	return from, to, err
+}
+
+// findHost finds a host by its name or id.
+func findHost(v *fleet.View, ref string) (*fleetpb.Host, error) {
+	if h := status.FindHost(v, ref); h != nil {
+		return h, nil
 	}
-	return from, to, nil
+	return nil, fault.NotFound(fault.Host, "no host has the name or id %q", ref)
 }
 
 // operate proposes a change of a group and returns the operation that it has then.
-func (s *Service) operate(ctx context.Context, cmd *fleetpb.Command, what, name string) (uint64, error) {
+func (s *Service) operate(ctx context.Context, cmd *fleetpb.Command, name string) (uint64, error) {
 	c, err := s.use()
 	if err != nil {
 		return 0, err
 	}
-	if err := propose(ctx, c, cmd, what+" of group "+name); err != nil {
+	if _, err := ask(ctx, c, cmd); err != nil {
 		return 0, err
 	}
 	v, _, err := s.look(ctx)
@@ -218,9 +224,9 @@ func (s *Service) TransferLeader(ctx context.Context, r *drummerpb.TransferLeade
 	}
 	prefer := &fleetpb.PreferLeader{Name: r.GetName(), Author: r.GetAuthor()}
 	if r.GetTo() != "" {
-		h := status.FindHost(v, r.GetTo())
-		if h == nil {
-			return nil, fault.New(fault.GroupNotFound, "no host has the name or id %q", r.GetTo())
+		h, err := findHost(v, r.GetTo())
+		if err != nil {
+			return nil, err
 		}
 		for _, m := range g.GetReplicas() {
 			if m.GetHostId() == h.GetId() && m.GetVoter() {
@@ -232,6 +238,6 @@ func (s *Service) TransferLeader(ctx context.Context, r *drummerpb.TransferLeade
 		}
 	}
 	cmd := &fleetpb.Command{Op: &fleetpb.Command_PreferLeader{PreferLeader: prefer}}
-	op, err := s.operate(ctx, cmd, "transfer the leader", r.GetName())
+	op, err := s.operate(ctx, cmd, r.GetName())
 	return &drummerpb.TransferLeaderResponse{Operation: op}, err
 }

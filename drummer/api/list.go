@@ -133,11 +133,11 @@ func (s *Service) explainOther(ctx context.Context, r *drummerpb.ExplainRequest)
 		if resp := status.ExplainOperation(v, o, r.GetOperation()); resp != nil {
 			return resp, nil
 		}
-		return nil, fault.New(fault.GroupNotFound, "no operation has the id %d, or its history is forgotten", r.GetOperation())
+		return nil, noOperation(r.GetOperation())
 	}
-	h := status.FindHost(v, r.GetHost())
-	if h == nil {
-		return nil, fault.New(fault.GroupNotFound, "no host has the name or id %q", r.GetHost())
+	h, err := findHost(v, r.GetHost())
+	if err != nil {
+		return nil, err
 	}
 	return status.ExplainHost(v, o, ids.Host(h.GetId())), nil
 }

@@ -32,9 +32,13 @@ func (s *Service) ListOperations(ctx context.Context, r *drummerpb.ListOperation
 		resp.Operations = append(resp.Operations, status.Operation(v, observed, o))
 	}
 	if r.GetId() != 0 && len(resp.GetOperations()) == 0 {
-		return nil, fault.New(fault.GroupNotFound, "no operation has the id %d, or its history is forgotten", r.GetId())
+		return nil, noOperation(r.GetId())
 	}
 	return resp, nil
+}
+
+func noOperation(id uint64) error {
+	return fault.NotFound(fault.Operation, "no operation has the id %d, or its history is forgotten", id)
 }
 
 // CancelOperation gives an operation up, as far as that is safe.
@@ -44,14 +48,8 @@ func (s *Service) CancelOperation(ctx context.Context, r *drummerpb.CancelOperat
 		return nil, err
 	}
 	cmd := &fleetpb.Command{Op: &fleetpb.Command_CancelOperation{CancelOperation: &fleetpb.CancelOperation{Id: r.GetId(), Author: r.GetAuthor()}}}
-	result, err := c.Record.Propose(ctx, cmd)
-	switch {
-	case err != nil:
-		return nil, again(err, "cancel the operation")
-	case result.GetCode() == fleetpb.Code_CODE_NOT_FOUND:
-		return nil, fault.New(fault.GroupNotFound, "cancel the operation: %s", result.GetDetail())
-	case result.GetCode() != fleetpb.Code_CODE_OK:
-		return nil, refused(result, "cancel the operation")
+	if _, err := ask(ctx, c, cmd); err != nil {
+		return nil, err
 	}
 	list, err := s.ListOperations(ctx, &drummerpb.ListOperationsRequest{Id: r.GetId()})
 	if err != nil {
@@ -70,7 +68,7 @@ func (s *Service) PauseOperations(ctx context.Context, r *drummerpb.PauseOperati
 		return nil, err
 	}
 	cmd := &fleetpb.Command{Op: &fleetpb.Command_Pause{Pause: &fleetpb.Pause{Kind: r.GetKind(), Resume: r.GetResume(), Author: r.GetAuthor()}}}
-	if err := propose(ctx, c, cmd, "pause or resume operations"); err != nil {
+	if _, err := ask(ctx, c, cmd); err != nil {
 		return nil, err
 	}
 	v, err := c.Record.View(ctx)
@@ -94,7 +92,7 @@ func (s *Service) ReleaseBrake(ctx context.Context, r *drummerpb.ReleaseBrakeReq
 		return nil, fault.New(fault.Conflict, "the brake is not on")
 	}
 	release := &fleetpb.SetBrake{Reason: "released", Author: r.GetAuthor(), Accepted: planner.Gone(planner.View{Fleet: v, Observed: &o.Observed})}
-	if err := propose(ctx, c, &fleetpb.Command{Op: &fleetpb.Command_SetBrake{SetBrake: release}}, "release the brake"); err != nil {
+	if _, err := ask(ctx, c, &fleetpb.Command{Op: &fleetpb.Command_SetBrake{SetBrake: release}}); err != nil {
 		return nil, err
 	}
 	if v, err = c.Record.View(ctx); err != nil {
@@ -118,9 +116,9 @@ func (s *Service) Plan(ctx context.Context, r *drummerpb.PlanRequest) (*drummerp
 	change := foresight.Change{Specs: normalized(r.GetSpecs()), Policy: r.GetPolicy(), Added: r.GetAdded()}
 	find := func(refs []string) (list []ids.Host, err error) {
 		for _, ref := range refs {
-			h := status.FindHost(v, ref)
-			if h == nil {
-				return nil, fault.New(fault.GroupNotFound, "no host has the name or id %q", ref)
+			h, err := findHost(v, ref)
+			if err != nil {
+				return nil, err
 			}
 			list = append(list, ids.Host(h.GetId()))
 		}

@@ -145,13 +145,12 @@ func (s *Service) recoverAll(ctx context.Context, c *Cluster, cases []*survivors
 
 // load proposes a group with a first state and returns its number.
 func load(ctx context.Context, c *Cluster, l *fleetpb.LoadGroup) (uint64, error) {
-	doing := "make group " + l.GetSpec().GetName()
-	result, err := c.Record.Propose(ctx, &fleetpb.Command{Op: &fleetpb.Command_LoadGroup{LoadGroup: l}})
+	result, err := ask(ctx, c, &fleetpb.Command{Op: &fleetpb.Command_LoadGroup{LoadGroup: l}})
 	if err != nil {
-		return 0, again(err, doing)
+		return 0, err
 	}
-	if result.GetCode() != fleetpb.Code_CODE_OK || len(result.GetItems()) != 1 {
-		return 0, refused(result, doing)
+	if len(result.GetItems()) != 1 {
+		return 0, fault.New(fault.Internal, "the record does not say which group it is")
 	}
 	return result.GetItems()[0].GetId(), nil
 }
@@ -219,7 +218,7 @@ func (s *Service) PurgeGroups(ctx context.Context, r *drummerpb.PurgeGroupsReque
 		cmd := &fleetpb.Command{Op: &fleetpb.Command_PurgeRetired{PurgeRetired: &fleetpb.PurgeRetired{Group: id}}}
 		result, err := c.Record.Propose(ctx, cmd)
 		if err != nil {
-			return nil, again(err, "purge groups")
+			return nil, again(err)
 		}
 		resp.Items = append(resp.Items, &fleetpb.ItemResult{Id: id, Code: result.GetCode(), Detail: strings.TrimSpace(result.GetDetail())})
 	}

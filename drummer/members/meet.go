@@ -2,10 +2,11 @@ package members
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet"
@@ -178,13 +179,9 @@ func (m *Members) ask(ctx context.Context, address string, q *drummerpb.MeetRequ
 	defer cancel()
 	conn, err := m.o.Conn(address)
 	if err != nil {
-		return nil, fmt.Errorf("drummer at %s: %w", address, err)
+		return nil, err
 	}
-	resp, err := drummerpb.NewMembersClient(conn).Meet(ctx, q)
-	if err != nil {
-		return nil, fmt.Errorf("drummer at %s: %w", address, err)
-	}
-	return resp, nil
+	return drummerpb.NewMembersClient(conn).Meet(ctx, q)
 }
 
 // askAll meets the drummers at these addresses at the same time, and keeps what they say.
@@ -210,10 +207,16 @@ func (m *Members) askAll(ctx context.Context, addresses []string) {
 // Inspect asks the drummer at an address who it is, for somebody who wants to add it.
 func (m *Members) Inspect(ctx context.Context, address string) (*drummerpb.MeetResponse, error) {
 	resp, err := m.ask(ctx, address, m.question())
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "no drummer answers at %s: start it with --join, then add it", address)
+	switch st := status.Convert(err); st.Code() { //nolint:exhaustive // all others mean that nobody answered
+	case codes.OK:
+		return resp, nil
+	case codes.Unimplemented:
+		return nil, fault.New(fault.Invalid, "what answers at %s is no drummer", address)
+	case codes.InvalidArgument, codes.FailedPrecondition:
+		return nil, fault.New(fault.Conflict, "the drummer at %s refuses: %s", address, st.Message())
+	default:
+		return nil, fault.New(fault.Unavailable, "no drummer answers at %s: start it with --join, then add it (%s)", address, st.Message())
 	}
-	return resp, nil
 }
 
 // update proposes what a member says of itself if the record has it otherwise. This drummer leads.

@@ -28,7 +28,8 @@ const (
 // Reason is the reason of an error's google.rpc.ErrorInfo (domain "drumline"), by
 // its name without the prefix. The metadata "outcome" is "not_applied" or
 // "unknown", "group" is the group's name or number, "leader" the gRPC address to
-// try next.
+// try next, "missing" what was not found when it is no group: "host", "operation"
+// or "drummer".
 type Reason int32
 
 const (
@@ -36,7 +37,7 @@ const (
 	Reason_REASON_UNSPECIFIED Reason = 0
 	// REASON_INVALID: the request breaks a rule; the sentence says which.
 	Reason_REASON_INVALID Reason = 1
-	// REASON_GROUP_NOT_FOUND: no group of that name or number.
+	// REASON_GROUP_NOT_FOUND: no group of that name or number, or nothing else of it.
 	Reason_REASON_GROUP_NOT_FOUND Reason = 2
 	// REASON_NOT_LEADER: another host leads the group; nothing was applied.
 	Reason_REASON_NOT_LEADER Reason = 3

@@ -36,6 +36,14 @@ const (
 	Limit          = hostpb.Reason_REASON_LIMIT
 )
 
+// What GroupNotFound did not find. These are words of the wire: do not change them.
+const (
+	Group     = "group"
+	Host      = "host"
+	Operation = "operation"
+	Drummer   = "drummer"
+)
+
 // Error is a fault. Its zero Outcome is "not applied": only UnknownOutcome means
 // that a command may have been applied.
 type Error struct {
@@ -45,6 +53,8 @@ type Error struct {
 	Text string
 	// Group is the name or number of the group concerned; may be empty.
 	Group string
+	// Missing is what was not found, in one word; empty for a group.
+	Missing string
 	// Leader is the gRPC address to try next; may be empty.
 	Leader string
 	// LeaderHost is the id of the host to try next; may be empty.
@@ -56,6 +66,11 @@ type Error struct {
 // New makes a fault.
 func New(reason Reason, format string, args ...any) *Error {
 	return &Error{Reason: reason, Text: fmt.Sprintf(format, args...)}
+}
+
+// NotFound makes the fault of something that there is not; what is empty for a group.
+func NotFound(what, format string, args ...any) *Error {
+	return &Error{Reason: GroupNotFound, Missing: what, Text: fmt.Sprintf(format, args...)}
 }
 
 // Wrap makes a fault of an error.

@@ -55,7 +55,7 @@ func faultStatus(f *fault.Error, text string) *status.Status {
 	if fault.MayHaveApplied(f) {
 		info.Metadata["outcome"] = outcomeUnknown
 	}
-	for k, v := range map[string]string{"group": f.Group, "leader": f.Leader, "leader_host": f.LeaderHost} {
+	for k, v := range map[string]string{"group": f.Group, "missing": f.Missing, "leader": f.Leader, "leader_host": f.LeaderHost} {
 		if v != "" {
 			info.Metadata[k] = v
 		}
@@ -148,7 +148,7 @@ func sentFault(st *status.Status, cause error) *fault.Error {
 		}
 		reason, known := hostpb.Reason_value[reasonPrefix+info.GetReason()]
 		f := &fault.Error{
-			Reason: fault.Reason(reason), Text: st.Message(), Group: info.GetMetadata()["group"],
+			Reason: fault.Reason(reason), Text: st.Message(), Group: info.GetMetadata()["group"], Missing: info.GetMetadata()["missing"],
 			Leader: info.GetMetadata()["leader"], LeaderHost: info.GetMetadata()["leader_host"],
 		}
 		if !known { // a newer server's: keep what matters, whether it may have been applied

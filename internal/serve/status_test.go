@@ -48,7 +48,7 @@ func TestEveryReasonThereAndBack(t *testing.T) {
 		}
 		w, ok := want[reason]
 		require.True(t, ok, "no line for %s", reason)
-		sent := &fault.Error{Reason: reason, Text: "what to do", Group: "kv/a", Leader: "h:1", LeaderHost: "id"}
+		sent := &fault.Error{Reason: reason, Text: "what to do", Group: "kv/a", Missing: "host", Leader: "h:1", LeaderHost: "id"}
 		st := Status(fmt.Errorf("while at it: %w", sent))
 		require.Equal(t, w.code, st.Code(), reason)
 		require.Equal(t, "while at it: what to do", st.Message())
@@ -57,14 +57,14 @@ func TestEveryReasonThereAndBack(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, "drumline", info.GetDomain())
 		require.Equal(t, w.reason, info.GetReason())
-		require.Equal(t, map[string]string{"outcome": w.outcome, "group": "kv/a", "leader": "h:1", "leader_host": "id"}, info.GetMetadata())
+		require.Equal(t, map[string]string{"outcome": w.outcome, "group": "kv/a", "missing": "host", "leader": "h:1", "leader_host": "id"}, info.GetMetadata())
 
 		for _, back := range []error{Fault(st.Err()), ReadFault(st.Err())} {
 			got := fault.Of(back)
 			require.NotNil(t, got)
 			require.Equal(t, reason, got.Reason)
 			require.Equal(t, "while at it: what to do", got.Text)
-			require.Equal(t, []string{"kv/a", "h:1", "id"}, []string{got.Group, got.Leader, got.LeaderHost})
+			require.Equal(t, []string{"kv/a", "host", "h:1", "id"}, []string{got.Group, got.Missing, got.Leader, got.LeaderHost})
 			require.Equal(t, w.code, Status(back).Code(), "a second hop changed the code")
 		}
 	}

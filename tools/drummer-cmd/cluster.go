@@ -13,7 +13,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
-
+	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -100,7 +100,7 @@ func (t *tool) hostsShow() verb {
 			}
 			hosts = slices.DeleteFunc(hosts, func(h shape.Host) bool { return h.Name != ref && h.ID != ref })
 			if len(hosts) == 0 {
-				return fail(exitNotFound, program+" hosts list", "there is no host %s", ref)
+				return fail(exitNotFound, listing(fault.Host), "there is no host %s", ref)
 			}
 			slices.SortStableFunc(hosts, func(a, b shape.Host) int {
 				return cmp.Or(compareBool(a.State == "lost", b.State == "lost"), cmp.Compare(a.SilentMS, b.SilentMS))

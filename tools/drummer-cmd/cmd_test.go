@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -85,6 +86,23 @@ func runCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+	for line := range strings.Lines(ts.ReadFile("stderr")) {
+		if part := saidTwice(line); part != "" {
+			ts.Fatalf("%q is said twice: %s", part, line)
+		}
+	}
+}
+
+// saidTwice finds what an error says more than once: those that wrap it say what they were
+// doing, each its own part of it.
+func saidTwice(line string) string {
+	parts := strings.Split(strings.TrimSpace(line), ": ")
+	for i, part := range parts {
+		if slices.Contains(parts[:i], part) {
+			return part
+		}
+	}
+	return ""
 }
 
 // runSoon runs a command until it prints a text: what gives up within a second may, on a

@@ -118,7 +118,7 @@ func classify(err error) (code int, hint string) {
 	case hostpb.Reason_REASON_INVALID, hostpb.Reason_REASON_TOO_LARGE:
 		return exitUsage, ""
 	case hostpb.Reason_REASON_GROUP_NOT_FOUND:
-		return exitNotFound, program + " groups list"
+		return exitNotFound, listing(reason.Missing(err))
 	case hostpb.Reason_REASON_EXISTS, hostpb.Reason_REASON_CONFLICT,
 		hostpb.Reason_REASON_SEALED, hostpb.Reason_REASON_SESSION_GONE, hostpb.Reason_REASON_LIMIT:
 		return exitConflict, ""
@@ -136,6 +136,14 @@ func classify(err error) (code int, hint string) {
 	default:
 		return exitFailed, ""
 	}
+}
+
+// listing is the command that lists what was not found; none for nothing in particular.
+func listing(what string) string {
+	if list := reason.Listing(what); list != "" {
+		return program + " " + list
+	}
+	return ""
 }
 
 // exitOf is the exit code of the record's answer to one group.

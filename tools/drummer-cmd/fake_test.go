@@ -98,7 +98,10 @@ func (f *fake) stop() {
 	f.served.Wait()
 }
 
-func refuse(reason hostpb.Reason, text string) error {
+func refuse(reason hostpb.Reason, text string) error { return refuseAbout("", reason, text) }
+
+// refuseAbout is refuse of what is about something else than a group.
+func refuseAbout(missing string, reason hostpb.Reason, text string) error {
 	code := codes.Unavailable
 	switch reason {
 	case hostpb.Reason_REASON_GROUP_NOT_FOUND:
@@ -110,7 +113,7 @@ func refuse(reason hostpb.Reason, text string) error {
 	}
 	st, err := status.New(code, text).WithDetails(&errdetails.ErrorInfo{
 		Reason: strings.TrimPrefix(reason.String(), "REASON_"), Domain: "drumline",
-		Metadata: map[string]string{"outcome": "not_applied", "group": "kv/a"},
+		Metadata: map[string]string{"outcome": "not_applied", "group": "kv/a", "missing": missing},
 	})
 	if err != nil {
 		return err

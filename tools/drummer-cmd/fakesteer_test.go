@@ -22,7 +22,7 @@ func (f *fake) hostOf(name string) *drummerpb.HostInfo {
 func (f *fake) ChangeHost(_ context.Context, req *drummerpb.ChangeHostRequest) (*drummerpb.ChangeHostResponse, error) {
 	h := f.hostOf(req.GetHost())
 	if h == nil {
-		return nil, refuse(hostpb.Reason_REASON_GROUP_NOT_FOUND, "no host "+req.GetHost())
+		return nil, refuseAbout("host", hostpb.Reason_REASON_GROUP_NOT_FOUND, "no host "+req.GetHost())
 	}
 	resp := &drummerpb.ChangeHostResponse{Host: h}
 	if req.GetVerb() == "decommission" && h.GetState() == "down" {
@@ -63,7 +63,7 @@ func (f *fake) ShapeGroups(_ context.Context, req *drummerpb.ShapeGroupsRequest)
 
 func (f *fake) MoveReplica(_ context.Context, req *drummerpb.MoveReplicaRequest) (*drummerpb.MoveReplicaResponse, error) {
 	if f.hostOf(req.GetTo()) == nil {
-		return nil, refuse(hostpb.Reason_REASON_GROUP_NOT_FOUND, "no host "+req.GetTo())
+		return nil, refuseAbout("host", hostpb.Reason_REASON_GROUP_NOT_FOUND, "no host "+req.GetTo())
 	}
 	return &drummerpb.MoveReplicaResponse{Operation: 13}, nil
 }
@@ -87,7 +87,7 @@ func (f *fake) ListOperations(_ context.Context, req *drummerpb.ListOperationsRe
 		return req.GetRunning() && o.GetEndedUnixMs() != 0 || req.GetId() != 0 && o.GetId() != req.GetId()
 	})
 	if len(list) == 0 {
-		return nil, refuse(hostpb.Reason_REASON_GROUP_NOT_FOUND, "no such operation")
+		return nil, refuseAbout("operation", hostpb.Reason_REASON_GROUP_NOT_FOUND, "no such operation")
 	}
 	return &drummerpb.ListOperationsResponse{Operations: list, Paused: f.paused}, nil
 }
@@ -134,7 +134,7 @@ func (f *fake) explainOther(req *drummerpb.ExplainRequest) (*drummerpb.ExplainRe
 	}
 	h := f.hostOf(req.GetHost())
 	if h == nil {
-		return nil, refuse(hostpb.Reason_REASON_GROUP_NOT_FOUND, "no host "+req.GetHost())
+		return nil, refuseAbout("host", hostpb.Reason_REASON_GROUP_NOT_FOUND, "no host "+req.GetHost())
 	}
 	return &drummerpb.ExplainResponse{Host: h, Reasons: []string{"3 replicas are still on it"}, Operations: someOperations()[:1]}, nil
 }

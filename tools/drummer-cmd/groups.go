@@ -11,7 +11,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
-
+	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -93,7 +93,7 @@ func (t *tool) group(ctx context.Context, ref string) (*drummerpb.GroupInfo, err
 		}
 	}
 	if found == nil {
-		return nil, fail(exitNotFound, program+" groups list", "there is no group %s", ref)
+		return nil, fail(exitNotFound, listing(fault.Group), "there is no group %s", ref)
 	}
 	return found, nil
 }

@@ -93,5 +93,5 @@ func roomError(err error) error {
 	case e.Cause != nil:
 		return doing(e.Text, roomError(e.Cause))
 	}
-	return fail(e.Exit, "", "%s", e.Text)
+	return fail(e.Exit, listing(e.Missing), "%s", e.Text)
 }

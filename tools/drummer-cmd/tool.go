@@ -14,6 +14,7 @@ import (
 
 	"github.com/drumline/drumline/client"
 	"github.com/drumline/drumline/config"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/operand"
 )
 
 const program = "drummer-cmd"
@@ -79,8 +80,11 @@ func (t *tool) command(v verb) *cli.Command {
 			if n := c.NArg(); n < v.min || (v.max >= 0 && n > v.max) {
 				return fail(exitUsage, t.countHint(c), "%s takes %s, got %d %s", c.Command.HelpName, orNothing(v.args), n, plural(n, "argument"))
 			}
+			if text := operand.Empty(v.args, c.Args().Slice()); text != "" {
+				return fail(exitUsage, c.Command.HelpName+" --help", "%s: %s", c.Command.HelpName, text)
+			}
 			for _, name := range v.needs {
-				if !c.IsSet(name) {
+				if !c.IsSet(name) || c.String(name) == "" {
 					return fail(exitUsage, c.Command.HelpName+" --help", "%s needs --%s", c.Command.HelpName, name)
 				}
 			}

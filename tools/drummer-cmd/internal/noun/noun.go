@@ -11,6 +11,7 @@ import (
 	"github.com/drumline/drumline/client"
 	"github.com/drumline/drumline/config"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/internal/fault"
 )
 
 // Console is the program around the commands of a room. All of it is needed.
@@ -86,9 +87,11 @@ const (
 // Error is what a command fails with: with a cause, which says how the program ends, or
 // with an exit code.
 type Error struct {
-	Exit  int
-	Text  string
-	Cause error
+	Exit int
+	Text string
+	// Missing is what was not found, if it is something that a command lists.
+	Missing string
+	Cause   error
 }
 
 // Error is the sentence.
@@ -105,6 +108,11 @@ func (e *Error) Unwrap() error { return e.Cause }
 // Fault is an error with an exit code.
 func Fault(exit int, format string, args ...any) error {
 	return &Error{Exit: exit, Text: fmt.Sprintf(format, args...)}
+}
+
+// NoGroup is the fault of a group that there is not.
+func NoGroup(name string) error {
+	return &Error{Exit: NotFound, Text: "there is no group " + name, Missing: fault.Group}
 }
 
 // Doing says what failed; the cause says why.

@@ -11,7 +11,24 @@ import (
 
 	"github.com/drumline/drumline/client"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
 )
+
+// Missing is what was not found, in one word: a group, unless the server says otherwise.
+func Missing(err error) string {
+	var e *client.Error
+	if errors.As(err, &e) && e.Missing != "" {
+		return e.Missing
+	}
+	return fault.Group
+}
+
+// Listing is the command that lists such things; empty for what no command lists.
+func Listing(what string) string {
+	return map[string]string{
+		fault.Group: "groups list", fault.Host: "hosts list", fault.Operation: "operations list", fault.Drummer: "servers list",
+	}[what]
+}
 
 // Of classes an error of the client package, or of a raw call.
 func Of(err error) (reason hostpb.Reason, group string) {

@@ -36,3 +36,16 @@ func TestOf(t *testing.T) {
 		require.Equal(t, c.group, group, c.err)
 	}
 }
+
+func TestMissing(t *testing.T) {
+	for err, want := range map[error]string{
+		&client.Error{Reason: hostpb.Reason_REASON_GROUP_NOT_FOUND}:                         "groups list",
+		&client.Error{Reason: hostpb.Reason_REASON_GROUP_NOT_FOUND, Missing: "host"}:        "hosts list",
+		&client.Error{Reason: hostpb.Reason_REASON_GROUP_NOT_FOUND, Missing: "operation"}:   "operations list",
+		&client.Error{Reason: hostpb.Reason_REASON_GROUP_NOT_FOUND, Missing: "drummer"}:     "servers list",
+		&client.Error{Reason: hostpb.Reason_REASON_GROUP_NOT_FOUND, Missing: "of a future"}: "",
+		status.Error(codes.NotFound, "x"):                                                   "groups list",
+	} {
+		require.Equal(t, want, reason.Listing(reason.Missing(err)), err)
+	}
+}

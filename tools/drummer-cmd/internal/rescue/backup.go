@@ -117,7 +117,7 @@ func (n *Noun) toSave(ctx context.Context, names []string) ([]*drummerpb.GroupIn
 	var groups []*drummerpb.GroupInfo
 	for _, name := range names {
 		if live[name] == nil {
-			return nil, nil, noun.Fault(noun.NotFound, "there is no group %s", name)
+			return nil, nil, noun.NoGroup(name)
 		}
 		groups = append(groups, live[name])
 	}

@@ -133,7 +133,7 @@ func (r *Room) spec(ctx context.Context, name string) (*fleetpb.Spec, error) {
 	}
 	at := slices.IndexFunc(all, func(g *drummerpb.GroupInfo) bool { return g.GetName() == name && g.GetState() != "deleting" })
 	if at < 0 {
-		return nil, noun.Fault(noun.NotFound, "there is no group %s", name)
+		return nil, noun.NoGroup(name)
 	}
 	return proto.CloneOf(all[at].GetSpec()), nil
 }

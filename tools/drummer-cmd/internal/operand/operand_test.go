@@ -1,0 +1,32 @@
+package operand_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/operand"
+)
+
+func TestEmpty(t *testing.T) {
+	for _, c := range []struct {
+		usage string
+		texts []string
+		want  string
+	}{
+		{"GROUP|HOST|OPERATION", []string{""}, "GROUP|HOST|OPERATION is empty: write one, like kv/demo or host-1 or 42"},
+		{"NAME [HOST]", []string{"kv/a", ""}, "HOST is empty: write one, like host-1"},
+		{"FILE|DIR...", []string{"a", "b", ""}, "FILE|DIR is empty: write one"},
+		{"[NAME...]", []string{""}, "NAME is empty: write one, like app/name"},
+		{"GROUP [DATA]", []string{"", ""}, "GROUP is empty: write one, like kv/demo"},
+		{"GROUP [DATA]", []string{"kv/a", ""}, ""},
+		{"GROUP KEY [VALUE]", []string{"kv/a", "", ""}, ""},
+		{"[GROUP [PREFIX]]", []string{"kv/a", ""}, ""},
+		{"[PREFIX]", []string{""}, ""},
+		{"[WORD...]", []string{"", ""}, ""},
+		{"NAME", nil, ""},
+		{"", []string{""}, ""},
+	} {
+		require.Equal(t, c.want, operand.Empty(c.usage, c.texts), "%s %q", c.usage, c.texts)
+	}
+}
