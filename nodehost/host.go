@@ -225,7 +225,8 @@ func (h *host) openRooms() (err error) {
 		DB: h.dir.DB(), API: h.agent.API, Advertise: h.server.APIAddr(), Hosts: h.otherHosts, Log: h.log,
 		Prepare: func(ctx context.Context, g ids.Group, cmds [][]byte) ([][]byte, error) {
 			follower.Await(ctx, g)
-			return h.leases.Prepare(ctx, g, cmds)
+			led, _ := h.raft.Status(g)
+			return h.leases.Prepare(ctx, g, h.counters.Prepare(led.Name, cmds))
 		},
 	})
 	h.stop.Push("directory of groups", h.router.Close)

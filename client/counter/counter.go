@@ -14,9 +14,10 @@
 // # Hot counters
 //
 // Count only adds to a number in memory and returns; all that was counted goes to the group
-// as one command, exactly once, every Every or when Most waits, whichever comes first. What
-// was counted and not sent yet is lost with the program: at most what is counted in Every,
-// and never more than Most. Flush sends it now, Close sends the rest.
+// as one command, exactly once, every Every or when half of Most waits, whichever comes
+// first. What was counted and is not acknowledged yet is lost with the program: what is
+// counted in Every and while a command is on its way, and never more than Most, however long
+// the group does not answer. Flush sends it now, Close sends the rest.
 package counter
 
 import (
@@ -78,7 +79,8 @@ func Every(d time.Duration) Option {
 	return func(o *options) { o.every = max(d, time.Millisecond) }
 }
 
-// Most is how much of what Count counted may wait, amounts of either sign added up.
+// Most is how much of what Count counted may wait, amounts of either sign added up. It bounds
+// what a program that is killed can lose. When half of it waits, it is sent.
 func Most(n uint64) Option {
 	return func(o *options) { o.most = min(max(n, 1), math.MaxInt64) }
 }
@@ -94,6 +96,7 @@ type Counter struct {
 	weight  uint64 // guarded by mu: how much waits or is on its way
 	closed  bool   // guarded by mu
 	timer   *time.Timer
+	hurried bool  // guarded by mu: the timer was set off early
 	err     error // guarded by mu: why the last sending failed
 
 	// sending is held while what was counted is sent, so that one command is on its way.
@@ -146,7 +149,7 @@ func (c *Counter) AddOnce(ctx context.Context, amount int64, key *Key) (int64, e
 // send proposes a command until its outcome is known or ctx ends.
 func (c *Counter) send(ctx context.Context, a *counterpb.Add) (int64, error) {
 	for {
-		cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Add{Add: a}, NowMs: uint64(time.Now().UnixMilli())})
+		cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Add{Add: a}}) // the leader's host tells the time
 		if err != nil {
 			return 0, fmt.Errorf("pack the command: %w", err)
 		}

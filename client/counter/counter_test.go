@@ -152,6 +152,24 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	require.EqualValues(t, 12, v)
 }
 
+// TestHalfOfWhatMayWaitIsSent: long before the time is over, so that who counts fast is not
+// told that it is too much.
+func TestHalfOfWhatMayWaitIsSent(t *testing.T) {
+	g, ctx := newGroup(), within(t)
+	c := counter.New(g, "counter/hits", "", counter.Every(time.Hour), counter.Most(10))
+	for sum := int64(6); sum <= 60; sum += 6 {
+		require.NoError(t, c.Count(5))
+		require.NoError(t, c.Count(1))
+		require.Eventually(t, func() bool {
+			v, err := c.Value(ctx)
+			return err == nil && v == sum
+		}, 30*time.Second, time.Millisecond)
+		require.NoError(t, c.Flush(ctx)) // the answer has come, too
+	}
+	require.NoError(t, c.Close(ctx))
+	g.set(func() { require.Equal(t, 10, g.commands) })
+}
+
 func TestARefusalIsTold(t *testing.T) {
 	g, ctx := newGroup(), within(t)
 	c := counter.New(g, "counter/hits", "bad\n", counter.Every(time.Hour))

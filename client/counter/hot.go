@@ -32,12 +32,24 @@ func (c *Counter) Count(amount int64) error {
 	if c.timer == nil && c.weight > 0 {
 		c.schedule()
 	}
+	if c.weight > c.o.most/2 && c.err == nil { // after an error Every is soon enough
+		c.hurry()
+	}
 	return nil
+}
+
+// hurry sends at once what would wait for the timer. mu is held.
+func (c *Counter) hurry() {
+	if !c.hurried && c.timer.Stop() {
+		c.timer.Reset(0)
+	}
+	c.hurried = true
 }
 
 // schedule sends after a while. mu is held.
 func (c *Counter) schedule() {
 	c.flights.Add(1)
+	c.hurried = false
 	c.timer = time.AfterFunc(c.o.every, func() {
 		defer c.flights.Done()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

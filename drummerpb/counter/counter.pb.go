@@ -2853,7 +2853,10 @@ type Answer struct {
 	// that the export is complete up to is not told yet.
 	Newest uint64 `protobuf:"varint,65,opt,name=newest,proto3" json:"newest,omitempty"`
 	// digest asked for.
-	Digest        *DigestInfo `protobuf:"bytes,66,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest *DigestInfo `protobuf:"bytes,66,opt,name=digest,proto3" json:"digest,omitempty"`
+	// since_ms, with windows, is from when on all that was counted is kept in windows of that
+	// resolution, in Unix milliseconds.
+	SinceMs       uint64 `protobuf:"varint,67,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2949,6 +2952,13 @@ func (x *Answer) GetDigest() *DigestInfo {
 		return x.Digest
 	}
 	return nil
+}
+
+func (x *Answer) GetSinceMs() uint64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
 }
 
 // AddRequest counts.
@@ -3346,7 +3356,9 @@ type WindowsResponse struct {
 	// windows, oldest first; those in which nothing was counted are left out.
 	Windows []*Window `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
 	// wall_ms is the time that the group's windows have reached.
-	WallMs        uint64 `protobuf:"varint,3,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"`
+	WallMs uint64 `protobuf:"varint,3,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"`
+	// since_ms is from when on all that was counted is kept in windows of that resolution.
+	SinceMs       uint64 `protobuf:"varint,4,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3398,6 +3410,13 @@ func (x *WindowsResponse) GetWindows() []*Window {
 func (x *WindowsResponse) GetWallMs() uint64 {
 	if x != nil {
 		return x.WallMs
+	}
+	return 0
+}
+
+func (x *WindowsResponse) GetSinceMs() uint64 {
+	if x != nil {
+		return x.SinceMs
 	}
 	return 0
 }
@@ -4304,7 +4323,7 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\x06forged\x18\v \x01(\x04R\x06forged\x12\x16\n" +
 	"\x06graves\x18\f \x01(\x04R\x06graves\x12 \n" +
 	"\fforget_at_ms\x18\r \x01(\x04R\n" +
-	"forgetAtMs\"\xe9\x02\n" +
+	"forgetAtMs\"\x84\x03\n" +
 	"\x06Answer\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x122\n" +
 	"\bcounters\x18\x02 \x03(\v2\x16.drumline.counter.InfoR\bcounters\x12\x12\n" +
@@ -4314,7 +4333,8 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\x05group\x18\x06 \x01(\v2\x1b.drumline.counter.GroupInfoR\x05group\x12\x1b\n" +
 	"\tafter_key\x18\a \x01(\tR\bafterKey\x12\x16\n" +
 	"\x06newest\x18A \x01(\x04R\x06newest\x124\n" +
-	"\x06digest\x18B \x01(\v2\x1c.drumline.counter.DigestInfoR\x06digest\"]\n" +
+	"\x06digest\x18B \x01(\v2\x1c.drumline.counter.DigestInfoR\x06digest\x12\x19\n" +
+	"\bsince_ms\x18C \x01(\x04R\asinceMs\"]\n" +
 	"\n" +
 	"AddRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12'\n" +
@@ -4340,11 +4360,12 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\x05stale\x18\x06 \x03(\tR\x05stale\"[\n" +
 	"\x0eWindowsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x123\n" +
-	"\awindows\x18\x02 \x01(\v2\x19.drumline.counter.WindowsR\awindows\"t\n" +
+	"\awindows\x18\x02 \x01(\v2\x19.drumline.counter.WindowsR\awindows\"\x8f\x01\n" +
 	"\x0fWindowsResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x122\n" +
 	"\awindows\x18\x02 \x03(\v2\x18.drumline.counter.WindowR\awindows\x12\x17\n" +
-	"\awall_ms\x18\x03 \x01(\x04R\x06wallMs\"N\n" +
+	"\awall_ms\x18\x03 \x01(\x04R\x06wallMs\x12\x19\n" +
+	"\bsince_ms\x18\x04 \x01(\x04R\asinceMs\"N\n" +
 	"\vRateRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x17\n" +

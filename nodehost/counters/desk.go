@@ -130,7 +130,7 @@ func (d *desk) get(ctx context.Context, req *counterpb.GetRequest) (*counterpb.G
 	}
 	exact := req.GetLevel() == counterpb.Level_LEVEL_EXACT
 	if exact || req.GetLevel() == counterpb.Level_LEVEL_GLOBAL {
-		d.global(ctx, d.atlas.place(ctx, group, looking), req.GetKey(), r)
+		d.global(ctx, req, g, r)
 	}
 	if exact && len(r.GetStale()) > 0 {
 		return nil, fault.New(fault.Unavailable, "no answer from %s: an exact read needs all regions, a global one says how old what is known of them is", strings.Join(r.GetStale(), ", ")).InGroup(group)
@@ -158,7 +158,12 @@ func (d *desk) windows(ctx context.Context, group string, w *counterpb.Windows) 
 	if err != nil {
 		return nil, err
 	}
-	return &counterpb.WindowsResponse{Found: a.GetFound(), Windows: a.GetWindows(), WallMs: a.GetGroup().GetWallMs()}, nil
+	if !d.heardAll(ctx, group, a.GetGroup()) {
+		for _, x := range a.GetWindows() {
+			x.Sealed = false
+		}
+	}
+	return &counterpb.WindowsResponse{Found: a.GetFound(), Windows: a.GetWindows(), WallMs: a.GetGroup().GetWallMs(), SinceMs: a.GetSinceMs()}, nil
 }
 
 // usualRate is the time that a rate looks back, unless the caller says otherwise.
@@ -171,22 +176,29 @@ func (d *desk) rate(ctx context.Context, req *counterpb.RateRequest) (*counterpb
 	if over == 0 {
 		over = usualRate
 	}
-	kept := usualKeep()
+	kept, finest := usualKeep(), counterpb.Resolution_RESOLUTION_SECOND
 	for {
-		resolution := fineness(over, kept)
+		resolution := fineness(over, kept, finest)
 		if resolution == 0 {
 			return nil, fault.New(fault.Invalid, "group %s keeps no windows for %d s: look back for less, or keep more of them", req.GetGroup(), over/1000).InGroup(req.GetGroup())
 		}
-		r, keeps, err := d.rateBy(ctx, req, over, resolution)
-		if err != nil || fineness(over, keeps) == resolution {
-			return r, err
+		r, a, err := d.rateBy(ctx, req, over, resolution)
+		if err != nil {
+			return nil, err
 		}
-		kept = keeps
+		kept = a.GetGroup().GetSettings().GetKeep()
+		switch {
+		case a.GetSinceMs() > r.GetFromMs(): // a clock that is ahead drops windows early
+			finest = resolution + 1
+		case fineness(over, kept, finest) == resolution:
+			return r, nil
+		}
 	}
 }
 
-// rateBy adds up the full windows of one resolution, and tells what the group keeps.
-func (d *desk) rateBy(ctx context.Context, req *counterpb.RateRequest, over uint64, resolution counterpb.Resolution) (*counterpb.RateResponse, []*counterpb.Keep, error) {
+// rateBy adds up the full windows of one resolution; the answer tells whether all that was
+// counted in that time is in them.
+func (d *desk) rateBy(ctx context.Context, req *counterpb.RateRequest, over uint64, resolution counterpb.Resolution) (*counterpb.RateResponse, *counterpb.Answer, error) {
 	length := counter.Length(resolution)
 	last := uint64(d.now().UnixMilli()) / length // the window that has not ended
 	count := min(max(over/length, 1), last)
@@ -198,12 +210,12 @@ func (d *desk) rateBy(ctx context.Context, req *counterpb.RateRequest, over uint
 	r := &counterpb.RateResponse{Found: a.GetFound(), FromMs: (last - count) * length, ToMs: last * length, Resolution: resolution}
 	for _, x := range a.GetWindows() {
 		if x.GetStartMs() < r.GetToMs() {
-			r.Added += x.GetAdded()
-			r.Subtracted += x.GetSubtracted()
+			r.Added = counter.Plus(r.GetAdded(), x.GetAdded())
+			r.Subtracted = counter.Plus(r.GetSubtracted(), x.GetSubtracted())
 		}
 	}
 	r.PerSecond = (float64(r.GetAdded()) - float64(r.GetSubtracted())) / (float64(count*length) / 1000)
-	return r, a.GetGroup().GetSettings().GetKeep(), nil
+	return r, a, nil
 }
 
 // usualKeep is what a group keeps unless it is told otherwise. It saves a question to guess.
@@ -216,10 +228,10 @@ func usualKeep() []*counterpb.Keep {
 }
 
 // fineness is the finest resolution of which enough windows are kept for that long, the one
-// that has not ended not among them; 0 when there is none.
-func fineness(ms uint64, kept []*counterpb.Keep) counterpb.Resolution {
+// that has not ended not among them, and no finer than that one; 0 when there is none.
+func fineness(ms uint64, kept []*counterpb.Keep, finest counterpb.Resolution) counterpb.Resolution {
 	for _, k := range kept {
-		if n := uint64(k.GetWindows()); n > 1 && ms <= (n-1)*counter.Length(k.GetResolution()) {
+		if n := uint64(k.GetWindows()); k.GetResolution() >= finest && n > 1 && ms <= (n-1)*counter.Length(k.GetResolution()) {
 			return k.GetResolution()
 		}
 	}

@@ -2,7 +2,6 @@ package counters
 
 import (
 	"context"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/nodehost/counters/exchange"
+	"github.com/drumline/drumline/statemachines/counter"
 )
 
 // How long a list of a counter's regions is believed, and how long one question for it,
@@ -187,35 +187,45 @@ func (d *desk) askOthers(ctx context.Context, group string, q *counterpb.Query) 
 
 // global brings an answer up to what every region says of itself. A region that does not
 // answer is named as stale: what is known of it is as old as its time says.
-func (d *desk) global(ctx context.Context, group, key string, r *counterpb.GetResponse) {
-	for _, t := range d.askOthers(ctx, group, &counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: key}}}) {
+func (d *desk) global(ctx context.Context, req *counterpb.GetRequest, own *counterpb.GroupInfo, r *counterpb.GetResponse) {
+	group := d.atlas.place(ctx, req.GetGroup(), looking)
+	for _, t := range d.askOthers(ctx, group, &counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: req.GetKey()}}}) {
 		_, region := exchange.Split(t.group)
 		if t.answer == nil {
 			r.Stale = append(r.Stale, region)
 			continue
 		}
-		origin := t.answer.GetGroup().GetOrigin()
-		for _, known := range r.GetRegions() {
-			if proto.Equal(known.GetOrigin(), origin) {
-				known.WallMs, known.Version = t.answer.GetGroup().GetWallMs(), t.answer.GetGroup().GetVersion()
-			}
-		}
+		there := t.answer.GetGroup()
+		hear(r, &counterpb.Region{Origin: there.GetOrigin(), Version: there.GetVersion(), WallMs: there.GetWallMs()})
 		if t.answer.GetFound() {
-			adopt(r, t.answer.GetCounters()[0], origin)
+			adopt(r, t.answer.GetCounters()[0], there.GetOrigin())
 		}
 	}
 	if r.GetFound() {
-		r.Info.Value = sum(r.GetInfo().GetSlots())
+		r.Info.Value, r.Info.Overflow = counter.Sum(own.GetOrigin(), r.GetInfo().GetSlots(), own.GetSettings().GetBounded())
 	}
 }
 
-// adopt takes a region's own slot from its answer, if it is of the same generation.
+// hear notes up to when a region is known now.
+func hear(r *counterpb.GetResponse, now *counterpb.Region) {
+	at := slices.IndexFunc(r.GetRegions(), func(known *counterpb.Region) bool { return proto.Equal(known.GetOrigin(), now.GetOrigin()) })
+	if at < 0 {
+		r.Regions = append(r.Regions, now)
+		return
+	}
+	r.Regions[at].Version, r.Regions[at].WallMs = now.GetVersion(), now.GetWallMs()
+}
+
+// adopt takes a region's own slot from its answer, unless that began before a delete that is
+// known. Of a delete that is known there alone, what was counted before it goes.
 func adopt(r *counterpb.GetResponse, from *counterpb.Info, origin *counterpb.Origin) {
 	if !r.GetFound() {
-		r.Found, r.Info = true, &counterpb.Info{Key: from.GetKey(), Generation: from.GetGeneration()}
+		r.Found, r.Info = true, &counterpb.Info{Key: from.GetKey()}
 	}
-	if from.GetGeneration() != r.GetInfo().GetGeneration() {
-		return
+	info := r.GetInfo()
+	if from.GetGeneration() > info.GetGeneration() {
+		info.Slots = slices.DeleteFunc(info.Slots, func(s *counterpb.Slot) bool { return s.GetGeneration() < from.GetGeneration() })
+		info.Generation = from.GetGeneration()
 	}
 	of := func(s *counterpb.Slot) bool { return proto.Equal(s.GetOrigin(), origin) }
 	at := slices.IndexFunc(from.GetSlots(), of)
@@ -223,35 +233,36 @@ func adopt(r *counterpb.GetResponse, from *counterpb.Info, origin *counterpb.Ori
 		return
 	}
 	slot := from.GetSlots()[at]
-	if had := slices.IndexFunc(r.GetInfo().GetSlots(), of); had >= 0 {
-		old := r.GetInfo().GetSlots()[had]
-		if old.GetGeneration() != slot.GetGeneration() {
-			if old.GetGeneration() < slot.GetGeneration() {
-				r.Info.Slots[had] = slot
-			}
-			return
-		}
-		slot.BaseAdded, slot.BaseSubtracted = max(slot.GetBaseAdded(), old.GetBaseAdded()), max(slot.GetBaseSubtracted(), old.GetBaseSubtracted())
-		r.Info.Slots[had] = slot
+	began := max(slot.GetGeneration(), from.GetGeneration())
+	if began < info.GetGeneration() {
 		return
 	}
-	r.Info.Slots = append(r.Info.Slots, slot)
+	if slot.Generation = began; began == info.GetGeneration() {
+		slot.Generation = 0
+	}
+	had := slices.IndexFunc(info.GetSlots(), of)
+	if had < 0 {
+		info.Slots = append(info.Slots, slot)
+		return
+	}
+	old := info.GetSlots()[had]
+	switch before := max(old.GetGeneration(), info.GetGeneration()); {
+	case before > began:
+		return
+	case before == began:
+		slot.BaseAdded, slot.BaseSubtracted = max(slot.GetBaseAdded(), old.GetBaseAdded()), max(slot.GetBaseSubtracted(), old.GetBaseSubtracted())
+	}
+	info.Slots[had] = slot
 }
 
-// sum adds slots up, to the nearest that fits.
-func sum(slots []*counterpb.Slot) int64 {
-	var total float64
-	var exact int64
-	for _, s := range slots {
-		n := int64(s.GetAdded()-s.GetBaseAdded()) - int64(s.GetSubtracted()-s.GetBaseSubtracted())
-		total += float64(n)
-		exact += n
+// heardAll tells whether a group has heard of all regions that its counter has, as far as a
+// drummer has told: of one that it has not, something may come for any time.
+func (d *desk) heardAll(ctx context.Context, group string, g *counterpb.GroupInfo) bool {
+	for _, name := range d.atlas.others(ctx, d.atlas.place(ctx, group, looking)) {
+		_, region := exchange.Split(name)
+		if !slices.ContainsFunc(g.GetRegions(), func(r *counterpb.Region) bool { return r.GetOrigin().GetRegion() == region }) {
+			return false
+		}
 	}
-	switch {
-	case total >= math.MaxInt64:
-		return math.MaxInt64
-	case total <= math.MinInt64:
-		return math.MinInt64
-	}
-	return exact
+	return true
 }

@@ -3,6 +3,7 @@ package counters_test
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -137,6 +138,67 @@ func TestAcks(t *testing.T) {
 	answer()
 	require.Equal(t, 200, code, body)
 	<-ended
+}
+
+// TestWindowsAreSealedWhenAllWereHeard: a region that was not may tell of any time.
+func TestWindowsAreSealedWhenAllWereHeard(t *testing.T) {
+	c := newCluster("counter/default@ord", "counter/default@hkg")
+	c.settle(t)
+	ord, hkg := c.region(t, "ord"), c.region(t, "hkg")
+	sealed := func(at string) bool {
+		code, _, body := ask(t, "GET", at+"/v1/counters/default/windows")
+		require.Equal(t, 200, code, body)
+		return strings.Contains(strings.ReplaceAll(body, " ", ""), `"sealed":true`)
+	}
+	for range 3 {
+		for _, at := range []string{ord, hkg} {
+			code, _, body := ask(t, "GET", at+"/inc?amount=1")
+			require.Equal(t, 200, code, body)
+		}
+		c.change(func() { c.seconds++ })
+	}
+	require.False(t, sealed(ord))
+	require.False(t, sealed(hkg))
+	require.True(t, c.exchanged())
+	require.True(t, sealed(hkg))
+	require.False(t, sealed(ord), "which has heard of nobody")
+}
+
+// TestAGlobalReadIsAsNewAsTheyAre: it says up to when each region is known, knows of deletes
+// that only others have heard of, and adds up what fits, exactly.
+func TestAGlobalReadIsAsNewAsTheyAre(t *testing.T) {
+	const name, at, most = "counter/default", "counter/default@", math.MaxInt64 - 100
+	c := newCluster(at+"ord", at+"hkg")
+	c.settle(t)
+	ord, hkg, ctx := c.regional(t, "ord"), c.regional(t, "hkg"), within(t)
+	add := func(s counterpb.CounterClient, n int64) {
+		_, err := s.Add(ctx, &counterpb.AddRequest{Group: name, Add: &counterpb.Add{Amount: n}})
+		require.NoError(t, err)
+	}
+	global := func() *counterpb.GetResponse {
+		r, err := ord.Get(ctx, &counterpb.GetRequest{Group: name, Level: counterpb.Level_LEVEL_GLOBAL})
+		require.NoError(t, err)
+		return r
+	}
+	add(ord, 2)
+	add(hkg, most)
+	r := global()
+	require.EqualValues(t, most+2, r.GetInfo().GetValue())
+	require.Len(t, r.GetRegions(), 2, "also of one that it hears of for the first time")
+	require.EqualValues(t, c.clock().UnixMilli(), r.GetRegions()[1].GetWallMs())
+	add(ord, 1000)
+	require.True(t, global().GetInfo().GetOverflow())
+	require.True(t, c.exchanged())
+	c.do(t, at+"hkg", &counterpb.Command{Op: &counterpb.Command_Delete{Delete: &counterpb.Delete{}}})
+	add(hkg, 7)
+	r = global()
+	require.EqualValues(t, 7, r.GetInfo().GetValue(), "what was counted before the delete is gone")
+	require.False(t, r.GetInfo().GetOverflow())
+	add(ord, 1) // which has not heard of it: it is gone as well when it does
+	require.EqualValues(t, 7, global().GetInfo().GetValue())
+	r, err := hkg.Get(ctx, &counterpb.GetRequest{Group: name, Level: counterpb.Level_LEVEL_GLOBAL})
+	require.NoError(t, err)
+	require.EqualValues(t, 7, r.GetInfo().GetValue())
 }
 
 // exchanged gives hkg what ord counted, and tells whether there was anything.

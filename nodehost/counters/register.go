@@ -18,6 +18,7 @@ package counters
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,6 +26,7 @@ import (
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/statemachines/counter"
 )
 
 // Router answers for every group; *route.Router does.
@@ -106,6 +108,19 @@ func New(o Options) *Service {
 func (s *Service) Close() error {
 	s.desk.gather.Close()
 	return nil
+}
+
+// Prepare is for the Router: commands for a counter's group get the time of this host, which
+// leads it. name is the group's; cmds are not changed.
+func (s *Service) Prepare(name string, cmds [][]byte) [][]byte {
+	if !strings.HasPrefix(name, counter.Name+"/") {
+		return cmds
+	}
+	now, out := uint64(max(s.desk.now().UnixMilli(), 0)), make([][]byte, len(cmds))
+	for i, cmd := range cmds {
+		out[i] = counter.Stamped(cmd, now)
+	}
+	return out
 }
 
 // Register registers the native service.

@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,9 +50,38 @@ func (p page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := p(ctx, w, r); err != nil {
+	err := parse(r)
+	if err == nil {
+		err = p(ctx, w, r)
+	}
+	if err != nil {
 		text(w, codeOf(err), err.Error())
 	}
+}
+
+// parse reads the parameters of a request, in its query or its form. What cannot be read, or
+// is said twice, is no request: half of it must not be taken for the whole.
+func parse(r *http.Request) error {
+	err := r.ParseForm()
+	if err == nil {
+		err = r.ParseMultipartForm(maxBody) //nolint:gosec // ServeHTTP bounds the body
+	}
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLong):
+		return &refused{http.StatusRequestEntityTooLarge, "the form is longer than 64 KiB"}
+	case err != nil && !errors.Is(err, http.ErrNotMultipart):
+		return fault.New(fault.Invalid, "the parameters cannot be read: %v", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Form)) {
+		if n := len(r.Form[name]); n > 1 {
+			return fault.New(fault.Invalid, "%.40q is given %d times: once, in the query or in the form", name, n)
+		}
+	}
+	if said := r.Header[keyHeader]; len(said) > 1 || len(said) == 1 && said[0] == "" {
+		return fault.New(fault.Invalid, "%s is empty, or there are two: send one, that no other request has", keyHeader)
+	}
+	return nil
 }
 
 // paths are all of them, with their handlers.
@@ -168,7 +200,7 @@ func (w *web) hit(out http.ResponseWriter, r *http.Request) {
 // bareAmount is the amount of a request that says nothing else.
 func bareAmount(r *http.Request) (int64, bool) {
 	said, bare := strings.CutPrefix(r.URL.RawQuery, "amount=")
-	if !bare || r.Method != http.MethodGet || r.ContentLength != 0 || r.Header.Get(keyHeader) != "" {
+	if !bare || r.Method != http.MethodGet || r.ContentLength != 0 || r.Header[keyHeader] != nil {
 		return 0, false
 	}
 	amount, err := strconv.ParseInt(said, 10, 64)
@@ -192,10 +224,7 @@ func (w *web) inc(ctx context.Context, out http.ResponseWriter, r *http.Request)
 // amountOf is the amount of a request, in its query or its form.
 func amountOf(r *http.Request) (int64, error) {
 	said := r.FormValue("amount")
-	switch {
-	case len(r.Form["amount"]) > 1:
-		return 0, fault.New(fault.Invalid, "amount is given %d times: once, in the query or in the form", len(r.Form["amount"]))
-	case said == "":
+	if said == "" {
 		return 0, fault.New(fault.Invalid, "amount is missing: ask for /inc?amount=1")
 	}
 	n, err := strconv.ParseInt(said, 10, 64)
@@ -290,6 +319,17 @@ func (w *web) get(ctx context.Context, out http.ResponseWriter, r *http.Request)
 	if err != nil {
 		return err
 	}
+	return found(out, got)
+}
+
+// finding is an answer about a counter that may not exist.
+type finding interface {
+	proto.Message
+	GetFound() bool
+}
+
+// found answers what there is of a counter.
+func found(out http.ResponseWriter, got finding) error {
 	if !got.GetFound() {
 		return &refused{http.StatusNotFound, "nothing was counted under that name"}
 	}
@@ -337,7 +377,7 @@ func (w *web) windows(ctx context.Context, out http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return err
 	}
-	return message(out, got)
+	return found(out, got)
 }
 
 // resolutionOf reads a word like minute; none means seconds.
@@ -365,7 +405,7 @@ func (w *web) rate(ctx context.Context, out http.ResponseWriter, r *http.Request
 	if err != nil {
 		return err
 	}
-	return message(out, got)
+	return found(out, got)
 }
 
 func (w *web) list(ctx context.Context, out http.ResponseWriter, r *http.Request) error {

@@ -56,6 +56,18 @@ func TestTheTalksPaths(t *testing.T) {
 		{"GET", "/inc?amount=1&amount=1", 400, ""},
 		{"POST", "/", 405, ""},
 		{"HEAD", "/inc?amount=1", 405, ""},
+		{"PUT", "/inc?amount=1", 405, ""},
+		{"OPTIONS", "/inc?amount=1", 405, ""},
+		{"GET", "/inc?amount=+1", 400, ""}, // a plus sign is a space in a query
+		{"GET", "/inc?amount=1_000", 400, ""},
+		{"GET", "/inc?amount=0x10", 400, ""},
+		{"GET", "/inc?amount=%D9%A3", 400, ""}, // a digit, and none of ours
+		{"GET", "/inc?amount=-9223372036854775808", 400, ""},
+		{"GET", "/inc?amount=-9223372036854775809", 400, ""},
+		{"GET", "/inc?amount=1&x=%zz", 400, ""},
+		{"GET", "/inc?amount=1;amount=2", 400, ""},
+		{"GET", "/inc?amount=1&acks=local&acks=wan:1", 400, ""},
+		{"GET", "/?read=local&read=exact", 400, ""},
 		{"GET", "/", 200, "2\n"},
 	} {
 		code, kind, body := ask(t, step.method, s.URL+step.path)
@@ -117,6 +129,42 @@ func TestARetriedIncCountsOnce(t *testing.T) {
 	require.Equal(t, 503, code)
 }
 
+// TestAFormThatIsNotWhole: what is cut off or cannot be read is no half a request, and a key
+// that is empty protects nobody.
+func TestAFormThatIsNotWhole(t *testing.T) {
+	c := newCluster("counter/default")
+	s := c.web(t)
+	const form = "application/x-www-form-urlencoded"
+	for _, step := range []struct {
+		what, kind, body string
+		code             int
+	}{
+		{"it is long", form, "amount=1&x=" + strings.Repeat("y", 100_000), 413},
+		{"it cannot be read", form, "amount=1&x=%zz", 400},
+		{"it is none", "application/json", `{"amount":1}`, 400},
+		{"its kind cannot be read", "text/;", "amount=1", 400},
+		{"it has parts, one twice", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"amount\"\r\n\r\n1\r\n--b\r\nContent-Disposition: form-data; name=\"amount\"\r\n\r\n1\r\n--b--\r\n", 400},
+		{"its parts are cut off", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"amount\"\r\n\r\n1", 400},
+		{"it has parts", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"amount\"\r\n\r\n1\r\n--b--\r\n", 200},
+	} {
+		resp, err := http.Post(s.URL+"/inc", step.kind, strings.NewReader(step.body)) //nolint:noctx // a form as browsers send it
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, step.code, resp.StatusCode, step.what)
+	}
+	for _, keys := range [][]string{{""}, {"a", "b"}, {"", "a"}} {
+		req, err := http.NewRequestWithContext(within(t), http.MethodGet, s.URL+"/inc?amount=1", nil)
+		require.NoError(t, err)
+		req.Header["Idempotency-Key"] = keys
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, 400, resp.StatusCode, "%q", keys)
+	}
+	_, _, body := ask(t, "GET", s.URL+"/")
+	require.Equal(t, "1\n", body)
+}
+
 func TestTheV1Paths(t *testing.T) {
 	c := newCluster(group)
 	v1 := c.web(t).URL + "/v1/counters/hits"
@@ -137,7 +185,7 @@ func TestTheV1Paths(t *testing.T) {
 	require.Equal(t, 200, code)
 	for path, want := range map[string]int{
 		"/windows?resolution=year": 400, "/rate?over=x": 400, "?key=a": 404, "/list?prefix=%0a": 400,
-		"/list?limit=-1": 400, "/list?limit=0": 400, "/list?limit=1001": 400, "/list?limit=1000": 200,
+		"/windows?key=a": 404, "/rate?key=a": 404, "/list?limit=-1": 400, "/list?limit=0": 400, "/list?limit=1001": 400, "/list?limit=1000": 200,
 	} {
 		code, _, _ = ask(t, "GET", v1+path)
 		require.Equal(t, want, code, path)

@@ -113,7 +113,7 @@ func (m *Machine) fits(c *counter, up, down uint64) *counterpb.Result {
 	case down > 0 && (over || down > math.MaxInt64-c.mine.subtracted || v < 0 && down > uint64(v-math.MinInt64)):
 		return refuse(counterpb.Outcome_OUTCOME_OVERFLOW, "the counter is at %d and cannot go down by %d: it would pass -2^63", v, down)
 	}
-	if rights := c.rights(m.self); down > 0 && m.settings.GetBounded() && (rights < 0 || down > uint64(rights)) {
+	if rights := m.rights(c); down > 0 && m.settings.GetBounded() && (rights < 0 || down > uint64(rights)) {
 		return refuse(counterpb.Outcome_OUTCOME_BOUND, "the region may take off %d, and %d are asked for: let another region transfer some", max(rights, 0), down)
 	}
 	return nil

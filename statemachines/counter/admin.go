@@ -97,7 +97,7 @@ func (m *Machine) transfer(t *counterpb.Transfer) *counterpb.Result {
 	case to == nil:
 		return refuse(counterpb.Outcome_OUTCOME_NOT_FOUND, "no region %q is known and alive", t.GetTo())
 	}
-	if rights := c.rights(m.self); rights < 0 || t.GetAmount() > uint64(rights) {
+	if rights := m.rights(c); rights < 0 || t.GetAmount() > uint64(rights) {
 		return refuse(counterpb.Outcome_OUTCOME_BOUND, "the region holds rights for %d, and %d are to be transferred", max(rights, 0), t.GetAmount())
 	}
 	s := m.mine(c)

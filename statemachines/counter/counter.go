@@ -47,10 +47,12 @@ import (
 const Name = "counter"
 
 // Version is the behaviour version of this program's counter. Since the second the traces of
-// deleted counters are dropped.
+// deleted counters are dropped; since the third no answer tells a bounded counter to be below
+// 0, and what was reset gives no rights.
 const (
-	Version    = 2
+	Version    = 3
 	forgetting = 2
+	causal     = 3
 )
 
 // Limits. They are part of the behaviour version: two hosts with different limits
@@ -106,6 +108,9 @@ type peer struct {
 type Machine struct {
 	head
 	epoch uint64
+	// causal tells that the command that is applied is under a behaviour version that looks
+	// at rights before it tells a value.
+	causal bool
 	// index and order hold the same counters: for looking up, and for walking by key.
 	index map[string]*counter
 	order *btree.BTreeG[*counter]
@@ -179,6 +184,7 @@ func (h *head) unheard(generation uint64) uint64 {
 func (m *Machine) Apply(batch []statemachines.Command, results []statemachines.Result) {
 	for i := range batch {
 		m.modern = m.modern || batch[i].Version >= forgetting
+		m.causal = batch[i].Version >= causal
 		results[i] = encode(m.apply(batch[i].Data))
 	}
 }
@@ -231,7 +237,9 @@ func refuse(o counterpb.Outcome, format string, args ...any) *counterpb.Result {
 func (m *Machine) done(c *counter) *counterpb.Result {
 	r := &counterpb.Result{Outcome: counterpb.Outcome_OUTCOME_OK, Token: &counterpb.Token{Incarnation: m.self.incarnation, Version: m.version}}
 	if c != nil {
-		r.Value, _ = c.value()
+		if r.Value, _ = c.value(); m.causal && m.settings.GetBounded() {
+			r.Value, _ = c.shown()
+		}
 	}
 	return r
 }

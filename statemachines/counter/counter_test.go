@@ -196,7 +196,7 @@ func TestDelete(t *testing.T) {
 }
 
 // TestBounded: whatever regions subtract and transfer while they hear of each other late
-// or never, the sum of all is never below 0.
+// or never, the sum of all is never below 0, nor is what any of them shows.
 func TestBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		regions := []*world{newWorld(t, 1000, "ord"), newWorld(t, 1001, "hkg"), newWorld(t, 1002, "ams")}
@@ -211,8 +211,9 @@ func TestBounded(t *testing.T) {
 			switch rapid.IntRange(0, 5).Draw(t, "what") {
 			case 0, 1, 2:
 				amount := rapid.Int64Range(-6, 5).Draw(t, "amount")
-				if w.do(add("", amount)).GetOutcome() == okay {
+				if r := w.do(add("", amount)); r.GetOutcome() == okay {
 					sum += amount
+					require.GreaterOrEqual(t, r.GetValue(), int64(0))
 				}
 			case 3:
 				w.do(transfer(names[other], rapid.Uint64Range(1, 4).Draw(t, "rights")))
@@ -224,6 +225,9 @@ func TestBounded(t *testing.T) {
 				w.reload()
 			}
 			require.GreaterOrEqual(t, sum, int64(0))
+			for i, w := range regions {
+				require.GreaterOrEqual(t, w.value(""), int64(0), "region %s", names[i])
+			}
 		}
 		for _, w := range regions {
 			for _, from := range regions {
@@ -234,6 +238,39 @@ func TestBounded(t *testing.T) {
 			require.Equal(t, sum, w.value(""))
 		}
 	})
+}
+
+// TestABoundedCounterIsNeverShownBelow0: not by a region that has heard of who subtracted, and
+// not of who added and gave the right.
+func TestABoundedCounterIsNeverShownBelow0(t *testing.T) {
+	ord, hkg, ams := newWorld(t, 1000, "ord"), newWorld(t, 1001, "hkg"), newWorld(t, 1002, "ams")
+	for _, w := range []*world{ord, hkg, ams} {
+		w.configure(&counterpb.Settings{Bounded: true})
+	}
+	ord.must(add("", 10))
+	hkg.pull(ord)
+	ord.pull(hkg)
+	ord.must(transfer("hkg", 6))
+	hkg.pull(ord)
+	hkg.must(add("", -5))
+	ams.pull(hkg)
+	require.EqualValues(t, 0, ams.value(""))
+	require.EqualValues(t, 2, ams.must(add("", 2)).GetValue())
+	require.EqualValues(t, 1, ams.must(add("", -1)).GetValue())
+	ams.pull(ord)
+	require.EqualValues(t, 6, ams.value(""), "and all of it when it has")
+}
+
+// TestWhatWasResetGivesNoRights: a counter may be reset before it becomes a bounded one.
+func TestWhatWasResetGivesNoRights(t *testing.T) {
+	w := newWorld(t, 1000, "ord")
+	w.must(add("", 10))
+	w.must(reset(""))
+	w.must(add("", 1))
+	w.configure(&counterpb.Settings{Bounded: true})
+	require.Equal(t, counterpb.Outcome_OUTCOME_BOUND, w.do(add("", -2)).GetOutcome())
+	require.EqualValues(t, 1, w.get("").GetCounters()[0].GetRights())
+	require.EqualValues(t, 0, w.must(add("", -1)).GetValue())
 }
 
 func TestRights(t *testing.T) {

@@ -17,6 +17,9 @@ const (
 	stampField = 11
 )
 
+// stampSize is about what a time takes.
+const stampSize = 8
+
 // mostStamp is the latest time that a command may tell, in Unix milliseconds.
 const mostStamp = 1<<43 - 1
 
@@ -60,6 +63,24 @@ func checkFields(data []byte) (mark uint64, err error) {
 		return 0, wire.Refuse("the command names %d operations and %d times, want exactly one and at most one", ops, stamps)
 	}
 	return mark, nil
+}
+
+// Stamped is a command with the time of the host that leads its group, in Unix milliseconds,
+// whatever time it came with: a group's time never goes back, so nobody else's clock may move
+// it. What cannot be read is left as it is, and the Machine refuses it.
+func Stamped(cmd []byte, ms uint64) []byte {
+	out := make([]byte, 0, len(cmd)+stampSize)
+	for rest := cmd; len(rest) > 0; {
+		number, kind, n := protowire.ConsumeField(rest)
+		if n < 0 {
+			return cmd
+		}
+		if number != stampField || kind != protowire.VarintType {
+			out = append(out, rest[:n]...)
+		}
+		rest = rest[n:]
+	}
+	return protowire.AppendVarint(protowire.AppendTag(out, stampField, protowire.VarintType), ms)
 }
 
 // unknown tells whether a command carries fields of a newer version. Nearly all are

@@ -144,9 +144,7 @@ func (s *sea) step() {
 	case 0:
 		w.now += rapid.Uint64Range(1, 1500).Draw(s.t, "pass")
 	case 1, 2, 3:
-		key, amount := rapid.SampledFrom(keys).Draw(s.t, "key"), rapid.Int64Range(1, 5).Draw(s.t, "amount")
-		w.must(add(key, amount))
-		s.acked[key] += amount
+		s.count(w)
 	case 4, 5:
 		from := (i + rapid.IntRange(1, 2).Draw(s.t, "from")) % 3
 		g, _ := w.next(s.regions[from], rapid.Uint32Range(1, 3).Draw(s.t, "limit"))
@@ -165,6 +163,13 @@ func (s *sea) step() {
 	for i := range s.regions {
 		s.watch(i)
 	}
+}
+
+// count lets a region add or subtract something.
+func (s *sea) count(w *world) {
+	key, amount := rapid.SampledFrom(keys).Draw(s.t, "key"), rapid.Int64Range(-5, 5).Draw(s.t, "amount")
+	w.must(add(key, amount))
+	s.acked[key] += amount
 }
 
 // watch sees that sealed windows stay as they are.
@@ -200,11 +205,13 @@ func (s *sea) calm() {
 		for key, want := range s.acked {
 			require.Equal(s.t, want, w.value(key), "key %q in region %d", key, i)
 		}
-		sum := uint64(0)
-		for _, x := range w.windows(counterpb.Resolution_RESOLUTION_SECOND) {
-			sum += x.GetAdded()
+		for r := range counterpb.Resolution(5) {
+			sum := int64(0)
+			for _, x := range w.windows(r + 1) {
+				sum += int64(x.GetAdded()) - int64(x.GetSubtracted())
+			}
+			require.Equal(s.t, s.acked[""], sum, "the sum of windows of resolution %d is the total", r+1)
 		}
-		require.Equal(s.t, uint64(s.acked[""]), sum, "the windows' sum is the total")
 		require.Zero(s.t, w.status().GetForged())
 		for _, other := range s.regions {
 			there := other.digest(nil)

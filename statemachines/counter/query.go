@@ -84,6 +84,8 @@ func (m *Machine) answer(q *counterpb.Query) *counterpb.Answer {
 		a := &counterpb.Answer{Group: m.groupInfo()}
 		if c := m.index[op.Windows.GetKey()]; c != nil && !c.deleted {
 			a.Found, a.Windows = true, m.windows(c, op.Windows)
+			r := index(op.Windows.GetResolution())
+			a.SinceMs = m.complete(c, r) * length(r)
 		}
 		return a
 	case *counterpb.Query_Export:
@@ -146,7 +148,9 @@ func (m *Machine) export(x *counterpb.Export) *counterpb.Answer {
 }
 
 // exportOurs walks what the group changed itself after a version, oldest first, so a page
-// is complete up to the last of it.
+// is complete up to the last of it. Of a counter all slots are told that the group ever
+// changed: the version at which one was may lie before pages that the counter, which changed
+// again since, was not in.
 func (m *Machine) exportOurs(a *counterpb.Answer, x *counterpb.Export, limit int) {
 	var from *list.Element
 	for e := m.changed.Back(); e != nil && counterAt(e).ours > x.GetAfter(); e = e.Prev() {
@@ -159,7 +163,7 @@ func (m *Machine) exportOurs(a *counterpb.Answer, x *counterpb.Export, limit int
 		}
 		c := counterAt(from)
 		a.Export.Upto = c.ours
-		if e := m.entry(c, x, func(s *slot) bool { return s.ours > x.GetAfter() }); e != nil {
+		if e := m.entry(c, x, func(s *slot) bool { return s.ours > 0 }); e != nil {
 			a.Export.Entries = append(a.Export.Entries, e)
 		}
 	}
@@ -197,9 +201,14 @@ func counterAt(e *list.Element) *counter {
 // entry is what is wanted of a counter, or nil.
 func (m *Machine) entry(c *counter, x *counterpb.Export, wanted func(*slot) bool) *counterpb.Entry {
 	e := &counterpb.Entry{Key: c.key, Generation: c.generation, Deleted: c.deleted}
+	open := func(r int, b bucket) bool { return (b.number+1)*length(r) > x.GetWallMs() }
 	c.all(func(s *slot) {
+		windows := open
+		if !x.GetRelayed() && s != &c.mine {
+			windows = nil // a reset changes none
+		}
 		if wanted(s) {
-			e.Slots = append(e.Slots, m.message(s, c.generation, func(r int, b bucket) bool { return (b.number+1)*length(r) > x.GetWallMs() }))
+			e.Slots = append(e.Slots, m.message(s, c.generation, windows))
 		}
 	})
 	if len(e.GetSlots()) == 0 && !c.deleted && c.generation == 0 {

@@ -111,17 +111,19 @@ func (w *wide) add(n uint64) {
 	w.hi += carry
 }
 
-// value is the sum of all slots; the nearest that fits, and true, if none does.
-func (c *counter) value() (int64, bool) {
-	var up, down wide
-	c.all(func(s *slot) {
-		up.add(s.added)
-		up.add(s.baseSubtracted)
-		down.add(s.subtracted)
-		down.add(s.baseAdded)
-	})
-	lo, borrow := bits.Sub64(up.lo, down.lo, 0)
-	hi, borrow := bits.Sub64(up.hi, down.hi, borrow)
+func (w wide) plus(n wide) wide {
+	lo, carry := bits.Add64(w.lo, n.lo, 0)
+	hi, _ := bits.Add64(w.hi, n.hi, carry)
+	return wide{hi, lo}
+}
+
+// under tells whether it is less than another one.
+func (w wide) under(n wide) bool { return w.hi < n.hi || w.hi == n.hi && w.lo < n.lo }
+
+// less takes off; what fits into 64 bits best, and true, if it is not exact.
+func (w wide) less(n wide) (int64, bool) {
+	lo, borrow := bits.Sub64(w.lo, n.lo, 0)
+	hi, borrow := bits.Sub64(w.hi, n.hi, borrow)
 	switch negative := borrow > 0; {
 	case !negative && (hi > 0 || lo > math.MaxInt64):
 		return math.MaxInt64, true
@@ -131,31 +133,19 @@ func (c *counter) value() (int64, bool) {
 	return int64(lo), false
 }
 
-// rights are what the group may subtract from a bounded counter, less than 0 when it was
-// not bounded before.
-func (c *counter) rights(self origin) int64 {
-	var has, used wide
-	has.add(c.mine.added)
-	used.add(c.mine.subtracted)
-	for _, g := range c.mine.given {
-		used.add(g.amount)
-	}
-	for i := range c.others {
-		for _, g := range c.others[i].given {
-			if g.to == self {
-				has.add(g.amount)
-			}
-		}
-	}
-	lo, borrow := bits.Sub64(has.lo, used.lo, 0)
-	hi, borrow := bits.Sub64(has.hi, used.hi, borrow)
-	switch {
-	case borrow > 0:
-		return int64(lo)
-	case hi > 0 || lo > math.MaxInt64:
-		return math.MaxInt64
-	}
-	return int64(lo)
+// value is the sum of all slots; the nearest that fits, and true, if none does.
+func (c *counter) value() (int64, bool) {
+	var up, down wide
+	c.all(func(s *slot) { s.sum(&up, &down) })
+	return up.less(down)
+}
+
+// sum adds up what a slot counted and what was taken off by resets.
+func (s *slot) sum(up, down *wide) {
+	up.add(s.added)
+	up.add(s.baseSubtracted)
+	down.add(s.subtracted)
+	down.add(s.baseAdded)
 }
 
 // gifts are sorted by whom they went to.
@@ -207,7 +197,9 @@ func (c *counter) newest() uint64 {
 // info describes a counter.
 func (m *Machine) info(c *counter) *counterpb.Info {
 	i := &counterpb.Info{Key: c.key, Generation: c.generation, Rights: c.rights(m.self)}
-	i.Value, i.Overflow = c.value()
+	if i.Value, i.Overflow = c.value(); m.settings.GetBounded() {
+		i.Value, i.Overflow = c.shown()
+	}
 	c.all(func(s *slot) {
 		if s.version > 0 {
 			i.Slots = append(i.Slots, m.message(s, c.generation, nil))

@@ -1,6 +1,8 @@
 package counter
 
 import (
+	"math"
+	"math/bits"
 	"slices"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
@@ -137,6 +139,14 @@ func (m *Machine) complete(c *counter, r int) uint64 {
 	return oldest
 }
 
+// Plus is the sum of two numbers, or the greatest number if the sum is greater.
+func Plus(a, b uint64) uint64 {
+	if sum, carry := bits.Add64(a, b, 0); carry == 0 {
+		return sum
+	}
+	return math.MaxUint64
+}
+
 // windows adds up what all origins counted.
 func (m *Machine) windows(c *counter, q *counterpb.Windows) []*counterpb.Window {
 	r := index(q.GetResolution())
@@ -152,7 +162,7 @@ func (m *Machine) windows(c *counter, q *counterpb.Windows) []*counterpb.Window 
 			if !there {
 				numbers = append(numbers, b.number)
 			}
-			sums[b.number] = bucket{b.number, sum.added + b.added, sum.subtracted + b.subtracted}
+			sums[b.number] = bucket{b.number, Plus(sum.added, b.added), Plus(sum.subtracted, b.subtracted)}
 		}
 	})
 	slices.Sort(numbers)

@@ -252,6 +252,7 @@ func (l *lead) begin(ctx context.Context) error {
 		return l.begin(ctx)
 	}
 	l.self = a.GetGroup().GetOrigin()
+	l.tickAt = l.x.o.Now().Add(settling) // the leader before may have owed it
 	for _, p := range l.peers {
 		p.cursor = cursor{}
 	}
@@ -297,6 +298,7 @@ func (l *lead) list(ctx context.Context) {
 			l.peers[region] = &sibling{region: region}
 		}
 		l.peers[region].name = name
+		l.x.expect(l.name, region)
 	}
 	for region, p := range l.peers {
 		if !there[region] {
@@ -343,7 +345,7 @@ func (l *lead) tick(ctx context.Context) error {
 		if a.GetGroup().GetUnsealed() {
 			l.tickAt = now.Add(settling)
 		}
-		l.x.bury(l.name, a.GetGroup().GetGraves())
+		l.x.note(l.name, a.GetGroup())
 		if err := l.forget(ctx, a.GetGroup()); err != nil {
 			return err
 		}

@@ -45,6 +45,8 @@ type world struct {
 	told, idle int
 	// most is the most that was afloat between two regions at a time; guarded by mu.
 	most int
+	// severs, guarded by mu, is a region that is cut off when something of it was merged.
+	severs string
 	// pace is how often as fast as real time goes.
 	pace  time.Duration
 	began time.Time
@@ -131,7 +133,11 @@ func (h host) ProposeOwn(_ context.Context, g ids.Group, cmd []byte) (statemachi
 	h.proposed++
 	c := &counterpb.Command{}
 	if err := proto.Unmarshal(cmd, c); err == nil && c.GetMerge() != nil {
-		h.afloat[[2]string{h.region, c.GetMerge().GetFrom().GetRegion()}] = 0
+		from := c.GetMerge().GetFrom().GetRegion()
+		h.afloat[[2]string{h.region, from}] = 0
+		if from == h.severs && len(c.GetMerge().GetEntries()) > 0 {
+			h.cut[from] = true
+		}
 	}
 	result := make([]statemachines.Result, 1)
 	h.all[g-1000].Apply([]statemachines.Command{{Version: counter.Version, Data: cmd}}, result)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	counterpb "github.com/drumline/drumline/drummerpb/counter"
 )
 
 // tally counts what the exchange did.
@@ -12,9 +14,12 @@ type tally struct {
 	bytes, entries, refused, diverged uint64
 	// ears are what was heard of each sibling, by group and region.
 	ears map[[2]string]ear
-	// graves are the traces of deleted counters, by group.
-	graves map[string]uint64
+	// found is what groups were found to hold, by group.
+	found map[string]found
 }
+
+// found is what a group holds that somebody may have to look after.
+type found struct{ graves, forged uint64 }
 
 // ear is when a sibling was last heard of, when the own group last had all that it had, and
 // how many changes it was behind.
@@ -31,32 +36,44 @@ func (x *Exchange) count(f func(*tally)) {
 
 // hear notes that a sibling was heard of, and how many of its changes are missing.
 func (x *Exchange) hear(group, region string, behind uint64) {
+	x.expect(group, region)
 	now, of := x.o.Now(), [2]string{group, region}
 	x.count(func(t *tally) {
-		if t.ears == nil {
-			t.ears = map[[2]string]ear{}
-		}
-		e, known := t.ears[of]
-		if e.heard, e.behind = now, behind; behind == 0 || !known {
+		e := t.ears[of]
+		if e.heard, e.behind = now, behind; behind == 0 {
 			e.even = now
 		}
 		t.ears[of] = e
 	})
 }
 
-// bury notes how many traces of deleted counters a group has.
-func (x *Exchange) bury(group string, graves uint64) {
+// expect notes that there is a sibling: one that is not heard from the beginning on is silent,
+// too.
+func (x *Exchange) expect(group, region string) {
+	now, of := x.o.Now(), [2]string{group, region}
 	x.count(func(t *tally) {
-		if t.graves == nil {
-			t.graves = map[string]uint64{}
+		if t.ears == nil {
+			t.ears = map[[2]string]ear{}
 		}
-		t.graves[group] = graves
+		if _, known := t.ears[of]; !known {
+			t.ears[of] = ear{heard: now, even: now}
+		}
+	})
+}
+
+// note keeps what a group was found to hold.
+func (x *Exchange) note(group string, g *counterpb.GroupInfo) {
+	x.count(func(t *tally) {
+		if t.found == nil {
+			t.found = map[string]found{}
+		}
+		t.found[group] = found{g.GetGraves(), g.GetForged()}
 	})
 }
 
 // descriptions of the metrics of the exchange.
 type descriptions struct {
-	bytes, entries, refused, diverged, silence, lag, behind, graves *prometheus.Desc
+	bytes, entries, refused, diverged, silence, lag, behind, graves, forged *prometheus.Desc
 }
 
 func descs() descriptions {
@@ -70,13 +87,14 @@ func descs() descriptions {
 		prometheus.NewDesc("drumline_counter_exchange_lag_seconds", "Time since a counter led here had all that a sibling had counted.", of, nil),
 		prometheus.NewDesc("drumline_counter_exchange_lag_changes", "Changes that a sibling had and a counter led here had not, when it was last heard of.", of, nil),
 		prometheus.NewDesc("drumline_counter_graves", "Deleted counters that a group led here remembers, until all regions have told of the delete.", of[:1], nil),
+		prometheus.NewDesc("drumline_counter_forged", "Counts of a region that others claimed to be greater than they are in the group of that region, which is led here: its data was lost, or its identity copied.", of[:1], nil),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (x *Exchange) Describe(out chan<- *prometheus.Desc) {
 	d := descs()
-	for _, desc := range []*prometheus.Desc{d.bytes, d.entries, d.refused, d.diverged, d.silence, d.lag, d.behind, d.graves} {
+	for _, desc := range []*prometheus.Desc{d.bytes, d.entries, d.refused, d.diverged, d.silence, d.lag, d.behind, d.graves, d.forged} {
 		out <- desc
 	}
 }
@@ -89,10 +107,10 @@ func (x *Exchange) Collect(out chan<- prometheus.Metric) {
 	for _, l := range x.leads {
 		led[l.name] = true
 	}
-	ears, graves := maps.Clone(t.ears), maps.Clone(t.graves)
+	ears, groups := maps.Clone(t.ears), maps.Clone(t.found)
 	maps.DeleteFunc(ears, func(of [2]string, _ ear) bool { return !led[of[0]] })
-	maps.DeleteFunc(graves, func(of string, _ uint64) bool { return !led[of] })
-	x.tally.ears, x.tally.graves = maps.Clone(ears), maps.Clone(graves)
+	maps.DeleteFunc(groups, func(of string, _ found) bool { return !led[of] })
+	x.tally.ears, x.tally.found = maps.Clone(ears), maps.Clone(groups)
 	x.mu.Unlock()
 	out <- prometheus.MustNewConstMetric(d.bytes, prometheus.CounterValue, float64(t.bytes))
 	out <- prometheus.MustNewConstMetric(d.entries, prometheus.CounterValue, float64(t.entries))
@@ -106,7 +124,8 @@ func (x *Exchange) Collect(out chan<- prometheus.Metric) {
 		gauge(d.lag, now.Sub(e.even).Seconds())
 		gauge(d.behind, float64(e.behind))
 	}
-	for group, n := range graves {
-		out <- prometheus.MustNewConstMetric(d.graves, prometheus.GaugeValue, float64(n), group)
+	for group, f := range groups {
+		out <- prometheus.MustNewConstMetric(d.graves, prometheus.GaugeValue, float64(f.graves), group)
+		out <- prometheus.MustNewConstMetric(d.forged, prometheus.GaugeValue, float64(f.forged), group)
 	}
 }

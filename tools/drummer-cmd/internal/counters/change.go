@@ -28,10 +28,10 @@ func (n *Noun) add() noun.Verb {
 			"way. To subtract, put the amount behind two hyphens: counter add -- NAME -5.",
 		Run: func(ctx context.Context, c *cli.Context) error {
 			amount := int64(1)
-			if said := c.Args().Get(1); said != "" {
+			if c.Args().Len() > 1 {
 				var err error
-				if amount, err = strconv.ParseInt(said, 10, 64); err != nil {
-					return noun.Fault(noun.Usage, "%q is no whole number between -2^63 and 2^63-1", said)
+				if amount, err = strconv.ParseInt(c.Args().Get(1), 10, 64); err != nil {
+					return noun.Fault(noun.Usage, "%q is no whole number between -2^63 and 2^63-1", c.Args().Get(1))
 				}
 			}
 			group, key, full := nameOf(c.Args().First())

@@ -212,7 +212,7 @@ func askValue(level counterpb.Level) question {
 		case err != nil:
 			return nil, nil, noun.Doing("get "+of.full, err)
 		case !r.GetFound():
-			return nil, nil, noun.Fault(noun.NotFound, "%s was not counted on yet: it is at 0", of.full)
+			return nil, nil, uncounted(of)
 		}
 		i := infoOf(of.group, r.GetInfo(), r.GetRegions())
 		i.Stale = r.GetStale()
@@ -228,6 +228,11 @@ func askValue(level counterpb.Level) question {
 		}
 		return i, table, nil
 	}
+}
+
+// uncounted is the failure of a counter that does not exist.
+func uncounted(of named) error {
+	return noun.Fault(noun.NotFound, "%s was not counted on yet: it is at 0", of.full)
 }
 
 func or(s, instead string) string {
@@ -269,6 +274,9 @@ func askWindows(r counterpb.Resolution, last uint32) question {
 		got, err := s.Windows(ctx, &counterpb.WindowsRequest{Group: of.group, Windows: &counterpb.Windows{Key: of.key, Resolution: r, Limit: last}})
 		if err != nil {
 			return nil, nil, noun.Doing("windows of "+of.full, err)
+		}
+		if !got.GetFound() {
+			return nil, nil, uncounted(of)
 		}
 		all, table := []window{}, [][]string{{"START", "ADDED", "SUBTRACTED", "SEALED"}}
 		for _, x := range got.GetWindows() {
@@ -314,6 +322,9 @@ func askRate(over time.Duration) question {
 		r, err := s.Rate(ctx, &counterpb.RateRequest{Group: of.group, Key: of.key, OverMs: uint64(over.Milliseconds())})
 		if err != nil {
 			return nil, nil, noun.Doing("rate of "+of.full, err)
+		}
+		if !r.GetFound() {
+			return nil, nil, uncounted(of)
 		}
 		out := rated{of.full, r.GetPerSecond(), r.GetAdded(), r.GetSubtracted(), moment(r.GetFromMs()), moment(r.GetToMs())}
 		return out, [][]string{
