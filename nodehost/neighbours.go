@@ -60,7 +60,7 @@ func (h *host) unheard() []string {
 // members are the processes of the cluster, this one first: the hosts that Drummer told of,
 // and all that are known by gossip.
 func (h *host) members() []counters.Member {
-	self := counters.Member{Name: h.cfg.Name, ID: string(h.dir.Host()), Kind: "host", Region: h.cfg.Region, Zone: h.cfg.Zone, API: h.server.APIAddr(), Self: true}
+	self := counters.Member{Name: h.cfg.Name, ID: string(h.dir.Host()), Kind: "host", Region: h.cfg.Region, Zone: h.cfg.Zone, API: h.server.APIAddr(), HTTP: h.server.HTTPAddr(), Self: true}
 	known := map[string]bool{self.ID: true}
 	all := []counters.Member{self}
 	for _, m := range h.gossip.Members() {

@@ -225,7 +225,7 @@ func (w *web) inc(ctx context.Context, out http.ResponseWriter, r *http.Request)
 func amountOf(r *http.Request) (int64, error) {
 	said := r.FormValue("amount")
 	if said == "" {
-		return 0, fault.New(fault.Invalid, "amount is missing: ask for /inc?amount=1")
+		return 0, fault.New(fault.Invalid, "amount is missing: put ?amount=1 behind the path, or amount=1 into a form")
 	}
 	n, err := strconv.ParseInt(said, 10, 64)
 	if err != nil {

@@ -110,7 +110,8 @@ type lead struct {
 	relayed time.Time
 	summed  time.Time
 	looked  time.Time
-	tickAt  time.Time
+	tickAt  time.Time // when the time is told next; zero: never
+	owedAt  time.Time // when it has to be told at last
 	// answers come from pulls that are under way.
 	answers chan answer
 	pulls   sync.WaitGroup
@@ -252,7 +253,7 @@ func (l *lead) begin(ctx context.Context) error {
 		return l.begin(ctx)
 	}
 	l.self = a.GetGroup().GetOrigin()
-	l.tickAt = l.x.o.Now().Add(settling) // the leader before may have owed it
+	l.owe() // the leader before may have owed it
 	for _, p := range l.peers {
 		p.cursor = cursor{}
 	}
@@ -333,7 +334,16 @@ func (l *lead) propose(ctx context.Context, cmd *counterpb.Command) error {
 	return nil
 }
 
-// tick tells the group the time once after something was counted.
+// owe has the group told the time after a while: something was counted, in windows that are
+// to end. While more is counted it is told now and then, and at last.
+func (l *lead) owe() {
+	l.owedAt = l.x.o.Now().Add(settling)
+	if l.tickAt.IsZero() {
+		l.tickAt = l.owedAt
+	}
+}
+
+// tick tells the group the time after something was counted.
 func (l *lead) tick(ctx context.Context) error {
 	now := l.x.o.Now()
 	if l.tickAt.IsZero() && now.Sub(l.looked) >= lookEvery {
@@ -343,7 +353,7 @@ func (l *lead) tick(ctx context.Context) error {
 			return err
 		}
 		if a.GetGroup().GetUnsealed() {
-			l.tickAt = now.Add(settling)
+			l.owe()
 		}
 		l.x.note(l.name, a.GetGroup())
 		if err := l.forget(ctx, a.GetGroup()); err != nil {
@@ -353,7 +363,9 @@ func (l *lead) tick(ctx context.Context) error {
 	if l.tickAt.IsZero() || now.Before(l.tickAt) {
 		return nil
 	}
-	l.tickAt = time.Time{}
+	if l.tickAt = l.owedAt; !now.Before(l.owedAt) {
+		l.tickAt = time.Time{}
+	}
 	return l.propose(ctx, &counterpb.Command{Op: &counterpb.Command_Tick{Tick: &counterpb.Tick{}}})
 }
 

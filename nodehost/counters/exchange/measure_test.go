@@ -125,3 +125,24 @@ func (w *world) exported(t *testing.T, region string) *counterpb.Merge {
 	require.NoError(t, proto.Unmarshal(data, a))
 	return a.GetExport()
 }
+
+// TestWindowsEndWhileOthersCount: a region that counts nothing itself passes the time, also
+// while another counts all the time, so windows there are sealed.
+func TestWindowsEndWhileOthersCount(t *testing.T) {
+	t.Parallel() // it waits
+	w := newWorld("ord", "hkg")
+	w.pace = 2
+	w.start(t, "ord")
+	w.start(t, "hkg")
+	began := uint64(w.now().UnixMilli())
+	require.Eventually(t, func() bool {
+		w.add(t, "ord", 1)
+		for _, r := range w.get(t, "ord").GetGroup().GetRegions() {
+			if r.GetOrigin().GetRegion() == "hkg" && r.GetWallMs() >= began+3000 {
+				return true
+			}
+		}
+		return false
+	}, 30*time.Second, 5*time.Millisecond)
+	w.quiet(t)
+}

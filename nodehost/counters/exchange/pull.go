@@ -113,7 +113,7 @@ func (l *lead) merge(ctx context.Context, p *sibling, g *counterpb.Merge) error 
 	}
 	p.version, p.wall, p.over = max(p.version, g.GetUpto()), max(p.wall, g.GetWallMs()), text(g.GetRetired())
 	if len(g.GetEntries()) > 0 {
-		l.tickAt = l.x.o.Now().Add(settling)
+		l.owe()
 	}
 	return nil
 }
