@@ -5,4 +5,4 @@ package e2e
 import "time"
 
 // underFire is how long the crowd of TestTheCapacityUnderFire is under fire.
-const underFire = 20 * time.Second
+const underFire = 30 * time.Second

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -238,48 +239,89 @@ func (w *world) havoc(spare string) func() {
 	}
 }
 
-// shell types the tutorial into drummer-cmd's shell.
+// session is drummer-cmd's shell with somebody at it.
+type session struct {
+	*world
+	cmd   *exec.Cmd
+	in    io.Writer
+	lines *bufio.Reader
+}
+
+func (w *world) session(program, server string) *session {
+	w.Helper()
+	s := &session{world: w, cmd: exec.CommandContext(w.Context(), program, "--servers", server, "capacity", "shell")}
+	in, err := s.cmd.StdinPipe()
+	w.must(err)
+	out, err := s.cmd.StdoutPipe()
+	w.must(err)
+	s.in, s.lines, s.cmd.Stderr = in, bufio.NewReader(out), os.Stderr
+	w.must(s.cmd.Start())
+	return s
+}
+
+func (s *session) say(text string) {
+	_, err := io.WriteString(s.in, text+"\n")
+	s.must(err)
+}
+
+// shown is what each client has, once so many are there.
+func (s *session) shown(clients int) map[string]string {
+	s.say("show")
+	got := map[string]string{}
+	for range clients {
+		var holding [3]string
+		for i := range 4 {
+			line, err := s.lines.ReadString('\n')
+			s.must(err)
+			if i < 3 {
+				_, holding[i], _ = strings.Cut(strings.TrimSpace(line), ": ")
+			}
+		}
+		got[strings.Trim(holding[0], `"`)] = holding[2]
+	}
+	return got
+}
+
+// quit leaves, and fails if anybody else was shown than those who were looked for.
+func (s *session) quit() {
+	s.Helper()
+	s.say("quit")
+	rest, err := io.ReadAll(s.lines)
+	s.must(err)
+	require.Empty(s, string(rest))
+	s.must(s.cmd.Wait())
+}
+
+// part is the tutorial's steps for one resource: what is wanted of it, and what one big client
+// has beside the small ones, and then two have.
+type part struct{ resource, small, big, bigger, alone, withBigger, biggerHas string }
+
+// typed types a part of the tutorial.
+func (s *session) typed(p part) {
+	s.Helper()
+	want := map[string]string{"big": p.alone}
+	for _, client := range []string{"small1", "small2", "small3", "small4"} {
+		s.say("get " + client + " " + p.resource + " " + p.small)
+		want[client] = p.small
+	}
+	s.say("get big " + p.resource + " " + p.big)
+	require.Equal(s, want, s.shown(5))
+	s.say("get bigger " + p.resource + " " + p.bigger)
+	want["big"], want["bigger"] = p.withBigger, p.biggerHas
+	s.within(30*time.Second, "the shell's clients have what the tutorial says", func() (bool, string) {
+		got := s.shown(6)
+		return maps.Equal(want, got), fmt.Sprint(got)
+	})
+}
+
+// shell types the tutorial into two of drummer-cmd's shells, as its last steps do: the second
+// shows its own clients alone.
 func (w *world) shell(program, server string) {
 	w.Helper()
-	cmd := exec.CommandContext(w.Context(), program, "--servers", server, "capacity", "shell")
-	in, err := cmd.StdinPipe()
-	w.must(err)
-	out, err := cmd.StdoutPipe()
-	w.must(err)
-	cmd.Stderr = os.Stderr
-	w.must(cmd.Start())
-	lines := bufio.NewReader(out)
-	say := func(text string) {
-		_, err := io.WriteString(in, text+"\n")
-		w.must(err)
-	}
-	// shown is what each client has of the resource, once so many are there.
-	shown := func(clients int) map[string]string {
-		say("show")
-		got := map[string]string{}
-		for range clients {
-			var holding [3]string
-			for i := range 4 {
-				line, err := lines.ReadString('\n')
-				w.must(err)
-				if i < 3 {
-					_, holding[i], _ = strings.Cut(strings.TrimSpace(line), ": ")
-				}
-			}
-			got[strings.Trim(holding[0], `"`)] = holding[2]
-		}
-		return got
-	}
-	for _, small := range []string{"small1", "small2", "small3", "small4"} {
-		say("get " + small + " proportional 10")
-	}
-	say("get big proportional 500")
-	require.Equal(w, map[string]string{"small1": "10", "small2": "10", "small3": "10", "small4": "10", "big": "60"}, shown(5))
-	say("get bigger proportional 1000")
-	w.within(30*time.Second, "the shell's clients have the numbers of step 8", func() (bool, string) {
-		got := shown(6)
-		return got["big"] == "25.454545454545457" && got["bigger"] == "34.54545454545455" && got["small3"] == "10", fmt.Sprint(got)
-	})
-	say("quit")
-	w.must(cmd.Wait())
+	first := w.session(program, server)
+	first.typed(part{"proportional", "10", "500", "1000", "60", "25.454545454545457", "34.54545454545455"})
+	second := w.session(program, server)
+	second.typed(part{"fair", "100", "1000", "2000", "600", "300", "300"})
+	second.quit()
+	first.quit()
 }

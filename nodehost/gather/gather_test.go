@@ -152,25 +152,41 @@ func askAll(t *testing.T, g *Gather[int, int], n int, groups ...string) {
 	}
 }
 
-// Callers of many groups come again when the slowest has answered: the quick ones wait for
-// them, and each group makes one trip for all.
-func TestACrowdOfManyGroupsTravelsTogether(t *testing.T) {
+// Callers of many groups come again when the slowest has answered: a quick one waits for them,
+// and each group makes one trip for all. Trips come back when the test says so.
+func TestAQuickGroupWaitsForCallersWhomASlowOneKeeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		counts := map[string]int{}
-		g := newGather(paces(t, counts))
+		var mu sync.Mutex
+		sizes := map[string][]int{}
+		back := map[string]chan struct{}{"quick": make(chan struct{}), "slow": make(chan struct{})}
+		g := newGather(func(ctx context.Context, group string, asks []int, out []outcome) {
+			mu.Lock()
+			sizes[group] = append(sizes[group], len(asks))
+			mu.Unlock()
+			<-back[group]
+			echo(ctx, group, asks, out)
+		})
+		defer g.Close()
 		var callers sync.WaitGroup
-		for n := range 32 {
+		for n := range 8 {
 			callers.Go(func() {
-				for range 50 {
-					askAll(t, g, n, "100us", "200us", "400us", "4ms")
+				for range 2 {
+					askAll(t, g, n, "quick", "slow")
 				}
 			})
+			if n == 0 {
+				synctest.Wait() // the first goes alone, to both
+			}
+		}
+		for range 3 {
+			time.Sleep(time.Millisecond) //nolint:forbidigo // in a bubble: virtual time
+			back["quick"] <- struct{}{}
+			time.Sleep(heldUp / 2) //nolint:forbidigo // longer than the moment for those who come again
+			back["slow"] <- struct{}{}
 		}
 		callers.Wait()
-		g.Close()
-		for group, n := range counts {
-			require.LessOrEqual(t, n, 75, "trips of %s", group)
-		}
+		// Then all eight of them go; then the seven who have something left to ask.
+		require.Equal(t, map[string][]int{"quick": {1, 8, 7}, "slow": {1, 8, 7}}, sizes)
 	})
 }
 

@@ -2,8 +2,8 @@
 
 package capacity_test
 
-// referenceCases is the number of decisions compared with the slow reference.
-const referenceCases = 20_000
+// referenceCases is the number of decisions of each algorithm that are compared with the slow reference.
+const referenceCases = 4_000
 
 // honestWorlds is the number of worlds of honest clients, for each algorithm.
 const honestWorlds = 4

@@ -308,10 +308,9 @@ func (d *duel) step() {
 
 func TestEveryAlgorithmGivesWhatASlowReferenceGives(t *testing.T) {
 	const history = 40
-	algorithms := []capacitypb.Algorithm{none, static, proportional, fair, priority}
-	for _, a := range algorithms {
+	for _, a := range []capacitypb.Algorithm{none, static, proportional, fair, priority} {
 		t.Run(a.String(), func(t *testing.T) {
-			for seed := range uint64(referenceCases / history / len(algorithms)) {
+			for seed := range uint64(referenceCases / history) {
 				d := newDuel(t, a, seed)
 				for range history {
 					d.step()

@@ -19,8 +19,13 @@ import (
 
 // configNoun is the commands that keep the configuration of an app whose file read reads.
 func (t *tool) configNoun(app string, read apps.Reader) *cli.Command {
-	n := appconfig.Noun{App: app, Read: read, Do: t.callDrummer, Plain: func() bool { return t.opts.output == "table" }, Say: t.say}
-	n.Raw = func(text []byte) error { return t.write([]byte(readableText(text))) }
+	n := appconfig.Noun{App: app, Read: read, Do: t.callDrummer, Plain: func() bool { return t.opts.output == "table" }, Say: t.say, In: t.in}
+	n.Raw = func(text []byte) error {
+		if terminal(t.out) {
+			text = appconfig.Legible(text)
+		}
+		return t.write(text)
+	}
 	n.Print = func(data any, tables func() []appconfig.Table) error {
 		if !n.Plain() {
 			return t.print(data, nil)

@@ -13,8 +13,8 @@ import (
 func (t *tool) capacityReplay() verb {
 	return verb{
 		name: "replay", usage: offline.ReplayUsage, about: offline.ReplayAbout, flags: offline.ReplayFlags(),
-		run: func(_ context.Context, c *cli.Context) error {
-			err := offline.Replay(c, t.in, t.out)
+		run: func(ctx context.Context, c *cli.Context) error {
+			err := offline.Replay(ctx, c, t.in, t.out)
 			if errors.Is(err, offline.ErrDiffer) {
 				return &failure{code: exitFailed} // the last line says it all
 			}
@@ -26,8 +26,8 @@ func (t *tool) capacityReplay() verb {
 func (t *tool) capacitySimulate() verb {
 	return verb{
 		name: "simulate", usage: offline.SimulateUsage, about: offline.SimulateAbout, flags: offline.SimulateFlags(),
-		run: func(_ context.Context, c *cli.Context) error {
-			r, said, err := offline.Simulate(c, t.in)
+		run: func(ctx context.Context, c *cli.Context) error {
+			r, said, err := offline.Simulate(ctx, c, t.in)
 			if err != nil {
 				return err
 			}

@@ -6,7 +6,7 @@ package appconfig
 import (
 	"context"
 	"fmt"
-	"os"
+	"io"
 	"strconv"
 	"strings"
 
@@ -14,6 +14,7 @@ import (
 
 	"github.com/drumline/drumline/config/apps"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/source"
 )
 
 // Noun makes the commands of one app. All of it is needed.
@@ -28,6 +29,8 @@ type Noun struct {
 	// Raw writes a text for people; Plain tells whether they read the output.
 	Raw   func(text []byte) error
 	Plain func() bool
+	// In is standard input.
+	In io.Reader
 	// Say talks to the person.
 	Say func(format string, args ...any)
 }
@@ -63,12 +66,8 @@ func (m *Mistake) Error() string {
 // Unwrap returns the cause.
 func (m *Mistake) Unwrap() error { return m.Cause }
 
-const (
-	// maxFile bounds a file far above what Drummer keeps.
-	maxFile = 16 << 20
-	// maxShown bounds the groups that people are shown; programs get a thousand.
-	maxShown = 20
-)
+// maxShown bounds the groups that people are shown; programs get a thousand.
+const maxShown = 20
 
 // Verbs are all commands, in the order of the help.
 func (n *Noun) Verbs() []Verb { return []Verb{n.apply(), n.set(), n.show(), n.history(), n.rollback()} }
@@ -89,7 +88,7 @@ func (n *Noun) apply() Verb {
 			"group that no template matches any more keeps what it has. A changed placement counts for groups that are made from then on. Applying " +
 			"the same file again changes nothing.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "configuration `FILE`"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "configuration `FILE`, - for standard input"},
 			dryRun(), author(),
 			&cli.Uint64Flag{Name: "base", Usage: "refuse it unless this `REVISION` is in force"},
 		},
@@ -115,23 +114,13 @@ func (n *Noun) file(path string) (apps.File, error) {
 	if path == "" {
 		return apps.File{}, &Mistake{Text: fmt.Sprintf("apply needs a file: drummer-cmd %s config apply -f config.yml", n.App)}
 	}
-	failed := func(err error) (apps.File, error) {
-		return apps.File{}, &Mistake{Text: "read " + path, Cause: err}
-	}
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return failed(err)
-	case info.Size() > maxFile:
-		return failed(fmt.Errorf("it has %d bytes, at most %d are read", info.Size(), maxFile))
-	}
-	raw, err := os.ReadFile(path)
+	raw, err := source.Read(path, n.In, source.Most)
 	if err != nil {
-		return failed(err)
+		return apps.File{}, &Mistake{Text: err.Error()}
 	}
 	file, err := n.Read(path, raw)
 	if err != nil {
-		return failed(err)
+		return apps.File{}, &Mistake{Text: "read " + path, Cause: err}
 	}
 	return file, nil
 }

@@ -4,6 +4,7 @@ package offline
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/arrange"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/replay"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/simulate"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/source"
 )
 
 // What the commands say of themselves.
@@ -46,8 +48,8 @@ func fileFlag(what string) cli.Flag {
 	return &cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: what + " `FILE`, - for standard input"}
 }
 
-// Replay writes every grant and the tally; ErrDiffer when one differs.
-func Replay(c *cli.Context, in io.Reader, out io.Writer) error {
+// Replay writes every grant and the tally; ErrDiffer when one differs. It ends with ctx.
+func Replay(ctx context.Context, c *cli.Context, in io.Reader, out io.Writer) error {
 	data, err := fileOf(c, in)
 	if err != nil {
 		return err
@@ -56,8 +58,11 @@ func Replay(c *cli.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return wrong(c, err)
 	}
-	tally, err := replay.Run(f, out)
-	if err != nil {
+	tally, err := replay.Run(ctx, f, out)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
 		return wrong(c, err)
 	}
 	if _, err := fmt.Fprintf(out, "%d passed, %d differ\n", tally.Passed, tally.Differ); err != nil {
@@ -69,8 +74,8 @@ func Replay(c *cli.Context, in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// Simulate runs the scenario and draws it; said is a sentence about both.
-func Simulate(c *cli.Context, in io.Reader) (r *simulate.Result, said string, err error) {
+// Simulate runs the scenario and draws it, unless ctx ends; said is a sentence about both.
+func Simulate(ctx context.Context, c *cli.Context, in io.Reader) (r *simulate.Result, said string, err error) {
 	data, err := fileOf(c, in)
 	if err != nil {
 		return nil, "", err
@@ -79,7 +84,7 @@ func Simulate(c *cli.Context, in io.Reader) (r *simulate.Result, said string, er
 	if err != nil {
 		return nil, "", wrong(c, err)
 	}
-	if r, err = simulate.Run(s); err != nil {
+	if r, err = simulate.Run(ctx, s); err != nil {
 		return nil, "", err
 	}
 	picture := pictureOf(c)
@@ -104,22 +109,15 @@ func pictureOf(c *cli.Context) string {
 
 // fileOf reads the file that a command is about.
 func fileOf(c *cli.Context, in io.Reader) ([]byte, error) {
-	switch name := c.String("file"); name {
-	case "":
+	name := c.String("file")
+	if name == "" {
 		return nil, &arrange.Error{Text: c.Command.Name + " needs a file", Hint: c.Command.HelpName + " -f FILE"}
-	case "-":
-		data, err := io.ReadAll(in)
-		if err != nil {
-			return nil, fmt.Errorf("read standard input: %w", err)
-		}
-		return data, nil
-	default:
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, &arrange.Error{Text: err.Error()}
-		}
-		return data, nil
 	}
+	data, err := source.Read(name, in, source.Most)
+	if err != nil {
+		return nil, &arrange.Error{Text: err.Error()}
+	}
+	return data, nil
 }
 
 // wrong is an error of the file.

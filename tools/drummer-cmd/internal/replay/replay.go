@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,11 +49,14 @@ type Tally struct {
 	Passed, Differ int
 }
 
-// Run replays all vectors, writes every grant as a line of JSON, and counts.
-func Run(f *File, out io.Writer) (Tally, error) {
+// Run replays all vectors, writes every grant as a line of JSON, and counts, until ctx ends.
+func Run(ctx context.Context, f *File, out io.Writer) (Tally, error) {
 	var t Tally
 	w := json.NewEncoder(out)
 	for i := range f.Algorithms {
+		if ctx.Err() != nil {
+			return t, ctx.Err()
+		}
 		grants, err := f.Algorithms[i].run()
 		if err != nil {
 			return t, fmt.Errorf("vector %s: %w", f.Algorithms[i].ID, err)

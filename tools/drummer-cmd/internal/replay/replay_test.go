@@ -25,7 +25,7 @@ func read(t *testing.T, path string) *replay.File {
 
 func run(t *testing.T, f *replay.File) (replay.Tally, []replay.Grant) {
 	var out bytes.Buffer
-	tally, err := replay.Run(f, &out)
+	tally, err := replay.Run(t.Context(), f, &out)
 	require.NoError(t, err)
 	var grants []replay.Grant
 	d := json.NewDecoder(&out)

@@ -101,6 +101,9 @@ const (
 	maxDuration = 24 * time.Hour
 	maxClients  = 10_000
 	maxServers  = 1_000
+	maxRows     = 100_000
+	// leastEvery is between two times at which something happens again.
+	leastEvery = Duration(time.Millisecond)
 )
 
 // Parse reads and checks a scenario; keys that it does not know are errors.
@@ -115,19 +118,21 @@ func Parse(data []byte) (*Scenario, error) {
 func (s *Scenario) checkSize() error {
 	clients := 0
 	for _, c := range s.Clients {
-		clients += max(0, c.Count)
+		clients += min(max(0, c.Count), maxClients+1) // a sum that cannot run over
 	}
 	switch {
 	case s.Duration <= 0 || time.Duration(s.Duration) > maxDuration:
 		return fmt.Errorf("duration: want more than 0 and at most %s", maxDuration)
-	case s.Report < Duration(time.Millisecond):
-		return errors.New("report: want at least 1ms")
+	case s.Report < leastEvery:
+		return fmt.Errorf("report: want at least %s", time.Duration(leastEvery))
+	case s.Duration/s.Report > maxRows:
+		return fmt.Errorf("report: every %s there are more than %d rows", time.Duration(s.Report), maxRows)
 	case len(s.Servers) == 0 || len(s.Servers) > maxServers:
 		return fmt.Errorf("servers: there are %d, want 1 to %d", len(s.Servers), maxServers)
 	case clients == 0 || clients > maxClients:
 		return fmt.Errorf("clients: there are %d, want 1 to %d", clients, maxClients)
-	case s.Mishaps != nil && s.Mishaps.Every <= 0:
-		return errors.New("mishaps: every is not positive")
+	case s.Mishaps != nil && (s.Mishaps.Every < leastEvery || s.Mishaps.From < 0):
+		return fmt.Errorf("mishaps: want every from %s on, and from from 0 on", time.Duration(leastEvery))
 	}
 	return nil
 }
@@ -181,8 +186,8 @@ func (s *Scenario) checkClients() error {
 			return fmt.Errorf("clients[%d]: there is no server %q", i, c.Server)
 		case c.Count < 1 || c.Wants < 0 || c.Vary < 0 || c.Vary > 1:
 			return fmt.Errorf("clients[%d]: want a count from 1 on, wants from 0 on and vary from 0 to 1", i)
-		case c.Vary > 0 && c.Every <= 0:
-			return fmt.Errorf("clients[%d]: say how often wants vary: every", i)
+		case c.Vary > 0 && c.Every < leastEvery:
+			return fmt.Errorf("clients[%d]: say how often wants vary: every, from %s on", i, time.Duration(leastEvery))
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package simulate_test
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -22,7 +23,7 @@ func run(t *testing.T, name string) *simulate.Result {
 	require.NoError(t, err)
 	s, err := simulate.Parse(data)
 	require.NoError(t, err)
-	r, err := simulate.Run(s)
+	r, err := simulate.Run(t.Context(), s)
 	require.NoError(t, err)
 	return r
 }
@@ -98,29 +99,47 @@ clients: [{server: r, count: 1, wants: 1}]
 	_, err := simulate.Parse([]byte(good))
 	require.NoError(t, err)
 	for change, want := range map[string]string{
-		"duration: 10s|duration: 0s":                                   "duration",
-		"duration: 10s|duration: soon":                                 "1m30s",
-		"duration: 10s|duration: 10s\nreport: 0s":                      "report",
-		"servers: [|servers: []\nx: [":                                 "unknown field",
-		"count: 1|count: 0":                                            "clients",
-		"count: 1|count: 10001":                                        "clients",
-		"server: r|server: x":                                          "no server",
-		"wants: 1|wants: -1":                                           "wants",
-		"wants: 1|wants: 1, vary: 0.5":                                 "every",
-		"name: r, |name: r, parent: r, ":                               "root",
-		"capacity: 1, |":                                               "no capacity",
-		"lease_length: 1s|lease_length: 0s":                            "lease length",
-		"duration: 10s|duration: 1s\nmishaps: {every: 0s}":             "mishaps",
-		"duration: 10s|duration: 1s\nevents: [{at: 1s}]":               "for how long",
-		"duration: 10s|duration: 1s\nevents: [{kind: x, for: 1s}]":     "no kind",
-		"duration: 10s|duration: 1s\nevents: [{kind: lost, for: 1s}]":  "no server",
-		"duration: 10s|duration: 1s\nevents: [{kind: spike, for: 1s}]": "spike",
+		"duration: 10s|duration: 0s":                                               "duration",
+		"duration: 10s|duration: soon":                                             "1m30s",
+		"duration: 10s|duration: 10s\nreport: 0s":                                  "report",
+		"duration: 10s|duration: 10h\nreport: 1ms":                                 "rows",
+		"servers: [|servers: []\nx: [":                                             "unknown field",
+		"count: 1|count: 0":                                                        "clients",
+		"count: 1|count: 10001":                                                    "clients",
+		"count: 1|count: 9223372036854775807":                                      "clients",
+		"clients: [|clients: [{server: r, count: 9223372036854775807, wants: 1}, ": "clients",
+		"server: r|server: x":                                                      "no server",
+		"wants: 1|wants: -1":                                                       "wants",
+		"wants: 1|wants: 1, vary: 0.5":                                             "every",
+		"wants: 1|wants: 1, vary: 0.5, every: 1ns":                                 "every",
+		"wants: 1|wants: .nan":                                                     "NaN",
+		"wants: 1|wants: .inf":                                                     "Inf",
+		"name: r, |name: r, parent: r, ":                                           "root",
+		"capacity: 1, |":                                                           "no capacity",
+		"lease_length: 1s|lease_length: 0s":                                        "lease length",
+		"duration: 10s|duration: 1s\nmishaps: {every: 0s}":                         "mishaps",
+		"duration: 10s|duration: 1s\nmishaps: {every: 1ns}":                        "mishaps",
+		"duration: 10s|duration: 1s\nevents: [{at: 1s}]":                           "for how long",
+		"duration: 10s|duration: 1s\nevents: [{kind: x, for: 1s}]":                 "no kind",
+		"duration: 10s|duration: 1s\nevents: [{kind: lost, for: 1s}]":              "no server",
+		"duration: 10s|duration: 1s\nevents: [{kind: spike, for: 1s}]":             "spike",
 	} {
 		from, to, _ := strings.Cut(change, "|")
 		require.Contains(t, good, from)
 		_, err := simulate.Parse([]byte(strings.Replace(good, from, to, 1)))
 		require.ErrorContains(t, err, want, change)
 	}
+}
+
+func TestAScenarioEndsWithItsContext(t *testing.T) {
+	data, err := os.ReadFile("../../scenarios/7-mishaps.yaml")
+	require.NoError(t, err)
+	s, err := simulate.Parse(data)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = simulate.Run(ctx, s)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestScalingOfTheOriginalsSimulation(t *testing.T) {

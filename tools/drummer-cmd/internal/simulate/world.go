@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"container/heap"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -51,8 +52,8 @@ type world struct {
 	err     error
 }
 
-// Run runs a scenario to its end.
-func Run(s *Scenario) (*Result, error) {
+// Run runs a scenario to its end, or until ctx ends.
+func Run(ctx context.Context, s *Scenario) (*Result, error) {
 	w := &world{Scenario: s, rand: rand.New(rand.NewPCG(s.Seed, 1)), result: Result{Title: s.Title}}
 	w.setUp()
 	for w.err == nil && len(w.agenda) > 0 && w.agenda[0].at <= time.Duration(s.Duration) {
@@ -60,6 +61,9 @@ func Run(s *Scenario) (*Result, error) {
 		w.now = next.at
 		next.do()
 		w.measure()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 	}
 	for _, r := range w.result.Rows {
 		w.result.Mean += part(r) / float64(len(w.result.Rows))
