@@ -41,6 +41,10 @@ var (
 	ErrClosed = errors.New("the counter client is closed")
 	// ErrRefused: the group refuses the request; the text says why. Nothing was counted.
 	ErrRefused = errors.New("the counter refuses")
+	// ErrUnknown: the group does not remember any more whether it counted under the key, which
+	// is older than it remembers keys. A clock that is far behind has the same effect: then
+	// nothing was counted.
+	ErrUnknown = errors.New("it is not known whether it was counted")
 	// ErrFull: as much waits to be sent as may; the group does not answer. Nothing was
 	// counted.
 	ErrFull = errors.New("too much waits to be counted")
@@ -176,11 +180,17 @@ func (c *Counter) valueOf(data []byte) (int64, error) {
 	if err := proto.Unmarshal(data, r); err != nil {
 		return 0, fmt.Errorf("the answer of %s cannot be read: %w", c.name, err)
 	}
-	if r.GetOutcome() != counterpb.Outcome_OUTCOME_OK {
-		return 0, fmt.Errorf("%w: %s: %s", ErrRefused, c.name, r.GetDetail())
+	switch r.GetOutcome() { //nolint:exhaustive // the others refuse
+	case counterpb.Outcome_OUTCOME_OK:
+		return r.GetValue(), nil
+	case counterpb.Outcome_OUTCOME_TOO_OLD:
+		return 0, fmt.Errorf("%w: %s: %s", ErrUnknown, c.name, r.GetDetail())
 	}
-	return r.GetValue(), nil
+	return 0, fmt.Errorf("%w: %s: %s", ErrRefused, c.name, r.GetDetail())
 }
+
+// decided tells whether an error is the group's last word on a command.
+func decided(err error) bool { return errors.Is(err, ErrRefused) || errors.Is(err, ErrUnknown) }
 
 // Value reads the value: it knows of everything that was counted in this region and
 // acknowledged before; what Count counted and was not sent is not in it.

@@ -43,6 +43,7 @@ func (g *group) Propose(_ context.Context, cmd []byte) ([]byte, bool, error) {
 	}
 	g.commands++
 	out := make([]statemachines.Result, 1)
+	cmd = machine.Stamped(cmd, uint64(time.Now().UnixMilli())) // as hosts do
 	g.m.Apply([]statemachines.Command{{Version: 1, Data: cmd}}, out)
 	if g.lose > 0 {
 		g.lose--
@@ -150,6 +151,20 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	v, err := counter.New(g, "counter/hits", "").Value(ctx)
 	require.NoError(t, err)
 	require.EqualValues(t, 12, v)
+}
+
+// TestWhatIsForgottenIsNotKnown: a key that the group does not remember any more tells nothing.
+func TestWhatIsForgottenIsNotKnown(t *testing.T) {
+	g, ctx := newGroup(), within(t)
+	c := counter.New(g, "counter/hits", "")
+	key := counter.NewKey()
+	key.MadeMs = 1
+	_, err := c.AddOnce(ctx, 1, counter.NewKey()) // of now: the group knows the time
+	require.NoError(t, err)
+	_, err = c.AddOnce(ctx, 1, key)
+	require.ErrorIs(t, err, counter.ErrUnknown)
+	require.NotErrorIs(t, err, counter.ErrRefused)
+	require.NoError(t, c.Close(ctx))
 }
 
 // TestHalfOfWhatMayWaitIsSent: long before the time is over, so that who counts fast is not

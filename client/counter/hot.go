@@ -2,14 +2,14 @@ package counter
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 )
 
 // Count counts in memory; it is sent later, exactly once. The error is ErrClosed, ErrFull,
-// or that of the last sending if the group refused it: what it refused is not counted.
+// or that of the last sending if the group refused it (what it refused is not counted) or
+// does not know any more whether it counted it.
 func (c *Counter) Count(amount int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -20,7 +20,7 @@ func (c *Counter) Count(amount int64) error {
 	switch {
 	case c.closed:
 		return ErrClosed
-	case errors.Is(c.err, ErrRefused):
+	case decided(c.err):
 		err := c.err
 		c.err = nil
 		return err
@@ -58,8 +58,8 @@ func (c *Counter) schedule() {
 	})
 }
 
-// Flush sends what Count counted, and returns when the group has it. After an error that
-// is not ErrRefused it still waits, and is sent again later.
+// Flush sends what Count counted, and returns when the group has it. After an error other
+// than ErrRefused and ErrUnknown it still waits, and is sent again later.
 func (c *Counter) Flush(ctx context.Context) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
@@ -96,7 +96,7 @@ func (c *Counter) ship(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.err = err
-	if err == nil || errors.Is(err, ErrRefused) {
+	if err == nil || decided(err) {
 		c.weight -= c.heavy
 		c.stuck, c.heavy = nil, 0
 	}

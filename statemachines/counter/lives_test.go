@@ -179,3 +179,33 @@ func TestWhatChangesAgainBetweenPagesIsToldWhole(t *testing.T) {
 		require.Equal(t, want, ams.value(key), "key %q", key)
 	}
 }
+
+// TestAResetOfARegionThatIsGoneGetsAround: also what it took off of those that live, and tell
+// of themselves.
+func TestAResetOfARegionThatIsGoneGetsAround(t *testing.T) {
+	ord, hkg, ams := newWorld(t, 1000, "ord"), newWorld(t, 1001, "hkg"), newWorld(t, 1002, "ams")
+	ord.must(add("", 5))
+	hkg.must(add("", 3))
+	for _, from := range []*world{ord, hkg} {
+		ams.pull(from)
+	}
+	ord.pull(hkg)
+	hkg.pull(ord)
+	ams.must(reset(""))
+	hkg.pull(ams) // and nobody hears of ams again
+	require.Zero(t, hkg.value(""))
+	ask := &counterpb.Export{Relayed: true, Skip: []*counterpb.Origin{ord.status().GetOrigin(), hkg.status().GetOrigin()}}
+	g, _ := hkg.export(ask)
+	ord.must(merge(g))
+	require.Zero(t, ord.value(""))
+	ord.must(add("", 1))
+	hkg.pull(ord)
+	require.EqualValues(t, 1, ord.value(""))
+	require.EqualValues(t, 1, hkg.value(""))
+	ask.After = g.GetUpto()
+	g, _ = hkg.export(ask)
+	require.Len(t, g.GetEntries(), 1, "what changed since, of a counter that was reset")
+	ask.After = g.GetUpto()
+	g, _ = hkg.export(ask)
+	require.Empty(t, g.GetEntries(), "and nothing when nothing did")
+}

@@ -170,13 +170,16 @@ func (m *Machine) exportOurs(a *counterpb.Answer, x *counterpb.Export, limit int
 	a.Export.Upto, a.Export.WallMs = m.version, m.wall
 }
 
-// exportAll walks all counters by key, and tells what others counted.
+// exportAll walks all counters by key, and tells what others counted. What was taken off of a
+// slot by resets is told of all slots, for whoever reset it may be gone.
 func (m *Machine) exportAll(a *counterpb.Answer, x *counterpb.Export, limit int) {
 	skip := map[origin]bool{{}: true} // the group's own slot has no origin
 	for _, o := range x.GetSkip() {
 		skip[originOf(o)] = true
 	}
-	wanted := func(s *slot) bool { return s.version > x.GetAfter() && !skip[s.origin] }
+	wanted := func(s *slot) bool {
+		return s.version > x.GetAfter() && (!skip[s.origin] || s.baseAdded|s.baseSubtracted > 0)
+	}
 	m.order.AscendGreaterOrEqual(&counter{key: x.GetAfterKey()}, func(c *counter) bool {
 		switch {
 		case x.AfterKey != nil && c.key == x.GetAfterKey() || c.version <= x.GetAfter():
