@@ -122,6 +122,11 @@ func (s *Service) attempt(ctx context.Context, req any, m method, local grpc.Una
 		return local(ctx, req)
 	}
 	leader := c.Peers.Leader()
+	if leader == "" {
+		if _, err := c.Record.LocalView(); fault.Is(err, fault.Unavailable) {
+			return nil, err // this drummer belongs to the others no more: to wait here is of no use
+		}
+	}
 	switch {
 	case leader == "":
 		return nil, fault.New(fault.NotSupervisor, "no drummer leads just now: try again, and if it stays so see that more than half of the drummers run")

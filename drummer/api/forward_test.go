@@ -93,3 +93,31 @@ func TestASuspendedLeaderIsLeftForTheNext(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "c", st.GetLeader())
 }
+
+// A drummer that was removed and runs yet sends everybody on at once, instead of waiting for a
+// leader that it will not hear of.
+func TestOneThatWasRemovedDoesNotWait(t *testing.T) {
+	w := newPatientTown(t, 1, time.Hour)
+	w.lead(-1)
+	w.record.reads = fault.New(fault.Unavailable, "it is removed: ask another one")
+	for name, call := range map[string]func(ctx context.Context) error{
+		"status": func(ctx context.Context) error {
+			_, err := w.drummer(0).Status(ctx, &drummerpb.StatusRequest{})
+			return err
+		},
+		"remove": func(ctx context.Context) error {
+			_, err := w.drummer(0).RemoveDrummer(ctx, &drummerpb.RemoveDrummerRequest{Drummer: "1"})
+			return err
+		},
+		"servers": func(ctx context.Context) error {
+			_, err := w.directory(0).Servers(ctx, &hostpb.ServersRequest{})
+			return err
+		},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		err := call(ctx)
+		cancel()
+		requireReason(t, fault.Unavailable, err)
+		require.ErrorContains(t, err, "ask another one", name)
+	}
+}

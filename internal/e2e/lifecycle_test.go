@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,8 +24,9 @@ import (
 // host when somebody asks for it, on a busy machine.
 const handOffGap = 2 * time.Second
 
-// TestDecommissionUnderLoad takes a host out for good while a hundred groups are written:
-// no write fails, the way there is shown, and then the host is in no list.
+// TestDecommissionUnderLoad drains a host and takes another one out for good while a hundred
+// groups are written: no write fails, a group changes its leader once at most for each, the
+// way there is shown, and then the host that went is in no list.
 func TestDecommissionUnderLoad(t *testing.T) {
 	w := newWorld(t, 3, 5)
 	hundred := specs("kept", 100)
@@ -33,21 +35,32 @@ func TestDecommissionUnderLoad(t *testing.T) {
 	load := w.load(names(hundred), 200*time.Millisecond)
 	w.written(load, hundred)
 
-	start := time.Now()
-	var emptied struct {
-		Duty              string
-		Replicas, Leaders int
-	}
-	out, said := w.tells("hosts", "decommission", "host-2", "--wait", "--reason", "its rack goes", "--author", "test")
-	w.must(json.Unmarshal([]byte(out), &emptied))
-	t.Logf("host-2 is empty %.1fs after the command; it told:\n%s", time.Since(start).Seconds(), said)
-	require.Zero(t, emptied.Replicas+emptied.Leaders, out)
-	require.Greater(t, strings.Count(said, "replicas are left"), 2, "progress is shown: %s", said)
-	w.within(10*time.Second, "all groups are whole without host-2", w.whole(names(hundred), "host-2"))
+	w.empties("drain", "host-4")
+	w.within(10*time.Second, "all groups are whole without host-4", w.whole(names(hundred), "host-4"))
+	w.empties("decommission", "host-2")
+	w.within(10*time.Second, "all groups are whole without both", w.whole(names(hundred), "host-2", "host-4"))
 	w.run("hosts", "remove", "host-2")
 	w.must(w.fleet.Stop("host-2"))
 	w.unfailing(load)
 	w.nowhere("host-2")
+}
+
+// empties has everything moved off a host, and demands that the way there is shown and that
+// no group changes its leader more than once for it.
+func (w *world) empties(verb, host string) {
+	w.Helper()
+	w.still() // what is uneven yet is no part of it
+	before, start := w.terms(), time.Now()
+	var emptied struct {
+		Duty              string
+		Replicas, Leaders int
+	}
+	out, said := w.tells("hosts", verb, host, "--wait", "--reason", "its rack goes", "--author", "test")
+	w.must(json.Unmarshal([]byte(out), &emptied))
+	w.Logf("%s is empty %.1fs after the command; it told:\n%s", host, time.Since(start).Seconds(), said)
+	require.Zero(w, emptied.Replicas+emptied.Leaders, out)
+	require.Greater(w, strings.Count(said, "replicas are left"), 2, "progress is shown: %s", said)
+	w.handedOver(before)
 }
 
 // TestRollingRestart stops every host in turn with SIGTERM and starts it again, and then
@@ -109,6 +122,42 @@ func (w *world) unfailing(load *chaos.Workload) chaos.Report {
 	require.Zero(w, r.Unknown+r.Refused, "calls failed")
 	require.LessOrEqual(w, r.Gaps[0].Length, handOffGap, "longest write gap, in %s at %s", r.Gaps[0].Group, r.Gaps[0].Started)
 	return r
+}
+
+// terms are those of the groups' leaders, by name: one goes up whenever the lead changes.
+func (w *world) terms() map[string]uint64 {
+	w.Helper()
+	newest := map[string]uint64{}
+	for _, p := range w.fleet.Processes() {
+		if p.Kind != localfleet.KindNodeHost || p.PID == 0 {
+			continue
+		}
+		var status struct {
+			Replicas []struct {
+				Name string
+				Term uint64
+			}
+		}
+		resp, err := w.fleet.Web().Get(w.fleet.URL(p, "/debug/status"))
+		w.must(err)
+		err = json.NewDecoder(resp.Body).Decode(&status)
+		w.must(errors.Join(err, resp.Body.Close()))
+		for _, r := range status.Replicas {
+			newest[r.Name] = max(newest[r.Name], r.Term)
+		}
+	}
+	return newest
+}
+
+// handedOver demands that no group changed its leader more than once since.
+func (w *world) handedOver(before map[string]uint64) {
+	w.Helper()
+	changes := map[uint64]int{}
+	for name, term := range w.terms() {
+		changes[term-before[name]]++
+		require.LessOrEqual(w, term-before[name], uint64(1), "%s changed its leader more than once", name)
+	}
+	w.Logf("groups by how often they changed their leader: %v", changes)
 }
 
 // nowhere checks that a host that was removed is in none of the lists.

@@ -16,7 +16,7 @@ func examples() map[string]string {
 // mayBeEmpty tells which words an empty text may stand for.
 func mayBeEmpty(word string) bool {
 	switch word {
-	case "DATA", "KEY", "PREFIX", "VALUE", "WORD":
+	case "DATA", "PREFIX", "VALUE", "WORD":
 		return true
 	}
 	return false

@@ -197,7 +197,11 @@ type Explained struct {
 
 // Explain says why a host is as it is, or, with an id, an operation.
 func (r *Room) Explain(ctx context.Context, host string, id uint64) error {
-	return r.do(ctx, "explain "+host, func(ctx context.Context, d drummerpb.DrummerClient) error {
+	what := host
+	if id != 0 {
+		what = fmt.Sprintf("operation %d", id)
+	}
+	return r.do(ctx, "explain "+what, func(ctx context.Context, d drummerpb.DrummerClient) error {
 		resp, err := d.Explain(ctx, &drummerpb.ExplainRequest{Host: host, Operation: id})
 		if err != nil {
 			return err
