@@ -113,7 +113,7 @@ func (r *Room) shape(ctx context.Context, c *cli.Context, change func(*fleetpb.S
 		for _, i := range resp.GetItems() {
 			out := Shaped{Name: i.GetName(), ID: i.GetId(), Result: strings.ToLower(strings.TrimPrefix(i.GetCode().String(), "CODE_")), Detail: i.GetDetail(), DryRun: c.Bool("dry-run")}
 			if i.GetCode() != fleetpb.Code_CODE_OK {
-				return noun.Fault(noun.Conflict, "it was refused: %s", out.Detail)
+				return noun.Fault(noun.Conflict, "change group %s: %s", name, out.Detail)
 			}
 			if err := r.Print(out, [][]string{{"GROUP", "RESULT", "DETAIL"}, {out.Name, out.Result, out.Detail}}); err != nil {
 				return err
