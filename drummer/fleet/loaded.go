@@ -8,6 +8,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/internal/mutant"
 )
 
 // MaxMargin is the most numbers that a recovery may have sequences skip.
@@ -123,11 +124,11 @@ func (t *turn) purgeRetired(c *fleetpb.PurgeRetired) *fleetpb.Result {
 	case g.GetState() != fleetpb.GroupState_GROUP_STATE_RETIRED:
 		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is %s: only the data of retired groups is purged", g.GetId(), words.StateWord(g.GetState()))
 	}
-	if user := t.userOf(g); user != nil {
+	if user := t.userOf(g); user != nil && !mutant.Is("early-purge") {
 		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is being loaded from it; purge it when that one serves", user.GetId())
 	}
 	g = clone(g)
-	t.begin(g, "purge", "asked for", "")
+	t.begin(g, words.KindPurge, "asked for", "")
 	g.State = fleetpb.GroupState_GROUP_STATE_PURGING
 	for _, r := range g.GetReplicas() {
 		r.Phase, r.Voter = fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED, false

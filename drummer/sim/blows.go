@@ -8,6 +8,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/members/change"
 	"github.com/drumline/drumline/drummer/sim/cluster"
+	"github.com/drumline/drumline/drummer/sim/cover"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/nodehost/replicas"
 )
@@ -16,11 +17,11 @@ import (
 // story of its own, in the middle of which other faults strike.
 func blows() []kind {
 	return []kind{
-		{"flap", 6, (*world).flap},
-		{"quorum-lost", 8, (*world).loseQuorum},
-		{"drummer-add", 4, (*world).addDrummer},
-		{"drummer-remove", 3, (*world).removeDrummer},
-		{"drummer-replace", 6, (*world).replaceDrummer},
+		{name: "flap", weight: 6, strike: (*world).flap},
+		{name: "quorum-lost", weight: 8, strike: (*world).loseQuorum},
+		{name: "drummer-add", weight: 4, strike: (*world).addDrummer},
+		{name: "drummer-remove", weight: 3, strike: (*world).removeDrummer},
+		{name: "drummer-replace", weight: 6, strike: (*world).replaceDrummer},
 	}
 }
 
@@ -57,7 +58,7 @@ func (w *world) loseQuorum(f *Fault) func() {
 	rec := w.group(f.Pick)
 	g := w.Groups[rec.GetId()]
 	if g == nil || len(g.Voters) < 3 || rec.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN {
-		return nil
+		return f.miss()
 	}
 	voters := slices.Sorted(maps.Keys(g.Voters))
 	for i := range cluster.Quorum(len(voters)) {
@@ -105,7 +106,7 @@ func (w *world) removeDrummer(f *Fault) func() {
 func (w *world) replaceDrummer(f *Fault) func() {
 	d := w.pickDrummer(f)
 	if voters, alive := w.crew.Voters(0); d.Spent || !slices.Contains(voters, d.Number()) || alive <= len(voters)/2+1 || w.spent() > 0 {
-		return nil
+		return f.miss()
 	}
 	if f.Pick/64%3 > 0 {
 		w.Note("the disk of %s is lost", d)
@@ -147,7 +148,7 @@ func (w *world) checkCrew(kind change.Kind, number uint64) {
 	victims := w.Drummers // somebody is killed behind the step
 	d := victims[w.Rng.IntN(len(victims))]
 	w.Note("drummer %d is killed behind a step", d.Index)
-	w.cover.count(cell{crewSteps()[kind], killed}, "done", 1)
+	w.cover.Count(cover.Killed(crewSteps()[kind]), "done")
 	d.Crash()
 	w.At(w.Virtual()+time.Second+time.Duration(w.Rng.Int64N(int64(30*time.Second))), d.Start)
 	w.Changed = w.Now

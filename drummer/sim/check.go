@@ -27,6 +27,7 @@ const (
 // CheckOrder is what must hold of an order when it is sent: one change of a group at a
 // time, on the newest membership known, and a quorum afterwards.
 func (w *world) CheckOrder(s *cluster.Session, o *cluster.Order) {
+	w.watch(o.GetGroup())
 	c, id := o.GetChange(), ids.Group(o.GetGroup())
 	if known := s.Drummer.Floor.Group(id); o.GetGeneration() < known.GetGeneration() {
 		w.Violate("S7: group %d: an order of generation %d; when this drummer took the lead it was at %d", id, o.GetGeneration(), known.GetGeneration())
@@ -124,6 +125,7 @@ func (w *world) CheckChanged(g *cluster.Group, c *drummerpb.Change, before *drum
 	if !maps.Equal(before.GetVoters(), g.Voters) {
 		w.checkQuorum(g, c, g.Voters, obeyed)
 	}
+	w.watch(g.ID)
 }
 
 // justLost counts the voters whose data was there when the last change can have been decided.
@@ -151,9 +153,11 @@ func (w *world) CheckFresh(h *cluster.Host, r replicas.Record) {
 	}
 }
 
-// CheckDestroyed is S6: no data is removed of a member, but of a deleted group.
+// CheckDestroyed is S6: no data is removed of a member, but of a deleted group; nor is any
+// that another group is still to be loaded from.
 func (w *world) CheckDestroyed(h *cluster.Host, k replicas.Key) {
 	w.Book.Ran[uint64(k.Replica)] = h.Disk.ID
+	w.checkNoSource(k)
 	g := w.Groups[uint64(k.Group)]
 	if g == nil || h.Disk.Logs[k] == nil || g.Place(uint64(k.Replica)) == "" {
 		return
@@ -330,6 +334,11 @@ func (w *world) CheckCommand(c *fleetpb.Command, before *fleet.View) {
 		w.checkLimits(c.GetAddReplica().GetHostId())
 	}
 	w.followOperations(id)
+	if id == 0 {
+		w.watchAll()
+	} else {
+		w.watch(uint64(id))
+	}
 }
 
 func hasReplica(g *fleetpb.Group, id uint64) bool {

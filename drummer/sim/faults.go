@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/sim/cluster"
+	"github.com/drumline/drumline/drummer/sim/cover"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
@@ -20,8 +21,11 @@ type Fault struct {
 	// Kind is one of Kinds.
 	Kind string
 	// Pick chooses its target, For is how long it lasts.
-	Pick uint64
-	For  time.Duration
+	Pick   uint64
+	For    time.Duration
+	missed bool // there was nothing that it could be done to
+	// Row is what an errand is about: the operation, and which fault strikes it at which step.
+	Row cover.Row
 }
 
 // kind is what a fault does; the end is nil for one that has none.
@@ -29,41 +33,60 @@ type kind struct {
 	name   string
 	weight int
 	strike func(w *world, f *Fault) (end func())
+	// command tells that it is something that is asked of the record, or nothing at all.
+	command bool
+}
+
+// commands are kinds of what is asked of the record.
+func commands(list []kind) []kind {
+	for i := range list {
+		list[i].command = true
+	}
+	return list
+}
+
+// miss is the end of a fault that could do nothing.
+func (f *Fault) miss() func() {
+	f.missed = true
+	return nil
 }
 
 func kinds() []kind {
 	return []kind{
-		{"crash", 10, (*world).crash},
-		{"crash-in-turn", 5, (*world).crashInTurn},
-		{"restart", 5, (*world).restartHost},
-		{"replaced", 6, (*world).replace},
-		{"data-lost", 4, (*world).loseData},
-		{"pause", 6, (*world).pauseHost},
-		{"slow-disk", 4, (*world).slowDisk},
-		{"host-cut", 5, (*world).cutHost},
-		{"host-mute", 4, (*world).muteHost},
-		{"host-deaf", 4, (*world).deafHost},
-		{"pair-cut", 5, (*world).cutPair},
-		{"new-host", 2, (*world).newHost},
-		{"leader-change", 7, (*world).changeLeader},
-		{"drummer-crash", 4, (*world).crashDrummer},
-		{"drummer-pause", 5, (*world).pauseDrummer},
-		{"drummer-cut", 5, (*world).cutDrummer},
-		{"drummer-mute", 3, (*world).muteDrummer},
-		{"drummers-out", 2, (*world).drummersOut},
-		{"lossy", 5, (*world).loseMessages},
-		{"clock-set", 3, (*world).setClock},
-		{"create", 5, (*world).createGroup},
-		{"delete", 5, (*world).deleteGroup},
-		{"delete-forced", 2, (*world).forceGroup},
-		{"limits", 2, (*world).setLimits},
+		{name: "crash", weight: 10, strike: (*world).crash},
+		{name: "crash-in-turn", weight: 5, strike: (*world).crashInTurn},
+		{name: "restart", weight: 5, strike: (*world).restartHost},
+		{name: "replaced", weight: 6, strike: (*world).replace},
+		{name: "data-lost", weight: 4, strike: (*world).loseData},
+		{name: "pause", weight: 6, strike: (*world).pauseHost},
+		{name: "slow-disk", weight: 4, strike: (*world).slowDisk},
+		{name: "host-cut", weight: 5, strike: (*world).cutHost},
+		{name: "host-mute", weight: 4, strike: (*world).muteHost},
+		{name: "host-deaf", weight: 4, strike: (*world).deafHost},
+		{name: "pair-cut", weight: 5, strike: (*world).cutPair},
+		{name: "new-host", weight: 2, strike: (*world).newHost},
+		{name: "leader-change", weight: 7, strike: (*world).changeLeader},
+		{name: "drummer-crash", weight: 4, strike: (*world).crashDrummer},
+		{name: "drummer-pause", weight: 5, strike: (*world).pauseDrummer},
+		{name: "drummer-cut", weight: 5, strike: (*world).cutDrummer},
+		{name: "drummer-mute", weight: 3, strike: (*world).muteDrummer},
+		{name: "drummers-out", weight: 2, strike: (*world).drummersOut},
+		{name: "lossy", weight: 5, strike: (*world).loseMessages},
+		{name: "clock-set", weight: 3, strike: (*world).setClock},
+		{name: "create", weight: 5, strike: (*world).createGroup, command: true},
+		{name: "delete", weight: 5, strike: (*world).deleteGroup, command: true},
+		{name: "delete-forced", weight: 2, strike: (*world).forceGroup, command: true},
+		{name: "limits", weight: 2, strike: (*world).setLimits, command: true},
 	}
 }
+
+// everything is all that strikes operations: faults, and what operators want.
+func everything() []kind { return slices.Concat(kinds(), wishes(), blows(), chores()) }
 
 // Kinds are the kinds of faults, and of what operators want.
 func Kinds() []string {
 	var names []string
-	for _, k := range slices.Concat(kinds(), wishes(), blows()) {
+	for _, k := range everything() {
 		names = append(names, k.name)
 	}
 	return names
@@ -107,25 +130,38 @@ func last(rng *rand.Rand) time.Duration {
 	return time.Duration(math.Exp(math.Log(0.3)+rng.Float64()*math.Log(6000)) * float64(time.Second))
 }
 
-// hit lets a fault strike, and end in time.
-func (w *world) hit(f Fault) {
-	for _, k := range slices.Concat(kinds(), wishes(), blows()) {
-		if k.name != f.Kind {
-			continue
-		}
-		w.Note("FAULT %s, for %s", f.Kind, f.For.Round(10*time.Millisecond))
-		w.Book.Mark('f', w.Now, f.Pick, uint64(f.For))
-		w.strike(f.Kind)
-		w.Active, w.Changed = w.Now, w.Now
-		w.Book.Faults++
-		if end := k.strike(w, &f); end != nil {
-			w.At(w.Virtual()+f.For, func() {
-				w.Note("END of %s", f.Kind)
-				w.Active, w.Changed = w.Now, w.Now
-				end()
-			})
-		}
+// kindOf finds a kind by its name, which is one of Kinds.
+func kindOf(name string) kind {
+	all := everything()
+	return all[max(0, slices.IndexFunc(all, func(k kind) bool { return k.name == name }))]
+}
+
+// hit lets a fault strike, and end in time. It tells whether it struck anything: there may be
+// nothing that it can be done to.
+func (w *world) hit(f Fault) bool {
+	if f.Kind == errand {
+		return w.run(&f)
 	}
+	k := kindOf(f.Kind)
+	w.Note("FAULT %s, for %s", f.Kind, f.For.Round(10*time.Millisecond))
+	w.Book.Mark('f', w.Now, f.Pick, uint64(f.For))
+	w.Active, w.Changed = w.Now, w.Now
+	w.Book.Faults++
+	points, before := w.points(), w.Book.Hash
+	end := k.strike(w, &f)
+	if end != nil {
+		w.At(w.Virtual()+f.For, func() {
+			w.Note("END of %s", f.Kind)
+			w.Active, w.Changed = w.Now, w.Now
+			end()
+		})
+	}
+	if f.missed || k.command && w.Book.Hash == before {
+		w.Note("it struck nothing")
+		return false
+	}
+	w.strike(points, f.Kind)
+	return true
 }
 
 func (w *world) pickHost(f *Fault) *cluster.Host { return w.Hosts[f.Pick%uint64(len(w.Hosts))] }
@@ -138,12 +174,14 @@ func (w *world) pickDrummer(f *Fault) *cluster.Drummer {
 
 func (w *world) crash(f *Fault) func() {
 	h := w.pickHost(f)
+	f.missed = !h.Running
 	h.Crash()
 	return h.Boot
 }
 
 func (w *world) crashInTurn(f *Fault) func() {
 	h := w.pickHost(f)
+	f.missed = !h.Running
 	h.Trap = 1 + int(f.Pick/64%2)
 	return func() {
 		h.Trap = 0
@@ -186,7 +224,7 @@ func (w *world) spare(h *cluster.Host, only *replicas.Key) bool {
 func (w *world) replace(f *Fault) func() {
 	h := w.pickHost(f)
 	if !w.Harsh && !w.spare(h, nil) {
-		return nil
+		return f.miss()
 	}
 	h.Crash()
 	h.Touch(h.Format)
@@ -197,11 +235,11 @@ func (w *world) loseData(f *Fault) func() {
 	h := w.pickHost(f)
 	keys := slices.DeleteFunc(h.Keys(), func(k replicas.Key) bool { return !h.HasRun(k) })
 	if len(keys) == 0 {
-		return nil
+		return f.miss()
 	}
 	k := keys[f.Pick/64%uint64(len(keys))]
 	if !w.Harsh && !w.spare(h, &k) {
-		return nil
+		return f.miss()
 	}
 	h.Crash()
 	h.Lose(k)
@@ -210,6 +248,7 @@ func (w *world) loseData(f *Fault) func() {
 
 func (w *world) pauseHost(f *Fault) func() {
 	h := w.pickHost(f)
+	f.missed = !h.Running || h.Paused
 	h.Pause()
 	return h.Resume
 }
@@ -243,7 +282,7 @@ func (w *world) deafHost(f *Fault) func() { h := w.pickHost(f); return w.link(h,
 func (w *world) cutPair(f *Fault) func() {
 	a, b := w.pickHost(f), w.Hosts[f.Pick/64%uint64(len(w.Hosts))]
 	if a == b {
-		return nil
+		return f.miss()
 	}
 	set := func(on bool) func() {
 		return func() {
@@ -261,27 +300,32 @@ func (w *world) cutPair(f *Fault) func() {
 }
 
 func (w *world) newHost(f *Fault) func() {
-	if len(w.Hosts) < 12 {
-		w.AddHost(w.Regions[f.Pick/64%uint64(len(w.Regions))])
+	if len(w.Hosts) >= 12 {
+		return f.miss()
 	}
+	w.AddHost(w.Regions[f.Pick/64%uint64(len(w.Regions))])
 	return nil
 }
 
 func (w *world) changeLeader(f *Fault) func() {
-	if d := w.Drummers[f.Pick%uint64(len(w.Drummers))]; d.Majority() {
-		w.Elect(d)
+	d := w.Drummers[f.Pick%uint64(len(w.Drummers))]
+	if !d.Majority() {
+		return f.miss()
 	}
+	w.Elect(d)
 	return nil
 }
 
 func (w *world) crashDrummer(f *Fault) func() {
 	d := w.pickDrummer(f)
+	f.missed = !d.Up()
 	d.Crash()
 	return d.Start
 }
 
 func (w *world) pauseDrummer(f *Fault) func() {
 	d := w.pickDrummer(f)
+	f.missed = !d.Up() || d.Paused
 	d.Pause()
 	return d.Resume
 }
@@ -404,6 +448,9 @@ func (w *world) setLimits(f *Fault) func() {
 // heal ends whatever is wrong.
 func (w *world) heal() {
 	w.Note("HEAL")
+	for _, t := range slices.Clone(w.traps) {
+		w.disarm(t)
+	}
 	w.Agenda, w.Lossy, w.Cuts = nil, false, map[[2]*cluster.Host]bool{}
 	for _, d := range w.Drummers {
 		d.Apart, d.Deaf, d.Mute = false, false, false

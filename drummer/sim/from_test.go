@@ -99,3 +99,14 @@ func TestSchedulesOfAnExportedFleet(t *testing.T) {
 	require.Equal(t, a.Hash, b.Hash)
 	require.Contains(t, a.Setup.Command(), "--seed 1 --schedules 1 --from fleet.json --faults")
 }
+
+// A fleet of more hosts than --hosts would bring is taken as it is.
+func TestAnExportOfManyHosts(t *testing.T) {
+	t.Parallel()
+	live := newCluster(11, 120)
+	live.create(many(60)...)
+	live.rest(t)
+	o := Run(Setup{Seed: 1, From: exported(t, live), File: "fleet.json", Faults: 5, Wishes: 3, Blows: -1, Errands: 2})
+	require.Empty(t, o.Violations, o.Setup.Command())
+	require.Equal(t, 120, o.Setup.Hosts)
+}

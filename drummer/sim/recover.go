@@ -4,7 +4,9 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/api/survivors"
+	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/sim/cluster"
+	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	statepb "github.com/drumline/drumline/drummerpb/state"
 	"github.com/drumline/drumline/internal/ids"
@@ -115,10 +117,16 @@ func (w *world) needsRecovery(rec *fleetpb.Group) bool {
 	return false
 }
 
-// recoverAll does for every group what can be done, and lists those that still wait for it.
+// recoverAll does for every group what can be done: one of which nothing has survived is
+// restored from a backup.
 func (w *world) recoverAll() {
 	for rec := range w.Record.Freeze().GroupsByName("") {
-		w.recoverGroup(rec.GetSpec().GetName())
+		if !w.needsRecovery(rec) || w.recoverGroup(rec.GetSpec().GetName()) {
+			continue
+		}
+		if k := w.judge(rec.GetSpec().GetName()); k != nil && k.Answer.GetCode() == fleetpb.Code_CODE_NOT_FOUND {
+			w.restoreOn(w.Hosts[rec.GetId()%uint64(len(w.Hosts))], rec.GetSpec(), rec.GetId())
+		}
 	}
 }
 
@@ -141,9 +149,18 @@ func (w *world) forsaken() []string {
 	return bad
 }
 
-// CheckLoaded is what must hold when a group begins with what another one left: nobody
+// CheckLoaded is what must hold when a group begins with a state.
+func (w *world) CheckLoaded(g *cluster.Group, b *drummerpb.Load, applied uint64) {
+	if b.GetRetired() {
+		w.checkRecovered(g, b.GetGroup(), applied)
+	} else {
+		w.checkCopied(g, b, applied)
+	}
+}
+
+// checkRecovered is what must hold when a group begins with what another one left: nobody
 // goes on behind its back, and no survivor that was asked has more.
-func (w *world) CheckLoaded(g *cluster.Group, from, applied uint64) {
+func (w *world) checkRecovered(g *cluster.Group, from, applied uint64) {
 	old := w.Groups[from]
 	for _, s := range w.Recorded(g.ID).GetOrigin().GetSources() {
 		h := w.Host(s.GetHostId())
@@ -165,5 +182,16 @@ func (w *world) CheckLoaded(g *cluster.Group, from, applied uint64) {
 	}
 	if rec := w.Record.Freeze().Group(ids.Group(from)); rec.GetState() == fleetpb.GroupState_GROUP_STATE_OPEN {
 		w.Violate("R2: group %d is loaded from group %d, which is not banned", g.ID, from)
+	}
+}
+
+// checkNoSource is that the data of a replica is not removed that a group is to be loaded from.
+func (w *world) checkNoSource(k replicas.Key) {
+	v := w.Record.Freeze()
+	from := v.Group(k.Group)
+	for rec := range v.Groups() {
+		if from != nil && member.Source(rec, from, uint64(k.Replica)) {
+			w.Violate("R3: replica %s is destroyed, and group %d is to be loaded from it", k, rec.GetId())
+		}
 	}
 }

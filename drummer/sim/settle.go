@@ -44,8 +44,8 @@ func (w *world) converge() {
 	}
 }
 
-// tend is what the operator does once all is healed: recovers what was lost, and replaces
-// drummers whose disks were, or takes back one that was to join.
+// tend is what the operator does once all is healed: recovers what was lost, gives up copies
+// of what is lost, and replaces drummers whose disks were, or takes back one that was to join.
 func (w *world) tend() {
 	switch n, p := w.spent(), w.Record.Freeze().Drummers().Pending(); {
 	case n != 0 && p == nil:
@@ -56,6 +56,7 @@ func (w *world) tend() {
 	if w.Virtual() > w.tended+10*time.Second {
 		w.tended = w.Virtual()
 		w.recoverAll()
+		w.deleteStranded()
 	}
 }
 
@@ -173,7 +174,8 @@ func (w *world) beyond(rec *fleetpb.Group) bool {
 		}
 	}
 	for _, h := range w.Hosts {
-		if !has[h.Disk.ID] && !taken[h.Region] && (len(rec.GetSpec().GetRegions()) == 0 || wants[h.Region] > 0) {
+		unfit := spread.Unfit(rec.GetSpec(), w.Record.Freeze().Host(ids.Host(h.Disk.ID))) != ""
+		if !unfit && !has[h.Disk.ID] && !taken[h.Region] && (len(rec.GetSpec().GetRegions()) == 0 || wants[h.Region] > 0) {
 			return false
 		}
 	}

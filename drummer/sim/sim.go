@@ -10,6 +10,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/export"
 	"github.com/drumline/drumline/drummer/sim/cluster"
+	"github.com/drumline/drumline/drummer/sim/cover"
 	"github.com/drumline/drumline/drummer/sim/crew"
 	"github.com/drumline/drumline/drummer/sim/revive"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -25,6 +26,9 @@ type Setup struct {
 	// none when they are negative. Blows are what is rarer and takes longer, after the
 	// wishes: drawn when they are 0, up to 3; none when they are negative.
 	Wishes, Blows int
+	// Errands of operators, each with a fault that lies in wait for one step of it: as many
+	// as errandsDrawn when they are 0; none when they are negative.
+	Errands int
 	// From is the fleet that the run begins with, File where it was read; nil for a new one.
 	// Its hosts are those that it has, and no groups are launched beside its own.
 	From *export.Fleet
@@ -50,7 +54,7 @@ type Outcome struct {
 	Steps   int
 	// Proposals and Orders count what the supervisor did.
 	Proposals, Orders int
-	Coverage          Coverage
+	Coverage          cover.Table
 	Story             []string
 }
 
@@ -58,13 +62,15 @@ type Outcome struct {
 // checked.
 type world struct {
 	*cluster.World
-	struck map[uint64][]cell // what hit operations that have not ended
-	byHand time.Duration     // when an operator moved a replica last
+	struck map[uint64][]cover.Row // what hit operations that have not ended
+	byHand time.Duration          // when an operator moved a replica last
 	visits map[visitor]visits
 	given  map[string]time.Duration // when a host was given something last, by its id
 	crew   *crew.Crew
 	tended time.Duration // when the operator looked last, once all was healed
-	cover  Coverage
+	cover  cover.Table
+	traps  []*trap
+	asked  map[string]time.Duration // how far a group was when its clone was asked for, by the clone's name
 }
 
 // newWorld makes a cluster of three drummers and some hosts, which nobody leads yet.
@@ -72,7 +78,7 @@ func newWorld(seed uint64, hosts int) *world { return watched(cluster.New(seed, 
 
 // watched lets a cluster begin under the eyes of its witness.
 func watched(c *cluster.World) *world {
-	w := &world{World: c, struck: map[uint64][]cell{}, visits: map[visitor]visits{}, given: map[string]time.Duration{}, crew: crew.New(c), cover: Coverage{}}
+	w := &world{World: c, struck: map[uint64][]cover.Row{}, visits: map[visitor]visits{}, given: map[string]time.Duration{}, crew: crew.New(c), cover: cover.Table{}, asked: map[string]time.Duration{}}
 	w.Witness, w.crew.Step = w, w.checkCrew
 	w.Begin()
 	return w
@@ -100,6 +106,8 @@ func Run(s Setup) *Outcome {
 	list = append(list, later(rng, wishes(), faulty, s.Wishes)...)
 	s.Blows = or(s.Blows, max(0, rng.IntN(6)-2))
 	list = append(list, later(rng, blows(), faulty, s.Blows)...)
+	s.Errands = or(s.Errands, errandsDrawn)
+	list = append(list, drawErrands(rng, s.Seed, hours, faulty, s.Errands)...)
 	w := begin(&s)
 	w.Harsh, w.Book.Telling = harsh, s.Story
 	w.Run(time.Minute, func() bool {
@@ -207,7 +215,7 @@ func (s Setup) Command() string {
 	} else {
 		c += fmt.Sprintf(" --hosts %d --groups %d", s.Hosts, s.Groups)
 	}
-	c += fmt.Sprintf(" --faults %d --wishes=%d --blows=%d", s.Faults, none(s.Wishes), none(s.Blows))
+	c += fmt.Sprintf(" --faults %d --wishes=%d --blows=%d --errands=%d", s.Faults, none(s.Wishes), none(s.Blows), none(s.Errands))
 	if s.Keep != nil {
 		c += " --keep " + strings.Trim(strings.ReplaceAll(fmt.Sprint(s.Keep), " ", ","), "[]")
 	}

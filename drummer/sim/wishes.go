@@ -18,22 +18,22 @@ import (
 // wishes are what operators want in the middle of it all, asked for as the service does it:
 // with its checks before the record's.
 func wishes() []kind {
-	return []kind{
-		{"cordon", 3, (*world).cordon},
-		{"drain", 6, (*world).drain},
-		{"maintenance", 4, (*world).maintenance},
-		{"decommission", 3, (*world).decommission},
-		{"remove-host", 2, (*world).removeHost},
-		{"weight", 2, (*world).weigh},
-		{"resize", 8, (*world).resize},
-		{"tune", 4, (*world).tune},
-		{"place-rule", 5, (*world).placeRule},
-		{"move", 7, (*world).move},
-		{"transfer", 4, (*world).transfer},
-		{"cancel", 5, (*world).cancel},
-		{"pause-kind", 3, (*world).pauseKind},
-		{"brake-release", 3, (*world).releaseBrake},
-	}
+	said := kind{name: "brake-release", weight: 3, strike: (*world).releaseBrake} // whether the brake is on or not
+	return append(commands([]kind{
+		{name: "cordon", weight: 3, strike: (*world).cordon},
+		{name: "drain", weight: 6, strike: (*world).drain},
+		{name: "maintenance", weight: 4, strike: (*world).maintenance},
+		{name: "decommission", weight: 3, strike: (*world).decommission},
+		{name: "remove-host", weight: 2, strike: (*world).removeHost},
+		{name: "weight", weight: 2, strike: (*world).weigh},
+		{name: "resize", weight: 8, strike: (*world).resize},
+		{name: "tune", weight: 4, strike: (*world).tune},
+		{name: "place-rule", weight: 5, strike: (*world).placeRule},
+		{name: "move", weight: 7, strike: (*world).move},
+		{name: "transfer", weight: 4, strike: (*world).transfer},
+		{name: "cancel", weight: 5, strike: (*world).cancel},
+		{name: "pause-kind", weight: 3, strike: (*world).pauseKind},
+	}), said)
 }
 
 // later draws what comes after the faults: each within half a minute of some fault.
@@ -243,15 +243,20 @@ func (w *world) move(f *Fault) func() {
 		return nil
 	}
 	from := g.GetReplicas()[f.Pick/4096%uint64(len(g.GetReplicas()))].GetHostId()
+	w.moveTo(v, g, from, to)
+	return nil
+}
+
+// moveTo moves what a host has of a group to another one. It tells whether that was possible.
+func (w *world) moveTo(v planner.View, g *fleetpb.Group, from string, to *cluster.Host) bool {
 	id, err := planner.CheckMove(v, g, ids.Host(from), ids.Host(to.Disk.ID))
 	if err != nil {
-		return nil
+		return false
 	}
 	w.byHand = w.Now
-	w.Ask(&fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: &fleetpb.AddReplica{
+	return w.Ask(&fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: &fleetpb.AddReplica{
 		Group: g.GetId(), Generation: g.GetGeneration(), HostId: to.Disk.ID, Replaces: uint64(id), Kind: words.KindMove, Move: true,
-	}}})
-	return nil
+	}}}).GetCode() == fleetpb.Code_CODE_OK
 }
 
 // transfer has a replica lead, half the time until the wish ends.

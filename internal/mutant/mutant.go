@@ -32,5 +32,6 @@ func List() []string {
 		"restless-balance",    // a difference of one between two hosts is evened out, for ever
 		"no-damping",          // a host that comes and goes is given replicas at once
 		"no-opinion",          // a host that its neighbours hear is replaced as if it were down
+		"early-purge",         // the data of a banned group goes while another one is to be loaded from it
 	}
 }

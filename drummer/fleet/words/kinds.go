@@ -8,20 +8,24 @@ import (
 func LaunchKind(o *fleetpb.Origin) string {
 	switch o.GetKind() {
 	case fleetpb.OriginKind_ORIGIN_KIND_RECOVER:
-		return "recover"
+		return KindRecover
 	case fleetpb.OriginKind_ORIGIN_KIND_RESTORE:
-		return "restore"
+		return KindRestore
 	case fleetpb.OriginKind_ORIGIN_KIND_CLONE:
-		return "clone"
+		return KindClone
 	default:
-		return "launch"
+		return KindLaunch
 	}
 }
 
 // Kinds of operation. Those of hosts have groups' drains and moves as their parts.
 const (
 	KindLaunch   = "launch"
+	KindRecover  = "recover" // a launch with what a lost group left
+	KindRestore  = "restore" // a launch with a state from a file
+	KindClone    = "clone"   // a launch with the state of another group
 	KindDelete   = "delete"
+	KindPurge    = "purge"    // of a group that was banned
 	KindReplace  = "replace"  // of a dead replica
 	KindResize   = "resize"   // to another number of voters
 	KindDrain    = "drain"    // of a host, and of a replica away from it

@@ -55,6 +55,7 @@ type disk struct {
 	epoch    uint64
 	Manifest replicas.Manifest
 	Logs     map[replicas.Key]*Log
+	Staged   map[string]bool // states that groups can be restored from
 }
 
 // token is an order that a host has taken.
@@ -82,6 +83,7 @@ func (w *World) hostNamed(name string) bool {
 func emptyDisk(id string) *disk {
 	return &disk{
 		ID:       id,
+		Staged:   map[string]bool{},
 		Manifest: replicas.Manifest{Records: map[replicas.Key]replicas.Record{}, Tombstones: map[replicas.Key]replicas.Tombstone{}},
 		Logs:     map[replicas.Key]*Log{},
 	}
@@ -380,6 +382,7 @@ func (h *Host) self() *fleetpb.Host {
 	if h.said == nil {
 		return &fleetpb.Host{
 			Id: h.Disk.ID, Name: h.Name, Region: h.Region, Api: h.Name + ":1", Raft: h.Name + ":2", BootEpoch: h.Disk.epoch, Apps: h.w.Apps,
+			Labels: []string{h.Label()},
 		}
 	}
 	self := proto.CloneOf(h.said)
@@ -389,6 +392,9 @@ func (h *Host) self() *fleetpb.Host {
 	self.BootEpoch = h.Disk.epoch
 	return self
 }
+
+// Label is one that no other host has.
+func (h *Host) Label() string { return "name=" + h.Name }
 
 // beat is the host's heartbeat on one stream.
 func (h *Host) beat(s *Session) {

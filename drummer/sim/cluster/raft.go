@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/sim/cluster/leap"
+	"github.com/drumline/drumline/drummer/sim/cluster/members"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
@@ -15,23 +16,21 @@ import (
 // Group is a Raft group. Its log grows with the time in which it serves; a position in
 // it is that time. Who holds how much of it decides who can lead and what is committed.
 type Group struct {
-	w                 *World
-	ID                uint64
-	Voters, Observers map[uint64]string // replica to host id
-	Removed           map[uint64]bool
-	CC                uint64
-	views             []view // memberships, oldest first
-	leader, term      uint64
-	Commit, settled   time.Duration
-	Leap              leap.Leap     // of Commit
-	Opened, Sealed    time.Duration // positions of these entries; 0 for none
-	Version           uint32        // behaviour version in force
-	electing          bool
-	loaded            time.Duration // when its first state is there; 0 for none on its way
-	spreading         bool
-	roster            []Peer // all members, voters first, by number, as of laid
-	laid              uint64 // the world's layout; 0 for one of another membership
-	Forced            bool   // deleted by force, so it may end while it serves
+	members.Set
+	w               *World
+	ID              uint64
+	views           []view // memberships, oldest first
+	leader, term    uint64
+	Commit, settled time.Duration
+	Leap            leap.Leap     // of Commit
+	Opened, Sealed  time.Duration // positions of these entries; 0 for none
+	Version         uint32        // behaviour version in force
+	electing        bool
+	loaded          time.Duration // when its first state is there; 0 for none on its way
+	spreading       bool
+	roster          []Peer // all members, voters first, by number, as of laid
+	laid            uint64 // the world's layout; 0 for one of another membership
+	Forced          bool   // deleted by force, so it may end while it serves
 }
 
 // view is a membership and where in the log it begins.
@@ -61,41 +60,20 @@ const Kept = 20 * time.Second
 const chase = 8 // times faster than the log grows is a replica that catches up
 
 // NewGroup makes a group of these first members.
-func NewGroup(w *World, id uint64, members map[ids.Replica]ids.Host) *Group {
-	g := &Group{w: w, ID: id, Voters: map[uint64]string{}, Observers: map[uint64]string{}, Removed: map[uint64]bool{}, settled: w.Now}
-	for r, h := range members {
-		g.Voters[uint64(r)] = string(h)
-	}
-	g.CC = uint64(len(members))
-	g.views = []view{{0, g.copyMembership()}}
+func NewGroup(w *World, id uint64, first map[ids.Replica]ids.Host) *Group {
+	g := &Group{Set: members.First(first), w: w, ID: id, settled: w.Now}
+	g.views = []view{{0, g.Copy()}}
 	return g
 }
 
 // Begin gives the group a membership to begin with; its maps become the group's.
 func (g *Group) Begin(m *drummerpb.Membership) {
-	g.Voters, g.Observers, g.CC = m.GetVoters(), m.GetObservers(), m.GetConfigChange()
-	for _, id := range m.GetRemoved() {
-		g.Removed[id] = true
-	}
-	g.views, g.laid = []view{{0, g.copyMembership()}}, 0
+	g.Set = members.From(m)
+	g.views, g.laid = []view{{0, g.Copy()}}, 0
 }
 
 // membership in force, which nobody may change.
 func (g *Group) membership() *drummerpb.Membership { return g.views[len(g.views)-1].m }
-
-func (g *Group) copyMembership() *drummerpb.Membership {
-	return &drummerpb.Membership{
-		ConfigChange: g.CC, Voters: maps.Clone(g.Voters), Observers: maps.Clone(g.Observers), Removed: slices.Sorted(maps.Keys(g.Removed)),
-	}
-}
-
-// Place is where a member is; empty when the id is none.
-func (g *Group) Place(id uint64) string {
-	if h, ok := g.Voters[id]; ok {
-		return h
-	}
-	return g.Observers[id]
-}
 
 // Quorum is how many of n voters decide.
 func Quorum(n int) int { return n/2 + 1 }
@@ -117,9 +95,9 @@ func (p *Peer) runs() bool {
 func (g *Group) all() (voters []Peer) {
 	if g.laid != g.w.layout {
 		g.laid, g.roster = g.w.layout, g.roster[:0]
-		for _, members := range []map[uint64]string{g.Voters, g.Observers} {
+		for _, some := range []map[uint64]string{g.Voters, g.Observers} {
 			from := len(g.roster)
-			for id, at := range members {
+			for id, at := range some {
 				p := Peer{id: id, Host: g.w.Host(at)}
 				if p.Host != nil {
 					p.Log = p.Host.Disk.Logs[replicas.KeyOf(g.ID, id)]
@@ -148,11 +126,11 @@ func (g *Group) Live() []Peer {
 	return running(g.all())
 }
 
-func running(members []Peer) []Peer {
-	list := make([]Peer, 0, len(members))
-	for i := range members {
-		if members[i].runs() {
-			list = append(list, members[i])
+func running(peers []Peer) []Peer {
+	list := make([]Peer, 0, len(peers))
+	for i := range peers {
+		if peers[i].runs() {
+			list = append(list, peers[i])
 		}
 	}
 	return list

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
-	"github.com/drumline/drumline/internal/mutant"
 	"github.com/drumline/drumline/nodehost/replicas"
 	"github.com/drumline/drumline/nodehost/replicas/life"
 )
@@ -247,32 +246,20 @@ func (g *Group) tryChange(c *drummerpb.Change, r *drummerpb.OrderResult) progres
 // Change applies a membership change by the rules of Raft and of our Raft host; it says
 // why not. It needs a leader with a quorum, which the caller looked for.
 func (g *Group) Change(c *drummerpb.Change) string {
-	id, kind := c.GetReplica(), c.GetKind()
-	switch {
-	case kind == drummerpb.ChangeKind_CHANGE_KIND_UNSPECIFIED || g.so(c):
+	if g.So(c) {
 		return ""
-	case c.GetConfigChange() != 0 && c.GetConfigChange() != g.CC:
-		return "the membership is at another change"
 	}
-	if why := g.forbidden(c); why != "" {
+	if why := g.Forbids(c); why != "" {
 		return why
 	}
 	before, at := g.membership(), g.Commit+1
 	if g.Lead().Log != nil { // the members there are commit it, whoever lives of those to come
 		at = g.append()
 	}
-	switch kind {
-	case drummerpb.ChangeKind_CHANGE_KIND_ADD_OBSERVER:
-		g.Observers[id] = c.GetHostId()
-	case drummerpb.ChangeKind_CHANGE_KIND_PROMOTE:
-		delete(g.Observers, id)
-		g.Voters[id] = c.GetHostId()
-	case drummerpb.ChangeKind_CHANGE_KIND_REMOVE:
-		g.settleRemoval(id)
-		delete(g.Voters, id)
-		delete(g.Observers, id)
-		g.Removed[id] = true
+	if c.GetKind() == drummerpb.ChangeKind_CHANGE_KIND_REMOVE {
+		g.settleRemoval(c.GetReplica())
 	}
+	g.Make(c, g.CC+uint64(1+g.w.Rng.IntN(50)))
 	g.applied(c, before, at)
 	return ""
 }
@@ -281,8 +268,7 @@ func (g *Group) Change(c *drummerpb.Change) string {
 func (g *Group) applied(c *drummerpb.Change, before *drummerpb.Membership, at time.Duration) {
 	w := g.w
 	g.laid = 0
-	g.CC += uint64(1 + w.Rng.IntN(50))
-	g.views = append(g.views, view{at, g.copyMembership()})
+	g.views = append(g.views, view{at, g.Copy()})
 	w.Note("group %d: %s %d, config change %d", g.ID, c.GetKind(), c.GetReplica(), g.CC)
 	w.Book.Mark('c', w.Now, g.ID<<20|c.GetReplica(), g.CC)
 	w.Active = w.Now
@@ -294,61 +280,6 @@ func (g *Group) applied(c *drummerpb.Change, before *drummerpb.Membership, at ti
 		}
 	})
 	g.look()
-}
-
-// so tells that the membership is what the change wants.
-func (g *Group) so(c *drummerpb.Change) bool {
-	id, host := c.GetReplica(), c.GetHostId()
-	switch c.GetKind() {
-	case drummerpb.ChangeKind_CHANGE_KIND_ADD_OBSERVER:
-		return g.Observers[id] == host && host != ""
-	case drummerpb.ChangeKind_CHANGE_KIND_PROMOTE:
-		at, voter := g.Voters[id]
-		return voter && (host == "" || at == host)
-	default:
-		return g.Removed[id]
-	}
-}
-
-func (g *Group) forbidden(c *drummerpb.Change) string {
-	id, host := c.GetReplica(), c.GetHostId()
-	_, voter := g.Voters[id]
-	at, observer := g.Observers[id]
-	switch c.GetKind() {
-	case drummerpb.ChangeKind_CHANGE_KIND_ADD_OBSERVER:
-		switch {
-		case g.Removed[id]:
-			return "the replica was removed and never comes back"
-		case voter || observer:
-			return "the replica is a member already"
-		case g.On(host):
-			return "the host has a replica of the group already"
-		}
-	case drummerpb.ChangeKind_CHANGE_KIND_PROMOTE:
-		switch {
-		case !observer && !mutant.Is("voter-first"): // as dragonboat itself would not mind
-			return "the replica to promote is no observer"
-		case observer && host != "" && host != at:
-			return "the observer is on another host"
-		}
-	case drummerpb.ChangeKind_CHANGE_KIND_REMOVE:
-		if voter && len(g.Voters) == 1 {
-			return "the last voter cannot be removed"
-		}
-	}
-	return ""
-}
-
-// On tells that a host has a member of the group.
-func (g *Group) On(host string) bool {
-	for _, members := range []map[uint64]string{g.Voters, g.Observers} {
-		for _, h := range members {
-			if h == host {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // settleRemoval has the removed replica hear of its end, or not.

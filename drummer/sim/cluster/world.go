@@ -86,8 +86,8 @@ type Witness interface {
 	CheckHalted(h *Host, g *Group, k replicas.Key)
 	// CheckExecuted sees an order that a host begins to carry out.
 	CheckExecuted(h *Host, x replicas.Execute)
-	// CheckLoaded sees a group that is loaded with what a replica of another one had applied.
-	CheckLoaded(g *Group, from, applied uint64)
+	// CheckLoaded sees a group that is loaded with a state, and how much of it was applied.
+	CheckLoaded(g *Group, b *drummerpb.Load, applied uint64)
 	// CheckWelcomed sees a host whose stream a drummer takes in.
 	CheckWelcomed(s *Session)
 	// CheckObeyed sees an order that a host has carried out.

@@ -104,6 +104,9 @@ func (w reviver) takeReports(seen map[string]*drummerpb.ExportedHost) map[uint64
 
 // takeGroup makes a group of what its hosts have: all of it as far as the others.
 func (w reviver) takeGroup(rec *fleetpb.Group, have []reported, read *drummerpb.Membership) {
+	if o := rec.GetOrigin(); o.GetStaged() != "" && w.Host(o.GetHostId()) != nil {
+		w.Host(o.GetHostId()).Stage(o.GetStaged()) // nobody says of it that it is gone
+	}
 	if len(have) == 0 && rec.GetState() == fleetpb.GroupState_GROUP_STATE_LAUNCHING {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/export"
 	"github.com/drumline/drumline/drummer/sim"
+	"github.com/drumline/drumline/drummer/sim/cover"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
@@ -34,7 +35,7 @@ type Report struct {
 	// Hash is that of the only schedule; of several, the hashes of all, mixed.
 	Hash     string    `json:"hash"`
 	Failures []Failure `json:"failures"`
-	// Empty are the rows of the coverage table, step × fault, that nothing reached.
+	// Empty are the rows of the coverage table, operation × step × fault, that nothing reached.
 	Empty []string `json:"empty_rows,omitempty"`
 }
 
@@ -69,16 +70,17 @@ func flags() []cli.Flag {
 		&cli.IntFlag{Name: "faults", DefaultText: "drawn, 10 to 24", Usage: "draw `N` faults"},
 		&cli.IntFlag{Name: "wishes", DefaultText: "drawn, up to 12", Usage: "draw `N` commands of operators; -1 for none"},
 		&cli.IntFlag{Name: "blows", DefaultText: "drawn, up to 3", Usage: "draw `N` rarer blows: hosts that flap, lost quorums with their recovery, other drummers; -1 for none"},
+		&cli.IntFlag{Name: "errands", DefaultText: "6", Usage: "bring about `N` operations, each with a fault that lies in wait for one of its steps; -1 for none"},
 		&cli.StringFlag{Name: "from", DefaultText: "a new cluster", Usage: "begin with the fleet in `FILE`, of record export: its hosts, groups and policy"},
 		&cli.StringFlag{Name: "keep", DefaultText: "all", Usage: "let only the faults and wishes of these `PLACES` come true, as 0,4,7"},
 		&cli.BoolFlag{Name: "story", DisableDefaultText: true, Usage: "tell what happened; with one schedule"},
-		&cli.BoolFlag{Name: "coverage", DisableDefaultText: true, Usage: "print which faults struck at which steps of operations; exit code 1 if one never did"},
+		&cli.BoolFlag{Name: "coverage", DisableDefaultText: true, Usage: "print which faults struck which operations at which steps, and how those ended; exit code 1 if one never did"},
 	}
 }
 
 // setup reads the flags.
 func setup(c *cli.Context) (sim.Setup, error) {
-	s := sim.Setup{Seed: c.Uint64("seed"), Hosts: c.Int("hosts"), Groups: c.Int("groups"), Faults: c.Int("faults"), Wishes: c.Int("wishes"), Blows: c.Int("blows"), Story: c.Bool("story")}
+	s := sim.Setup{Seed: c.Uint64("seed"), Hosts: c.Int("hosts"), Groups: c.Int("groups"), Faults: c.Int("faults"), Wishes: c.Int("wishes"), Blows: c.Int("blows"), Errands: c.Int("errands"), Story: c.Bool("story")}
 	switch {
 	case c.Int("schedules") < 1:
 		return s, usage("--schedules: want at least 1")
@@ -86,8 +88,8 @@ func setup(c *cli.Context) (sim.Setup, error) {
 		return s, usage("--story tells of one schedule: leave --schedules out")
 	case s.Hosts < 0 || s.Hosts > 100 || s.Hosts > 0 && s.Hosts < 3:
 		return s, usage("--hosts: want 3 to 100")
-	case s.Groups < 0 || s.Groups > 10_000 || s.Faults < 0 || s.Faults > 10_000 || s.Wishes > 10_000 || s.Blows > 10_000:
-		return s, usage("--groups, --faults, --wishes and --blows: want at most 10,000")
+	case s.Groups < 0 || s.Groups > 10_000 || s.Faults < 0 || s.Faults > 10_000 || s.Wishes > 10_000 || s.Blows > 10_000 || s.Errands > 10_000:
+		return s, usage("--groups, --faults, --wishes, --blows and --errands: want at most 10,000")
 	case c.IsSet("from") && (c.IsSet("hosts") || c.IsSet("groups")):
 		return s, usage("--from: hosts and groups are those of the file; leave --hosts and --groups out")
 	}
@@ -128,7 +130,7 @@ func run(ctx context.Context, con noun.Console, c *cli.Context) error {
 		return err
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(1500)) // little is kept, much is made
-	r := &runner{con: con, cover: sim.Coverage{}, begun: time.Now(), total: c.Int("schedules")}
+	r := &runner{con: con, cover: cover.Table{}, begun: time.Now(), total: c.Int("schedules")}
 	r.report.Failures = []Failure{}
 	sim.Many(first, r.total, runtime.GOMAXPROCS(0), func(o *sim.Outcome) bool {
 		r.take(o)
@@ -144,7 +146,7 @@ func run(ctx context.Context, con noun.Console, c *cli.Context) error {
 type runner struct {
 	con    noun.Console
 	report Report
-	cover  sim.Coverage
+	cover  cover.Table
 	story  []string
 	begun  time.Time
 	total  int
@@ -183,8 +185,8 @@ func (r *runner) finish(c *cli.Context) error {
 	p.Seconds = time.Since(r.begun).Seconds()
 	p.Hash = fmt.Sprintf("%016x", r.hash)
 	if c.Bool("coverage") {
-		p.Empty = r.cover.Empty()
-		r.con.Say("%s", r.cover.Table())
+		p.Empty = r.cover.Empty(sim.Kinds())
+		r.con.Say("%s", r.cover.Text(sim.Kinds()))
 	}
 	err := r.con.Print(p, [][]string{
 		{"SCHEDULES", "VIRTUAL", "TOOK", "FAULTS", "STEPS", "ORDERS", "PROPOSALS", "HASH", "FAILURES"},
