@@ -73,7 +73,7 @@ func (w *world) loseQuorum(f *Fault) func() {
 	}
 	w.At(w.Virtual()+5*time.Second+f.For%time.Minute, func() {
 		w.harass(f, 15*time.Second)
-		w.recoverSoon(rec.GetSpec().GetName(), 20)
+		w.rescue.Soon(rec.GetSpec().GetName(), 20)
 	})
 	return nil
 }

@@ -157,7 +157,7 @@ func (w *world) CheckFresh(h *cluster.Host, r replicas.Record) {
 // that another group is still to be loaded from.
 func (w *world) CheckDestroyed(h *cluster.Host, k replicas.Key) {
 	w.Book.Ran[uint64(k.Replica)] = h.Disk.ID
-	w.checkNoSource(k)
+	w.rescue.CheckDestroyed(k)
 	g := w.Groups[uint64(k.Group)]
 	if g == nil || h.Disk.Logs[k] == nil || g.Place(uint64(k.Replica)) == "" {
 		return
@@ -213,8 +213,8 @@ func (w *world) CheckProposal(d *cluster.Drummer, c *fleetpb.Command) {
 		w.Violate("brake: group %d: a replica for host %s is proposed while the brake holds", add.GetGroup(), add.GetHostId())
 	}
 	if add != nil && d == w.Lead() {
-		w.checkDamping(d, add)
-		w.given[add.GetHostId()] = w.Now
+		w.doubt.CheckDamping(d, add)
+		w.doubt.Give(add.GetHostId())
 	}
 	if add.GetReplaces() == 0 || add.GetMove() || d != w.Lead() { // who is moved is well
 		return
@@ -227,7 +227,7 @@ func (w *world) CheckProposal(d *cluster.Drummer, c *fleetpb.Command) {
 		w.Violate("group %d: replica %d on %s is replaced, which is in maintenance", add.GetGroup(), add.GetReplaces(), h.Name)
 	}
 	w.checkBrake(d, add)
-	if heardBy, of := w.opinions(d, h); 2*heardBy > of && w.silent(d, h) < w.UnreachableAfter-w.UnreachableAfter/50 {
+	if heardBy, of := w.doubt.Opinions(d, h); 2*heardBy > of && w.silent(d, h) < w.UnreachableAfter-w.UnreachableAfter/50 {
 		w.Violate("gossip: group %d: replica %d on %s is replaced, which %d of %d neighbours hear; it was silent for %s only", add.GetGroup(), add.GetReplaces(), h.Name, heardBy, of, w.silent(d, h))
 	}
 	if silent := w.silent(d, h); silent < w.DownAfter-w.DownAfter/50 {
@@ -264,7 +264,7 @@ func (w *world) checkBrake(d *cluster.Drummer, add *fleetpb.AddReplica) {
 		if h == nil || !has[rec.GetId()] || rec.GetWanted().GetMaintenanceUntilUnixMs() > 0 || slices.Contains(d.View.Brake().GetAccepted(), rec.GetId()) {
 			continue
 		}
-		if heardBy, _ := w.opinions(d, h); heardBy > 0 {
+		if heardBy, _ := w.doubt.Opinions(d, h); heardBy > 0 {
 			continue // it may be unreachable only
 		}
 		if s := w.silent(d, h); s > w.DownAfter {
@@ -404,3 +404,11 @@ func (w *world) moves(g *cluster.Group, h *cluster.Host) bool {
 	}
 	return n >= cluster.Quorum(len(g.Voters)) && well(h) && !w.Lossy && w.Now-w.Changed > long
 }
+
+// CheckLoaded is what must hold when a group begins with a state.
+func (w *world) CheckLoaded(g *cluster.Group, b *drummerpb.Load, applied uint64) {
+	w.rescue.CheckLoaded(g, b, applied)
+}
+
+// CheckWelcomed notes that a drummer takes a host in.
+func (w *world) CheckWelcomed(s *cluster.Session) { w.doubt.Welcome(s) }

@@ -4,12 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
-	"github.com/drumline/drumline/drummer/sim/cluster"
-	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
-	"github.com/drumline/drumline/internal/ids"
 )
 
 // chores are what only errands have operators do: they clone and restore groups, let go what
@@ -66,26 +61,13 @@ func (w *world) moveLeader(f *Fault) func() {
 // copyName is a name that only copies have.
 func copyName(app string, f *Fault) string { return fmt.Sprintf("%s/copy%d", app, f.Pick/256%20) }
 
-// loadGroup makes a group with a first state; it tells whether the record took that.
-func (w *world) loadGroup(spec *fleetpb.Spec, o *fleetpb.Origin, replaces uint64) bool {
-	return w.Ask(&fleetpb.Command{Op: &fleetpb.Command_LoadGroup{LoadGroup: &fleetpb.LoadGroup{
-		Spec: spec, Origin: o, Replaces: replaces, Reason: "somebody wants it",
-	}}}).GetCode() == fleetpb.Code_CODE_OK
-}
-
 // clone does what `groups clone NAME --to OTHER` does.
 func (w *world) clone(f *Fault) func() {
 	rec := w.group(f.Pick)
 	if rec == nil {
 		return nil
 	}
-	spec := proto.CloneOf(rec.GetSpec())
-	spec.Name = copyName(spec.GetApp(), f)
-	g := w.Groups[rec.GetId()]
-	if w.loadGroup(spec, &fleetpb.Origin{Kind: fleetpb.OriginKind_ORIGIN_KIND_CLONE, Group: rec.GetId(), Margin: 1}, 0) && g != nil {
-		g.Settle()
-		w.asked[spec.GetName()] = g.Commit
-	}
+	w.rescue.Clone(rec, copyName(rec.GetSpec().GetApp(), f))
 	return nil
 }
 
@@ -100,15 +82,8 @@ func (w *world) restore(f *Fault) func() {
 	if rec := w.group(f.Pick / 64); rec != nil && f.Pick/32%2 == 0 {
 		spec, replaces = rec.GetSpec(), rec.GetId()
 	}
-	w.restoreOn(h, spec, replaces)
+	w.rescue.RestoreOn(h, spec, replaces)
 	return nil
-}
-
-// restoreOn stages a state on a host, and makes a group of it.
-func (w *world) restoreOn(h *cluster.Host, spec *fleetpb.Spec, replaces uint64) {
-	staged := fmt.Sprintf("file-%d", w.Steps)
-	h.Stage(staged)
-	w.loadGroup(spec, &fleetpb.Origin{Kind: fleetpb.OriginKind_ORIGIN_KIND_RESTORE, Staged: staged, HostId: h.Disk.ID, Margin: 1000}, replaces)
 }
 
 // purge does what `groups purge NUMBER` does.
@@ -124,46 +99,4 @@ func (w *world) purge(f *Fault) func() {
 		w.Ask(&fleetpb.Command{Op: &fleetpb.Command_PurgeRetired{PurgeRetired: &fleetpb.PurgeRetired{Group: id}}})
 	}
 	return nil
-}
-
-// stranded tells that a group can never get its first state: whoever wanted it is told to
-// delete it.
-func (w *world) stranded(rec *fleetpb.Group) bool {
-	o := rec.GetOrigin()
-	if s := rec.GetState(); s != fleetpb.GroupState_GROUP_STATE_LAUNCHING && s != fleetpb.GroupState_GROUP_STATE_OPENING {
-		return false
-	}
-	if g := w.Groups[rec.GetId()]; g != nil && g.Opened > 0 {
-		return false
-	}
-	switch o.GetKind() {
-	case fleetpb.OriginKind_ORIGIN_KIND_CLONE:
-		from, g := w.Record.Freeze().Group(ids.Group(o.GetGroup())), w.Groups[o.GetGroup()]
-		return from.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || g != nil && lost(g)
-	case fleetpb.OriginKind_ORIGIN_KIND_RESTORE:
-		h := w.Host(o.GetHostId())
-		return h == nil || !h.Disk.Staged[o.GetStaged()]
-	}
-	return false
-}
-
-// deleteStranded does what whoever wanted such groups is told to.
-func (w *world) deleteStranded() {
-	for rec := range w.Record.Freeze().GroupsByName("") {
-		if w.stranded(rec) {
-			w.Ask(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: rec.GetSpec().GetName()}}})
-		}
-	}
-}
-
-// checkCopied is what must hold when a group begins with the state of one that serves, or
-// with one that was staged.
-func (w *world) checkCopied(g *cluster.Group, b *drummerpb.Load, applied uint64) {
-	o := w.Recorded(g.ID).GetOrigin()
-	if b.GetGroup() != o.GetGroup() || b.GetStaged() != o.GetStaged() {
-		w.Violate("R4: group %d is loaded with %v, and was to have %v", g.ID, b, o)
-	}
-	if want := w.asked[w.Recorded(g.ID).GetSpec().GetName()]; b.GetStaged() == "" && applied < uint64(want) {
-		w.Violate("R4: group %d is a clone of group %d as of %d, which had %d when it was asked for", g.ID, b.GetGroup(), applied, want)
-	}
 }

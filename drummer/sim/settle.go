@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/planner/spread"
-	"github.com/drumline/drumline/drummer/sim/cluster"
+	"github.com/drumline/drumline/drummer/sim/rescue"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
@@ -55,8 +55,7 @@ func (w *world) tend() {
 	}
 	if w.Virtual() > w.tended+10*time.Second {
 		w.tended = w.Virtual()
-		w.recoverAll()
-		w.deleteStranded()
+		w.rescue.All()
 	}
 }
 
@@ -87,10 +86,6 @@ func (w *world) hopeless(rec *fleetpb.Group) bool {
 	return false
 }
 
-// lost tells that so many of the group's voters lost their data that only a person may
-// repair it.
-func lost(g *cluster.Group) bool { return g.Intact(g.Voters) < cluster.Quorum(len(g.Voters)) }
-
 // unsettled lists what is not as it should be.
 func (w *world) unsettled() []string {
 	d := w.Lead()
@@ -111,7 +106,7 @@ func (w *world) unsettled() []string {
 			}
 			continue
 		}
-		if g != nil && lost(g) || w.needsRecovery(rec) {
+		if g != nil && rescue.Lost(g) || w.rescue.Needed(rec) {
 			continue
 		}
 		if why := w.amiss(rec); why != "" && !w.beyond(rec) && !w.hopeless(rec) {
@@ -120,12 +115,12 @@ func (w *world) unsettled() []string {
 	}
 	for _, h := range w.Hosts {
 		for _, k := range slices.SortedFunc(maps.Keys(h.Disk.Manifest.Records), func(a, b replicas.Key) int { return int(a.Replica) - int(b.Replica) }) {
-			if g := w.Groups[uint64(k.Group)]; !inRecord[uint64(k.Replica)] && (g == nil || !lost(g)) {
+			if g := w.Groups[uint64(k.Group)]; !inRecord[uint64(k.Replica)] && (g == nil || !rescue.Lost(g)) {
 				bad = append(bad, fmt.Sprintf("%s still has replica %s", h.Name, k))
 			}
 		}
 	}
-	return slices.Concat(bad, w.undone(), w.crewUnsettled(), w.forsaken())
+	return slices.Concat(bad, w.undone(), w.crewUnsettled(), w.rescue.Forsaken())
 }
 
 // undone lists what of the fleet itself is not as it should be.
@@ -145,7 +140,7 @@ func (w *world) undone() []string {
 			continue
 		}
 		g := w.Groups[o.GetGroup()]
-		if g != nil && lost(g) || o.GetGroup() != 0 && w.needsRecovery(w.Recorded(o.GetGroup())) || o.GetGroup() != 0 && (w.beyond(w.Recorded(o.GetGroup())) || w.hopeless(w.Recorded(o.GetGroup()))) {
+		if g != nil && rescue.Lost(g) || o.GetGroup() != 0 && w.rescue.Needed(w.Recorded(o.GetGroup())) || o.GetGroup() != 0 && (w.beyond(w.Recorded(o.GetGroup())) || w.hopeless(w.Recorded(o.GetGroup()))) {
 			continue
 		}
 		bad = append(bad, fmt.Sprintf("operation %d of group %d, a %s, has not ended", o.GetId(), o.GetGroup(), o.GetKind()))

@@ -12,6 +12,8 @@ import (
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	"github.com/drumline/drumline/drummer/sim/cover"
 	"github.com/drumline/drumline/drummer/sim/crew"
+	"github.com/drumline/drumline/drummer/sim/doubt"
+	"github.com/drumline/drumline/drummer/sim/rescue"
 	"github.com/drumline/drumline/drummer/sim/revive"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
@@ -64,13 +66,12 @@ type world struct {
 	*cluster.World
 	struck map[uint64][]cover.Row // what hit operations that have not ended
 	byHand time.Duration          // when an operator moved a replica last
-	visits map[visitor]visits
-	given  map[string]time.Duration // when a host was given something last, by its id
+	doubt  *doubt.Doubt
+	rescue *rescue.Person
 	crew   *crew.Crew
 	tended time.Duration // when the operator looked last, once all was healed
 	cover  cover.Table
 	traps  []*trap
-	asked  map[string]time.Duration // how far a group was when its clone was asked for, by the clone's name
 }
 
 // newWorld makes a cluster of three drummers and some hosts, which nobody leads yet.
@@ -78,7 +79,7 @@ func newWorld(seed uint64, hosts int) *world { return watched(cluster.New(seed, 
 
 // watched lets a cluster begin under the eyes of its witness.
 func watched(c *cluster.World) *world {
-	w := &world{World: c, struck: map[uint64][]cover.Row{}, visits: map[visitor]visits{}, given: map[string]time.Duration{}, crew: crew.New(c), cover: cover.Table{}, asked: map[string]time.Duration{}}
+	w := &world{World: c, struck: map[uint64][]cover.Row{}, doubt: doubt.New(c), rescue: rescue.New(c), crew: crew.New(c), cover: cover.Table{}}
 	w.Witness, w.crew.Step = w, w.checkCrew
 	w.Begin()
 	return w

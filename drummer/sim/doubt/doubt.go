@@ -1,4 +1,6 @@
-package sim
+// Package doubt judges whom the supervisor of a simulated cluster trusts: hosts that come and
+// go get nothing new, and what their neighbours say of hosts is listened to.
+package doubt
 
 import (
 	"slices"
@@ -20,6 +22,21 @@ const (
 	settledFor = 10 * time.Second
 )
 
+// Doubt is what is known of the hosts of one cluster.
+type Doubt struct {
+	*cluster.World
+	visits map[visitor]visits
+	given  map[string]time.Duration // when a host was given something last, by its id
+}
+
+// New knows nothing of a cluster yet.
+func New(w *cluster.World) *Doubt {
+	return &Doubt{w, map[visitor]visits{}, map[string]time.Duration{}}
+}
+
+// Give notes that a host is given something.
+func (w *Doubt) Give(host string) { w.given[host] = w.Now }
+
 // visits are when a host was taken in by a drummer, in one reign.
 type visits struct {
 	disk  string
@@ -27,8 +44,8 @@ type visits struct {
 	at    []time.Duration
 }
 
-// CheckWelcomed notes that a drummer takes a host in.
-func (w *world) CheckWelcomed(s *cluster.Session) {
+// Welcome notes that a drummer takes a host in.
+func (w *Doubt) Welcome(s *cluster.Session) {
 	k := visitor{s.Host(), s.Drummer}
 	v := w.visits[k]
 	if v.reign != s.Reign || v.disk != k.host.Disk.ID {
@@ -45,7 +62,7 @@ type visitor struct {
 }
 
 // returns counts how often the host has come back to the drummer within a time.
-func (w *world) returns(h *cluster.Host, d *cluster.Drummer, within time.Duration) (n int) {
+func (w *Doubt) returns(h *cluster.Host, d *cluster.Drummer, within time.Duration) (n int) {
 	v := w.visits[visitor{h, d}]
 	if v.reign != d.Reign || v.disk != h.Disk.ID {
 		return 0
@@ -58,10 +75,10 @@ func (w *world) returns(h *cluster.Host, d *cluster.Drummer, within time.Duratio
 	return n
 }
 
-// opinions counts the neighbours whose opinion of a host the drummer has had for a while,
+// Opinions counts the neighbours whose opinion of a host the drummer has had for a while,
 // and those of them that surely hear it. Whoever may have changed its mind does not count
 // as one that hears it.
-func (w *world) opinions(d *cluster.Drummer, h *cluster.Host) (heardBy, of int) {
+func (w *Doubt) Opinions(d *cluster.Drummer, h *cluster.Host) (heardBy, of int) {
 	for _, o := range w.Hosts {
 		s := o.Last[d.Index]
 		if o == h || s == nil || s.Reign != d.Reign || s.Opined == 0 || !s.AtDrummer {
@@ -76,9 +93,9 @@ func (w *world) opinions(d *cluster.Drummer, h *cluster.Host) (heardBy, of int) 
 	return heardBy, of
 }
 
-// checkDamping is that a host that comes and goes gets nothing new while another one can
+// CheckDamping is that a host that comes and goes gets nothing new while another one can
 // have it, of which that is plain: no rule, duty or limit is near.
-func (w *world) checkDamping(d *cluster.Drummer, add *fleetpb.AddReplica) {
+func (w *Doubt) CheckDamping(d *cluster.Drummer, add *fleetpb.AddReplica) {
 	to, g := w.Host(add.GetHostId()), d.View.Group(ids.Group(add.GetGroup()))
 	if to == nil || g == nil || w.Lossy || w.Now-w.Changed < settledFor {
 		return
@@ -95,7 +112,7 @@ func (w *world) checkDamping(d *cluster.Drummer, add *fleetpb.AddReplica) {
 }
 
 // plain tells that nothing at all speaks against a replica of the group on a host.
-func (w *world) plain(d *cluster.Drummer, h *cluster.Host, g *fleetpb.Group) bool {
+func (w *Doubt) plain(d *cluster.Drummer, h *cluster.Host, g *fleetpb.Group) bool {
 	rec := d.View.Host(ids.Host(h.Disk.ID))
 	if w.returns(h, d, 12*time.Hour) > 0 || rec == nil || rec.GetLost() || rec.GetWanted().GetDuty() != 0 || rec.GetWanted().GetMaintenanceUntilUnixMs() != 0 {
 		return false
@@ -115,7 +132,7 @@ func (w *world) plain(d *cluster.Drummer, h *cluster.Host, g *fleetpb.Group) boo
 }
 
 // attends tells that a host has been well, and heard by the drummer, for a while.
-func (w *world) attends(d *cluster.Drummer, h *cluster.Host) bool {
+func (w *Doubt) attends(d *cluster.Drummer, h *cluster.Host) bool {
 	s := h.Last[d.Index]
 	return s != nil && s.Reign == d.Reign && s.AtDrummer && h.Running && !h.Paused && !h.Dark && !h.Deaf && !h.Mute && w.Now-h.Changed >= settledFor
 }

@@ -1,7 +1,13 @@
-package sim
+// Package rescue is the person who helps the groups of a simulated cluster of which nothing
+// else can: who recovers them, restores them from a backup and gives up what can never be;
+// and it judges with what such groups, and clones, begin.
+package rescue
 
 import (
+	"fmt"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/api/survivors"
 	"github.com/drumline/drumline/drummer/planner/member"
@@ -14,18 +20,31 @@ import (
 	"github.com/drumline/drumline/nodehost/replicas/life"
 )
 
-// recoverSoon has the operator try to recover a group, until that works or is not needed.
-func (w *world) recoverSoon(name string, tries int) {
-	if w.recoverGroup(name) || tries == 0 {
-		return
-	}
-	w.At(w.Virtual()+7*time.Second, func() { w.recoverSoon(name, tries-1) })
+// Person looks after one cluster.
+type Person struct {
+	*cluster.World
+	asked map[string]time.Duration // how far a group was when its clone was asked for, by the clone's name
 }
 
-// recoverGroup does what `groups recover NAME` does. It tells whether that is settled.
-func (w *world) recoverGroup(name string) bool {
+// New is who looks after a cluster.
+func New(w *cluster.World) *Person { return &Person{w, map[string]time.Duration{}} }
+
+// Lost tells that so many of the group's voters lost their data that only a person may
+// repair it.
+func Lost(g *cluster.Group) bool { return g.Intact(g.Voters) < cluster.Quorum(len(g.Voters)) }
+
+// Soon has the operator try to recover a group, until that works or is not needed.
+func (w *Person) Soon(name string, tries int) {
+	if w.recover(name) || tries == 0 {
+		return
+	}
+	w.At(w.Virtual()+7*time.Second, func() { w.Soon(name, tries-1) })
+}
+
+// recover does what `groups recover NAME` does. It tells whether that is settled.
+func (w *Person) recover(name string) bool {
 	rec := w.Record.Freeze().ByName(name)
-	if rec == nil || !w.needsRecovery(rec) {
+	if rec == nil || !w.Needed(rec) {
 		return true
 	}
 	k := w.judge(name)
@@ -36,7 +55,7 @@ func (w *world) recoverGroup(name string) bool {
 }
 
 // judge asks the hosts, and says what can be done; nil while no drummer can say.
-func (w *world) judge(name string) *survivors.Case {
+func (w *Person) judge(name string) *survivors.Case {
 	d := w.Lead()
 	if d == nil {
 		return nil
@@ -66,7 +85,7 @@ func (w *world) judge(name string) *survivors.Case {
 
 // lookAt is what a host answers that is asked how far its replica of a group is; nil when
 // it runs and keeps none.
-func (w *world) lookAt(h *cluster.Host, group uint64) *statepb.Look {
+func (w *Person) lookAt(h *cluster.Host, group uint64) *statepb.Look {
 	g := w.Groups[group]
 	if g == nil {
 		return nil
@@ -94,13 +113,13 @@ func keeps(h *cluster.Host, k replicas.Key) (applied uint64, retired bool) {
 	return rec.Applied, rec.Life == life.Retired
 }
 
-// needsRecovery tells that a person has to recover a group: a quorum of its data is gone
+// Needed tells that a person has to recover a group: a quorum of its data is gone
 // for good, or that which it was to be loaded from.
-func (w *world) needsRecovery(rec *fleetpb.Group) bool {
+func (w *Person) Needed(rec *fleetpb.Group) bool {
 	switch rec.GetState() {
 	case fleetpb.GroupState_GROUP_STATE_OPENING, fleetpb.GroupState_GROUP_STATE_OPEN:
 		if g := w.Groups[rec.GetId()]; g != nil && g.Opened > 0 {
-			return lost(g)
+			return Lost(g)
 		}
 	case fleetpb.GroupState_GROUP_STATE_LAUNCHING:
 	default:
@@ -117,25 +136,26 @@ func (w *world) needsRecovery(rec *fleetpb.Group) bool {
 	return false
 }
 
-// recoverAll does for every group what can be done: one of which nothing has survived is
-// restored from a backup.
-func (w *world) recoverAll() {
+// All does for every group what can be done: one of which nothing has survived is
+// restored from a backup, and one that waits for what is gone is deleted.
+func (w *Person) All() {
 	for rec := range w.Record.Freeze().GroupsByName("") {
-		if !w.needsRecovery(rec) || w.recoverGroup(rec.GetSpec().GetName()) {
+		if !w.Needed(rec) || w.recover(rec.GetSpec().GetName()) {
 			continue
 		}
 		if k := w.judge(rec.GetSpec().GetName()); k != nil && k.Answer.GetCode() == fleetpb.Code_CODE_NOT_FOUND {
-			w.restoreOn(w.Hosts[rec.GetId()%uint64(len(w.Hosts))], rec.GetSpec(), rec.GetId())
+			w.RestoreOn(w.Hosts[rec.GetId()%uint64(len(w.Hosts))], rec.GetSpec(), rec.GetId())
 		}
 	}
+	w.deleteStranded()
 }
 
-// forsaken lists the groups that a person could recover, and that were not, or that are told to
+// Forsaken lists the groups that a person could recover, and that were not, or that are told to
 // heal by themselves although they cannot.
-func (w *world) forsaken() []string {
+func (w *Person) Forsaken() []string {
 	var bad []string
 	for rec := range w.Record.Freeze().GroupsByName("") {
-		if !w.needsRecovery(rec) {
+		if !w.Needed(rec) {
 			continue
 		}
 		k := w.judge(rec.GetSpec().GetName())
@@ -150,7 +170,7 @@ func (w *world) forsaken() []string {
 }
 
 // CheckLoaded is what must hold when a group begins with a state.
-func (w *world) CheckLoaded(g *cluster.Group, b *drummerpb.Load, applied uint64) {
+func (w *Person) CheckLoaded(g *cluster.Group, b *drummerpb.Load, applied uint64) {
 	if b.GetRetired() {
 		w.checkRecovered(g, b.GetGroup(), applied)
 	} else {
@@ -160,7 +180,7 @@ func (w *world) CheckLoaded(g *cluster.Group, b *drummerpb.Load, applied uint64)
 
 // checkRecovered is what must hold when a group begins with what another one left: nobody
 // goes on behind its back, and no survivor that was asked has more.
-func (w *world) checkRecovered(g *cluster.Group, from, applied uint64) {
+func (w *Person) checkRecovered(g *cluster.Group, from, applied uint64) {
 	old := w.Groups[from]
 	for _, s := range w.Recorded(g.ID).GetOrigin().GetSources() {
 		h := w.Host(s.GetHostId())
@@ -185,13 +205,80 @@ func (w *world) checkRecovered(g *cluster.Group, from, applied uint64) {
 	}
 }
 
-// checkNoSource is that the data of a replica is not removed that a group is to be loaded from.
-func (w *world) checkNoSource(k replicas.Key) {
+// CheckDestroyed is that the data of a replica is not removed that a group is to be loaded from.
+func (w *Person) CheckDestroyed(k replicas.Key) {
 	v := w.Record.Freeze()
 	from := v.Group(k.Group)
 	for rec := range v.Groups() {
 		if from != nil && member.Source(rec, from, uint64(k.Replica)) {
 			w.Violate("R3: replica %s is destroyed, and group %d is to be loaded from it", k, rec.GetId())
 		}
+	}
+}
+
+// load makes a group with a first state; it tells whether the record took that.
+func (w *Person) load(spec *fleetpb.Spec, o *fleetpb.Origin, replaces uint64) bool {
+	return w.Ask(&fleetpb.Command{Op: &fleetpb.Command_LoadGroup{LoadGroup: &fleetpb.LoadGroup{
+		Spec: spec, Origin: o, Replaces: replaces, Reason: "somebody wants it",
+	}}}).GetCode() == fleetpb.Code_CODE_OK
+}
+
+// Clone has a group begin with the state of another one.
+func (w *Person) Clone(of *fleetpb.Group, name string) {
+	spec := proto.CloneOf(of.GetSpec())
+	spec.Name = name
+	g := w.Groups[of.GetId()]
+	if w.load(spec, &fleetpb.Origin{Kind: fleetpb.OriginKind_ORIGIN_KIND_CLONE, Group: of.GetId(), Margin: 1}, 0) && g != nil {
+		g.Settle()
+		w.asked[name] = g.Commit
+	}
+}
+
+// RestoreOn stages a state on a host, and makes a group of it.
+func (w *Person) RestoreOn(h *cluster.Host, spec *fleetpb.Spec, replaces uint64) {
+	staged := fmt.Sprintf("file-%d", w.Steps)
+	h.Stage(staged)
+	w.load(spec, &fleetpb.Origin{Kind: fleetpb.OriginKind_ORIGIN_KIND_RESTORE, Staged: staged, HostId: h.Disk.ID, Margin: 1000}, replaces)
+}
+
+// stranded tells that a group can never get its first state: whoever wanted it is told to
+// delete it.
+func (w *Person) stranded(rec *fleetpb.Group) bool {
+	o := rec.GetOrigin()
+	if s := rec.GetState(); s != fleetpb.GroupState_GROUP_STATE_LAUNCHING && s != fleetpb.GroupState_GROUP_STATE_OPENING {
+		return false
+	}
+	if g := w.Groups[rec.GetId()]; g != nil && g.Opened > 0 {
+		return false
+	}
+	switch o.GetKind() {
+	case fleetpb.OriginKind_ORIGIN_KIND_CLONE:
+		from, g := w.Record.Freeze().Group(ids.Group(o.GetGroup())), w.Groups[o.GetGroup()]
+		return from.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN || g != nil && Lost(g)
+	case fleetpb.OriginKind_ORIGIN_KIND_RESTORE:
+		h := w.Host(o.GetHostId())
+		return h == nil || !h.Disk.Staged[o.GetStaged()]
+	}
+	return false
+}
+
+// deleteStranded does what whoever wanted such groups is told to.
+func (w *Person) deleteStranded() {
+	for rec := range w.Record.Freeze().GroupsByName("") {
+		if w.stranded(rec) {
+			w.Ask(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: rec.GetSpec().GetName()}}})
+		}
+	}
+}
+
+// checkCopied is what must hold when a group begins with the state of one that serves, or
+// with one that was staged.
+func (w *Person) checkCopied(g *cluster.Group, b *drummerpb.Load, applied uint64) {
+	o := w.Recorded(g.ID).GetOrigin()
+	if b.GetGroup() != o.GetGroup() || b.GetStaged() != o.GetStaged() {
+		w.Violate("R4: group %d is loaded with %v, and was to have %v", g.ID, b, o)
+	}
+	if want := w.asked[w.Recorded(g.ID).GetSpec().GetName()]; b.GetStaged() == "" && applied < uint64(want) {
+		w.Violate("R4: group %d is a clone of group %d as of %d, which had %d when it was asked for", g.ID, b.GetGroup(), applied, want)
 	}
 }
