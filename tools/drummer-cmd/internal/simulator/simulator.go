@@ -88,7 +88,7 @@ func setup(c *cli.Context) (sim.Setup, error) {
 		return s, usage("--story tells of one schedule: leave --schedules out")
 	case s.Hosts < 0 || s.Hosts > 100 || s.Hosts > 0 && s.Hosts < 3:
 		return s, usage("--hosts: want 3 to 100")
-	case s.Groups < 0 || s.Groups > 10_000 || s.Faults < 0 || s.Faults > 10_000 || s.Wishes > 10_000 || s.Blows > 10_000 || s.Errands > 10_000:
+	case min(s.Groups, s.Faults) < 0 || max(s.Groups, s.Faults, s.Wishes, s.Blows, s.Errands) > 10_000:
 		return s, usage("--groups, --faults, --wishes, --blows and --errands: want at most 10,000")
 	case c.IsSet("from") && (c.IsSet("hosts") || c.IsSet("groups")):
 		return s, usage("--from: hosts and groups are those of the file; leave --hosts and --groups out")
