@@ -2,6 +2,7 @@ package counter_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -208,4 +209,70 @@ func TestAResetOfARegionThatIsGoneGetsAround(t *testing.T) {
 	ask.After = g.GetUpto()
 	g, _ = hkg.export(ask)
 	require.Empty(t, g.GetEntries(), "and nothing when nothing did")
+}
+
+// TestAPageFitsIntoACommand: however many windows there are to tell, when a region was cut off
+// for long or is new. Otherwise it would be asked for again and again, and never merged.
+func TestAPageFitsIntoACommand(t *testing.T) {
+	const keys, fits = 600, 1 << 20
+	ord, hkg, ams := newWorld(t, 1000, "ord"), newWorld(t, 1001, "hkg"), newWorld(t, 1002, "ams")
+	cmds := make([]statemachines.Command, keys)
+	for range 130 {
+		ord.now += 61_000
+		for i := range cmds {
+			c := add(fmt.Sprint("key", i), 1_000_000)
+			c.NowMs = ord.now
+			cmds[i] = statemachines.Command{Version: counter.Version, Data: encode(c)}
+		}
+		ord.m.Apply(cmds, make([]statemachines.Result, keys))
+	}
+	pages := 0
+	for more := true; more; pages++ {
+		var g *counterpb.Merge
+		g, more = hkg.next(ord, 0)
+		require.Less(t, len(encode(merge(g))), fits)
+		hkg.must(merge(g))
+	}
+	require.Greater(t, pages, 3)
+	require.EqualValues(t, keys, hkg.status().GetKeys())
+	ask := &counterpb.Export{Relayed: true}
+	for more := true; more; {
+		a := hkg.query(&counterpb.Query{Op: &counterpb.Query_Export{Export: ask}})
+		require.Less(t, len(encode(merge(a.GetExport()))), fits)
+		ams.must(merge(a.GetExport()))
+		more, ask.AfterKey = a.GetMore(), proto.String(a.GetAfterKey())
+	}
+	minute := &counterpb.Query{Op: &counterpb.Query_Windows{Windows: &counterpb.Windows{Key: "key7", Resolution: counterpb.Resolution_RESOLUTION_MINUTE}}}
+	require.Greater(t, len(ord.query(minute).GetWindows()), 110)
+	for _, w := range []*world{hkg, ams} {
+		require.EqualValues(t, 130_000_000, w.value("key599"))
+		require.Len(t, w.query(minute).GetWindows(), len(ord.query(minute).GetWindows()))
+	}
+}
+
+// TestMoreWindowsThanTravel: of those that are too many for an entry the finest and oldest stay
+// where they were counted.
+func TestMoreWindowsThanTravel(t *testing.T) {
+	const most = 10_000
+	ord, hkg := newWorld(t, 1000, "ord"), newWorld(t, 1001, "hkg")
+	for _, w := range []*world{ord, hkg} {
+		s := &counterpb.Settings{}
+		for r := range counterpb.Resolution(5) {
+			s.Keep = append(s.Keep, &counterpb.Keep{Resolution: r + 1, Windows: most})
+		}
+		w.configure(s)
+	}
+	for range 12_000 {
+		ord.now += 10_000
+		ord.must(add("", 1))
+	}
+	g, _ := hkg.next(ord, 0)
+	require.Less(t, len(encode(merge(g))), 1<<20)
+	hkg.must(merge(g))
+	for r, want := range []int{0, 0, 2000, 34, 2} {
+		there, here := len(ord.windows(counterpb.Resolution(r+1))), len(hkg.windows(counterpb.Resolution(r+1)))
+		require.LessOrEqual(t, here, there)
+		require.GreaterOrEqual(t, here, want, "resolution %d", r+1)
+	}
+	require.EqualValues(t, 12_000, hkg.value(""))
 }

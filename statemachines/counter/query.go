@@ -130,6 +130,13 @@ func (m *Machine) groupInfo() *counterpb.GroupInfo {
 	return g
 }
 
+// A page is merged by one command, which may have little more than a mebibyte: it ends when it
+// has pageBytes, and an entry has at most so many windows, of 28 bytes at most.
+const (
+	pageBytes    = 256 << 10
+	entryWindows = 16 << 10
+)
+
 // export collects what another group is to merge.
 func (m *Machine) export(x *counterpb.Export) *counterpb.Answer {
 	g := &counterpb.Merge{From: m.self.message(), Upto: m.version, Relayed: x.GetRelayed()}
@@ -153,17 +160,19 @@ func (m *Machine) export(x *counterpb.Export) *counterpb.Answer {
 // again since, was not in.
 func (m *Machine) exportOurs(a *counterpb.Answer, x *counterpb.Export, limit int) {
 	var from *list.Element
+	size := 0
 	for e := m.changed.Back(); e != nil && counterAt(e).ours > x.GetAfter(); e = e.Prev() {
 		from = e
 	}
 	for ; from != nil; from = from.Next() {
-		if len(a.GetExport().GetEntries()) == limit {
+		if len(a.GetExport().GetEntries()) == limit || size >= pageBytes {
 			a.More = true
 			return
 		}
 		c := counterAt(from)
 		a.Export.Upto = c.ours
 		if e := m.entry(c, x, func(s *slot) bool { return s.ours > 0 }); e != nil {
+			size += proto.Size(e)
 			a.Export.Entries = append(a.Export.Entries, e)
 		}
 	}
@@ -177,6 +186,7 @@ func (m *Machine) exportAll(a *counterpb.Answer, x *counterpb.Export, limit int)
 	for _, o := range x.GetSkip() {
 		skip[originOf(o)] = true
 	}
+	size := 0
 	wanted := func(s *slot) bool {
 		return s.version > x.GetAfter() && (!skip[s.origin] || s.baseAdded|s.baseSubtracted > 0)
 	}
@@ -184,12 +194,13 @@ func (m *Machine) exportAll(a *counterpb.Answer, x *counterpb.Export, limit int)
 		switch {
 		case x.AfterKey != nil && c.key == x.GetAfterKey() || c.version <= x.GetAfter():
 			return true
-		case len(a.GetExport().GetEntries()) == limit:
+		case len(a.GetExport().GetEntries()) == limit || size >= pageBytes:
 			a.More = true
 			return false
 		}
 		a.AfterKey = c.key
 		if e := m.entry(c, x, wanted); e != nil {
+			size += proto.Size(e)
 			a.Export.Entries = append(a.Export.Entries, e)
 		}
 		return true
@@ -204,15 +215,15 @@ func counterAt(e *list.Element) *counter {
 // entry is what is wanted of a counter, or nil.
 func (m *Machine) entry(c *counter, x *counterpb.Export, wanted func(*slot) bool) *counterpb.Entry {
 	e := &counterpb.Entry{Key: c.key, Generation: c.generation, Deleted: c.deleted}
-	open := func(r int, b bucket) bool { return (b.number+1)*length(r) > x.GetWallMs() }
 	c.all(func(s *slot) {
-		windows := open
-		if !x.GetRelayed() && s != &c.mine {
-			windows = nil // a reset changes none
+		if !wanted(s) {
+			return
 		}
-		if wanted(s) {
-			e.Slots = append(e.Slots, m.message(s, c.generation, windows))
+		told := m.message(s, c.generation)
+		if x.GetRelayed() || s == &c.mine { // what others changed is no windows
+			told.Windows = s.told(x.GetWallMs(), entryWindows/(1+len(c.others)))
 		}
+		e.Slots = append(e.Slots, told)
 	})
 	if len(e.GetSlots()) == 0 && !c.deleted && c.generation == 0 {
 		return nil

@@ -202,15 +202,14 @@ func (m *Machine) info(c *counter) *counterpb.Info {
 	}
 	c.all(func(s *slot) {
 		if s.version > 0 {
-			i.Slots = append(i.Slots, m.message(s, c.generation, nil))
+			i.Slots = append(i.Slots, m.message(s, c.generation))
 		}
 	})
 	return i
 }
 
-// message is a slot on the wire, of a counter of that generation, with the windows that
-// wanted names.
-func (m *Machine) message(s *slot, generation uint64, wanted func(resolution int, b bucket) bool) *counterpb.Slot {
+// message is a slot on the wire, of a counter of that generation, without windows.
+func (m *Machine) message(s *slot, generation uint64) *counterpb.Slot {
 	o := s.origin
 	if o == (origin{}) {
 		o = m.self
@@ -223,16 +222,6 @@ func (m *Machine) message(s *slot, generation uint64, wanted func(resolution int
 	}
 	for _, g := range s.given {
 		out.Given = append(out.Given, &counterpb.Given{To: g.to.message(), Amount: g.amount})
-	}
-	if wanted == nil {
-		return out
-	}
-	for r := range s.windows {
-		for _, b := range s.windows[r] {
-			if wanted(r, b) {
-				out.Windows = append(out.Windows, &counterpb.Bucket{Resolution: counterpb.Resolution(r + 1), Number: b.number, Added: b.added, Subtracted: b.subtracted})
-			}
-		}
 	}
 	return out
 }

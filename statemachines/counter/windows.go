@@ -82,6 +82,20 @@ func (h *head) kept(r int, b []bucket) []bucket {
 	return slices.Clone(b[n:]) // the old ones would stay in memory
 }
 
+// told are the windows that end after a time. If there are more than so many the finest and
+// oldest are left out.
+func (s *slot) told(after uint64, most int) []*counterpb.Bucket {
+	var out []*counterpb.Bucket
+	for r := range s.windows {
+		for _, b := range s.windows[r] {
+			if (b.number+1)*length(r) > after {
+				out = append(out, &counterpb.Bucket{Resolution: counterpb.Resolution(r + 1), Number: b.number, Added: b.added, Subtracted: b.subtracted})
+			}
+		}
+	}
+	return out[max(len(out)-most, 0):]
+}
+
 // take merges windows and tells whether something was new.
 func (s *slot) take(h *head, windows []*counterpb.Bucket) bool {
 	changed := false
