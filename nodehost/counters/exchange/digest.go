@@ -39,7 +39,7 @@ func (l *lead) compare(ctx context.Context) error {
 // compareWith compares the own group with one sibling. What differs may be a delete that one
 // of the two has not heard of; what differs twice is asked for anew, all of it.
 func (l *lead) compareWith(ctx context.Context, p *sibling) error {
-	theirs, err := l.x.query(ctx, p.name, &counterpb.Query{Op: &counterpb.Query_Digest{Digest: &counterpb.Digest{}}})
+	theirs, err := l.x.ask(ctx, p.name, &counterpb.Query{Op: &counterpb.Query_Digest{Digest: &counterpb.Digest{}}})
 	there := theirs.GetDigest()
 	if err != nil || !proto.Equal(there.GetFrom(), p.origin) {
 		return nil //nolint:nilerr // it does not answer, lives another life, or is too old to know the question

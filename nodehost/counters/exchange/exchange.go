@@ -406,6 +406,15 @@ func (l *lead) modern() bool {
 	return s.Version >= 2
 }
 
+// ask reads from a sibling, whose answer crosses the sea.
+func (x *Exchange) ask(ctx context.Context, sibling string, q *counterpb.Query) (*counterpb.Answer, error) {
+	a, err := x.query(ctx, sibling, q)
+	if err == nil {
+		x.count(func(t *tally) { t.bytes += uint64(proto.Size(a)) })
+	}
+	return a, err
+}
+
 // query reads from any group.
 func (x *Exchange) query(ctx context.Context, group string, q *counterpb.Query) (*counterpb.Answer, error) {
 	data, err := proto.Marshal(q)
@@ -422,6 +431,5 @@ func (x *Exchange) query(ctx context.Context, group string, q *counterpb.Query) 
 	if err := proto.Unmarshal(resp.GetData(), a); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "group %s gave an answer that is none of app counter", group)
 	}
-	x.count(func(t *tally) { t.bytes += uint64(len(resp.GetData())) })
 	return a, nil
 }

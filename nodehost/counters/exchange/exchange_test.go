@@ -43,6 +43,8 @@ type world struct {
 	// told is the bytes of answers that crossed the sea with changes in them, and idle the
 	// longest without; guarded by mu.
 	told, idle int
+	// crossed, guarded by mu, is the bytes of all answers to a region from others.
+	crossed map[string]int
 	// most is the most that was afloat between two regions at a time; guarded by mu.
 	most int
 	// severs, guarded by mu, is a region that is cut off when something of it was merged.
@@ -53,7 +55,7 @@ type world struct {
 }
 
 func newWorld(regions ...string) *world {
-	w := &world{machines: map[string]*counter.Machine{}, cut: map[string]bool{}, afloat: map[[2]string]int{}, pace: 1, began: time.Now()}
+	w := &world{machines: map[string]*counter.Machine{}, cut: map[string]bool{}, afloat: map[[2]string]int{}, crossed: map[string]int{}, pace: 1, began: time.Now()}
 	for _, r := range regions {
 		w.found("counter/hits@" + r)
 	}
@@ -102,6 +104,7 @@ func (h host) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResp
 	}
 	data, err := m.Query(req.GetQuery())
 	if _, region := exchange.Split(req.GetGroup().GetName()); err == nil && region != h.region {
+		h.crossed[h.region] += len(data)
 		h.weigh(data)
 		h.float(region, data)
 	}

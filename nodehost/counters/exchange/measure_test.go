@@ -63,7 +63,7 @@ func TestForgedCountsAreTold(t *testing.T) {
 func TestBytesGoWithChanges(t *testing.T) {
 	w := newWorld("ord", "hkg")
 	const keys = 3000
-	w.start(t, "ord")
+	x := w.start(t, "ord")
 	require.Eventually(t, func() bool { return w.get(t, "ord").GetGroup().GetOrigin().GetRegion() == "ord" }, 30*time.Second, 5*time.Millisecond)
 	add := func(n int) {
 		for i := range n {
@@ -88,6 +88,13 @@ func TestBytesGoWithChanges(t *testing.T) {
 	t.Logf("50 changes are %.0f bytes, 500 are %.0f", few, many)
 	require.Less(t, many/500, 250.0, "bytes a change")
 	require.InDelta(t, 10, many/few, 3)
+	crossed := func() (n int) {
+		w.set(func() { n = w.crossed["ord"] })
+		return n
+	}
+	least, counted := crossed(), metric(t, x, "drumline_counter_exchange_bytes_total")
+	require.InDelta(t, least, counted, 100+float64(crossed()-least), "what siblings answer, and one may be on its way")
+	w.set(func() { require.Less(t, w.idle, 60, "what a sibling says that has nothing new") })
 }
 
 // TestANewLeaderEndsWindows: whoever led before may have taken in what others counted, and not

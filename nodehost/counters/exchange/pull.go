@@ -61,11 +61,11 @@ func (l *lead) ask(ctx context.Context) {
 // pull asks one sibling for a page.
 func (x *Exchange) pull(ctx context.Context, name string, has cursor) answer {
 	q := &counterpb.Export{After: has.version, WallMs: has.wall, Limit: pageLimit}
-	a, err := x.query(ctx, name, &counterpb.Query{Op: &counterpb.Query_Export{Export: q}})
+	a, err := x.ask(ctx, name, &counterpb.Query{Op: &counterpb.Query_Export{Export: q}})
 	if err == nil && has.version > 0 && !proto.Equal(a.GetExport().GetFrom(), has.origin) {
 		// It lives another life, in which versions begin anew.
 		q.After, q.WallMs = 0, 0
-		a, err = x.query(ctx, name, &counterpb.Query{Op: &counterpb.Query_Export{Export: q}})
+		a, err = x.ask(ctx, name, &counterpb.Query{Op: &counterpb.Query_Export{Export: q}})
 	}
 	if err != nil {
 		x.o.Log.Debug("a sibling of a counter does not answer", "sibling", name, "err", err)
@@ -167,7 +167,7 @@ func (l *lead) relayFrom(ctx context.Context, p *sibling, skip []*counterpb.Orig
 	q := &counterpb.Export{Relayed: true, Skip: skip, Limit: pageLimit, After: p.told.upto}
 	first := uint64(0)
 	for {
-		a, err := l.x.query(ctx, p.name, &counterpb.Query{Op: &counterpb.Query_Export{Export: q}})
+		a, err := l.x.ask(ctx, p.name, &counterpb.Query{Op: &counterpb.Query_Export{Export: q}})
 		g := a.GetExport()
 		if err != nil || !proto.Equal(g.GetFrom(), p.origin) {
 			return nil //nolint:nilerr // it is asked again later
