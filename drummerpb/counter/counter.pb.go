@@ -495,7 +495,7 @@ type Command struct {
 	//	*Command_Tick
 	//	*Command_Forget
 	Op isCommand_Op `protobuf_oneof:"op"`
-	// now_ms is the time of the host that proposes, in Unix milliseconds.
+	// now_ms is the time of the host that leads the group, in Unix milliseconds; hosts put it there.
 	NowMs         uint64 `protobuf:"varint,11,opt,name=now_ms,json=nowMs,proto3" json:"now_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

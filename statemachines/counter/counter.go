@@ -16,8 +16,8 @@
 //
 // # Time
 //
-// Commands carry the time of the host that proposed them, and the group's own time is the
-// latest of all: it never goes back. What is added counts in the windows of that time. So
+// Commands carry the time of the host that leads the group (Stamped), and the group's own time
+// is the latest of all: it never goes back. What is added counts in the windows of that time. So
 // a window that the group has passed is final, and one that every region has passed is
 // sealed.
 //
