@@ -209,6 +209,9 @@ func TestAResetOfARegionThatIsGoneGetsAround(t *testing.T) {
 	ask.After = g.GetUpto()
 	g, _ = hkg.export(ask)
 	require.Empty(t, g.GetEntries(), "and nothing when nothing did")
+	ask.After, ask.Skip = 0, append(ask.Skip, ams.status().GetOrigin())
+	g, _ = hkg.export(ask)
+	require.Empty(t, g.GetEntries(), "nor when all can be asked themselves")
 }
 
 // TestAPageFitsIntoACommand: however many windows there are to tell, when a region was cut off

@@ -3,6 +3,7 @@ package counter
 import (
 	"container/list"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -179,16 +180,17 @@ func (m *Machine) exportOurs(a *counterpb.Answer, x *counterpb.Export, limit int
 	a.Export.Upto, a.Export.WallMs = m.version, m.wall
 }
 
-// exportAll walks all counters by key, and tells what others counted. What was taken off of a
-// slot by resets is told of all slots, for whoever reset it may be gone.
+// exportAll walks all counters by key, and tells what others counted. If one of them cannot be
+// asked, what was taken off by resets is told of all slots: they may be its resets.
 func (m *Machine) exportAll(a *counterpb.Answer, x *counterpb.Export, limit int) {
 	skip := map[origin]bool{{}: true} // the group's own slot has no origin
 	for _, o := range x.GetSkip() {
 		skip[originOf(o)] = true
 	}
+	gone := slices.ContainsFunc(m.peers, func(p peer) bool { return !skip[p.origin] })
 	size := 0
 	wanted := func(s *slot) bool {
-		return s.version > x.GetAfter() && (!skip[s.origin] || s.baseAdded|s.baseSubtracted > 0)
+		return s.version > x.GetAfter() && (!skip[s.origin] || gone && s.baseAdded|s.baseSubtracted > 0)
 	}
 	m.order.AscendGreaterOrEqual(&counter{key: x.GetAfterKey()}, func(c *counter) bool {
 		switch {
