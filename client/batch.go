@@ -67,7 +67,7 @@ func (b *batch) send(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.Ca
 		e.Outcome = Unknown
 		return e
 	}
-	b.g.c.locations.learn(b.g.name, resp.GetLeader())
+	b.g.c.locations.learn(b.g.key, resp.GetLeader())
 	if first := b.take(resp.GetOutcomes(), strings.TrimPrefix(conn.Target(), scheme)); first != nil {
 		return first
 	}
@@ -116,6 +116,6 @@ func (g *Group) ReadBatch(ctx context.Context, queries [][]byte) ([][]byte, erro
 	if len(resp.GetData()) != len(queries) {
 		return nil, failure(hostpb.Reason_REASON_INTERNAL, codes.Internal, "the server answered %d of %d queries", len(resp.GetData()), len(queries))
 	}
-	g.c.locations.learn(g.name, resp.GetLeader())
+	g.c.locations.learn(g.key, resp.GetLeader())
 	return resp.GetData(), nil
 }

@@ -78,7 +78,7 @@ func merge(old, where *hostpb.Location) *hostpb.Location {
 	}
 	// The leader is news even when the list of members is not.
 	return &hostpb.Location{
-		Name: old.GetName(), Id: old.GetId(), Members: old.GetMembers(), Version: old.GetVersion(),
+		Name: old.GetName(), Region: old.GetRegion(), Id: old.GetId(), Members: old.GetMembers(), Version: old.GetVersion(),
 		LeaderHost: where.GetLeaderHost(), LeaderApi: where.GetLeaderApi(),
 	}
 }

@@ -179,7 +179,7 @@ func (c *Client) Servers(ctx context.Context) ([]*hostpb.Server, error) {
 // Group returns the group of that name, like kv/demo. It asks nobody: a group that
 // does not exist shows in the first call.
 func (c *Client) Group(name string) *Group {
-	return &Group{c: c, name: name, ref: &hostpb.GroupRef{Name: name}}
+	return &Group{c: c, name: name, key: name, ref: &hostpb.GroupRef{Name: name}}
 }
 
 // Drummer returns the operators' service. Its calls go to the drummer that leads and

@@ -19,8 +19,8 @@ type Result struct {
 
 // Group is one group of the cluster. Its methods may be called from any goroutine.
 type Group struct {
-	c    *Client
-	name string
+	c         *Client
+	name, key string // key is the name with the region
 	// ref names the group, and is not changed. Only the name is sent: a name leads to
 	// the group that has it now, while a number would lead to one that may have been
 	// deleted since.
@@ -29,6 +29,12 @@ type Group struct {
 
 // Name returns the group's name.
 func (g *Group) Name() string { return g.name }
+
+// In returns the group of that name in a region, where each region may have one. Without a
+// region a name that has several groups is refused.
+func (g *Group) In(region string) *Group {
+	return &Group{c: g.c, name: g.name, key: g.name + "\x00" + region, ref: &hostpb.GroupRef{Name: g.name, Region: region}}
+}
 
 // Propose applies a command. It is sent again only while it was surely not applied:
 // an error with Outcome Unknown means that it may be applied once, now or a little later.
@@ -85,7 +91,7 @@ func (g *Group) readAlone(t *item) send {
 // strays tells whether a call goes to another server than the one that led the group
 // when last heard of: then the answer is to tell who does.
 func (g *Group) strays(conn *grpc.ClientConn) bool {
-	return g.c.locations.get(g.name).GetLeaderApi() != strings.TrimPrefix(conn.Target(), scheme)
+	return g.c.locations.get(g.key).GetLeaderApi() != strings.TrimPrefix(conn.Target(), scheme)
 }
 
 // propose sends a proposal under a session.
@@ -99,7 +105,7 @@ func (g *Group) propose(ctx context.Context, e effect, req *hostpb.ProposeReques
 	if err != nil {
 		return Result{}, err
 	}
-	g.c.locations.learn(g.name, resp.GetLeader())
+	g.c.locations.learn(g.key, resp.GetLeader())
 	return Result{Value: resp.GetValue(), Data: resp.GetData()}, nil
 }
 
@@ -114,17 +120,17 @@ func (g *Group) Locate(ctx context.Context) (*hostpb.Location, error) {
 	if err := k.do(ctx); err != nil {
 		return nil, err
 	}
-	g.c.locations.learn(g.name, resp.GetLocation())
+	g.c.locations.learn(g.key, resp.GetLocation())
 	return resp.GetLocation(), nil
 }
 
 // call prepares a call to the group: its leader first, then its members, then any host.
 func (g *Group) call(e effect, do send) *call {
-	k := g.c.newCall(e, nodehostKind, func() []string { return g.c.locations.prefer(g.name) }, do)
+	k := g.c.newCall(e, nodehostKind, func() []string { return g.c.locations.prefer(g.key) }, do)
 	k.forget = func(e *Error) {
 		switch e.Reason {
 		case hostpb.Reason_REASON_SEALED, hostpb.Reason_REASON_GROUP_NOT_FOUND, hostpb.Reason_REASON_NO_QUORUM:
-			g.c.locations.drop(g.name) // whoever says so does not lead it
+			g.c.locations.drop(g.key) // whoever says so does not lead it
 		}
 	}
 	return k

@@ -59,7 +59,7 @@ func (t *item) do(ctx context.Context) error {
 // tried first by nearly every call, which costs it no more than the try. Else it is empty.
 func (t *item) straight() attempted {
 	c := t.g.c
-	addr := c.locations.get(t.g.name).GetLeaderApi()
+	addr := c.locations.get(t.g.key).GetLeaderApi()
 	if addr == "" || len(t.data) > lane.MaxItem || c.servers.suspected(addr) {
 		return attempted{}
 	}
@@ -125,7 +125,7 @@ func (t *item) call() *call {
 // share makes one try over the stream to the server at addr.
 func (t *item) share(ctx context.Context, l *lane.Lane, addr string, within time.Duration) error {
 	h := lane.Head{Group: t.g.ref, Read: t.effect == reads, Repeatable: t.effect == repeats, Within: within}
-	h.Locate = t.g.c.locations.get(t.g.name).GetLeaderApi() != addr
+	h.Locate = t.g.c.locations.get(t.g.key).GetLeaderApi() != addr
 	a, where, err := l.One(ctx, h, t.data)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func (t *item) finish(err error) error {
 // learn takes over where the group was led.
 func (t *item) learn() {
 	if t.where != nil {
-		t.g.c.locations.learn(t.g.name, t.where)
+		t.g.c.locations.learn(t.g.key, t.where)
 	}
 }
 

@@ -56,6 +56,9 @@ type GroupSpec struct {
 	// Name is app/name. With a Count it holds one number, like %03d, and the groups
 	// are numbered from 1.
 	Name string `yaml:"name"`
+	// Region is the group's, where each region has one of that name: all its replicas are
+	// there. Empty for most groups.
+	Region string `yaml:"region"`
 	// Count of groups; 0 is one group whose name has no number.
 	Count uint32 `yaml:"count"`
 	// App is the kind of state machine; empty means the name's part before the slash.
@@ -150,7 +153,7 @@ func (l Launch) FleetPolicy() *fleetpb.Policy {
 func (l Launch) expand(s *strict) ([]*fleetpb.Spec, error) {
 	errs := []error{l.Policy.check(s)}
 	var specs []*fleetpb.Spec
-	first := map[string]string{} // name → where it was defined
+	first := map[[2]string]string{} // name and region → where it was defined
 	for i, g := range l.Groups {
 		at := s.where(fmt.Sprintf("groups[%d]", i))
 		named, err := g.specs(maxLaunch - len(specs))
@@ -159,11 +162,12 @@ func (l Launch) expand(s *strict) ([]*fleetpb.Spec, error) {
 			continue
 		}
 		for _, spec := range named {
-			if where, twice := first[spec.GetName()]; twice {
+			of := [2]string{spec.GetName(), spec.GetRegion()}
+			if where, twice := first[of]; twice {
 				errs = append(errs, fmt.Errorf("%s: groups[%d]: group %q is defined at %s too", at, i, spec.GetName(), where))
 				break
 			}
-			first[spec.GetName()] = at
+			first[of] = at
 		}
 		specs = append(specs, named...)
 	}
@@ -244,6 +248,9 @@ func (g GroupSpec) spec() (func(name string) *fleetpb.Spec, error) {
 	if sum > 0 && sum != replicas {
 		return nil, fmt.Errorf("regions sum up to %d, but replicas is %d; make them equal", sum, replicas)
 	}
+	if g.Region != "" && len(rules) > 0 {
+		return nil, fmt.Errorf("region %q: all replicas of a region's group are there; leave regions out", g.Region)
+	}
 	isolation, err := g.isolation()
 	if err != nil {
 		return nil, err
@@ -254,7 +261,7 @@ func (g GroupSpec) spec() (func(name string) *fleetpb.Spec, error) {
 			app, _, _ = strings.Cut(name, "/")
 		}
 		return &fleetpb.Spec{
-			Name: name, App: app, Replicas: uint32(replicas), Regions: rules,
+			Name: name, Region: g.Region, App: app, Replicas: uint32(replicas), Regions: rules,
 			Require: slices.Sorted(slices.Values(g.Require)), Forbid: slices.Sorted(slices.Values(g.Forbid)),
 			Isolation: isolation, Leaders: g.Leaders, DownAfterMs: g.DownAfter.Milliseconds(), Raft: g.Raft.options(),
 		}

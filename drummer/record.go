@@ -10,6 +10,7 @@ import (
 	"github.com/drumline/drumline/drummer/api"
 	"github.com/drumline/drumline/drummer/api/openings"
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/versions"
 	"github.com/drumline/drumline/drummer/supervise"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
@@ -84,6 +85,9 @@ func elsewhere(err error) error {
 // Propose stamps the command and proposes it; this replica must lead.
 func (r *record) Propose(ctx context.Context, cmd *fleetpb.Command) (*fleetpb.Result, error) {
 	stamped := &fleetpb.Command{AtUnixMs: time.Now().UnixMilli(), Op: cmd.GetOp()}
+	if st, _ := r.host.Status(ids.DrummerGroup); !versions.Knows(st.Version, cmd) {
+		return nil, fault.New(fault.Conflict, "the record is at version %d, for some drummer runs a program that does not know all of this: upgrade it (drummer-cmd servers list names it) and ask again", st.Version)
+	}
 	data, err := proto.Marshal(stamped)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "encode a command of the fleet record")

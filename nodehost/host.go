@@ -16,7 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -239,10 +239,10 @@ func (h *host) openRooms() (err error) {
 	api.Register(h.server.GRPC(), api.Options{Router: h.router, Stopping: streams.Done(), Log: h.log})
 	sequences.Register(h.server.GRPC(), sequences.Options{Router: h.router, Stopping: streams.Done(), Now: h.now})
 	h.counters = counters.New(counters.Options{
-		Router: h.router, Region: h.cfg.Region, Knows: h.router.Knows, Makes: h.makesRegional, Groups: h.names, Members: h.members, Stopping: streams.Done(), Now: h.now,
+		Router: h.router, Region: h.cfg.Region, Knows: h.router.Knows, Makes: h.makesRegional, Regions: h.agent.Regions, Members: h.members, Stopping: streams.Done(), Now: h.now,
 	})
 	h.stop.Push("counters", h.counters.Close)
-	h.exchange = exchange.New(exchange.Options{Router: h.router, Raft: h.raft, Local: h.groups, Groups: h.names, Now: h.now, Log: h.log})
+	h.exchange = exchange.New(exchange.Options{Router: h.router, Raft: h.raft, Local: h.groups, Regions: h.agent.Regions, Now: h.now, Log: h.log})
 	h.counters.Register(h.server.GRPC())
 	h.leases.Register(h.server.GRPC())
 	h.states.Register(h.server.GRPC())
@@ -267,29 +267,18 @@ func (h *host) otherHosts() []string {
 	return apis
 }
 
-// names are those of the cluster's groups that begin with prefix, as a drummer knows them.
-func (h *host) names(ctx context.Context, prefix string) ([]string, error) {
-	page, _, err := h.agent.Groups(ctx, prefix, "", 0) // as many regions as fit a page
-	var all []string
-	for _, g := range page {
-		if g.GetState() != "deleting" {
-			all = append(all, g.GetName())
-		}
-	}
-	return all, err
-}
-
 // makes tells whether a template makes a group on first use.
 func (h *host) makes(group string) bool {
 	t, _ := h.book.Template(group)
 	return t.GetAutoCreate()
 }
 
-// makesRegional tells whether a template that is for groups of regions makes a group on first
-// use: one that matches only names with a region.
-func (h *host) makesRegional(group string) bool {
-	t, _ := h.book.Template(group)
-	return t.GetAutoCreate() && strings.Contains(t.GetMatch(), "@")
+// makesRegional tells whether a template makes the group of a full name, with a region, on
+// first use.
+func (h *host) makesRegional(full string) bool {
+	t, _ := h.book.Template(full)
+	_, region := statemachines.CutRegion(full)
+	return t.GetAutoCreate() && slices.Contains(t.GetEachRegion(), region)
 }
 
 // groups are those with a replica here.

@@ -71,6 +71,7 @@ type replicaStatus struct {
 	Group    ids.Group   `json:"group"`
 	Replica  ids.Replica `json:"replica"`
 	Name     string      `json:"name"`
+	Region   string      `json:"region,omitempty"`
 	State    string      `json:"state"`
 	Detail   string      `json:"detail,omitempty"`
 	Observer bool        `json:"observer"`
@@ -152,7 +153,7 @@ func (h *host) status() hostStatus {
 
 func (h *host) replicaStatus(l replicas.Local) replicaStatus {
 	r := replicaStatus{
-		Group: l.Record.Group, Replica: l.Record.Replica, Name: l.Record.Name,
+		Group: l.Record.Group, Replica: l.Record.Replica, Name: l.Record.Name, Region: l.Record.Region,
 		State: stateWord(l), Detail: l.Detail, Observer: l.Record.Join,
 	}
 	if s, ok := h.raft.Status(l.Record.Group); ok && s.Replica == l.Record.Replica {

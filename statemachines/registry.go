@@ -68,12 +68,13 @@ func (r *Registry) Names() []string {
 	return names
 }
 
-// AppOf returns the app of a group's name: the part before the first slash.
+// AppOf returns the app of a group's name, full or not: the part before the first slash.
 func AppOf(group string) (string, error) {
-	if err := CheckGroupName(group); err != nil {
+	name, region := CutRegion(group)
+	if err := errors.Join(CheckGroupName(name), CheckRegion(region)); err != nil {
 		return "", err
 	}
-	app, _, _ := strings.Cut(group, "/")
+	app, _, _ := strings.Cut(name, "/")
 	return app, nil
 }
 

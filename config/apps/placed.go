@@ -15,6 +15,7 @@ import (
 type placed struct {
 	replicas   int64
 	regions    map[string]int64
+	eachRegion []string
 	autoCreate bool
 	at         ast.Node
 
@@ -32,6 +33,7 @@ func (p *placed) fields(r *reader, with map[string]field) map[string]field {
 	maps.Copy(with, map[string]field{
 		"replicas":    r.integer(&p.replicas, 1, 7),
 		"auto_create": r.flag(&p.autoCreate),
+		"each_region": r.texts(&p.eachRegion),
 		"require":     r.texts(&p.require),
 		"forbid":      r.texts(&p.forbid),
 		"leaders":     r.texts(&p.leaders),
@@ -59,7 +61,7 @@ func (p *placed) fields(r *reader, with map[string]field) map[string]field {
 func (p *placed) template(r *reader, path, match string, options []byte) *fleetpb.Template {
 	t := &fleetpb.Template{
 		Match: match, AutoCreate: p.autoCreate, Options: options, Require: slices.Sorted(slices.Values(p.require)), Forbid: slices.Sorted(slices.Values(p.forbid)),
-		Isolation: p.isolation, Leaders: p.leaders, DownAfterMs: p.downAfter.Milliseconds(), Raft: p.raft,
+		Isolation: p.isolation, Leaders: p.leaders, DownAfterMs: p.downAfter.Milliseconds(), Raft: p.raft, EachRegion: slices.Sorted(slices.Values(p.eachRegion)),
 	}
 	sum := int64(0)
 	for _, name := range slices.Sorted(maps.Keys(p.regions)) {
@@ -74,6 +76,8 @@ func (p *placed) template(r *reader, path, match string, options []byte) *fleetp
 		}
 	}
 	switch {
+	case sum > 0 && len(p.eachRegion) > 0:
+		r.fail(p.at, path, "has regions and each_region; the first places one group, the second makes one in each region: use one of them")
 	case replicas%2 == 0 || replicas > 7:
 		r.fail(p.at, path, "wants %d replicas; use 1, 3, 5 or 7", replicas)
 	case sum > 0 && sum != replicas:

@@ -23,7 +23,7 @@ const maxGroups = 1_000_000
 //	max_groups: 1000
 //	templates:
 //	- match: "orders/*"
-//	  replicas: 3                   # and regions, require, forbid, isolation, leaders, down_after, auto_create, raft
+//	  replicas: 3                   # and regions or each_region, require, forbid, isolation, leaders, down_after, auto_create, raft
 //	  options: {…}                  # fields of the app's options message, as in its .proto
 //
 // options makes an empty message of the app's options, check says what is wrong with a

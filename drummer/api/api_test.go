@@ -163,6 +163,8 @@ func TestDeleteGroup(t *testing.T) {
 
 func TestUnknownOutcomesOfProposals(t *testing.T) {
 	w := newTown(t, 1)
+	_, err := w.drummer(0).CreateGroups(t.Context(), create(&fleetpb.Spec{Name: "kv/a", Replicas: 1}))
+	require.NoError(t, err)
 	for give, want := range map[fault.Reason]fault.Reason{
 		fault.UnknownOutcome: fault.UnknownOutcome, fault.NotLeader: fault.NotSupervisor, fault.NotOpen: fault.NotSupervisor, fault.Busy: fault.Busy,
 	} {

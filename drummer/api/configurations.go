@@ -45,27 +45,7 @@ func (s *Service) ApplyConfiguration(ctx context.Context, r *drummerpb.ApplyConf
 	}
 	// With its base the command is refused if what is compared here is not what it replaces.
 	cmd := &fleetpb.ApplyConfiguration{Configuration: wanted, Base: change.GetBase()}
-	if err := changeConfiguration(ctx, c, change, &fleetpb.Command{Op: &fleetpb.Command_ApplyConfiguration{ApplyConfiguration: cmd}}); err != nil {
-		return change, err
-	}
-	return change, whole(ctx, c, wanted, change.GetRevision())
-}
-
-// whole says of a revision that was just stored whether the record left something out, which it
-// does while some drummer's program does not know it.
-func whole(ctx context.Context, c *Cluster, wanted *fleetpb.Configuration, revision uint64) error {
-	tunes := func(t *fleetpb.Template) bool { return t.GetRaft() != nil }
-	if !slices.ContainsFunc(wanted.GetTemplates(), tunes) {
-		return nil
-	}
-	v, err := c.Record.View(ctx)
-	if err != nil {
-		return fault.Wrap(err, fault.UnknownOutcome, "revision %d is in force; what it has of `raft` is not known: look at it", revision)
-	}
-	if stored := v.ConfigurationAt(wanted.GetApp(), revision); stored != nil && !slices.ContainsFunc(stored.GetTemplates(), tunes) {
-		return fault.New(fault.Conflict, "revision %d is in force without its Raft options: some drummer runs a program that does not know them. Upgrade it (drummer-cmd servers list names it) and apply again", revision)
-	}
-	return nil
+	return change, changeConfiguration(ctx, c, change, &fleetpb.Command{Op: &fleetpb.Command_ApplyConfiguration{ApplyConfiguration: cmd}})
 }
 
 // possible says which template has rules of placement, new ones, that no choice of the hosts
@@ -75,15 +55,36 @@ func possible(v *fleet.View, wanted *fleetpb.Configuration) error {
 	old := v.Configuration(wanted.GetApp()).GetTemplates()
 	places := byMatch(old)
 	for _, t := range wanted.GetTemplates() {
-		spec := rules.SpecOf("", "", t)
-		if at, had := places[t.GetMatch()]; had && proto.Equal(rules.SpecOf("", "", old[at]), spec) {
+		if at, had := places[t.GetMatch()]; had && samePlacement(old[at], t) {
 			continue
 		}
-		if err := spread.Possible(v, spec); err != nil {
-			return fmt.Errorf("template %q: %w", t.GetMatch(), err)
+		for _, spec := range specsOf(t) {
+			if err := spread.Possible(v, spec); err != nil {
+				return fmt.Errorf("template %q: %w", t.GetMatch(), err)
+			}
 		}
 	}
 	return nil
+}
+
+// specsOf are the groups that a template makes of a name: one, or one in each region.
+func specsOf(t *fleetpb.Template) []*fleetpb.Spec {
+	if len(t.GetEachRegion()) == 0 {
+		return []*fleetpb.Spec{rules.SpecOf("", "", t)}
+	}
+	var all []*fleetpb.Spec
+	for _, region := range t.GetEachRegion() {
+		all = append(all, rules.SpecOf(statemachines.NameIn("", region), "", t))
+	}
+	return all
+}
+
+// samePlacement tells whether two templates put groups at the same places.
+func samePlacement(a, b *fleetpb.Template) bool {
+	return slices.EqualFunc(specsOf(a), specsOf(b), func(a, b *fleetpb.Spec) bool {
+		a.Raft, b.Raft = nil, nil
+		return proto.Equal(a, b)
+	})
 }
 
 // RollbackConfiguration makes the content of an old revision the newest one.
@@ -159,7 +160,7 @@ func bare(all iter.Seq[*fleetpb.Configuration]) (list []*fleetpb.Configuration) 
 		for _, t := range c.GetTemplates() {
 			b.Templates = append(b.Templates, &fleetpb.Template{
 				Match: t.GetMatch(), Replicas: t.GetReplicas(), Regions: t.GetRegions(), AutoCreate: t.GetAutoCreate(), Require: t.GetRequire(), Forbid: t.GetForbid(),
-				Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(), Raft: t.GetRaft(),
+				Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(), Raft: t.GetRaft(), EachRegion: t.GetEachRegion(),
 			})
 		}
 		list = append(list, b)
@@ -221,7 +222,7 @@ func difference(v *fleet.View, wanted *fleetpb.Configuration) *drummerpb.Configu
 			continue // it keeps what it has
 		}
 		if d.GroupsChanged++; d.GroupsChanged <= maxGroupChanges {
-			d.Groups = append(d.Groups, &drummerpb.GroupChange{Name: name, Before: before.GetMatch(), After: after.GetMatch()})
+			d.Groups = append(d.Groups, &drummerpb.GroupChange{Name: name, Region: g.GetSpec().GetRegion(), Before: before.GetMatch(), After: after.GetMatch()})
 		}
 	}
 	return d
@@ -286,11 +287,10 @@ func whatChanged(a, b *fleetpb.Template) (what []string) {
 	if !bytes.Equal(a.GetOptions(), b.GetOptions()) {
 		what = append(what, "options")
 	}
-	old, now := rules.SpecOf("", "", a), rules.SpecOf("", "", b)
-	if !rules.SameRaft(old.GetRaft(), now.GetRaft()) {
+	if !rules.SameRaft(a.GetRaft(), b.GetRaft()) {
 		what = append(what, "raft")
 	}
-	if old.Raft, now.Raft = nil, nil; !proto.Equal(old, now) {
+	if !samePlacement(a, b) {
 		what = append(what, "placement")
 	}
 	if a.GetAutoCreate() != b.GetAutoCreate() {

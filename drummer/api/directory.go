@@ -1,16 +1,19 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/loop"
 	"github.com/drumline/drumline/drummer/status"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Locate tells where a group is. A group that there is not is GroupNotFound, one
@@ -22,12 +25,12 @@ func (s *Service) Locate(ctx context.Context, r *hostpb.LocateRequest) (*hostpb.
 		return nil, fault.New(fault.Invalid, "say which group: its name or its number")
 	}
 	if ref.GetName() != "" {
-		if err := checkName(ref.GetName()); err != nil {
+		if err := checkName(ref); err != nil {
 			return nil, err
 		}
 	}
 	if wantsFirstUse(r) {
-		if err := s.make(ctx, ref.GetName()); err != nil {
+		if err := s.make(ctx, ref); err != nil {
 			return nil, err
 		}
 	}
@@ -47,33 +50,23 @@ func (s *Service) Locate(ctx context.Context, r *hostpb.LocateRequest) (*hostpb.
 
 // resolve finds the group that a name, a number or both mean.
 func resolve(v *fleet.View, ref *hostpb.GroupRef) (*fleetpb.Group, error) {
-	var g *fleetpb.Group
-	switch {
-	case ref.GetId() != 0:
-		g = v.Group(ids.Group(ref.GetId()))
-	default:
-		g = v.ByName(ref.GetName())
+	if ref.GetId() == 0 {
+		return find(v, ref)
 	}
+	g := v.Group(ids.Group(ref.GetId()))
 	if g == nil {
-		called := ref.GetName()
-		if called == "" {
-			called = strconv.FormatUint(ref.GetId(), 10)
-		}
-		return nil, noGroup(called)
+		return nil, noGroup(cmp.Or(statemachines.NameOf(ref), strconv.FormatUint(ref.GetId(), 10)))
 	}
-	if name := ref.GetName(); name != "" && name != g.GetSpec().GetName() {
-		return nil, fault.New(fault.Invalid, "group %d is %s, not %s: name and number must agree", g.GetId(), g.GetSpec().GetName(), name).InGroup(name)
+	own := g.GetSpec()
+	if ref.GetName() != "" && ref.GetName() != own.GetName() || ref.GetRegion() != "" && ref.GetRegion() != own.GetRegion() {
+		return nil, fault.New(fault.Invalid, "group %d is %s, not %s: name and number must agree", g.GetId(), statemachines.NameOf(own), statemachines.NameOf(ref)).InGroup(statemachines.NameOf(ref))
 	}
 	return g, nil
 }
 
-func noGroup(called string) error {
-	return fault.New(fault.GroupNotFound, "there is no group %s", called).InGroup(called)
-}
-
 // servesNow tells why a group can't be used in its state, or nil.
 func servesNow(g *fleetpb.Group) error {
-	name := g.GetSpec().GetName()
+	name := words.Full(g)
 	switch g.GetState() {
 	case fleetpb.GroupState_GROUP_STATE_OPEN:
 		return nil
@@ -92,7 +85,7 @@ func servesNow(g *fleetpb.Group) error {
 
 // location of an open group: its members by the record, its leader as reported.
 func location(v *fleet.View, o *loop.Observed, g *fleetpb.Group) *hostpb.Location {
-	l := &hostpb.Location{Name: g.GetSpec().GetName(), Id: g.GetId(), Version: g.GetGeneration()}
+	l := &hostpb.Location{Name: g.GetSpec().GetName(), Region: g.GetSpec().GetRegion(), Id: g.GetId(), Version: g.GetGeneration()}
 	leader := uint64(0)
 	for _, r := range status.GroupInfo(v, o, ids.Group(g.GetId())).GetReplicas() {
 		if r.GetLeader() {

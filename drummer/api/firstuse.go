@@ -5,10 +5,12 @@ import (
 	"time"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // openPatience is how long a first use waits for its group to be open before it is told to ask
@@ -17,17 +19,24 @@ const openPatience = 800 * time.Millisecond
 
 // make makes the group of a name by a template, if there is none, and waits a moment
 // until it is open. Names that no template allows cost no proposal.
-func (s *Service) make(ctx context.Context, name string) error {
+func (s *Service) make(ctx context.Context, ref *hostpb.GroupRef) error {
 	c, v, err := s.lookAtRecord(ctx)
 	if err != nil {
 		return err
 	}
-	if v.ByName(name).GetState() == fleetpb.GroupState_GROUP_STATE_OPEN {
-		return nil
+	name := statemachines.NameOf(ref)
+	switch g, err := find(v, ref); {
+	case err != nil && !fault.Is(err, fault.GroupNotFound):
+		return err
+	case g != nil:
+		name = words.Full(g) // of the only region that has one
+		if g.GetState() == fleetpb.GroupState_GROUP_STATE_OPEN {
+			return nil
+		}
 	}
 	item, spec := fleet.CheckFirstUse(v, name)
 	if spec != nil {
-		cmd := &fleetpb.Command{Op: &fleetpb.Command_FirstUse{FirstUse: &fleetpb.FirstUse{Names: []string{name}}}}
+		cmd := &fleetpb.Command{Op: &fleetpb.Command_FirstUse{FirstUse: &fleetpb.FirstUse{Names: []string{ref.GetName()}, Region: ref.GetRegion()}}}
 		result, err := c.Record.Propose(ctx, cmd)
 		if err != nil {
 			return again(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -81,7 +82,7 @@ func checkPossible(v *fleet.View, spec *fleetpb.Spec) error {
 	if err := rules.CheckSpec(spec); err != nil {
 		return err
 	}
-	if g := v.ByName(spec.GetName()); g != nil && proto.Equal(g.GetSpec(), spec) {
+	if g := v.ByName(statemachines.NameOf(spec)); g != nil && proto.Equal(g.GetSpec(), spec) {
 		return nil // it is so already
 	}
 	return spread.Possible(v, spec)
@@ -101,11 +102,15 @@ func sift(v *fleet.View, specs []*fleetpb.Spec, items []*fleetpb.ItemResult) (go
 
 // invalidItem bounds what it repeats of the request.
 func invalidItem(spec *fleetpb.Spec, err error) *fleetpb.ItemResult {
-	name := spec.GetName()
-	if len(name) > statemachines.MaxGroupName {
-		name = strings.ToValidUTF8(name[:statemachines.MaxGroupName], "")
+	name := bounded(spec.GetName())
+	return &fleetpb.ItemResult{Name: name, Region: bounded(spec.GetRegion()), Code: fleetpb.Code_CODE_INVALID, Detail: err.Error()}
+}
+
+func bounded(text string) string {
+	if len(text) > statemachines.MaxGroupName {
+		return strings.ToValidUTF8(text[:statemachines.MaxGroupName], "")
 	}
-	return &fleetpb.ItemResult{Name: name, Code: fleetpb.Code_CODE_INVALID, Detail: err.Error()}
+	return text
 }
 
 // chunk is how many specs go into the next command.
@@ -136,12 +141,13 @@ func (s *Service) dryRun(ctx context.Context, specs []*fleetpb.Spec) (*drummerpb
 			resp.Items = append(resp.Items, invalidItem(spec, errText(item.GetDetail())))
 			continue
 		}
-		if other := first[spec.GetName()]; other != nil && !proto.Equal(other, spec) {
+		full := statemachines.NameOf(spec)
+		if other := first[full]; other != nil && !proto.Equal(other, spec) {
 			item.Code, item.Detail = fleetpb.Code_CODE_EXISTS, "this request has the name twice, with different specs"
 		} else if item.GetCode() == fleetpb.Code_CODE_OK && item.GetId() == 0 && !known(v, spec.GetApp()) {
 			item.Detail = "no host knows the app " + spec.GetApp() + ": the group would wait for one"
 		}
-		first[spec.GetName()] = spec
+		first[full] = spec
 		resp.Items = append(resp.Items, item)
 	}
 	return resp, nil
@@ -178,7 +184,7 @@ func checkCreate(r *drummerpb.CreateGroupsRequest) error {
 }
 
 // normalized copies the specs into the record's form: the app spelt out, the
-// regions sorted.
+// regions sorted, the replicas of a region's group in that region.
 func normalized(specs []*fleetpb.Spec) []*fleetpb.Spec {
 	out := make([]*fleetpb.Spec, len(specs))
 	for i, spec := range specs {
@@ -192,27 +198,33 @@ func normalized(specs []*fleetpb.Spec) []*fleetpb.Spec {
 			n.App, _, _ = strings.Cut(n.GetName(), "/")
 		}
 		slices.SortStableFunc(n.Regions, func(a, b *fleetpb.RegionCount) int { return strings.Compare(a.GetRegion(), b.GetRegion()) })
-		out[i] = n
+		out[i] = rules.Settle(n)
 	}
 	return out
 }
 
 // DeleteGroup begins a deletion; one that has begun already is answered the same.
 func (s *Service) DeleteGroup(ctx context.Context, r *drummerpb.DeleteGroupRequest) (*drummerpb.DeleteGroupResponse, error) {
-	if err := checkName(r.GetName()); err != nil {
+	if err := checkName(r); err != nil {
 		return nil, err
 	}
-	c, err := s.use()
+	c, v, err := s.lookAtRecord(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cmd := &fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: r.GetName(), Force: r.GetForce()}}}
+	g, err := find(v, r)
+	if err != nil {
+		return nil, err
+	}
+	cmd := &fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{
+		Name: g.GetSpec().GetName(), Region: g.GetSpec().GetRegion(), Force: r.GetForce(),
+	}}}
 	result, err := c.Record.Propose(ctx, cmd)
 	if err != nil {
 		return nil, again(err)
 	}
 	if result.GetCode() == fleetpb.Code_CODE_NOT_FOUND {
-		return nil, noGroup(r.GetName())
+		return nil, noGroup(words.Full(g))
 	}
 	if result.GetCode() != fleetpb.Code_CODE_OK || len(result.GetItems()) != 1 {
 		return nil, refused(cmd, result)
@@ -277,11 +289,4 @@ func subject(cmd *fleetpb.Command) string {
 		return fault.Drummer
 	}
 	return ""
-}
-
-func checkName(name string) error {
-	if err := statemachines.CheckGroupName(name); err != nil {
-		return fault.New(fault.Invalid, "%v", err)
-	}
-	return nil
 }

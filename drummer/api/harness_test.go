@@ -16,6 +16,7 @@ import (
 	"github.com/drumline/drumline/config"
 	"github.com/drumline/drumline/drummer/api/openings"
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/versions"
 	"github.com/drumline/drumline/drummer/loop"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -63,6 +64,9 @@ func (m *memory) Propose(_ context.Context, cmd *fleetpb.Command) (*fleetpb.Resu
 	defer m.mu.Unlock()
 	if m.fail != nil {
 		return nil, m.fail
+	}
+	if m.older && !versions.Knows(1, cmd) {
+		return nil, fault.New(fault.Conflict, "some drummer runs a program that does not know all of this")
 	}
 	m.commands = append(m.commands, cmd)
 	return m.apply(cmd), nil

@@ -154,9 +154,9 @@ func (s *Service) MoveReplica(ctx context.Context, r *drummerpb.MoveReplicaReque
 	if err != nil {
 		return nil, err
 	}
-	g := v.ByName(r.GetName())
-	if g == nil {
-		return nil, noGroup(r.GetName())
+	g, err := find(v, r)
+	if err != nil {
+		return nil, err
 	}
 	from, to, err := ends(v, r)
 	if err != nil {
@@ -175,7 +175,7 @@ func (s *Service) MoveReplica(ctx context.Context, r *drummerpb.MoveReplicaReque
 		Kind: words.KindMove, Move: true, Author: r.GetAuthor(), Reason: "somebody wants it on host " + to.GetName() + " instead of " + from.GetName(),
 	}
 	cmd := &fleetpb.Command{Op: &fleetpb.Command_AddReplica{AddReplica: add}}
-	op, err := s.operate(ctx, cmd, r.GetName())
+	op, err := s.operate(ctx, cmd, g)
 	return &drummerpb.MoveReplicaResponse{Operation: op}, err
 }
 
@@ -197,7 +197,7 @@ func findHost(v *fleet.View, ref string) (*fleetpb.Host, error) {
 }
 
 // operate proposes a change of a group and returns the operation that it has then.
-func (s *Service) operate(ctx context.Context, cmd *fleetpb.Command, name string) (uint64, error) {
+func (s *Service) operate(ctx context.Context, cmd *fleetpb.Command, g *fleetpb.Group) (uint64, error) {
 	c, err := s.use()
 	if err != nil {
 		return 0, err
@@ -209,7 +209,7 @@ func (s *Service) operate(ctx context.Context, cmd *fleetpb.Command, name string
 	if err != nil {
 		return 0, fault.Wrap(err, fault.UnknownOutcome, "it has begun; what became of it is not known: list the operations")
 	}
-	return v.ByName(name).GetOperation(), nil
+	return v.ByName(words.Full(g)).GetOperation(), nil
 }
 
 // TransferLeader says where a group's leader shall be from now on.
@@ -218,11 +218,11 @@ func (s *Service) TransferLeader(ctx context.Context, r *drummerpb.TransferLeade
 	if err != nil {
 		return nil, err
 	}
-	g := v.ByName(r.GetName())
-	if g == nil {
-		return nil, noGroup(r.GetName())
+	g, err := find(v, r)
+	if err != nil {
+		return nil, err
 	}
-	prefer := &fleetpb.PreferLeader{Name: r.GetName(), Author: r.GetAuthor()}
+	prefer := &fleetpb.PreferLeader{Name: g.GetSpec().GetName(), Region: g.GetSpec().GetRegion(), Author: r.GetAuthor()}
 	if r.GetTo() != "" {
 		h, err := findHost(v, r.GetTo())
 		if err != nil {
@@ -234,10 +234,10 @@ func (s *Service) TransferLeader(ctx context.Context, r *drummerpb.TransferLeade
 			}
 		}
 		if prefer.GetReplica() == 0 {
-			return nil, fault.New(fault.Conflict, "host %s has no voter of group %s: move one there first", h.GetName(), r.GetName())
+			return nil, fault.New(fault.Conflict, "host %s has no voter of group %s: move one there first", h.GetName(), words.Full(g))
 		}
 	}
 	cmd := &fleetpb.Command{Op: &fleetpb.Command_PreferLeader{PreferLeader: prefer}}
-	op, err := s.operate(ctx, cmd, r.GetName())
+	op, err := s.operate(ctx, cmd, g)
 	return &drummerpb.TransferLeaderResponse{Operation: op}, err
 }

@@ -31,8 +31,8 @@ func pageSize(limit uint32) int {
 // ListGroups lists groups by name and number, tombstones included: a name that was
 // deleted and created again is there twice until the old replicas' data is gone.
 func (s *Service) ListGroups(ctx context.Context, r *drummerpb.ListGroupsRequest) (*drummerpb.ListGroupsResponse, error) {
-	if len(r.GetPrefix()) > statemachines.MaxGroupName || len(r.GetAfter()) > statemachines.MaxGroupName {
-		return nil, fault.New(fault.Invalid, "prefix and after are parts of group names: at most %d bytes", statemachines.MaxGroupName)
+	if longest := max(len(r.GetPrefix()), len(r.GetAfter()), len(r.GetAfterRegion()), len(r.GetName())); longest > statemachines.MaxGroupName {
+		return nil, fault.New(fault.Invalid, "name, prefix and after are names of groups or parts of them: at most %d bytes", statemachines.MaxGroupName)
 	}
 	if r.GetAfterId() != 0 && r.GetAfter() == "" {
 		return nil, fault.New(fault.Invalid, "after_id goes with after: take both from the last group of the page before")
@@ -51,25 +51,29 @@ func (s *Service) ListGroups(ctx context.Context, r *drummerpb.ListGroupsRequest
 
 // key orders groups in a list.
 type key struct {
-	name string
-	id   uint64
+	name, region string
+	id           uint64
 }
 
-func keyOf(g *fleetpb.Group) key { return key{g.GetSpec().GetName(), g.GetId()} }
+func keyOf(g *fleetpb.Group) key {
+	return key{g.GetSpec().GetName(), g.GetSpec().GetRegion(), g.GetId()}
+}
 
 func (k key) compare(other key) int {
-	return cmp.Or(strings.Compare(k.name, other.name), cmp.Compare(k.id, other.id))
+	return cmp.Or(strings.Compare(k.name, other.name), strings.Compare(k.region, other.region), cmp.Compare(k.id, other.id))
 }
 
 // pageOf returns the keys of the page that r asks for, and whether more follow. It
 // merges the live groups, which the record has by name, with the tombstones.
 func pageOf(v *fleet.View, r *drummerpb.ListGroupsRequest, size int) (page []key, more bool) {
-	after := key{r.GetAfter(), r.GetAfterId()}
+	after := key{r.GetAfter(), r.GetAfterRegion(), r.GetAfterId()}
 	if after.name != "" && after.id == 0 {
-		after.id = ^uint64(0) // all groups of that name were seen
+		after.region, after.id = utterly, ^uint64(0) // all groups of that name were seen
 	}
+	prefix := cmp.Or(r.GetName(), r.GetPrefix())
 	wanted := func(k key) bool {
-		return strings.HasPrefix(k.name, r.GetPrefix()) && (after.name == "" || k.compare(after) > 0)
+		very := r.GetName() == "" || r.GetName() == k.name
+		return very && strings.HasPrefix(k.name, prefix) && (after.name == "" || k.compare(after) > 0)
 	}
 	for g := range v.Groups() {
 		k := keyOf(g)
@@ -78,7 +82,7 @@ func pageOf(v *fleet.View, r *drummerpb.ListGroupsRequest, size int) (page []key
 		}
 	}
 	left := size + 1 // the one too many says that more follow
-	for k := range liveFrom(v, after.name, r.GetPrefix()) {
+	for k := range liveFrom(v, after.name, prefix) {
 		if left == 0 {
 			break
 		}
@@ -94,22 +98,25 @@ func pageOf(v *fleet.View, r *drummerpb.ListGroupsRequest, size int) (page []key
 	return page, false
 }
 
-// liveFrom gives the live groups with the prefix, by name, beginning with the group
-// that is called after.
+// liveFrom gives the live groups with the prefix, by name and region, beginning with those
+// that are called after.
 func liveFrom(v *fleet.View, after, prefix string) iter.Seq[key] {
 	return func(yield func(key) bool) {
 		if g := v.ByName(after); g != nil && !yield(keyOf(g)) {
-			return
+			return // which GroupsByName leaves out
 		}
 		for g := range v.GroupsByName(max(after, before(prefix))) {
 			k := keyOf(g)
 			beyond := k.name > prefix && !strings.HasPrefix(k.name, prefix)
-			if beyond || (k.name != after && !yield(k)) {
+			if beyond || !yield(k) {
 				return
 			}
 		}
 	}
 }
+
+// utterly comes after every region.
+const utterly = "\xff"
 
 // before is a text that no name lies between and the prefix; GroupsByName begins
 // after it.
@@ -147,18 +154,18 @@ func (s *Service) Explain(ctx context.Context, r *drummerpb.ExplainRequest) (*dr
 	if r.GetHost() != "" || r.GetOperation() != 0 {
 		return s.explainOther(ctx, r)
 	}
-	if err := checkName(r.GetName()); err != nil {
+	if err := checkName(r); err != nil {
 		return nil, err
 	}
 	v, o, err := s.lookSettled(ctx)
 	if err != nil {
 		return nil, err
 	}
-	resp := status.Explain(v, o, r.GetName())
-	if resp == nil {
-		return nil, noGroup(r.GetName())
+	g, err := find(v, r)
+	if err != nil {
+		return nil, err
 	}
-	return resp, nil
+	return status.Explain(v, o, g), nil
 }
 
 // ListHosts lists all hosts.

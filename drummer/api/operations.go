@@ -11,6 +11,7 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // ListOperations lists operations, newest first, with where those stand that run.
@@ -132,7 +133,7 @@ func (s *Service) Plan(ctx context.Context, r *drummerpb.PlanRequest) (*drummerp
 	}
 	for _, spec := range change.Specs {
 		if err := checkPossible(v, spec); err != nil {
-			return nil, fault.New(fault.Invalid, "group %s: %v", spec.GetName(), err)
+			return nil, fault.New(fault.Invalid, "group %s: %v", statemachines.NameOf(spec), err)
 		}
 	}
 	resp, err := foresight.Play(ctx, planner.View{Fleet: v, Observed: &o.Observed}, change)

@@ -11,11 +11,14 @@ import (
 
 	"github.com/drumline/drumline/drummer/api/survivors"
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	statepb "github.com/drumline/drumline/drummerpb/state"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 const (
@@ -37,6 +40,9 @@ func (s *Service) RecoverGroups(ctx context.Context, r *drummerpb.RecoverGroupsR
 	if (len(r.GetNames()) == 0) != r.GetAllLost() || len(r.GetNames()) > maxSpecs {
 		return nil, fault.New(fault.Invalid, "name 1 to %d groups, or ask for all that are lost", maxSpecs)
 	}
+	if n := len(r.GetRegions()); n > 0 && n != len(r.GetNames()) {
+		return nil, fault.New(fault.Invalid, "%d regions for %d names: give one for each, or none", n, len(r.GetNames()))
+	}
 	c, err := s.use()
 	if err != nil {
 		return nil, err
@@ -45,16 +51,26 @@ func (s *Service) RecoverGroups(ctx context.Context, r *drummerpb.RecoverGroupsR
 	if err != nil {
 		return nil, err
 	}
-	names := r.GetNames()
+	var cases []*survivors.Case
 	if r.GetAllLost() {
-		names = survivors.Lost(v, o)
+		for _, name := range survivors.Lost(v, o) {
+			cases = append(cases, survivors.Of(v, o, name))
+		}
 	}
-	cases := make([]*survivors.Case, 0, len(names))
-	for _, name := range names {
-		if err := checkName(name); err != nil {
+	for i, name := range r.GetNames() {
+		ref := &fleetpb.Spec{Name: name}
+		if len(r.GetRegions()) > 0 {
+			ref.Region = r.GetRegions()[i]
+		}
+		if err := checkName(ref); err != nil {
 			return nil, err
 		}
-		cases = append(cases, survivors.Of(v, o, name))
+		if g, err := find(v, ref); err == nil {
+			ref = g.GetSpec()
+		} else if fault.Is(err, fault.Invalid) {
+			return nil, err
+		}
+		cases = append(cases, survivors.Of(v, o, statemachines.NameOf(ref)))
 	}
 	looks := s.lookAround(ctx, v, cases)
 	for _, k := range cases {
@@ -172,7 +188,7 @@ func (s *Service) RestoreGroup(ctx context.Context, r *drummerpb.RestoreGroupReq
 		},
 	}
 	if r.GetReplace() {
-		l.Replaces = v.ByName(l.GetSpec().GetName()).GetId()
+		l.Replaces = v.ByName(statemachines.NameOf(l.GetSpec())).GetId()
 	}
 	id, err := load(ctx, c, l)
 	return &drummerpb.LoadGroupResponse{Id: id}, err
@@ -188,17 +204,17 @@ func (s *Service) CloneGroup(ctx context.Context, r *drummerpb.CloneGroupRequest
 	if err != nil {
 		return nil, asRead(err)
 	}
-	from := v.ByName(r.GetName())
-	if from == nil {
-		return nil, noGroup(r.GetName())
+	from, err := find(v, r)
+	if err != nil {
+		return nil, err
 	}
 	spec := normalized([]*fleetpb.Spec{from.GetSpec()})[0]
-	spec.Name = r.GetTo()
+	spec.Name, spec.Region = r.GetTo(), r.GetToRegion()
 	if r.GetReplicas() != 0 && r.GetReplicas() != spec.GetReplicas() {
 		spec.Replicas, spec.Regions = r.GetReplicas(), nil
 	}
 	id, err := load(ctx, c, &fleetpb.LoadGroup{
-		Spec: spec, Reason: "a clone of " + from.GetSpec().GetName(),
+		Spec: rules.Settle(spec), Reason: "a clone of " + words.Full(from),
 		Origin: &fleetpb.Origin{Kind: fleetpb.OriginKind_ORIGIN_KIND_CLONE, Group: from.GetId(), Margin: cloneMargin},
 	})
 	return &drummerpb.LoadGroupResponse{Id: id}, err

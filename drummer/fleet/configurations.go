@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/drumline/drumline/config/template"
@@ -125,22 +126,23 @@ func (t *turn) rollbackConfiguration(c *fleetpb.RollbackConfiguration) *fleetpb.
 	return t.inForce(next, "")
 }
 
-// CheckFirstUse says what first_use would answer for a name now, and changes nothing.
+// CheckFirstUse says what first_use would answer for a full name now, and changes nothing.
 // When the group would be made the code is OK, the id is 0 and the spec is given.
-func CheckFirstUse(v *View, name string) (*fleetpb.ItemResult, *fleetpb.Spec) {
-	item := &fleetpb.ItemResult{Name: name}
+func CheckFirstUse(v *View, full string) (*fleetpb.ItemResult, *fleetpb.Spec) {
+	name, region := statemachines.CutRegion(full)
+	item := &fleetpb.ItemResult{Name: name, Region: region}
 	answer := func(code fleetpb.Code, format string, args ...any) (*fleetpb.ItemResult, *fleetpb.Spec) {
 		item.Code, item.Detail = code, fmt.Sprintf(format, args...)
 		return item, nil
 	}
-	app, err := statemachines.AppOf(name)
+	app, err := statemachines.AppOf(full)
 	if err != nil {
-		item.Name = ""
+		item.Name, item.Region = "", ""
 		return answer(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
-	if old := v.ByName(name); old != nil {
+	if old := v.ByName(full); old != nil {
 		if item.Id = old.GetId(); old.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING {
-			return answer(fleetpb.Code_CODE_CONFLICT, "group %s is being deleted", name)
+			return answer(fleetpb.Code_CODE_CONFLICT, "group %s is being deleted", full)
 		}
 		return answer(fleetpb.Code_CODE_OK, "exists already")
 	}
@@ -148,18 +150,22 @@ func CheckFirstUse(v *View, name string) (*fleetpb.ItemResult, *fleetpb.Spec) {
 	t := template.Of(c, name)
 	switch {
 	case c == nil:
-		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and app %s has no configuration that could make it", name, app)
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and app %s has no configuration that could make it", full, app)
 	case t == nil:
-		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and no template of app %s matches the name (revision %d)%s", name, app, c.GetRevision(), hint(c, name))
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and no template of app %s matches the name (revision %d)%s", full, app, c.GetRevision(), hint(c, name))
 	case !t.GetAutoCreate():
-		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and template %s makes none on first use: an operator has to create it", name, rules.Quote(t.GetMatch()))
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and template %s makes none on first use: an operator has to create it", full, rules.Quote(t.GetMatch()))
+	case region == "" && len(t.GetEachRegion()) > 0:
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and template %s makes one in each of %s: say which region", full, rules.Quote(t.GetMatch()), strings.Join(t.GetEachRegion(), ", "))
+	case region != "" && !slices.Contains(t.GetEachRegion(), region):
+		return answer(fleetpb.Code_CODE_NOT_FOUND, "there is no group %s, and template %s makes none for that region", full, rules.Quote(t.GetMatch()))
 	case v.GroupsOf(app) >= rules.Bound(c):
-		return answer(fleetpb.Code_CODE_LIMIT, "there is no group %s, and app %s has %d groups already: its configuration allows first uses to make no more", name, app, v.GroupsOf(app))
+		return answer(fleetpb.Code_CODE_LIMIT, "there is no group %s, and app %s has %d groups already: its configuration allows first uses to make no more", full, app, v.GroupsOf(app))
 	case v.GroupCount() >= rules.MaxGroups:
-		return answer(fleetpb.Code_CODE_LIMIT, "there is no group %s, and the record holds %d groups already", name, rules.MaxGroups)
+		return answer(fleetpb.Code_CODE_LIMIT, "there is no group %s, and the record holds %d groups already", full, rules.MaxGroups)
 	}
 	item.Code = fleetpb.Code_CODE_OK
-	return item, rules.SpecOf(name, app, t)
+	return item, rules.SpecOf(full, app, t)
 }
 
 // hint is what to say of a name that only a slash keeps from a template.
@@ -178,7 +184,7 @@ func (t *turn) firstUse(c *fleetpb.FirstUse) *fleetpb.Result {
 	}
 	result := done("")
 	for _, name := range c.GetNames() {
-		item, spec := CheckFirstUse(&View{s: t.state}, name)
+		item, spec := CheckFirstUse(&View{s: t.state}, statemachines.NameIn(name, c.GetRegion()))
 		if spec != nil {
 			in := t.configuration(spec.GetApp())
 			by := fmt.Sprintf("first use, by template %s", rules.Quote(template.Of(in, name).GetMatch()))

@@ -24,6 +24,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/fleet/versions"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/statemachines"
 )
@@ -33,15 +34,7 @@ import (
 // command differently; an older program that meets it afterwards ends and says so.
 const (
 	AppName    = "fleet"
-	AppVersion = endsNoted
-)
-
-// Behaviour versions and what each of them brought.
-const (
-	// templatesTune: templates have Raft options.
-	templatesTune = 2
-	// endsNoted: operations of every kind keep what they came to as steps.
-	endsNoted = 3
+	AppVersion = versions.Newest
 )
 
 // Machine is the record. New makes one.
@@ -91,11 +84,7 @@ func (m *Machine) apply(version uint32, data []byte) *fleetpb.Result {
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(data, &c); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "the command is no fleet command")
 	}
-	if version < templatesTune {
-		for _, t := range c.GetApplyConfiguration().GetConfiguration().GetTemplates() {
-			t.Raft = nil
-		}
-	}
+	versions.Trim(version, &c)
 	t := &turn{state: m.s, at: c.GetAtUnixMs(), version: version}
 	return t.execute(&c)
 }

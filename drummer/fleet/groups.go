@@ -8,6 +8,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // createGroups defines each group that can be defined; the others are refused one
@@ -20,7 +21,7 @@ func (t *turn) createGroups(c *fleetpb.CreateGroups) *fleetpb.Result {
 	for _, spec := range c.GetSpecs() {
 		item := t.createGroup(spec)
 		if item.GetCode() != fleetpb.Code_CODE_OK && result.GetCode() == fleetpb.Code_CODE_OK {
-			result.Code, result.Detail = item.GetCode(), fmt.Sprintf("group %s: %s", rules.Quote(item.GetName()), item.GetDetail())
+			result.Code, result.Detail = item.GetCode(), fmt.Sprintf("group %s: %s", rules.Quote(statemachines.NameOf(item)), item.GetDetail())
 		}
 		result.Items = append(result.Items, item)
 	}
@@ -40,12 +41,12 @@ func (t *turn) createGroup(spec *fleetpb.Spec) *fleetpb.ItemResult {
 // CheckCreate says what create_groups would answer for the spec now, and changes
 // nothing; the id is 0 when the group would be new.
 func CheckCreate(v *View, spec *fleetpb.Spec) *fleetpb.ItemResult {
-	item := &fleetpb.ItemResult{Name: spec.GetName(), Code: fleetpb.Code_CODE_OK}
+	item := &fleetpb.ItemResult{Name: spec.GetName(), Region: spec.GetRegion(), Code: fleetpb.Code_CODE_OK}
 	if err := rules.CheckSpec(spec); err != nil {
 		item.Code, item.Detail = fleetpb.Code_CODE_INVALID, err.Error()
 		return item
 	}
-	old := v.ByName(spec.GetName())
+	old := v.ByName(statemachines.NameOf(spec))
 	switch {
 	case old == nil && v.GroupCount() >= rules.MaxGroups:
 		item.Code, item.Detail = fleetpb.Code_CODE_INVALID, fmt.Sprintf("the record holds %d groups already", rules.MaxGroups)
@@ -69,18 +70,18 @@ func (t *turn) define(spec *fleetpb.Spec, origin *fleetpb.Origin, reason, note s
 	t.begin(g, words.LaunchKind(origin), reason, "")
 	t.put(g)
 	t.take(g)
-	t.event("group-created", spec.GetName(), "", "group %d with %d replicas%s", g.GetId(), spec.GetReplicas(), note)
+	t.event("group-created", statemachines.NameOf(spec), "", "group %d with %d replicas%s", g.GetId(), spec.GetReplicas(), note)
 	return g
 }
 
 // deleteGroup begins a deletion. A group that was never ordered to open has
 // acknowledged nothing and needs no Seal.
 func (t *turn) deleteGroup(c *fleetpb.DeleteGroup) *fleetpb.Result {
-	g := t.named(c.GetName())
+	g := t.named(statemachines.NameOf(c))
 	if g == nil {
-		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the name %s", rules.Quote(c.GetName()))
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the name %s", rules.Quote(statemachines.NameOf(c)))
 	}
-	item := &fleetpb.ItemResult{Name: g.GetSpec().GetName(), Code: fleetpb.Code_CODE_OK, Id: g.GetId()}
+	item := itemOf(g)
 	result := &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Items: []*fleetpb.ItemResult{item}}
 	sealing := g.GetState() == fleetpb.GroupState_GROUP_STATE_SEALING
 	if sealing && !c.GetForce() {
@@ -99,9 +100,14 @@ func (t *turn) deleteGroup(c *fleetpb.DeleteGroup) *fleetpb.Result {
 	} else {
 		g.State = fleetpb.GroupState_GROUP_STATE_SEALING
 	}
-	t.event("group-deleted", g.GetSpec().GetName(), "", "group %d, %s", g.GetId(), deletion(c.GetForce()))
+	t.event("group-deleted", words.Full(g), "", "group %d, %s", g.GetId(), deletion(c.GetForce()))
 	t.put(g)
 	return result
+}
+
+// itemOf answers for a group that there is.
+func itemOf(g *fleetpb.Group) *fleetpb.ItemResult {
+	return &fleetpb.ItemResult{Name: g.GetSpec().GetName(), Region: g.GetSpec().GetRegion(), Code: fleetpb.Code_CODE_OK, Id: g.GetId()}
 }
 
 func deletion(force bool) string {
@@ -179,11 +185,11 @@ func (t *turn) abandon(c *fleetpb.Abandon) *fleetpb.Result {
 	g = clone(g)
 	t.end(g, "superseded: "+c.GetReason())
 	t.bury(g)
-	t.event("launch-abandoned", g.GetSpec().GetName(), "", "group %d: %s", g.GetId(), c.GetReason())
+	t.event("launch-abandoned", words.Full(g), "", "group %d: %s", g.GetId(), c.GetReason())
 	t.put(g)
 	next := t.define(g.GetSpec(), g.GetOrigin(), c.GetReason(), "")
 	return &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Items: []*fleetpb.ItemResult{
-		{Name: g.GetSpec().GetName(), Code: fleetpb.Code_CODE_OK, Id: next.GetId()},
+		itemOf(next),
 	}}
 }
 
@@ -212,11 +218,11 @@ func (t *turn) advance(c *fleetpb.Advance) *fleetpb.Result {
 	case fleetpb.GroupState_GROUP_STATE_OPEN:
 		t.end(g, "done")
 		g.State = c.GetState()
-		t.event("group-opened", g.GetSpec().GetName(), "", "group %d serves", g.GetId())
+		t.event("group-opened", words.Full(g), "", "group %d serves", g.GetId())
 	case fleetpb.GroupState_GROUP_STATE_PURGING:
 		t.reached(g.GetOperation(), "it is sealed and obeys nothing any more; its %d replicas are removed", len(g.GetReplicas()))
 		t.bury(g)
-		t.event("group-sealed", g.GetSpec().GetName(), "", "group %d is sealed, its name is free", g.GetId())
+		t.event("group-sealed", words.Full(g), "", "group %d is sealed, its name is free", g.GetId())
 	default:
 		g.State = c.GetState()
 	}

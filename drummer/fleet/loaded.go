@@ -9,6 +9,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/mutant"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // MaxMargin is the most numbers that a recovery may have sequences skip.
@@ -22,10 +23,10 @@ func (t *turn) loadGroup(c *fleetpb.LoadGroup) *fleetpb.Result {
 	if err := rules.CheckSpec(c.GetSpec()); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
-	old := t.named(c.GetSpec().GetName())
+	old := t.named(statemachines.NameOf(c.GetSpec()))
 	switch {
 	case old == nil && c.GetReplaces() != 0, old != nil && c.GetReplaces() != 0 && c.GetReplaces() != old.GetId():
-		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has not the name %s any more", c.GetReplaces(), rules.Quote(c.GetSpec().GetName()))
+		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d has not the name %s any more", c.GetReplaces(), rules.Quote(statemachines.NameOf(c.GetSpec())))
 	case old != nil && c.GetReplaces() == 0:
 		return refuse(fleetpb.Code_CODE_EXISTS, "the name is taken by group %d", old.GetId())
 	case t.groups.Len() >= rules.MaxGroups:
@@ -39,7 +40,7 @@ func (t *turn) loadGroup(c *fleetpb.LoadGroup) *fleetpb.Result {
 	}
 	g := t.define(c.GetSpec(), c.GetOrigin(), c.GetReason(), ", from "+words.OriginText(c.GetOrigin()))
 	return &fleetpb.Result{Code: fleetpb.Code_CODE_OK, Items: []*fleetpb.ItemResult{
-		{Name: c.GetSpec().GetName(), Code: fleetpb.Code_CODE_OK, Id: g.GetId()},
+		itemOf(g),
 	}}
 }
 
@@ -109,7 +110,7 @@ func (t *turn) retire(g *fleetpb.Group) {
 		g.State = fleetpb.GroupState_GROUP_STATE_RETIRED
 		t.free(g)
 	}
-	t.event("group-retired", g.GetSpec().GetName(), "", "group %d is banned for ever; the name goes to group %d", g.GetId(), g.GetHeir())
+	t.event("group-retired", words.Full(g), "", "group %d is banned for ever; the name goes to group %d", g.GetId(), g.GetHeir())
 	t.put(g)
 }
 
@@ -133,7 +134,7 @@ func (t *turn) purgeRetired(c *fleetpb.PurgeRetired) *fleetpb.Result {
 	for _, r := range g.GetReplicas() {
 		r.Phase, r.Voter = fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED, false
 	}
-	t.event("group-purging", g.GetSpec().GetName(), "", "the data of group %d, which was banned, is being removed", g.GetId())
+	t.event("group-purging", words.Full(g), "", "the data of group %d, which was banned, is being removed", g.GetId())
 	t.put(g)
 	return done("")
 }

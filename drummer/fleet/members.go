@@ -96,7 +96,7 @@ func (t *turn) addReplica(c *fleetpb.AddReplica) *fleetpb.Result {
 		t.begin(g, kind, c.GetReason(), c.GetAuthor())
 	}
 	t.step(g, "replica %d is planned on host %s", t.nextReplica-1, t.host(c.GetHostId()).GetName())
-	t.event("replica-planned", g.GetSpec().GetName(), t.host(c.GetHostId()).GetName(), "replica %d: %s", t.nextReplica-1, c.GetReason())
+	t.event("replica-planned", words.Full(g), t.host(c.GetHostId()).GetName(), "replica %d: %s", t.nextReplica-1, c.GetReason())
 	t.put(g)
 	return done("")
 }
@@ -154,7 +154,7 @@ func (t *turn) seen(g *fleetpb.Group, r *fleetpb.Replica, c *fleetpb.MembershipS
 	if r.GetPhase() == fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
 		return false // ids that were removed never return
 	}
-	name, host := g.GetSpec().GetName(), t.host(r.GetHostId()).GetName()
+	name, host := words.Full(g), t.host(r.GetHostId()).GetName()
 	voter := slices.Contains(c.GetVoters(), r.GetId())
 	switch {
 	case slices.Contains(c.GetRemoved(), r.GetId()):

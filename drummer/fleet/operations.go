@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/versions"
 	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
@@ -18,7 +19,7 @@ const maxSteps = 64
 func (t *turn) begin(g *fleetpb.Group, kind, reason, author string) {
 	t.end(g, "superseded: "+kind)
 	o := t.open(kind, reason, author)
-	o.Group, o.GroupName = g.GetId(), g.GetSpec().GetName()
+	o.Group, o.GroupName, o.GroupRegion = g.GetId(), g.GetSpec().GetName(), g.GetSpec().GetRegion()
 	t.operations.ReplaceOrInsert(o)
 	g.Operation = o.GetId()
 }
@@ -68,7 +69,7 @@ func (t *turn) step(g *fleetpb.Group, format string, args ...any) {
 // reached notes how an operation that changes no replica ends, or a host's begins: the record
 // does not see what lies between. Until version 3 nothing of that was noted.
 func (t *turn) reached(id uint64, format string, args ...any) {
-	if t.version >= endsNoted {
+	if t.version >= versions.EndsNoted {
 		t.note(id, format, args...)
 	}
 }
@@ -118,7 +119,7 @@ func (t *turn) cancelOperation(c *fleetpb.CancelOperation) *fleetpb.Result {
 		if !r.GetVoter() && r.GetPhase() != fleetpb.ReplicaPhase_REPLICA_PHASE_REMOVED {
 			r.Cancelled = true
 			t.step(g, "replica %d is to be taken back: cancelled%s", r.GetId(), words.AskedBy(c.GetAuthor()))
-			t.event("operation-cancelled", g.GetSpec().GetName(), t.host(r.GetHostId()).GetName(), "operation %d, replica %d is taken back%s", o.GetId(), r.GetId(), words.AskedBy(c.GetAuthor()))
+			t.event("operation-cancelled", words.Full(g), t.host(r.GetHostId()).GetName(), "operation %d, replica %d is taken back%s", o.GetId(), r.GetId(), words.AskedBy(c.GetAuthor()))
 			t.put(g)
 			return done("")
 		}

@@ -8,8 +8,10 @@ import (
 
 	"github.com/drumline/drumline/drummer/fleet/drummers"
 	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // degree of the trees: wide enough that a lookup touches few nodes, narrow enough
@@ -23,10 +25,21 @@ const incarnationSpan = 1 << 32
 // maxIncarnation keeps the numbers of the last incarnation inside 64 bits.
 const maxIncarnation = 1 << 31
 
-// taken is an entry of the index of names: a name and its live group.
+// taken is an entry of the index of names: a name, with the region if each has a group of
+// that name, and the live group.
 type taken struct {
-	name string
-	id   uint64
+	name, region string
+	id           uint64
+}
+
+// called is the entry of a full name, to look it up.
+func called(full string) taken {
+	name, region := statemachines.CutRegion(full)
+	return taken{name: name, region: region}
+}
+
+func (t taken) compare(other taken) int {
+	return cmp.Or(cmp.Compare(t.name, other.name), cmp.Compare(t.region, other.region))
 }
 
 // tally is how many groups of an app have a name.
@@ -65,7 +78,7 @@ func newState() *state {
 		brake:         &fleetpb.Brake{},
 		hosts:         newTree((*fleetpb.Host).GetId),
 		groups:        newTree((*fleetpb.Group).GetId),
-		names:         btree.NewG(degree, func(a, b taken) bool { return a.name < b.name }),
+		names:         btree.NewG(degree, func(a, b taken) bool { return a.compare(b) < 0 }),
 		operations:    newTree((*fleetpb.Operation).GetId),
 		events:        btree.NewG(degree, func(a, b *fleetpb.Event) bool { return a.GetSequence() < b.GetSequence() }),
 		ended:         btree.NewG(degree, cmp.Less[uint64]),
@@ -103,7 +116,7 @@ func (s *state) recover(generation uint64) {
 
 // take gives a name to a group; false when it was taken already.
 func (s *state) take(g *fleetpb.Group) bool {
-	_, twice := s.names.ReplaceOrInsert(taken{g.GetSpec().GetName(), g.GetId()})
+	_, twice := s.names.ReplaceOrInsert(taken{g.GetSpec().GetName(), g.GetSpec().GetRegion(), g.GetId()})
 	if !twice {
 		s.count(g.GetSpec().GetApp(), 1)
 	}
@@ -112,7 +125,7 @@ func (s *state) take(g *fleetpb.Group) bool {
 
 // free takes a name back.
 func (s *state) free(g *fleetpb.Group) {
-	if _, had := s.names.Delete(taken{name: g.GetSpec().GetName()}); had {
+	if _, had := s.names.Delete(called(words.Full(g))); had {
 		s.count(g.GetSpec().GetApp(), -1)
 	}
 }
@@ -130,8 +143,9 @@ func (s *state) host(id string) *fleetpb.Host { return s.hosts.Get(id) }
 
 func (s *state) group(id uint64) *fleetpb.Group { return s.groups.Get(id) }
 
-func (s *state) named(name string) *fleetpb.Group {
-	t, ok := s.names.Get(taken{name: name})
+// named is the live group of a full name, or nil.
+func (s *state) named(full string) *fleetpb.Group {
+	t, ok := s.names.Get(called(full))
 	if !ok {
 		return nil
 	}

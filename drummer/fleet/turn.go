@@ -6,8 +6,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/must"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Bounds of the history.
@@ -123,13 +125,16 @@ func (t *turn) setPolicy(p *fleetpb.Policy) *fleetpb.Result {
 	return done("")
 }
 
-// event writes a line of history and forgets the oldest beyond the bound.
+// event writes a line of history and forgets the oldest beyond the bound. The group is
+// given by its full name.
 func (t *turn) event(kind, group, host, format string, args ...any) {
+	name, region := statemachines.CutRegion(group)
 	t.events.ReplaceOrInsert(&fleetpb.Event{
 		Sequence: t.nextEvent,
 		AtUnixMs: t.at,
 		Kind:     kind,
-		Group:    group,
+		Group:    name,
+		Region:   region,
 		Host:     host,
 		Text:     fmt.Sprintf(format, args...),
 	})
@@ -161,7 +166,7 @@ func (t *turn) put(g *fleetpb.Group) {
 		t.reached(g.GetOperation(), "the data of all its replicas is gone")
 		t.end(g, "done: nothing of it is left")
 		t.groups.Delete(g.GetId())
-		t.event("group-purged", g.GetSpec().GetName(), "", "nothing is left of group %d", g.GetId())
+		t.event("group-purged", words.Full(g), "", "nothing is left of group %d", g.GetId())
 		return
 	}
 	t.groups.ReplaceOrInsert(g)

@@ -32,8 +32,20 @@ func (v *View) Policy() *fleetpb.Policy { return v.s.policy }
 // Group returns the group of that number, or nil.
 func (v *View) Group(id ids.Group) *fleetpb.Group { return v.s.group(uint64(id)) }
 
-// ByName returns the group that has the name now, or nil. A tombstone has no name.
-func (v *View) ByName(name string) *fleetpb.Group { return v.s.named(name) }
+// ByName returns the group that has the full name now, or nil. A tombstone has no name.
+func (v *View) ByName(full string) *fleetpb.Group { return v.s.named(full) }
+
+// Called gives all groups of a name, without a region and with one, by region.
+func (v *View) Called(name string) []*fleetpb.Group {
+	var all []*fleetpb.Group
+	v.s.names.AscendGreaterOrEqual(taken{name: name}, func(t taken) bool {
+		if t.name == name {
+			all = append(all, v.s.group(t.id))
+		}
+		return t.name == name
+	})
+	return all
+}
 
 // Groups gives every group by number, tombstones included.
 func (v *View) Groups() iter.Seq[*fleetpb.Group] {
@@ -43,12 +55,13 @@ func (v *View) Groups() iter.Seq[*fleetpb.Group] {
 // GroupCount counts all groups, tombstones included.
 func (v *View) GroupCount() int { return v.s.groups.Len() }
 
-// GroupsByName gives the groups that have a name, by name, beginning after the
-// given one; tombstones are not among them.
+// GroupsByName gives the groups that have a name, by name and region, beginning after
+// the given full name; tombstones are not among them.
 func (v *View) GroupsByName(after string) iter.Seq[*fleetpb.Group] {
+	first := called(after)
 	return func(yield func(*fleetpb.Group) bool) {
-		v.s.names.AscendGreaterOrEqual(taken{name: after}, func(t taken) bool {
-			return (t.name == after && after != "") || yield(v.s.group(t.id))
+		v.s.names.AscendGreaterOrEqual(first, func(t taken) bool {
+			return (after != "" && t.compare(first) == 0) || yield(v.s.group(t.id))
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // maxIdentities bounds the hosts whose ids are remembered, taken out ones included.
@@ -156,7 +157,7 @@ func (t *turn) shapeGroups(c *fleetpb.ShapeGroups) *fleetpb.Result {
 	for _, spec := range c.GetSpecs() {
 		item := CheckShape(&View{s: t.state}, spec)
 		if item.GetCode() != fleetpb.Code_CODE_OK && result.GetCode() == fleetpb.Code_CODE_OK {
-			result.Code, result.Detail = item.GetCode(), fmt.Sprintf("group %s: %s", rules.Quote(item.GetName()), item.GetDetail())
+			result.Code, result.Detail = item.GetCode(), fmt.Sprintf("group %s: %s", rules.Quote(statemachines.NameOf(item)), item.GetDetail())
 		}
 		if item.GetCode() == fleetpb.Code_CODE_OK && item.GetDetail() == "" {
 			t.shape(t.group(item.GetId()), spec, c.GetAuthor())
@@ -168,12 +169,12 @@ func (t *turn) shapeGroups(c *fleetpb.ShapeGroups) *fleetpb.Result {
 
 // CheckShape says what shape_groups would answer for the spec now, and changes nothing.
 func CheckShape(v *View, spec *fleetpb.Spec) *fleetpb.ItemResult {
-	item := &fleetpb.ItemResult{Name: spec.GetName(), Code: fleetpb.Code_CODE_OK}
+	item := &fleetpb.ItemResult{Name: spec.GetName(), Region: spec.GetRegion(), Code: fleetpb.Code_CODE_OK}
 	if err := rules.CheckSpec(spec); err != nil {
 		item.Code, item.Detail = fleetpb.Code_CODE_INVALID, err.Error()
 		return item
 	}
-	g := v.ByName(spec.GetName())
+	g := v.ByName(statemachines.NameOf(spec))
 	item.Id = g.GetId()
 	switch {
 	case g == nil:
@@ -204,7 +205,7 @@ func (t *turn) shape(old *fleetpb.Group, spec *fleetpb.Spec, author string) {
 	case !rules.SameRaft(old.GetSpec().GetRaft(), spec.GetRaft()) && !t.builds(g):
 		t.begin(g, words.KindTune, "Raft options: "+words.RaftOf(spec.GetRaft()), author)
 	}
-	t.event("group-changed", spec.GetName(), "", "%d replicas were wanted, now %d%s%s", from, to, words.RulesOf(spec), words.AskedBy(author))
+	t.event("group-changed", statemachines.NameOf(spec), "", "%d replicas were wanted, now %d%s%s", from, to, words.RulesOf(spec), words.AskedBy(author))
 	t.put(g)
 }
 
@@ -213,12 +214,12 @@ func (t *turn) preferLeader(c *fleetpb.PreferLeader) *fleetpb.Result {
 	if err := rules.CheckOptional("author", c.GetAuthor()); err != nil {
 		return refuse(fleetpb.Code_CODE_INVALID, "%v", err)
 	}
-	g := t.named(c.GetName())
+	g := t.named(statemachines.NameOf(c))
 	r := replica(g, c.GetReplica())
 	o := t.operation(g.GetOperation())
 	switch {
 	case g == nil:
-		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the name %s", rules.Quote(c.GetName()))
+		return refuse(fleetpb.Code_CODE_NOT_FOUND, "no group has the name %s", rules.Quote(statemachines.NameOf(c)))
 	case g.GetState() != fleetpb.GroupState_GROUP_STATE_OPEN:
 		return refuse(fleetpb.Code_CODE_CONFLICT, "group %d is %s, which forbids it", g.GetId(), words.StateWord(g.GetState()))
 	case c.GetReplica() != 0 && !r.GetVoter():
@@ -252,7 +253,7 @@ func (t *turn) leaderSeen(c *fleetpb.LeaderSeen) *fleetpb.Result {
 	host := t.host(replica(g, g.GetLead()).GetHostId()).GetName()
 	t.reached(g.GetOperation(), "replica %d on host %s leads", g.GetLead(), host)
 	t.end(g, "done")
-	t.event("leader-transferred", g.GetSpec().GetName(), host, "replica %d leads, as was asked for", g.GetLead())
+	t.event("leader-transferred", words.Full(g), host, "replica %d leads, as was asked for", g.GetLead())
 	t.put(g)
 	return done("")
 }
@@ -273,7 +274,7 @@ func (t *turn) tuned(c *fleetpb.Tuned) *fleetpb.Result {
 		}
 	}
 	t.end(g, "done")
-	t.event("group-tuned", g.GetSpec().GetName(), "", "every replica runs with its Raft options: %s", words.RaftOf(g.GetSpec().GetRaft()))
+	t.event("group-tuned", words.Full(g), "", "every replica runs with its Raft options: %s", words.RaftOf(g.GetSpec().GetRaft()))
 	t.put(g)
 	return done("")
 }

@@ -18,6 +18,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Bounds of what is told and of how far is looked.
@@ -83,7 +84,7 @@ func (w *world) suppose(c Change) error {
 	for _, spec := range c.Specs {
 		one := []*fleetpb.Spec{spec}
 		cmd := &fleetpb.Command{Op: &fleetpb.Command_ShapeGroups{ShapeGroups: &fleetpb.ShapeGroups{Specs: one}}}
-		if w.record.Freeze().ByName(spec.GetName()) == nil {
+		if w.record.Freeze().ByName(statemachines.NameOf(spec)) == nil {
 			cmd = &fleetpb.Command{Op: &fleetpb.Command_CreateGroups{CreateGroups: &fleetpb.CreateGroups{Specs: one}}}
 		}
 		if err := w.apply(cmd); err != nil {
@@ -123,8 +124,9 @@ func (w *world) play(ctx context.Context) *drummerpb.PlanResponse {
 func (w *world) tell(r *drummerpb.PlanResponse, view *fleet.View, a *planner.Action) {
 	step := func(kind, host string) {
 		if r.StepsTotal++; len(r.GetSteps()) < maxSteps {
+			spec := view.Group(a.Group).GetSpec()
 			r.Steps = append(r.Steps, &drummerpb.PlanStep{
-				Kind: kind, Group: view.Group(a.Group).GetSpec().GetName(), Host: view.Host(ids.Host(host)).GetName(), Why: a.Why,
+				Kind: kind, Group: spec.GetName(), Region: spec.GetRegion(), Host: view.Host(ids.Host(host)).GetName(), Why: a.Why,
 			})
 		}
 	}
@@ -164,7 +166,7 @@ func (w *world) open(r *drummerpb.PlanResponse, view *fleet.View, reasons map[id
 	for g := range view.Groups() {
 		list := reasons[ids.Group(g.GetId())]
 		if len(list) > 0 && len(r.GetOpen()) < maxOpen {
-			r.Open = append(r.Open, &drummerpb.PlanOpen{Group: g.GetSpec().GetName(), Reason: list[len(list)-1]})
+			r.Open = append(r.Open, &drummerpb.PlanOpen{Group: g.GetSpec().GetName(), Region: g.GetSpec().GetRegion(), Reason: list[len(list)-1]})
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (w *world) enact(a *planner.Action) bool {
 // start makes a host report a replica that runs.
 func (w *world) start(g *fleetpb.Group, o *drummerpb.Order, s *drummerpb.Start) {
 	r := &drummerpb.ReplicaReport{
-		Group: o.GetGroup(), Replica: o.GetReplica(), Name: s.GetName(), State: drummerpb.ReplicaState_REPLICA_STATE_OK, Observer: s.GetJoin(), Raft: s.GetRaft(),
+		Group: o.GetGroup(), Replica: o.GetReplica(), Name: s.GetName(), Region: s.GetRegion(), State: drummerpb.ReplicaState_REPLICA_STATE_OK, Observer: s.GetJoin(), Raft: s.GetRaft(),
 	}
 	w.each(g, func(other *drummerpb.ReplicaReport) {
 		r.Opened, r.Version = r.GetOpened() || other.GetOpened(), max(r.GetVersion(), other.GetVersion())

@@ -8,6 +8,7 @@ import (
 	"github.com/drumline/drumline/drummer/planner"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Pauses before an order is sent again.
@@ -220,7 +221,7 @@ func (c *Core) refused(o *order, detail string) {
 		return
 	}
 	c.group(ids.Group(o.slot.group)).Refused[ids.Replica(o.slot.replica)] = detail
-	name := o.message.GetStart().GetName()
+	name := statemachines.NameOf(o.message.GetStart())
 	if c.refusers[name] == nil {
 		c.refusers[name] = map[ids.Host]time.Duration{}
 	}

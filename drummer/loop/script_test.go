@@ -289,8 +289,8 @@ func (s *script) status() {
 			state := strings.ToLower(strings.TrimPrefix(r.GetState().String(), "REPLICA_STATE_"))
 			fmt.Fprintf(&s.out, "  %d on %s %s observer=%v leader=%v %s\n", r.GetId(), r.GetHost(), state, r.GetObserver(), r.GetLeader(), r.GetDetail())
 		}
-		if e := status.Explain(v, o, info.GetName()); e != nil {
-			for _, reason := range e.GetReasons() {
+		if live := v.ByName(statemachines.NameOf(info)); live != nil {
+			for _, reason := range status.Explain(v, o, live).GetReasons() {
 				fmt.Fprintf(&s.out, "  because %s\n", reason)
 			}
 		}

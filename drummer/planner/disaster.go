@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/member"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -17,7 +18,7 @@ func (p *pass) retired(g *fleetpb.Group) {
 		if !member.Active(r) || rep == nil || !h.Connected || h.State != Up || isRetired(rep) {
 			continue
 		}
-		if !member.Runs(rep) && !member.Source(p.Fleet.ByName(g.GetSpec().GetName()), g, r.GetId()) {
+		if !member.Runs(rep) && !member.Source(p.Fleet.ByName(words.Full(g)), g, r.GetId()) {
 			continue
 		}
 		p.reason(g, "it is banned; replica %d on %s is being stopped", r.GetId(), p.name(r.GetHostId()))
@@ -96,7 +97,7 @@ func (p *pass) original(o *fleetpb.Origin) (host, why string) {
 		return leader.GetHostId(), ""
 	}
 	p.leaderless(from, "its clone waits for a leader")
-	return "", fmt.Sprintf("group %s, which it is to be a clone of, has no leader", from.GetSpec().GetName())
+	return "", fmt.Sprintf("group %s, which it is to be a clone of, has no leader", words.Full(from))
 }
 
 // begin is what opens a group: Open, or Load for one with a first state.

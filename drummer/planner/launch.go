@@ -48,7 +48,7 @@ func (p *pass) launch(g *fleetpb.Group) {
 
 // startOrder starts a replica: a launch names all members, a join none.
 func startOrder(g *fleetpb.Group, r *fleetpb.Replica) *drummerpb.Order {
-	s := &drummerpb.Start{Name: g.GetSpec().GetName(), App: g.GetSpec().GetApp(), Join: r.GetJoined(), Raft: g.GetSpec().GetRaft()}
+	s := &drummerpb.Start{Name: g.GetSpec().GetName(), Region: g.GetSpec().GetRegion(), App: g.GetSpec().GetApp(), Join: r.GetJoined(), Raft: g.GetSpec().GetRaft()}
 	if !r.GetJoined() {
 		s.InitialMembers = map[uint64]string{}
 		for _, m := range g.GetReplicas() {

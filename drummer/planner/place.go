@@ -202,7 +202,7 @@ func (p *pass) obstacle(r *request, h *post) string {
 	if h.seen.Boot != nil {
 		return "are starting the replicas that they have"
 	}
-	if p.Observed.Refusers[g.GetSpec().GetName()][ids.Host(h.rec.GetId())] {
+	if p.Observed.Refusers[words.Full(g)][ids.Host(h.rec.GetId())] {
 		return "refused to start it a moment ago"
 	}
 	if r.anew || r.repair == nil {

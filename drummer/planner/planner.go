@@ -120,7 +120,7 @@ type Observed struct {
 	Hosts map[ids.Host]*Host
 	// Groups by number; absent for one of which nothing was heard.
 	Groups map[ids.Group]*Group
-	// Refusers holds, by group name, hosts that lately refused to start a replica
+	// Refusers holds, by full group name, hosts that lately refused to start a replica
 	// of it: they are not chosen again for a while.
 	Refusers map[string]map[ids.Host]bool
 }

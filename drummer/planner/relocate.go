@@ -156,7 +156,7 @@ func Blockers(v View, host ids.Host, limit int) (list []string, total int) {
 	at.rec = member.Emptied(at.rec)
 	note := func(g *fleetpb.Group, text string) {
 		if total++; len(list) < limit {
-			list = append(list, fmt.Sprintf("group %s: %s", g.GetSpec().GetName(), text))
+			list = append(list, fmt.Sprintf("group %s: %s", words.Full(g), text))
 		}
 	}
 	for g := range v.Fleet.Groups() {

@@ -23,6 +23,7 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	statepb "github.com/drumline/drumline/drummerpb/state"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Result is a record and what people should know of it.
@@ -48,6 +49,7 @@ type work struct {
 // found is what hosts have of a group.
 type found struct {
 	name     string
+	region   string
 	replicas map[uint64]*fleetpb.Replica
 	reports  []*statepb.InventoryReplica
 	members  *drummerpb.Membership
@@ -155,7 +157,7 @@ func (w *work) find(host string, r *statepb.InventoryReplica) {
 	rep := r.GetReport()
 	f := w.groups[rep.GetGroup()]
 	if f == nil {
-		f = &found{name: rep.GetName(), replicas: map[uint64]*fleetpb.Replica{}}
+		f = &found{name: rep.GetName(), region: rep.GetRegion(), replicas: map[uint64]*fleetpb.Replica{}}
 		w.groups[rep.GetGroup()] = f
 	}
 	f.reports = append(f.reports, r)
@@ -202,7 +204,7 @@ func (w *work) keeps(g *fleetpb.Group) bool {
 	if len(g.GetReplicas()) == 0 {
 		return true // it is about to be placed
 	}
-	w.note("group %s (%d) is left out: every host that it was on was heard, and none has it", g.GetSpec().GetName(), g.GetId())
+	w.note("group %s (%d) is left out: every host that it was on was heard, and none has it", words.Full(g), g.GetId())
 	return false
 }
 
@@ -265,8 +267,9 @@ func (w *work) spec(f *found, old *fleetpb.Group) *fleetpb.Spec {
 	}
 	app, _, _ := strings.Cut(f.name, "/")
 	want := uint32(min(voters|1, 7)) //nolint:gosec // 1 to 7
-	w.note("group %s is taken to want %d voters, anywhere", f.name, want)
-	return &fleetpb.Spec{Name: f.name, App: app, Replicas: want, Raft: f.raft()}
+	spec := rules.Settle(&fleetpb.Spec{Name: f.name, Region: f.region, App: app, Replicas: want, Raft: f.raft()})
+	w.note("group %s is taken to want %d voters, %s", statemachines.NameOf(spec), want, cmp.Or(f.region, "anywhere"))
+	return spec
 }
 
 // oneName lets the newest group of a name have it; the others are banned, and their data
@@ -277,11 +280,11 @@ func (w *work) oneName(groups []*fleetpb.Group) {
 		if words.Nameless(g) {
 			continue
 		}
-		if old := holder[g.GetSpec().GetName()]; old != nil {
+		if old := holder[words.Full(g)]; old != nil {
 			old.State, old.Heir = fleetpb.GroupState_GROUP_STATE_RETIRED, g.GetId()
-			w.note("group %d gives its name %s to group %d, which is newer; it is stopped and its data kept", old.GetId(), old.GetSpec().GetName(), g.GetId())
+			w.note("group %d gives its name %s to group %d, which is newer; it is stopped and its data kept", old.GetId(), words.Full(old), g.GetId())
 		}
-		holder[g.GetSpec().GetName()] = g
+		holder[words.Full(g)] = g
 	}
 }
 

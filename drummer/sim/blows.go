@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/members/change"
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	"github.com/drumline/drumline/drummer/sim/cover"
@@ -73,7 +74,7 @@ func (w *world) loseQuorum(f *Fault) func() {
 	}
 	w.At(w.Virtual()+5*time.Second+f.For%time.Minute, func() {
 		w.harass(f, 15*time.Second)
-		w.rescue.Soon(rec.GetSpec().GetName(), 20)
+		w.rescue.Soon(words.Full(rec), 20)
 	})
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // What may have happened since a decision was made, and is no fault of it: two
@@ -303,7 +304,7 @@ func failing(l *cluster.Log, now time.Duration) bool { return l.Failed > 0 && no
 // CheckCommand is what must hold of the record at any time.
 func (w *world) CheckCommand(c *fleetpb.Command, before *fleet.View) {
 	if del := c.GetDeleteGroup(); del.GetForce() {
-		if g := w.Groups[before.ByName(del.GetName()).GetId()]; g != nil {
+		if g := w.Groups[before.ByName(statemachines.NameOf(del)).GetId()]; g != nil {
 			g.Forced = true
 		}
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -397,12 +398,17 @@ func (w *world) spec(name string, pick uint64) *fleetpb.Spec {
 	if n > len(w.Hosts) {
 		n = 3
 	}
-	if pick/8%4 > 0 || n == 1 {
-		return spec(name, n)
-	}
 	have := map[string]int{}
 	for _, h := range w.Hosts {
 		have[h.Region]++
+	}
+	if own := w.Regions[pick/128%uint64(len(w.Regions))]; pick/32%4 == 1 && have[own] >= n {
+		s := spec(name, n)
+		s.Region = own
+		return rules.Settle(s)
+	}
+	if pick/8%4 > 0 || n == 1 {
+		return spec(name, n)
 	}
 	var rules []*fleetpb.RegionCount
 	for _, r := range w.Regions {
@@ -425,12 +431,13 @@ func sum(rules []*fleetpb.RegionCount) int {
 }
 
 func (w *world) remove(f *Fault, force bool) func() {
-	var names []string
+	var specs []*fleetpb.Spec
 	for g := range w.Record.Freeze().GroupsByName("") {
-		names = append(names, g.GetSpec().GetName())
+		specs = append(specs, g.GetSpec())
 	}
-	if len(names) > 0 {
-		w.Ask(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: names[f.Pick%uint64(len(names))], Force: force}}})
+	if len(specs) > 0 {
+		s := specs[f.Pick%uint64(len(specs))]
+		w.Ask(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: s.GetName(), Region: s.GetRegion(), Force: force}}})
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/spread"
 	"github.com/drumline/drumline/drummer/sim/rescue"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -102,7 +103,7 @@ func (w *world) unsettled() []string {
 		g := w.Groups[rec.GetId()]
 		if rec.GetState() == fleetpb.GroupState_GROUP_STATE_RETIRED {
 			if g != nil && g.Lead().Log != nil {
-				bad = append(bad, fmt.Sprintf("group %d %s is banned, and serves", rec.GetId(), rec.GetSpec().GetName()))
+				bad = append(bad, fmt.Sprintf("group %d %s is banned, and serves", rec.GetId(), words.Full(rec)))
 			}
 			continue
 		}
@@ -110,7 +111,7 @@ func (w *world) unsettled() []string {
 			continue
 		}
 		if why := w.amiss(rec); why != "" && !w.beyond(rec) && !w.hopeless(rec) {
-			bad = append(bad, fmt.Sprintf("group %d %s: %s; %v", rec.GetId(), rec.GetSpec().GetName(), why, reasons[ids.Group(rec.GetId())]))
+			bad = append(bad, fmt.Sprintf("group %d %s: %s; %v", rec.GetId(), words.Full(rec), why, reasons[ids.Group(rec.GetId())]))
 		}
 	}
 	for _, h := range w.Hosts {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/drumline/drumline/drummer/fleet/rules"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -191,6 +192,7 @@ func (w *world) group(pick uint64) *fleetpb.Group {
 func (w *world) shape(g *fleetpb.Group, change func(*fleetpb.Spec)) {
 	next := proto.CloneOf(g.GetSpec())
 	change(next)
+	rules.Settle(next)
 	if int(next.GetReplicas()) > len(w.Hosts) || spread.Possible(w.Record.Freeze(), next) != nil {
 		return
 	}
@@ -266,7 +268,7 @@ func (w *world) transfer(f *Fault) func() {
 		return nil
 	}
 	prefer := func(id uint64) {
-		w.Ask(&fleetpb.Command{Op: &fleetpb.Command_PreferLeader{PreferLeader: &fleetpb.PreferLeader{Name: g.GetSpec().GetName(), Replica: id}}})
+		w.Ask(&fleetpb.Command{Op: &fleetpb.Command_PreferLeader{PreferLeader: &fleetpb.PreferLeader{Name: g.GetSpec().GetName(), Region: g.GetSpec().GetRegion(), Replica: id}}})
 	}
 	prefer(g.GetReplicas()[f.Pick/256%uint64(len(g.GetReplicas()))].GetId())
 	if f.Pick/4096%2 == 0 {

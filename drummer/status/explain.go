@@ -67,7 +67,7 @@ func ExplainHost(v *fleet.View, o *loop.Observed, id ids.Host) *drummerpb.Explai
 			continue
 		}
 		if n++; n <= most {
-			answer.Reasons = append(answer.Reasons, "group "+g.GetSpec().GetName()+": "+reasons[len(reasons)-1])
+			answer.Reasons = append(answer.Reasons, "group "+words.Full(g)+": "+reasons[len(reasons)-1])
 		}
 	}
 	for op := range v.Operations() {

@@ -44,6 +44,7 @@ func GroupInfo(v *fleet.View, o *loop.Observed, id ids.Group) *drummerpb.GroupIn
 	leader := leaderOf(o, g)
 	info := &drummerpb.GroupInfo{
 		Name:       g.GetSpec().GetName(),
+		Region:     g.GetSpec().GetRegion(),
 		Id:         g.GetId(),
 		App:        g.GetSpec().GetApp(),
 		State:      groupState(o, g, leader),
@@ -197,19 +198,16 @@ func HostInfos(v *fleet.View, o *loop.Observed) []*drummerpb.HostInfo {
 	return list
 }
 
-// Explain describes a group with the planner's reasons and its operations, newest
-// first; nil when no group has the name.
-func Explain(v *fleet.View, o *loop.Observed, name string) *drummerpb.ExplainResponse {
-	g := v.ByName(name)
-	if g == nil {
-		return nil
-	}
+// Explain describes a group with the planner's reasons and the operations of its name,
+// newest first.
+func Explain(v *fleet.View, o *loop.Observed, g *fleetpb.Group) *drummerpb.ExplainResponse {
+	name, region := g.GetSpec().GetName(), g.GetSpec().GetRegion()
 	answer := &drummerpb.ExplainResponse{
 		Group:   GroupInfo(v, o, ids.Group(g.GetId())),
 		Reasons: slices.Clone(o.Reasons[ids.Group(g.GetId())]),
 	}
 	for op := range v.Operations() {
-		if op.GetGroupName() == name {
+		if op.GetGroupName() == name && op.GetGroupRegion() == region {
 			answer.Operations = append(answer.Operations, Operation(v, o, op))
 		}
 	}

@@ -99,7 +99,6 @@ func TestLifeOfAGroup(t *testing.T) {
 	c.apply(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: "kv/1"}}})
 	require.Equal(t, status.Deleting, c.info().GetState())
 	require.Nil(t, status.GroupInfo(c.m.Freeze(), c.o, 1))
-	require.Nil(t, status.Explain(c.m.Freeze(), c.o, "kv/none"))
 }
 
 func TestTroubles(t *testing.T) {
@@ -174,7 +173,7 @@ func TestHostsAndExplain(t *testing.T) {
 	require.Equal(t, uint32(1), infos[0].GetLeaders())
 	require.Equal(t, "down", infos[2].GetState())
 	require.Equal(t, uint32(1), infos[2].GetReplicas())
-	e := status.Explain(c.m.Freeze(), c.o, "kv/1")
+	e := status.Explain(c.m.Freeze(), c.o, c.m.Freeze().ByName("kv/1"))
 	require.Equal(t, []string{"because"}, e.GetReasons())
 	require.Equal(t, "replace", e.GetOperations()[0].GetKind())
 	require.Equal(t, "launch", e.GetOperations()[1].GetKind())

@@ -2970,7 +2970,9 @@ type AddRequest struct {
 	Add *Add `protobuf:"bytes,2,opt,name=add,proto3" json:"add,omitempty"`
 	// wan is how many other regions must hold it before it is answered; 0 means none. An
 	// error then says that it is counted, but not known to be held elsewhere.
-	Wan           uint32 `protobuf:"varint,3,opt,name=wan,proto3" json:"wan,omitempty"`
+	Wan uint32 `protobuf:"varint,3,opt,name=wan,proto3" json:"wan,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3026,13 +3028,22 @@ func (x *AddRequest) GetWan() uint32 {
 	return 0
 }
 
+func (x *AddRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // AddBatchRequest counts many things at once.
 type AddBatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// adds are the commands; at most 4,096.
-	Adds          []*Add `protobuf:"bytes,2,rep,name=adds,proto3" json:"adds,omitempty"`
+	Adds []*Add `protobuf:"bytes,2,rep,name=adds,proto3" json:"adds,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3079,6 +3090,13 @@ func (x *AddBatchRequest) GetAdds() []*Add {
 		return x.Adds
 	}
 	return nil
+}
+
+func (x *AddBatchRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // AddBatchResponse answers it.
@@ -3139,7 +3157,9 @@ type GetRequest struct {
 	// token, when set, is of an answer that this one has to know of, of this region or of another
 	// one of the counter. Until it does the read fails with UNAVAILABLE; with INVALID_ARGUMENT
 	// when this counter never gave it, or what it was given for is lost.
-	Token         *Token `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	Token *Token `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,5,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3200,6 +3220,13 @@ func (x *GetRequest) GetToken() *Token {
 		return x.Token
 	}
 	return nil
+}
+
+func (x *GetRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // GetResponse answers it.
@@ -3299,7 +3326,9 @@ type WindowsRequest struct {
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// windows is the query.
-	Windows       *Windows `protobuf:"bytes,2,opt,name=windows,proto3" json:"windows,omitempty"`
+	Windows *Windows `protobuf:"bytes,2,opt,name=windows,proto3" json:"windows,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3346,6 +3375,13 @@ func (x *WindowsRequest) GetWindows() *Windows {
 		return x.Windows
 	}
 	return nil
+}
+
+func (x *WindowsRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // WindowsResponse answers it.
@@ -3429,7 +3465,9 @@ type RateRequest struct {
 	// key of the counter.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// over_ms is the time that is looked back; 0 means a minute.
-	OverMs        uint64 `protobuf:"varint,3,opt,name=over_ms,json=overMs,proto3" json:"over_ms,omitempty"`
+	OverMs uint64 `protobuf:"varint,3,opt,name=over_ms,json=overMs,proto3" json:"over_ms,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3483,6 +3521,13 @@ func (x *RateRequest) GetOverMs() uint64 {
 		return x.OverMs
 	}
 	return 0
+}
+
+func (x *RateRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // RateResponse answers it.
@@ -3591,7 +3636,9 @@ type ListRequest struct {
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// list is the query.
-	List          *List `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	List *List `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3638,6 +3685,13 @@ func (x *ListRequest) GetList() *List {
 		return x.List
 	}
 	return nil
+}
+
+func (x *ListRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // ListResponse answers it.
@@ -3699,7 +3753,9 @@ func (x *ListResponse) GetMore() bool {
 type StatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
-	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3737,6 +3793,13 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 func (x *StatusRequest) GetGroup() string {
 	if x != nil {
 		return x.Group
+	}
+	return ""
+}
+
+func (x *StatusRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -3793,7 +3856,9 @@ type ResetRequest struct {
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// reset is the command.
-	Reset_        *Reset `protobuf:"bytes,2,opt,name=reset,proto3" json:"reset,omitempty"`
+	Reset_ *Reset `protobuf:"bytes,2,opt,name=reset,proto3" json:"reset,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3842,13 +3907,22 @@ func (x *ResetRequest) GetReset_() *Reset {
 	return nil
 }
 
+func (x *ResetRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // DeleteRequest removes a counter.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// delete is the command.
-	Delete        *Delete `protobuf:"bytes,2,opt,name=delete,proto3" json:"delete,omitempty"`
+	Delete *Delete `protobuf:"bytes,2,opt,name=delete,proto3" json:"delete,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3897,13 +3971,22 @@ func (x *DeleteRequest) GetDelete() *Delete {
 	return nil
 }
 
+func (x *DeleteRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // CreateRequest makes a counter.
 type CreateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// create is the command.
-	Create        *Create `protobuf:"bytes,2,opt,name=create,proto3" json:"create,omitempty"`
+	Create *Create `protobuf:"bytes,2,opt,name=create,proto3" json:"create,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3952,13 +4035,22 @@ func (x *CreateRequest) GetCreate() *Create {
 	return nil
 }
 
+func (x *CreateRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // TransferRequest gives another region rights.
 type TransferRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// transfer is the command.
-	Transfer      *Transfer `protobuf:"bytes,2,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	Transfer *Transfer `protobuf:"bytes,2,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4007,13 +4099,22 @@ func (x *TransferRequest) GetTransfer() *Transfer {
 	return nil
 }
 
+func (x *TransferRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // RetireRequest ends a region.
 type RetireRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// retire is the command.
-	Retire        *Retire `protobuf:"bytes,2,opt,name=retire,proto3" json:"retire,omitempty"`
+	Retire *Retire `protobuf:"bytes,2,opt,name=retire,proto3" json:"retire,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4062,6 +4163,13 @@ func (x *RetireRequest) GetRetire() *Retire {
 	return nil
 }
 
+func (x *RetireRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // WatchRequest asks for the value whenever it changes.
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4070,7 +4178,9 @@ type WatchRequest struct {
 	// key of the counter.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// every_ms is the least time between two answers; 0 means a second, 100 is the least.
-	EveryMs       uint64 `protobuf:"varint,3,opt,name=every_ms,json=everyMs,proto3" json:"every_ms,omitempty"`
+	EveryMs uint64 `protobuf:"varint,3,opt,name=every_ms,json=everyMs,proto3" json:"every_ms,omitempty"`
+	// region whose group is asked; empty for that of the host's own region.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4124,6 +4234,13 @@ func (x *WatchRequest) GetEveryMs() uint64 {
 		return x.EveryMs
 	}
 	return 0
+}
+
+func (x *WatchRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 var File_counter_counter_proto protoreflect.FileDescriptor
@@ -4334,42 +4451,47 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\tafter_key\x18\a \x01(\tR\bafterKey\x12\x16\n" +
 	"\x06newest\x18A \x01(\x04R\x06newest\x124\n" +
 	"\x06digest\x18B \x01(\v2\x1c.drumline.counter.DigestInfoR\x06digest\x12\x19\n" +
-	"\bsince_ms\x18C \x01(\x04R\asinceMs\"]\n" +
+	"\bsince_ms\x18C \x01(\x04R\asinceMs\"u\n" +
 	"\n" +
 	"AddRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12'\n" +
 	"\x03add\x18\x02 \x01(\v2\x15.drumline.counter.AddR\x03add\x12\x10\n" +
-	"\x03wan\x18\x03 \x01(\rR\x03wan\"R\n" +
+	"\x03wan\x18\x03 \x01(\rR\x03wan\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"j\n" +
 	"\x0fAddBatchRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12)\n" +
-	"\x04adds\x18\x02 \x03(\v2\x15.drumline.counter.AddR\x04adds\"F\n" +
+	"\x04adds\x18\x02 \x03(\v2\x15.drumline.counter.AddR\x04adds\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"F\n" +
 	"\x10AddBatchResponse\x122\n" +
-	"\aresults\x18\x01 \x03(\v2\x18.drumline.counter.ResultR\aresults\"\x92\x01\n" +
+	"\aresults\x18\x01 \x03(\v2\x18.drumline.counter.ResultR\aresults\"\xaa\x01\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12-\n" +
 	"\x05level\x18\x03 \x01(\x0e2\x17.drumline.counter.LevelR\x05level\x12-\n" +
-	"\x05token\x18\x04 \x01(\v2\x17.drumline.counter.TokenR\x05token\"\xe1\x01\n" +
+	"\x05token\x18\x04 \x01(\v2\x17.drumline.counter.TokenR\x05token\x12\x16\n" +
+	"\x06region\x18\x05 \x01(\tR\x06region\"\xe1\x01\n" +
 	"\vGetResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12*\n" +
 	"\x04info\x18\x02 \x01(\v2\x16.drumline.counter.InfoR\x04info\x122\n" +
 	"\aregions\x18\x03 \x03(\v2\x18.drumline.counter.RegionR\aregions\x12-\n" +
 	"\x05token\x18\x04 \x01(\v2\x17.drumline.counter.TokenR\x05token\x12\x17\n" +
 	"\awall_ms\x18\x05 \x01(\x04R\x06wallMs\x12\x14\n" +
-	"\x05stale\x18\x06 \x03(\tR\x05stale\"[\n" +
+	"\x05stale\x18\x06 \x03(\tR\x05stale\"s\n" +
 	"\x0eWindowsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x123\n" +
-	"\awindows\x18\x02 \x01(\v2\x19.drumline.counter.WindowsR\awindows\"\x8f\x01\n" +
+	"\awindows\x18\x02 \x01(\v2\x19.drumline.counter.WindowsR\awindows\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"\x8f\x01\n" +
 	"\x0fWindowsResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x122\n" +
 	"\awindows\x18\x02 \x03(\v2\x18.drumline.counter.WindowR\awindows\x12\x17\n" +
 	"\awall_ms\x18\x03 \x01(\x04R\x06wallMs\x12\x19\n" +
-	"\bsince_ms\x18\x04 \x01(\x04R\asinceMs\"N\n" +
+	"\bsince_ms\x18\x04 \x01(\x04R\asinceMs\"f\n" +
 	"\vRateRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x17\n" +
-	"\aover_ms\x18\x03 \x01(\x04R\x06overMs\"\xe5\x01\n" +
+	"\aover_ms\x18\x03 \x01(\x04R\x06overMs\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xe5\x01\n" +
 	"\fRateResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12\x1d\n" +
 	"\n" +
@@ -4382,36 +4504,44 @@ const file_counter_counter_proto_rawDesc = "" +
 	"\x05to_ms\x18\x06 \x01(\x04R\x04toMs\x12<\n" +
 	"\n" +
 	"resolution\x18\a \x01(\x0e2\x1c.drumline.counter.ResolutionR\n" +
-	"resolution\"O\n" +
+	"resolution\"g\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12*\n" +
-	"\x04list\x18\x02 \x01(\v2\x16.drumline.counter.ListR\x04list\"V\n" +
+	"\x04list\x18\x02 \x01(\v2\x16.drumline.counter.ListR\x04list\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"V\n" +
 	"\fListResponse\x122\n" +
 	"\bcounters\x18\x01 \x03(\v2\x16.drumline.counter.InfoR\bcounters\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"%\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"=\n" +
 	"\rStatusRequest\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\"A\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\"A\n" +
 	"\x0eStatusResponse\x12/\n" +
-	"\x04info\x18\x01 \x01(\v2\x1b.drumline.counter.GroupInfoR\x04info\"S\n" +
+	"\x04info\x18\x01 \x01(\v2\x1b.drumline.counter.GroupInfoR\x04info\"k\n" +
 	"\fResetRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12-\n" +
-	"\x05reset\x18\x02 \x01(\v2\x17.drumline.counter.ResetR\x05reset\"W\n" +
+	"\x05reset\x18\x02 \x01(\v2\x17.drumline.counter.ResetR\x05reset\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"o\n" +
 	"\rDeleteRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x120\n" +
-	"\x06delete\x18\x02 \x01(\v2\x18.drumline.counter.DeleteR\x06delete\"W\n" +
+	"\x06delete\x18\x02 \x01(\v2\x18.drumline.counter.DeleteR\x06delete\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"o\n" +
 	"\rCreateRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x120\n" +
-	"\x06create\x18\x02 \x01(\v2\x18.drumline.counter.CreateR\x06create\"_\n" +
+	"\x06create\x18\x02 \x01(\v2\x18.drumline.counter.CreateR\x06create\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"w\n" +
 	"\x0fTransferRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x126\n" +
-	"\btransfer\x18\x02 \x01(\v2\x1a.drumline.counter.TransferR\btransfer\"W\n" +
+	"\btransfer\x18\x02 \x01(\v2\x1a.drumline.counter.TransferR\btransfer\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"o\n" +
 	"\rRetireRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x120\n" +
-	"\x06retire\x18\x02 \x01(\v2\x18.drumline.counter.RetireR\x06retire\"Q\n" +
+	"\x06retire\x18\x02 \x01(\v2\x18.drumline.counter.RetireR\x06retire\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"i\n" +
 	"\fWatchRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x19\n" +
-	"\bevery_ms\x18\x03 \x01(\x04R\aeveryMs*\x9b\x01\n" +
+	"\bevery_ms\x18\x03 \x01(\x04R\aeveryMs\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region*\x9b\x01\n" +
 	"\n" +
 	"Resolution\x12\x1a\n" +
 	"\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x15\n" +

@@ -271,7 +271,9 @@ type ReplicaReport struct {
 	// membership is set by a leader, from a linearizable read made after its newest change.
 	Membership *Membership `protobuf:"bytes,14,opt,name=membership,proto3" json:"membership,omitempty"`
 	// raft are the Raft options of its own that it runs with.
-	Raft          *fleet.RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
+	Raft *fleet.RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
+	// region of the group, from the host's manifest; empty for most.
+	Region        string `protobuf:"bytes,81,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -423,6 +425,13 @@ func (x *ReplicaReport) GetRaft() *fleet.RaftOptions {
 		return x.Raft
 	}
 	return nil
+}
+
+func (x *ReplicaReport) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // ReplicaRef names a replica.
@@ -1419,7 +1428,9 @@ type Start struct {
 	// initial_members of a launch: replica id to host id.
 	InitialMembers map[uint64]string `protobuf:"bytes,4,rep,name=initial_members,json=initialMembers,proto3" json:"initial_members,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// raft are the group's own Raft options.
-	Raft          *fleet.RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
+	Raft *fleet.RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
+	// region of the group; empty for most.
+	Region        string `protobuf:"bytes,81,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1487,6 +1498,13 @@ func (x *Start) GetRaft() *fleet.RaftOptions {
 		return x.Raft
 	}
 	return nil
+}
+
+func (x *Start) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // Open makes the group serve.
@@ -3430,7 +3448,9 @@ type DeleteGroupRequest struct {
 	// name of the group.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// force skips the Seal: replicas that cannot be reached may go on serving those who still find them.
-	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// region of the group; may be empty when the name has only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3477,6 +3497,13 @@ func (x *DeleteGroupRequest) GetForce() bool {
 		return x.Force
 	}
 	return false
+}
+
+func (x *DeleteGroupRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // DeleteGroupResponse says that the deletion has begun.
@@ -3656,7 +3683,9 @@ type GroupInfo struct {
 	// spec is all that is wanted of it.
 	Spec *fleet.Spec `protobuf:"bytes,9,opt,name=spec,proto3" json:"spec,omitempty"`
 	// lead is the replica that shall lead, by somebody's wish; 0 for any.
-	Lead          uint64 `protobuf:"varint,10,opt,name=lead,proto3" json:"lead,omitempty"`
+	Lead uint64 `protobuf:"varint,10,opt,name=lead,proto3" json:"lead,omitempty"`
+	// region of the group, where each region has one by the same name; empty for most.
+	Region        string `protobuf:"bytes,11,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3761,6 +3790,13 @@ func (x *GroupInfo) GetLead() uint64 {
 	return 0
 }
 
+func (x *GroupInfo) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // ListGroupsRequest lists groups by name, in pages.
 type ListGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3771,7 +3807,11 @@ type ListGroupsRequest struct {
 	// after_id is the number of the last group of the page before.
 	AfterId uint64 `protobuf:"varint,3,opt,name=after_id,json=afterId,proto3" json:"after_id,omitempty"`
 	// limit of the page; 0 means 1,000, which is also the most.
-	Limit         uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// after_region is the region of the last group of the page before; it goes with after_id.
+	AfterRegion string `protobuf:"bytes,5,opt,name=after_region,json=afterRegion,proto3" json:"after_region,omitempty"`
+	// name, unless empty, lists the groups of that very name: one, or one for each region.
+	Name          string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3832,6 +3872,20 @@ func (x *ListGroupsRequest) GetLimit() uint32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *ListGroupsRequest) GetAfterRegion() string {
+	if x != nil {
+		return x.AfterRegion
+	}
+	return ""
+}
+
+func (x *ListGroupsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 // ListGroupsResponse is a page.
@@ -3897,7 +3951,9 @@ type ExplainRequest struct {
 	// host is the name or id of a host.
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
 	// operation is the id of an operation.
-	Operation     uint64 `protobuf:"varint,3,opt,name=operation,proto3" json:"operation,omitempty"`
+	Operation uint64 `protobuf:"varint,3,opt,name=operation,proto3" json:"operation,omitempty"`
+	// region of the group; may be empty when the name has only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3951,6 +4007,13 @@ func (x *ExplainRequest) GetOperation() uint64 {
 		return x.Operation
 	}
 	return 0
+}
+
+func (x *ExplainRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // ExplainResponse tells it.
@@ -4859,7 +4922,9 @@ type MoveReplicaRequest struct {
 	// author is who asks.
 	Author string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
 	// dry_run checks and changes nothing.
-	DryRun        bool `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	DryRun bool `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// region of the group; may be empty when the name has only one.
+	Region        string `protobuf:"bytes,6,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4929,6 +4994,13 @@ func (x *MoveReplicaRequest) GetDryRun() bool {
 	return false
 }
 
+func (x *MoveReplicaRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // MoveReplicaResponse says that it has begun.
 type MoveReplicaResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4983,7 +5055,9 @@ type TransferLeaderRequest struct {
 	// to is the name or id of the host whose replica shall lead from now on; empty for any.
 	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	// author is who asks.
-	Author        string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	Author string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// region of the group; may be empty when the name has only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5035,6 +5109,13 @@ func (x *TransferLeaderRequest) GetTo() string {
 func (x *TransferLeaderRequest) GetAuthor() string {
 	if x != nil {
 		return x.Author
+	}
+	return ""
+}
+
+func (x *TransferLeaderRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -5617,7 +5698,9 @@ type PlanStep struct {
 	// host concerned.
 	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
 	// why, for people.
-	Why           string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	Why string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	// region of the group; empty for most.
+	Region        string `protobuf:"bytes,5,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5676,6 +5759,13 @@ func (x *PlanStep) GetHost() string {
 func (x *PlanStep) GetWhy() string {
 	if x != nil {
 		return x.Why
+	}
+	return ""
+}
+
+func (x *PlanStep) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -5777,7 +5867,9 @@ type PlanOpen struct {
 	// group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// reason why.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// region of the group; empty for most.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5822,6 +5914,13 @@ func (x *PlanOpen) GetGroup() string {
 func (x *PlanOpen) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *PlanOpen) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -6099,7 +6198,9 @@ type GroupChange struct {
 	// before is the match of the template that it had; empty for none.
 	Before string `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
 	// after is the match of the template that it has now; empty for none: it keeps its options.
-	After         string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	After string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	// region of the group; empty for most.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6151,6 +6252,13 @@ func (x *GroupChange) GetBefore() string {
 func (x *GroupChange) GetAfter() string {
 	if x != nil {
 		return x.After
+	}
+	return ""
+}
+
+func (x *GroupChange) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -6487,7 +6595,10 @@ type RecoverGroupsRequest struct {
 	// margin is how many numbers sequences skip that may have been handed out unseen; 0 means 1,000,000.
 	Margin uint64 `protobuf:"varint,4,opt,name=margin,proto3" json:"margin,omitempty"`
 	// from is the name of the only host whose replicas are used; empty means all survivors.
-	From          string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	// regions of the groups that are named, in their order; empty ones, and all of them, may be
+	// left out where a name has only one group.
+	Regions       []string `protobuf:"bytes,6,rep,name=regions,proto3" json:"regions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6555,6 +6666,13 @@ func (x *RecoverGroupsRequest) GetFrom() string {
 		return x.From
 	}
 	return ""
+}
+
+func (x *RecoverGroupsRequest) GetRegions() []string {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
 }
 
 // Survivor is a replica of a group that lost its quorum.
@@ -6677,6 +6795,8 @@ type Recovery struct {
 	// unheard_quorum tells that the voters that were not heard are enough to elect a leader
 	// among themselves: if they live, they may go on serving.
 	UnheardQuorum bool `protobuf:"varint,8,opt,name=unheard_quorum,json=unheardQuorum,proto3" json:"unheard_quorum,omitempty"`
+	// region of the group; empty for most.
+	Region        string `protobuf:"bytes,9,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6765,6 +6885,13 @@ func (x *Recovery) GetUnheardQuorum() bool {
 		return x.UnheardQuorum
 	}
 	return false
+}
+
+func (x *Recovery) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // RecoverGroupsResponse answers each group.
@@ -6903,7 +7030,11 @@ type CloneGroupRequest struct {
 	// to is the name of the new group.
 	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
 	// replicas of the new group; 0 means as many as the other one.
-	Replicas      uint32 `protobuf:"varint,3,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	Replicas uint32 `protobuf:"varint,3,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// region of the group that is copied; may be empty when the name has only one.
+	Region string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
+	// to_region is the region of the new group; empty for one that has none.
+	ToRegion      string `protobuf:"bytes,5,opt,name=to_region,json=toRegion,proto3" json:"to_region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6957,6 +7088,20 @@ func (x *CloneGroupRequest) GetReplicas() uint32 {
 		return x.Replicas
 	}
 	return 0
+}
+
+func (x *CloneGroupRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *CloneGroupRequest) GetToRegion() string {
+	if x != nil {
+		return x.ToRegion
+	}
+	return ""
 }
 
 // LoadGroupResponse tells the group that is being made.
@@ -7433,7 +7578,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
 	"\x0eObserversEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa6\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbe\x04\n" +
 	"\rReplicaReport\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\x04R\areplica\x12\x12\n" +
@@ -7454,7 +7599,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"membership\x18\x0e \x01(\v2\x1c.drumline.drummer.MembershipR\n" +
 	"membership\x12/\n" +
-	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\"<\n" +
+	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\x12\x16\n" +
+	"\x06region\x18Q \x01(\tR\x06region\"<\n" +
 	"\n" +
 	"ReplicaRef\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x18\n" +
@@ -7522,13 +7668,14 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x0eConfigurations\x12E\n" +
 	"\x0econfigurations\x18\x01 \x03(\v2\x1d.drumline.fleet.ConfigurationR\x0econfigurations\"\"\n" +
 	"\bRedirect\x12\x16\n" +
-	"\x06leader\x18\x01 \x01(\tR\x06leader\"\x8b\x02\n" +
+	"\x06leader\x18\x01 \x01(\tR\x06leader\"\xa3\x02\n" +
 	"\x05Start\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x12\n" +
 	"\x04join\x18\x03 \x01(\bR\x04join\x12T\n" +
 	"\x0finitial_members\x18\x04 \x03(\v2+.drumline.drummer.Start.InitialMembersEntryR\x0einitialMembers\x12/\n" +
-	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\x1aA\n" +
+	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\x12\x16\n" +
+	"\x06region\x18Q \x01(\tR\x06region\x1aA\n" +
 	"\x13InitialMembersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\" \n" +
@@ -7669,10 +7816,11 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x06policy\x18\x02 \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"H\n" +
 	"\x14CreateGroupsResponse\x120\n" +
-	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\">\n" +
+	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\"V\n" +
 	"\x12DeleteGroupRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"%\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"%\n" +
 	"\x13DeleteGroupResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\xe6\x01\n" +
 	"\vReplicaInfo\x12\x0e\n" +
@@ -7683,7 +7831,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x06leader\x18\x05 \x01(\bR\x06leader\x124\n" +
 	"\x05state\x18\x06 \x01(\x0e2\x1e.drumline.drummer.ReplicaStateR\x05state\x12\x18\n" +
 	"\aapplied\x18\a \x01(\x04R\aapplied\x12\x16\n" +
-	"\x06detail\x18\b \x01(\tR\x06detail\"\xbb\x02\n" +
+	"\x06detail\x18\b \x01(\tR\x06detail\"\xd3\x02\n" +
 	"\tGroupInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x10\n" +
@@ -7697,19 +7845,23 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"generation\x12(\n" +
 	"\x04spec\x18\t \x01(\v2\x14.drumline.fleet.SpecR\x04spec\x12\x12\n" +
 	"\x04lead\x18\n" +
-	" \x01(\x04R\x04lead\"r\n" +
+	" \x01(\x04R\x04lead\x12\x16\n" +
+	"\x06region\x18\v \x01(\tR\x06region\"\xa9\x01\n" +
 	"\x11ListGroupsRequest\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\tR\x05after\x12\x19\n" +
 	"\bafter_id\x18\x03 \x01(\x04R\aafterId\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limit\"]\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12!\n" +
+	"\fafter_region\x18\x05 \x01(\tR\vafterRegion\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\"]\n" +
 	"\x12ListGroupsResponse\x123\n" +
 	"\x06groups\x18\x01 \x03(\v2\x1b.drumline.drummer.GroupInfoR\x06groups\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"V\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"n\n" +
 	"\x0eExplainRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x1c\n" +
-	"\toperation\x18\x03 \x01(\x04R\toperation\"\xc9\x01\n" +
+	"\toperation\x18\x03 \x01(\x04R\toperation\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xc9\x01\n" +
 	"\x0fExplainResponse\x121\n" +
 	"\x05group\x18\x01 \x01(\v2\x1b.drumline.drummer.GroupInfoR\x05group\x12\x18\n" +
 	"\areasons\x18\x02 \x03(\tR\areasons\x129\n" +
@@ -7786,19 +7938,21 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x06author\x18\x02 \x01(\tR\x06author\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"G\n" +
 	"\x13ShapeGroupsResponse\x120\n" +
-	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\"}\n" +
+	"\x05items\x18\x01 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\"\x95\x01\n" +
 	"\x12MoveReplicaRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x12\x16\n" +
 	"\x06author\x18\x04 \x01(\tR\x06author\x12\x17\n" +
-	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"3\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\x12\x16\n" +
+	"\x06region\x18\x06 \x01(\tR\x06region\"3\n" +
 	"\x13MoveReplicaResponse\x12\x1c\n" +
-	"\toperation\x18\x01 \x01(\x04R\toperation\"S\n" +
+	"\toperation\x18\x01 \x01(\x04R\toperation\"k\n" +
 	"\x15TransferLeaderRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x16\n" +
-	"\x06author\x18\x03 \x01(\tR\x06author\"6\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"6\n" +
 	"\x16TransferLeaderResponse\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\x04R\toperation\"k\n" +
 	"\x15ListOperationsRequest\x12\x12\n" +
@@ -7832,12 +7986,13 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x05drain\x18\x02 \x03(\tR\x05drain\x12*\n" +
 	"\x05specs\x18\x03 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\x12.\n" +
 	"\x06policy\x18\x04 \x01(\v2\x16.drumline.fleet.PolicyR\x06policy\x12*\n" +
-	"\x05added\x182 \x03(\v2\x14.drumline.fleet.HostR\x05added\"Z\n" +
+	"\x05added\x182 \x03(\v2\x14.drumline.fleet.HostR\x05added\"r\n" +
 	"\bPlanStep\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x12\n" +
 	"\x04host\x18\x03 \x01(\tR\x04host\x12\x10\n" +
-	"\x03why\x18\x04 \x01(\tR\x03why\"\xf9\x01\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\x12\x16\n" +
+	"\x06region\x18\x05 \x01(\tR\x06region\"\xf9\x01\n" +
 	"\fPlanResponse\x120\n" +
 	"\x05steps\x18\x01 \x03(\v2\x1a.drumline.drummer.PlanStepR\x05steps\x12\x1f\n" +
 	"\vsteps_total\x18\x02 \x01(\x04R\n" +
@@ -7847,10 +8002,11 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\n" +
 	"unfinished\x18\x05 \x01(\bR\n" +
 	"unfinished\x120\n" +
-	"\x05hosts\x18\x06 \x03(\v2\x1a.drumline.drummer.PlanHostR\x05hosts\"8\n" +
+	"\x05hosts\x18\x06 \x03(\v2\x1a.drumline.drummer.PlanHostR\x05hosts\"P\n" +
 	"\bPlanOpen\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"L\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"L\n" +
 	"\bPlanHost\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\rR\x06before\x12\x14\n" +
@@ -7867,11 +8023,12 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x0eTemplateChange\x12\x14\n" +
 	"\x05match\x18\x01 \x01(\tR\x05match\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
-	"\x04what\x18\x03 \x03(\tR\x04what\"O\n" +
+	"\x04what\x18\x03 \x03(\tR\x04what\"g\n" +
 	"\vGroupChange\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\tR\x06before\x12\x14\n" +
-	"\x05after\x18\x03 \x01(\tR\x05after\"\xe1\x02\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xe1\x02\n" +
 	"\x13ConfigurationChange\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x04R\x04base\x12\x1a\n" +
@@ -7893,13 +8050,14 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x19ListConfigurationsRequest\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\"c\n" +
 	"\x1aListConfigurationsResponse\x12E\n" +
-	"\x0econfigurations\x18\x01 \x03(\v2\x1d.drumline.fleet.ConfigurationR\x0econfigurations\"\x8c\x01\n" +
+	"\x0econfigurations\x18\x01 \x03(\v2\x1d.drumline.fleet.ConfigurationR\x0econfigurations\"\xa6\x01\n" +
 	"\x14RecoverGroupsRequest\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x19\n" +
 	"\ball_lost\x18\x02 \x01(\bR\aallLost\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x16\n" +
 	"\x06margin\x18\x04 \x01(\x04R\x06margin\x12\x12\n" +
-	"\x04from\x18\x05 \x01(\tR\x04from\"\xb8\x01\n" +
+	"\x04from\x18\x05 \x01(\tR\x04from\x12\x18\n" +
+	"\aregions\x18\x06 \x03(\tR\aregions\"\xb8\x01\n" +
 	"\bSurvivor\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\x04R\areplica\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x14\n" +
@@ -7907,7 +8065,7 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\aapplied\x18\x04 \x01(\x04R\aapplied\x12\x1a\n" +
 	"\bcommands\x18\x05 \x01(\x04R\bcommands\x12\x1a\n" +
 	"\bfurthest\x18\x06 \x01(\bR\bfurthest\x12\x16\n" +
-	"\x06detail\x18\a \x01(\tR\x06detail\"\xfd\x01\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\"\x95\x02\n" +
 	"\bRecovery\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x12\n" +
@@ -7916,7 +8074,8 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x16\n" +
 	"\x06voters\x18\x06 \x01(\rR\x06voters\x128\n" +
 	"\tsurvivors\x18\a \x03(\v2\x1a.drumline.drummer.SurvivorR\tsurvivors\x12%\n" +
-	"\x0eunheard_quorum\x18\b \x01(\bR\runheardQuorum\"I\n" +
+	"\x0eunheard_quorum\x18\b \x01(\bR\runheardQuorum\x12\x16\n" +
+	"\x06region\x18\t \x01(\tR\x06region\"I\n" +
 	"\x15RecoverGroupsResponse\x120\n" +
 	"\x05items\x18\x01 \x03(\v2\x1a.drumline.drummer.RecoveryR\x05items\"\xa2\x01\n" +
 	"\x13RestoreGroupRequest\x12(\n" +
@@ -7924,11 +8083,13 @@ const file_drummer_drummer_proto_rawDesc = "" +
 	"\x06staged\x18\x02 \x01(\tR\x06staged\x12\x17\n" +
 	"\ahost_id\x18\x03 \x01(\tR\x06hostId\x12\x18\n" +
 	"\areplace\x18\x04 \x01(\bR\areplace\x12\x16\n" +
-	"\x06margin\x18\x05 \x01(\x04R\x06margin\"S\n" +
+	"\x06margin\x18\x05 \x01(\x04R\x06margin\"\x88\x01\n" +
 	"\x11CloneGroupRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1a\n" +
-	"\breplicas\x18\x03 \x01(\rR\breplicas\"#\n" +
+	"\breplicas\x18\x03 \x01(\rR\breplicas\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\x12\x1b\n" +
+	"\tto_region\x18\x05 \x01(\tR\btoRegion\"#\n" +
 	"\x11LoadGroupResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"&\n" +
 	"\x12PurgeGroupsRequest\x12\x10\n" +

@@ -574,7 +574,10 @@ type Spec struct {
 	// down_after_ms is the group's own down_after; 0 means the policy's.
 	DownAfterMs int64 `protobuf:"varint,9,opt,name=down_after_ms,json=downAfterMs,proto3" json:"down_after_ms,omitempty"`
 	// raft are the group's own Raft options; absent for those of its hosts.
-	Raft          *RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
+	Raft *RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
+	// region, unless empty, is that of a group of which each region may have one by the same name:
+	// its replicas are all there, and name and region together are unique.
+	Region        string `protobuf:"bytes,81,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -677,6 +680,13 @@ func (x *Spec) GetRaft() *RaftOptions {
 		return x.Raft
 	}
 	return nil
+}
+
+func (x *Spec) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // RaftOptions are Raft options of one group. What is 0 is as its hosts are configured.
@@ -1708,7 +1718,9 @@ type Operation struct {
 	// deadline_unix_ms is when it is late.
 	DeadlineUnixMs int64 `protobuf:"varint,12,opt,name=deadline_unix_ms,json=deadlineUnixMs,proto3" json:"deadline_unix_ms,omitempty"`
 	// steps are what was reached so far, as sentences, oldest first.
-	Steps         []string `protobuf:"bytes,13,rep,name=steps,proto3" json:"steps,omitempty"`
+	Steps []string `protobuf:"bytes,13,rep,name=steps,proto3" json:"steps,omitempty"`
+	// group_region is the group's region; empty for most.
+	GroupRegion   string `protobuf:"bytes,14,opt,name=group_region,json=groupRegion,proto3" json:"group_region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1834,6 +1846,13 @@ func (x *Operation) GetSteps() []string {
 	return nil
 }
 
+func (x *Operation) GetGroupRegion() string {
+	if x != nil {
+		return x.GroupRegion
+	}
+	return ""
+}
+
 // Event is one line of the cluster's history.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1848,7 +1867,9 @@ type Event struct {
 	// host is the name of the host concerned; may be empty.
 	Host string `protobuf:"bytes,5,opt,name=host,proto3" json:"host,omitempty"`
 	// text is a sentence for people.
-	Text          string `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	// region of the group concerned; empty for most.
+	Region        string `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1925,6 +1946,13 @@ func (x *Event) GetText() string {
 	return ""
 }
 
+func (x *Event) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // Template says how groups of an app are made and set up whose names it matches.
 type Template struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1951,7 +1979,10 @@ type Template struct {
 	// down_after_ms is the groups' own down_after; 0 means the policy's.
 	DownAfterMs int64 `protobuf:"varint,54,opt,name=down_after_ms,json=downAfterMs,proto3" json:"down_after_ms,omitempty"`
 	// raft are the Raft options of a group that is made; absent for those of its hosts.
-	Raft          *RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
+	Raft *RaftOptions `protobuf:"bytes,80,opt,name=raft,proto3" json:"raft,omitempty"`
+	// each_region are regions that have a group each of a name, sorted: it is made in the one
+	// where the name is used, with all its replicas there. Empty: a name has one group.
+	EachRegion    []string `protobuf:"bytes,81,rep,name=each_region,json=eachRegion,proto3" json:"each_region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2059,6 +2090,13 @@ func (x *Template) GetDownAfterMs() int64 {
 func (x *Template) GetRaft() *RaftOptions {
 	if x != nil {
 		return x.Raft
+	}
+	return nil
+}
+
+func (x *Template) GetEachRegion() []string {
+	if x != nil {
+		return x.EachRegion
 	}
 	return nil
 }
@@ -3500,7 +3538,9 @@ type PreferLeader struct {
 	// replica that shall lead; 0 for any.
 	Replica uint64 `protobuf:"varint,2,opt,name=replica,proto3" json:"replica,omitempty"`
 	// author is who asked.
-	Author        string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	Author string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// region of the group; empty for most.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3552,6 +3592,13 @@ func (x *PreferLeader) GetReplica() uint64 {
 func (x *PreferLeader) GetAuthor() string {
 	if x != nil {
 		return x.Author
+	}
+	return ""
+}
+
+func (x *PreferLeader) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -3981,7 +4028,9 @@ func (x *RollbackConfiguration) GetAuthor() string {
 type FirstUse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// names of the groups.
-	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	Names []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	// region where they are used, for groups of which each region has one; else empty.
+	Region        string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4021,6 +4070,13 @@ func (x *FirstUse) GetNames() []string {
 		return x.Names
 	}
 	return nil
+}
+
+func (x *FirstUse) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // CreateGroups defines groups; each is checked on its own.
@@ -4076,7 +4132,9 @@ type DeleteGroup struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// force skips the Seal: the name is free at once, and replicas that cannot be
 	// reached may go on serving those who still find them.
-	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// region of the group; empty for most.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4123,6 +4181,13 @@ func (x *DeleteGroup) GetForce() bool {
 		return x.Force
 	}
 	return false
+}
+
+func (x *DeleteGroup) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // HostLost marks a host.
@@ -4759,7 +4824,9 @@ type ItemResult struct {
 	// detail is a sentence for people.
 	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
 	// id is the group's number when it exists.
-	Id            uint64 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"`
+	Id uint64 `protobuf:"varint,4,opt,name=id,proto3" json:"id,omitempty"`
+	// region of the group; empty for most.
+	Region        string `protobuf:"bytes,5,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4820,6 +4887,13 @@ func (x *ItemResult) GetId() uint64 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *ItemResult) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // Header begins a snapshot; records follow, each length-delimited.
@@ -5120,7 +5194,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x11fleet/fleet.proto\x12\x0edrumline.fleet\";\n" +
 	"\vRegionCount\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\rR\x05count\"\xd9\x02\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"\xf1\x02\n" +
 	"\x04Spec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x1a\n" +
@@ -5131,7 +5205,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\tisolation\x18\a \x01(\x0e2\x19.drumline.fleet.IsolationR\tisolation\x12\x18\n" +
 	"\aleaders\x18\b \x03(\tR\aleaders\x12\"\n" +
 	"\rdown_after_ms\x18\t \x01(\x03R\vdownAfterMs\x12/\n" +
-	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\"\x88\x01\n" +
+	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\x12\x16\n" +
+	"\x06region\x18Q \x01(\tR\x06region\"\x88\x01\n" +
 	"\vRaftOptions\x12)\n" +
 	"\x10snapshot_entries\x18\x01 \x01(\x04R\x0fsnapshotEntries\x12%\n" +
 	"\x0eelection_ticks\x18\x02 \x01(\rR\relectionTicks\x12'\n" +
@@ -5216,7 +5291,7 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\asources\x18\x03 \x03(\v2\x16.drumline.fleet.SourceR\asources\x12\x16\n" +
 	"\x06staged\x18\x04 \x01(\tR\x06staged\x12\x17\n" +
 	"\ahost_id\x18\x05 \x01(\tR\x06hostId\x12\x16\n" +
-	"\x06margin\x18\x06 \x01(\x04R\x06margin\"\xe9\x02\n" +
+	"\x06margin\x18\x06 \x01(\x04R\x06margin\"\x8c\x03\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -5232,7 +5307,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	" \x01(\tR\bhostName\x12\x16\n" +
 	"\x06author\x18\v \x01(\tR\x06author\x12(\n" +
 	"\x10deadline_unix_ms\x18\f \x01(\x03R\x0edeadlineUnixMs\x12\x14\n" +
-	"\x05steps\x18\r \x03(\tR\x05steps\"\x93\x01\n" +
+	"\x05steps\x18\r \x03(\tR\x05steps\x12!\n" +
+	"\fgroup_region\x18\x0e \x01(\tR\vgroupRegion\"\xab\x01\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1c\n" +
 	"\n" +
@@ -5240,7 +5316,8 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05group\x18\x04 \x01(\tR\x05group\x12\x12\n" +
 	"\x04host\x18\x05 \x01(\tR\x04host\x12\x12\n" +
-	"\x04text\x18\x06 \x01(\tR\x04text\"\x88\x03\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\x12\x16\n" +
+	"\x06region\x18\a \x01(\tR\x06region\"\xa9\x03\n" +
 	"\bTemplate\x12\x14\n" +
 	"\x05match\x18\x01 \x01(\tR\x05match\x12\x1a\n" +
 	"\breplicas\x18\x02 \x01(\rR\breplicas\x125\n" +
@@ -5253,7 +5330,9 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\tisolation\x184 \x01(\x0e2\x19.drumline.fleet.IsolationR\tisolation\x12\x18\n" +
 	"\aleaders\x185 \x03(\tR\aleaders\x12\"\n" +
 	"\rdown_after_ms\x186 \x01(\x03R\vdownAfterMs\x12/\n" +
-	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\"\xfe\x01\n" +
+	"\x04raft\x18P \x01(\v2\x1b.drumline.fleet.RaftOptionsR\x04raft\x12\x1f\n" +
+	"\veach_region\x18Q \x03(\tR\n" +
+	"eachRegion\"\xfe\x01\n" +
 	"\rConfiguration\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1c\n" +
@@ -5353,11 +5432,12 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x06author\x18\x03 \x01(\tR\x06author\"Q\n" +
 	"\vShapeGroups\x12*\n" +
 	"\x05specs\x18\x01 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\x12\x16\n" +
-	"\x06author\x18\x02 \x01(\tR\x06author\"T\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\"l\n" +
 	"\fPreferLeader\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\x04R\areplica\x12\x16\n" +
-	"\x06author\x18\x03 \x01(\tR\x06author\"B\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"B\n" +
 	"\n" +
 	"LeaderSeen\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\x04R\x05group\x12\x1e\n" +
@@ -5387,14 +5467,16 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x15RollbackConfiguration\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x16\n" +
-	"\x06author\x18\x03 \x01(\tR\x06author\" \n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\"8\n" +
 	"\bFirstUse\x12\x14\n" +
-	"\x05names\x18\x01 \x03(\tR\x05names\":\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\":\n" +
 	"\fCreateGroups\x12*\n" +
-	"\x05specs\x18\x01 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\"7\n" +
+	"\x05specs\x18\x01 \x03(\v2\x14.drumline.fleet.SpecR\x05specs\"O\n" +
 	"\vDeleteGroup\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\";\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\";\n" +
 	"\bHostLost\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"X\n" +
@@ -5444,13 +5526,14 @@ const file_fleet_fleet_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x0e2\x14.drumline.fleet.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x120\n" +
 	"\x05items\x18\x03 \x03(\v2\x1a.drumline.fleet.ItemResultR\x05items\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x04R\brevision\"r\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\"\x8a\x01\n" +
 	"\n" +
 	"ItemResult\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x14.drumline.fleet.CodeR\x04code\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\x04R\x02id\"\xa3\x03\n" +
+	"\x02id\x18\x04 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06region\x18\x05 \x01(\tR\x06region\"\xa3\x03\n" +
 	"\x0eSnapshotHeader\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x1d\n" +
 	"\n" +

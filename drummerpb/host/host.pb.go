@@ -152,7 +152,10 @@ type GroupRef struct {
 	// name is app/name, like kv/demo.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// id is the group's number, never reused.
-	Id            uint64 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	Id uint64 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	// region says which group of the name is meant where each region has one; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -199,6 +202,13 @@ func (x *GroupRef) GetId() uint64 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *GroupRef) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // Member is one replica of a group and the host it is on.
@@ -297,7 +307,9 @@ type Location struct {
 	// leader_api is that host's gRPC address.
 	LeaderApi string `protobuf:"bytes,5,opt,name=leader_api,json=leaderApi,proto3" json:"leader_api,omitempty"`
 	// version grows with each change of the location; a hint with a higher version is newer.
-	Version       uint64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	Version uint64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	// region of the group, where each region has one by the same name; empty for most.
+	Region        string `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -372,6 +384,13 @@ func (x *Location) GetVersion() uint64 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *Location) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // LocateRequest asks where a group is.
@@ -2127,16 +2146,17 @@ var File_host_host_proto protoreflect.FileDescriptor
 
 const file_host_host_proto_rawDesc = "" +
 	"\n" +
-	"\x0fhost/host.proto\x12\rdrumline.host\".\n" +
+	"\x0fhost/host.proto\x12\rdrumline.host\"F\n" +
 	"\bGroupRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\x04R\x02id\"\x86\x01\n" +
+	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"\x86\x01\n" +
 	"\x06Member\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\x04R\areplica\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x12\x1b\n" +
 	"\thost_name\x18\x03 \x01(\tR\bhostName\x12\x10\n" +
 	"\x03api\x18\x04 \x01(\tR\x03api\x12\x1a\n" +
-	"\bobserver\x18\x05 \x01(\bR\bobserver\"\xb9\x01\n" +
+	"\bobserver\x18\x05 \x01(\bR\bobserver\"\xd1\x01\n" +
 	"\bLocation\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12/\n" +
@@ -2145,7 +2165,8 @@ const file_host_host_proto_rawDesc = "" +
 	"leaderHost\x12\x1d\n" +
 	"\n" +
 	"leader_api\x18\x05 \x01(\tR\tleaderApi\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\x04R\aversion\"q\n" +
+	"\aversion\x18\x06 \x01(\x04R\aversion\x12\x16\n" +
+	"\x06region\x18\a \x01(\tR\x06region\"q\n" +
 	"\rLocateRequest\x12-\n" +
 	"\x05group\x18\x01 \x01(\v2\x17.drumline.host.GroupRefR\x05group\x12\x14\n" +
 	"\x05local\x18\x02 \x01(\bR\x05local\x12\x1b\n" +

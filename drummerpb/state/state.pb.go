@@ -58,7 +58,9 @@ type Header struct {
 	// not one that a group's quorum vouched for.
 	Retired bool `protobuf:"varint,13,opt,name=retired,proto3" json:"retired,omitempty"`
 	// incarnation of the record, where the state is a fleet record.
-	Incarnation   uint64 `protobuf:"varint,14,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation uint64 `protobuf:"varint,14,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// region of the group; empty for most.
+	Region        string `protobuf:"bytes,15,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +191,13 @@ func (x *Header) GetIncarnation() uint64 {
 		return x.Incarnation
 	}
 	return 0
+}
+
+func (x *Header) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // Trailer ends a state; without it the state is cut short.
@@ -904,7 +913,7 @@ var File_state_state_proto protoreflect.FileDescriptor
 
 const file_state_state_proto_rawDesc = "" +
 	"\n" +
-	"\x11state/state.proto\x12\x0edrumline.state\x1a\x15drummer/drummer.proto\x1a\x11fleet/fleet.proto\"\x87\x03\n" +
+	"\x11state/state.proto\x12\x0edrumline.state\x1a\x15drummer/drummer.proto\x1a\x11fleet/fleet.proto\"\x9f\x03\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x14\n" +
@@ -922,7 +931,8 @@ const file_state_state_proto_rawDesc = "" +
 	"\rtaken_unix_ms\x18\v \x01(\x03R\vtakenUnixMs\x12(\n" +
 	"\x04spec\x18\f \x01(\v2\x14.drumline.fleet.SpecR\x04spec\x12\x18\n" +
 	"\aretired\x18\r \x01(\bR\aretired\x12 \n" +
-	"\vincarnation\x18\x0e \x01(\x04R\vincarnation\"5\n" +
+	"\vincarnation\x18\x0e \x01(\x04R\vincarnation\x12\x16\n" +
+	"\x06region\x18\x0f \x01(\tR\x06region\"5\n" +
 	"\aTrailer\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x02 \x01(\fR\x06sha256\"\x8c\x01\n" +

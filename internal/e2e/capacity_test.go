@@ -19,6 +19,7 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/chaos"
 	"github.com/drumline/drumline/internal/localfleet"
+	"github.com/drumline/drumline/statemachines"
 )
 
 const (
@@ -58,19 +59,20 @@ func (w *world) divide(resources ...resource) {
 // leader returns the name of the host that leads a group.
 func (w *world) leader(group string) string {
 	w.Helper()
-	name := ""
+	host := ""
 	w.within(20*time.Second, "a leader of "+group, func() (bool, string) {
 		ctx, cancel := context.WithTimeout(w.Context(), 2*time.Second)
 		defer cancel()
-		where, err := w.client.Group(group).Locate(ctx)
+		name, region := statemachines.CutRegion(group)
+		where, err := w.client.Group(name).In(region).Locate(ctx)
 		for _, p := range w.fleet.Processes() {
 			if err == nil && p.API == where.GetLeaderApi() {
-				name = p.Name
+				host = p.Name
 			}
 		}
-		return name != "", fmt.Sprint(where, err)
+		return host != "", fmt.Sprint(where, err)
 	})
-	return name
+	return host
 }
 
 // TestALeasesLeaderIsKilled kills the host that leads a resource: who holds a lease

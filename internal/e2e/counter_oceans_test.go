@@ -107,7 +107,7 @@ func newOceans(t *testing.T) *oceans {
 // regional is the group of a region.
 func regional(region string) *fleetpb.Spec {
 	return &fleetpb.Spec{
-		Name: "counter/default@" + region, App: "counter", Replicas: 3, Regions: []*fleetpb.RegionCount{{Region: region, Count: 3}},
+		Name: "counter/default", Region: region, App: "counter", Replicas: 3,
 	}
 }
 

@@ -59,7 +59,7 @@ func newSecured(t *testing.T) *secured {
 	s.world = newWorldOf(t, localfleet.Options{Drummers: 1, Hosts: 4, Regions: []string{"ord", "hkg", "ams", "syd"}, Gossip: true, Secure: true})
 	for _, region := range []string{"ord", "hkg", "ams", "syd"} {
 		s.create(&fleetpb.Spec{
-			Name: "counter/default@" + region, App: "counter", Replicas: 1, Regions: []*fleetpb.RegionCount{{Region: region, Count: 1}},
+			Name: "counter/default", Region: region, App: "counter", Replicas: 1,
 		})
 	}
 	s.within(30*time.Second, "groups are whole", s.whole(nil))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/drumline/drumline/statemachines"
 	"github.com/stretchr/testify/require"
 )
 
@@ -81,7 +82,7 @@ func TestCountersSurvive(t *testing.T) {
 	t.Run("retired", func(t *testing.T) {
 		o := all.in(t)
 		o.each(o.fleet.Kill, "ams")
-		o.run("counter", "retire-region", "counter/default@ord", "ams")
+		o.run("counter", "retire-region", "counter/default", "ams", "--region", "ord")
 		load := o.begin("ord", "hkg")
 		load.goesOn(20)
 		o.each(o.fleet.Start, "ams")
@@ -95,11 +96,11 @@ func TestCountersSurvive(t *testing.T) {
 // others stays, and what it counts now is seen at once.
 func (o *oceans) loseDisks(region string) {
 	o.Helper()
-	name := regional(region).GetName()
+	name := statemachines.NameOf(regional(region))
 	o.each(o.fleet.Wipe, region)
 	o.each(o.fleet.Start, region)
 	o.ready()
-	o.run("groups", "delete", name, "--force")
+	o.run("groups", "delete", regional(region).GetName(), "--region", region, "--force")
 	o.within(60*time.Second, "the name is free", func() (bool, string) {
 		groups, err := o.groups()
 		return err == nil && groups[name] == nil, "it is listed"

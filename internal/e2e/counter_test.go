@@ -21,6 +21,7 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/localfleet"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // What a counter of several regions promises, and what the talk's program breaks, on real
@@ -125,7 +126,7 @@ func (w *world) forgeAt(host string) error {
 	w.must(err)
 	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
 	defer cancel()
-	_, err = hostpb.NewGroupsClient(conn).Propose(ctx, &hostpb.ProposeRequest{Group: &hostpb.GroupRef{Name: "counter/default@ord"}, Command: cmd})
+	_, err = hostpb.NewGroupsClient(conn).Propose(ctx, &hostpb.ProposeRequest{Group: &hostpb.GroupRef{Name: "counter/default", Region: "ord"}, Command: cmd})
 	return err
 }
 
@@ -152,7 +153,7 @@ func TestCountersOfThreeRegions(t *testing.T) {
 	var specs []*fleetpb.Spec
 	for region, n := range map[string]uint32{"ord": 3, "hkg": 1, "ams": 1} {
 		specs = append(specs, &fleetpb.Spec{
-			Name: "counter/default@" + region, App: "counter", Replicas: n, Regions: []*fleetpb.RegionCount{{Region: region, Count: n}},
+			Name: "counter/default", Region: region, App: "counter", Replicas: n,
 		})
 	}
 	w.create(specs...)
@@ -198,7 +199,7 @@ func TestCountersOfThreeRegions(t *testing.T) {
 	t.Run("once", func(t *testing.T) {
 		w := &world{T: t, fleet: w.fleet, client: w.client, dir: w.dir}
 		key := newKey("once")
-		leader := w.leader("counter/default@ord")
+		leader := w.leader(statemachines.NameIn("counter/default", "ord"))
 		w.incUnder(key, leader, 7)
 		w.must(w.fleet.Kill(leader))
 		for _, h := range []string{"host-1", "host-2", "host-3"} {

@@ -22,6 +22,7 @@ import (
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	"github.com/drumline/drumline/internal/localfleet"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Counters beside counter/default, of the same three regions.
@@ -35,9 +36,9 @@ const windowsKept = 30
 
 // troubleTemplates are what these counters are configured with.
 const troubleTemplates = `templates:
-- match: stock@*
+- match: stock
   options: {bounded: true}
-- match: many@*
+- match: many
   options: {keep: [{resolution: RESOLUTION_SECOND, windows: 30}]}
 - match: "*"
 `
@@ -52,9 +53,9 @@ func (o *oceans) furnish() {
 	for region := range o.hosts {
 		for _, name := range []string{stock, many} {
 			spec := regional(region)
-			spec.Name = "counter/" + name + "@" + region
+			spec.Name = "counter/" + name
 			o.create(spec)
-			all = append(all, spec.GetName())
+			all = append(all, statemachines.NameOf(spec))
 		}
 	}
 	o.within(60*time.Second, "the other counters are whole", o.whole(all))
@@ -153,7 +154,7 @@ func (o *oceans) stayAbove() {
 		return strings.Contains(body, `"hkg"`) && strings.Contains(body, `"ams"`), body
 	})
 	for _, region := range []string{"hkg", "ams"} {
-		o.run("counter", "transfer", "counter/"+stock+"@ord", region, "10")
+		o.run("counter", "transfer", "counter/"+stock, region, "10", "--region", "ord")
 	}
 	o.within(60*time.Second, "all regions hold rights", func() (bool, string) {
 		for region, hosts := range o.hosts {

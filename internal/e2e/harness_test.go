@@ -25,6 +25,7 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/chaos"
 	"github.com/drumline/drumline/internal/localfleet"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // downAfter is short, so that the tests need not wait half a minute for each repair.
@@ -225,10 +226,11 @@ func (w *world) groups() (map[string]*drummerpb.GroupInfo, error) {
 			return nil, err
 		}
 		for _, g := range resp.GetGroups() {
-			if prev := out[g.GetName()]; prev == nil || prev.GetId() < g.GetId() {
-				out[g.GetName()] = g
+			full := statemachines.NameOf(g)
+			if prev := out[full]; prev == nil || prev.GetId() < g.GetId() {
+				out[full] = g
 			}
-			req.After, req.AfterId = g.GetName(), g.GetId()
+			req.After, req.AfterRegion, req.AfterId = g.GetName(), g.GetRegion(), g.GetId()
 		}
 		if !resp.GetMore() {
 			return out, nil

@@ -21,6 +21,23 @@ func (a *Agent) Groups(ctx context.Context, prefix, after string, limit uint32) 
 	return page.GetGroups(), page.GetMore(), err
 }
 
+// Regions lists the regions in which the cluster has a group of that name, as a drummer
+// knows them; none when its group has no region. Those that are being deleted are left out.
+func (a *Agent) Regions(ctx context.Context, name string) ([]string, error) {
+	var page *drummerpb.ListGroupsResponse
+	err := a.ask(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) (err error) {
+		page, err = drummerpb.NewDrummerClient(conn).ListGroups(ctx, &drummerpb.ListGroupsRequest{Name: name}) // as many as fit a page
+		return err
+	})
+	var regions []string
+	for _, g := range page.GetGroups() {
+		if g.GetRegion() != "" && g.GetState() != "deleting" {
+			regions = append(regions, g.GetRegion())
+		}
+	}
+	return regions, err
+}
+
 // Configuration is an app's configuration in force, as a drummer knows it: its revision and
 // the text that it was made of; 0 if there is none.
 func (a *Agent) Configuration(ctx context.Context, app string) (uint64, string, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/route/refs"
 )
 
 var _ route.Locator = (*Agent)(nil)
@@ -30,12 +31,12 @@ func (a *Agent) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Locat
 	return location, err
 }
 
-// FirstUse asks the drummers for the group of a name that somebody uses: one that
+// FirstUse asks the drummers for the group of a full name that somebody uses: one that
 // a template makes is waited for. An answer of fault.NotOpen says to ask again.
-func (a *Agent) FirstUse(ctx context.Context, name string) (*hostpb.Location, error) {
+func (a *Agent) FirstUse(ctx context.Context, full string) (*hostpb.Location, error) {
 	var location *hostpb.Location
 	err := a.ask(ctx, func(ctx context.Context, conn grpc.ClientConnInterface) error {
-		r, err := hostpb.NewDirectoryClient(conn).Locate(ctx, &hostpb.LocateRequest{Group: &hostpb.GroupRef{Name: name}, FirstUse: true})
+		r, err := hostpb.NewDirectoryClient(conn).Locate(ctx, &hostpb.LocateRequest{Group: refs.Of(full), FirstUse: true})
 		location = r.GetLocation()
 		return err
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/wait"
 	"github.com/drumline/drumline/nodehost/capacity/desk"
+	"github.com/drumline/drumline/nodehost/route/refs"
 )
 
 // How one request is worked off.
@@ -284,7 +285,7 @@ func (o Options) describe(ctx context.Context, group string) (*capacitypb.Answer
 
 // read asks a resource's machine, given its group's name.
 func (o Options) read(ctx context.Context, group string, query []byte) (*capacitypb.Answer, error) {
-	resp, err := o.Router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: query})
+	resp, err := o.Router.Read(ctx, &hostpb.ReadRequest{Group: refs.Of(group), Query: query})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/capacity"
 )
 
@@ -100,13 +101,13 @@ func (s *Service) Overview(ctx context.Context, after string) Overview {
 
 // row asks one resource for its numbers.
 func (s *Service) row(ctx context.Context, g *drummerpb.GroupInfo) Row {
-	r := Row{Resource: strings.TrimPrefix(g.GetName(), groupOf("")), State: g.GetState()}
+	r := Row{Resource: strings.TrimPrefix(statemachines.NameOf(g), groupOf("")), State: g.GetState()}
 	for _, m := range g.GetReplicas() {
 		if m.GetLeader() {
 			r.Leader = m.GetHost()
 		}
 	}
-	a, err := s.o.describe(ctx, g.GetName())
+	a, err := s.o.describe(ctx, statemachines.NameOf(g))
 	if err != nil {
 		r.Problem = err.Error()
 		return r

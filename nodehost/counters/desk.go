@@ -12,6 +12,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/nodehost/gather"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/route/refs"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/counter"
 )
@@ -32,7 +33,7 @@ func (d *desk) change(ctx context.Context, group string, cmd *counterpb.Command)
 		return nil, err
 	}
 	group = d.atlas.place(ctx, group, counting)
-	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{data}, Repeatable: cmd.GetAdd().GetOnce() != nil}
+	m := route.Many{Group: refs.Of(group), Items: [][]byte{data}, Repeatable: cmd.GetAdd().GetOnce() != nil}
 	out, _ := d.router.ProposeMany(ctx, m)
 	r, err := unpackOutcome(group, out[0])
 	return invalid(group, r, err)
@@ -101,7 +102,7 @@ func (d *desk) query(ctx context.Context, group string, q *counterpb.Query) (*co
 		return nil, fault.Wrap(err, fault.Invalid, "pack the query").InGroup(group)
 	}
 	group = d.atlas.place(ctx, group, looking)
-	resp, err := d.router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: data})
+	resp, err := d.router.Read(ctx, &hostpb.ReadRequest{Group: refs.Of(group), Query: data})
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func (d *desk) query(ctx context.Context, group string, q *counterpb.Query) (*co
 
 // get reads a counter.
 func (d *desk) get(ctx context.Context, req *counterpb.GetRequest) (*counterpb.GetResponse, error) {
-	group := req.GetGroup()
+	group := groupOf(req)
 	a, err := d.query(ctx, group, &counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: req.GetKey()}}})
 	if err != nil {
 		return nil, err
@@ -172,6 +173,7 @@ const usualRate = uint64(60_000)
 // rate adds up the full windows of the time before now, of the finest resolution of which
 // the group keeps enough of them.
 func (d *desk) rate(ctx context.Context, req *counterpb.RateRequest) (*counterpb.RateResponse, error) {
+	group := groupOf(req)
 	over := req.GetOverMs()
 	if over == 0 {
 		over = usualRate
@@ -180,7 +182,7 @@ func (d *desk) rate(ctx context.Context, req *counterpb.RateRequest) (*counterpb
 	for {
 		resolution := fineness(over, kept, finest)
 		if resolution == 0 {
-			return nil, fault.New(fault.Invalid, "group %s keeps no windows for %d s: look back for less, or keep more of them", req.GetGroup(), over/1000).InGroup(req.GetGroup())
+			return nil, fault.New(fault.Invalid, "group %s keeps no windows for %d s: look back for less, or keep more of them", group, over/1000).InGroup(group)
 		}
 		r, a, err := d.rateBy(ctx, req, over, resolution)
 		if err != nil {
@@ -203,7 +205,7 @@ func (d *desk) rateBy(ctx context.Context, req *counterpb.RateRequest, over uint
 	last := uint64(d.now().UnixMilli()) / length // the window that has not ended
 	count := min(max(over/length, 1), last)
 	w := &counterpb.Windows{Key: req.GetKey(), Resolution: resolution, First: last - count}
-	a, err := d.query(ctx, req.GetGroup(), &counterpb.Query{Op: &counterpb.Query_Windows{Windows: w}})
+	a, err := d.query(ctx, groupOf(req), &counterpb.Query{Op: &counterpb.Query_Windows{Windows: w}})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,10 +5,10 @@ import (
 	"math"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
-	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/nodehost/gather"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/route/refs"
 	"github.com/drumline/drumline/statemachines/counter"
 )
 
@@ -136,7 +136,7 @@ func (d *desk) addMany(ctx context.Context, group string, adds []*counterpb.Add,
 
 // addFolds proposes sums, and returns those that were refused and have parts.
 func (d *desk) addFolds(ctx context.Context, group string, all []*fold, out []outcome) (refused []*fold) {
-	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Items: make([][]byte, len(all)), Repeatable: true}
+	m := route.Many{Group: refs.Of(group), Items: make([][]byte, len(all)), Repeatable: true}
 	for i, f := range all {
 		var err error
 		if m.Items[i], err = d.pack(group, &counterpb.Command{Op: &counterpb.Command_Add{Add: f.add}}); err != nil {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // cluster is groups without Raft: real machines behind a Router that can fail.
 type cluster struct {
 	mu      sync.Mutex
-	groups  map[string]*counter.Machine // guarded by mu
+	groups  map[string]*counter.Machine // guarded by mu, by full name
 	lost    bool                        // guarded by mu: the next answer is lost
 	down    error                       // guarded by mu: what every call fails with
 	silent  map[string]chan struct{}    // guarded by mu: groups whose reads wait for this
@@ -85,13 +85,14 @@ func (c *cluster) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome,
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make([]route.Outcome, len(m.Items))
-	if name := m.Group.GetName(); c.groups[name] == nil && c.auto != nil && c.auto(name) {
+	name := statemachines.NameOf(m.Group)
+	if c.groups[name] == nil && c.auto != nil && c.auto(name) {
 		c.groups[name] = counter.New(statemachines.Group{ID: uint64(1000 + len(c.groups)), Name: name})
 	}
 	for i, item := range m.Items {
-		r, err := c.apply(m.Group.GetName(), item)
+		r, err := c.apply(name, item)
 		for m.Repeatable && fault.Is(err, fault.UnknownOutcome) { // as the Router does
-			r, err = c.apply(m.Group.GetName(), item)
+			r, err = c.apply(name, item)
 		}
 		out[i].Result.Value, out[i].Result.Data, out[i].Err = r.Value, r.Data, err
 	}
@@ -100,14 +101,14 @@ func (c *cluster) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome,
 
 func (c *cluster) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
 	c.mu.Lock()
-	silent := c.silent[req.GetGroup().GetName()]
+	silent := c.silent[statemachines.NameOf(req.GetGroup())]
 	c.mu.Unlock()
 	if silent != nil {
 		<-silent
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m, err := c.machine(req.GetGroup().GetName())
+	m, err := c.machine(statemachines.NameOf(req.GetGroup()))
 	if err != nil {
 		return nil, err
 	}

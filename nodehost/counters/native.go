@@ -9,6 +9,7 @@ import (
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // native serves Counter: each request is a command or a query with the name of a group.
@@ -24,12 +25,20 @@ func errNoCommand() error {
 	return fault.New(fault.Invalid, "the request has no command: set the field that is named like the call")
 }
 
+// groupOf is the full name of the group that a request is for.
+func groupOf(req interface {
+	GetGroup() string
+	GetRegion() string
+}) string {
+	return statemachines.NameIn(req.GetGroup(), req.GetRegion())
+}
+
 // Add counts.
 func (n *native) Add(ctx context.Context, req *counterpb.AddRequest) (*counterpb.Result, error) {
 	if req.GetAdd() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.add(ctx, req.GetGroup(), req.GetAdd(), req.GetWan())
+	return n.desk.add(ctx, groupOf(req), req.GetAdd(), req.GetWan())
 }
 
 // AddBatch counts many things at once.
@@ -37,7 +46,7 @@ func (n *native) AddBatch(ctx context.Context, req *counterpb.AddBatchRequest) (
 	if len(req.GetAdds()) == 0 || len(req.GetAdds()) > route.MaxItems {
 		return nil, fault.New(fault.Invalid, "the request has %d commands: want 1 to %d", len(req.GetAdds()), route.MaxItems)
 	}
-	results, err := n.desk.addBatch(ctx, req.GetGroup(), req.GetAdds())
+	results, err := n.desk.addBatch(ctx, groupOf(req), req.GetAdds())
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +64,7 @@ func (n *native) Windows(ctx context.Context, req *counterpb.WindowsRequest) (*c
 	if w == nil {
 		w = &counterpb.Windows{}
 	}
-	return n.desk.windows(ctx, req.GetGroup(), w)
+	return n.desk.windows(ctx, groupOf(req), w)
 }
 
 // Rate asks how fast a counter grows.
@@ -69,7 +78,7 @@ func (n *native) List(ctx context.Context, req *counterpb.ListRequest) (*counter
 	if list == nil {
 		list = &counterpb.List{}
 	}
-	a, err := n.desk.query(ctx, req.GetGroup(), &counterpb.Query{Op: &counterpb.Query_List{List: list}})
+	a, err := n.desk.query(ctx, groupOf(req), &counterpb.Query{Op: &counterpb.Query_List{List: list}})
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +87,7 @@ func (n *native) List(ctx context.Context, req *counterpb.ListRequest) (*counter
 
 // Status reads the group's own state.
 func (n *native) Status(ctx context.Context, req *counterpb.StatusRequest) (*counterpb.StatusResponse, error) {
-	a, err := n.desk.query(ctx, req.GetGroup(), &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}})
+	a, err := n.desk.query(ctx, groupOf(req), &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}})
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +99,7 @@ func (n *native) Reset(ctx context.Context, req *counterpb.ResetRequest) (*count
 	if req.GetReset_() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.change(ctx, req.GetGroup(), &counterpb.Command{Op: &counterpb.Command_Reset_{Reset_: req.GetReset_()}})
+	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Reset_{Reset_: req.GetReset_()}})
 }
 
 // Delete removes a counter.
@@ -98,7 +107,7 @@ func (n *native) Delete(ctx context.Context, req *counterpb.DeleteRequest) (*cou
 	if req.GetDelete() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.change(ctx, req.GetGroup(), &counterpb.Command{Op: &counterpb.Command_Delete{Delete: req.GetDelete()}})
+	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Delete{Delete: req.GetDelete()}})
 }
 
 // Create makes a counter.
@@ -107,7 +116,7 @@ func (n *native) Create(ctx context.Context, req *counterpb.CreateRequest) (*cou
 	if create == nil {
 		create = &counterpb.Create{}
 	}
-	return n.desk.change(ctx, req.GetGroup(), &counterpb.Command{Op: &counterpb.Command_Create{Create: create}})
+	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Create{Create: create}})
 }
 
 // Transfer gives another region rights of a bounded counter.
@@ -115,7 +124,7 @@ func (n *native) Transfer(ctx context.Context, req *counterpb.TransferRequest) (
 	if req.GetTransfer() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.change(ctx, req.GetGroup(), &counterpb.Command{Op: &counterpb.Command_Transfer{Transfer: req.GetTransfer()}})
+	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Transfer{Transfer: req.GetTransfer()}})
 }
 
 // Retire ends a region.
@@ -123,7 +132,7 @@ func (n *native) Retire(ctx context.Context, req *counterpb.RetireRequest) (*cou
 	if req.GetRetire() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.change(ctx, req.GetGroup(), &counterpb.Command{Op: &counterpb.Command_Retire{Retire: req.GetRetire()}})
+	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Retire{Retire: req.GetRetire()}})
 }
 
 // Bounds of a watch.
@@ -167,5 +176,5 @@ func (n *native) Watch(req *counterpb.WatchRequest, stream counterpb.Counter_Wat
 func (n *native) look(ctx context.Context, req *counterpb.WatchRequest) (*counterpb.GetResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, watchPatience)
 	defer cancel()
-	return n.desk.get(ctx, &counterpb.GetRequest{Group: req.GetGroup(), Key: req.GetKey()})
+	return n.desk.get(ctx, &counterpb.GetRequest{Group: req.GetGroup(), Region: req.GetRegion(), Key: req.GetKey()})
 }

@@ -10,7 +10,7 @@ import (
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	"github.com/drumline/drumline/internal/fault"
-	"github.com/drumline/drumline/nodehost/counters/exchange"
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/counter"
 )
 
@@ -34,17 +34,17 @@ const (
 
 // atlas knows which groups a counter has in which regions.
 type atlas struct {
-	region string
-	knows  func(name string) bool
-	makes  func(name string) bool
-	groups func(ctx context.Context, prefix string) ([]string, error)
-	now    func() time.Time
+	region  string
+	knows   func(full string) bool
+	makes   func(full string) bool
+	regions func(ctx context.Context, name string) ([]string, error)
+	now     func() time.Time
 
 	mu    sync.Mutex
 	lists map[string]list // guarded by mu, by the counter's name without a region
 }
 
-// list is the groups of a counter by region, as they were told at that time.
+// list is the full names of a counter's groups by region, as they were told at that time.
 type list struct {
 	names []string
 	asked time.Time
@@ -55,18 +55,18 @@ type list struct {
 // counter has no regions. Who counts (uses) gets one of the own region also if that is to be
 // made yet.
 func (a *atlas) place(ctx context.Context, name string, uses bool) string {
-	base, region := exchange.Split(name)
-	if region != "" || a.groups == nil {
+	if _, region := statemachines.CutRegion(name); region != "" || a.regions == nil {
 		return name
 	}
-	if own := exchange.Join(base, a.region); a.region != "" && a.knows(own) {
+	own := statemachines.NameIn(name, a.region)
+	if a.region != "" && a.knows(own) {
 		return own
 	}
 	if a.knows(name) {
 		return name
 	}
-	names := a.list(ctx, base)
-	switch own := exchange.Join(base, a.region); {
+	names := a.list(ctx, name)
+	switch {
 	case slices.Contains(names, own), uses && a.region != "" && a.makes(own):
 		return own
 	case len(names) == 0:
@@ -77,34 +77,38 @@ func (a *atlas) place(ctx context.Context, name string, uses bool) string {
 
 // others are the groups of the counter's other regions.
 func (a *atlas) others(ctx context.Context, group string) []string {
-	base, region := exchange.Split(group)
-	if region == "" || a.groups == nil {
+	name, region := statemachines.CutRegion(group)
+	if region == "" || a.regions == nil {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(a.list(ctx, base)), func(n string) bool { return n == group })
+	return slices.DeleteFunc(slices.Clone(a.list(ctx, name)), func(n string) bool { return n == group })
 }
 
 // list asks a drummer unless the answer is fresh. While none answers the old one holds.
-func (a *atlas) list(ctx context.Context, base string) []string {
+func (a *atlas) list(ctx context.Context, name string) []string {
 	a.mu.Lock()
-	old := a.lists[base]
+	old := a.lists[name]
 	a.mu.Unlock()
 	if a.now().Sub(old.asked) < listFresh {
 		return old.names
 	}
 	ctx, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
-	names, err := a.groups(ctx, exchange.Join(base, ""))
+	regions, err := a.regions(ctx, name)
+	slices.Sort(regions)
+	var names []string
+	for _, region := range regions {
+		names = append(names, statemachines.NameIn(name, region))
+	}
 	if err != nil {
 		names = old.names
 	}
-	slices.Sort(names)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.lists) >= keptLists {
 		clear(a.lists)
 	}
-	a.lists[base] = list{names, a.now()}
+	a.lists[name] = list{names, a.now()}
 	return names
 }
 
@@ -188,9 +192,9 @@ func (d *desk) askOthers(ctx context.Context, group string, q *counterpb.Query) 
 // global brings an answer up to what every region says of itself. A region that does not
 // answer is named as stale: what is known of it is as old as its time says.
 func (d *desk) global(ctx context.Context, req *counterpb.GetRequest, own *counterpb.GroupInfo, r *counterpb.GetResponse) {
-	group := d.atlas.place(ctx, req.GetGroup(), looking)
+	group := d.atlas.place(ctx, groupOf(req), looking)
 	for _, t := range d.askOthers(ctx, group, &counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: req.GetKey()}}}) {
-		_, region := exchange.Split(t.group)
+		_, region := statemachines.CutRegion(t.group)
 		if t.answer == nil {
 			r.Stale = append(r.Stale, region)
 			continue
@@ -259,7 +263,7 @@ func adopt(r *counterpb.GetResponse, from *counterpb.Info, origin *counterpb.Ori
 // drummer has told: of one that it has not, something may come for any time.
 func (d *desk) heardAll(ctx context.Context, group string, g *counterpb.GroupInfo) bool {
 	for _, name := range d.atlas.others(ctx, d.atlas.place(ctx, group, looking)) {
-		_, region := exchange.Split(name)
+		_, region := statemachines.CutRegion(name)
 		if !slices.ContainsFunc(g.GetRegions(), func(r *counterpb.Region) bool { return r.GetOrigin().GetRegion() == region }) {
 			return false
 		}

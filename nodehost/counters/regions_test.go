@@ -19,17 +19,20 @@ import (
 	"github.com/drumline/drumline/statemachines"
 )
 
-// list is what drummers know of groups.
-func (c *cluster) list(_ context.Context, prefix string) ([]string, error) {
+// in is the full name of a region's group.
+func in(region string) string { return statemachines.NameIn("counter/default", region) }
+
+// regions is what drummers know of groups.
+func (c *cluster) regions(_ context.Context, name string) ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.down != nil {
 		return nil, errors.New("no drummer answers")
 	}
 	var out []string
-	for name := range c.groups {
-		if strings.HasPrefix(name, prefix) {
-			out = append(out, name)
+	for full := range c.groups {
+		if base, region := statemachines.CutRegion(full); base == name && region != "" {
+			out = append(out, region)
 		}
 	}
 	return out, nil
@@ -44,7 +47,7 @@ func (c *cluster) region(t testing.TB, region string) string {
 		return c.auto != nil && c.auto(name)
 	}
 	mux := http.NewServeMux()
-	service := counters.New(counters.Options{Router: c, Region: region, Groups: c.list, Makes: makes, Now: c.clock})
+	service := counters.New(counters.Options{Router: c, Region: region, Regions: c.regions, Makes: makes, Now: c.clock})
 	t.Cleanup(func() { _ = service.Close() })
 	service.Handle(mux.Handle)
 	s := httptest.NewServer(mux)
@@ -56,7 +59,7 @@ func (c *cluster) region(t testing.TB, region string) string {
 func (c *cluster) settle(t testing.TB) {
 	t.Helper()
 	for name, m := range c.groups {
-		_, region, _ := strings.Cut(name, "@")
+		_, region := statemachines.CutRegion(name)
 		cmd, err := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Settle{Settle: &counterpb.Settle{Region: region}}})
 		require.NoError(t, err)
 		m.Apply([]statemachines.Command{{Version: 1, Data: cmd}}, make([]statemachines.Result, 1))
@@ -66,7 +69,7 @@ func (c *cluster) settle(t testing.TB) {
 // TestRegions: a host counts in its own region; one of none of the counter's counts in
 // one of them; and a global read asks all.
 func TestRegions(t *testing.T) {
-	c := newCluster("counter/default@ord", "counter/default@hkg", "counter/plain")
+	c := newCluster(in("ord"), in("hkg"), "counter/plain")
 	c.settle(t)
 	ord, hkg, lax := c.region(t, "ord"), c.region(t, "hkg"), c.region(t, "lax")
 	_, _, body := ask(t, "GET", ord+"/inc?amount=3")
@@ -86,7 +89,7 @@ func TestRegions(t *testing.T) {
 	require.Equal(t, 400, code)
 	code, _, body = ask(t, "POST", ord+"/v1/counters/plain?amount=2")
 	require.Equal(t, 200, code, body)
-	c.change(func() { c.groups["counter/default@hkg"] = nil })
+	c.change(func() { c.groups[in("hkg")] = nil })
 	_, _, body = ask(t, "GET", ord+"/verbose?read=global")
 	require.Contains(t, strings.ReplaceAll(body, " ", ""), `"stale":["hkg"]`)
 	code, _, body = ask(t, "GET", ord+"/?read=exact")
@@ -98,7 +101,7 @@ func TestRegions(t *testing.T) {
 // only looks makes none.
 func TestFirstUse(t *testing.T) {
 	c := newCluster()
-	c.auto = func(name string) bool { return strings.HasSuffix(name, "@ord") || strings.HasSuffix(name, "@hkg") }
+	c.auto = func(name string) bool { return name == in("ord") || name == in("hkg") }
 	ord, hkg, lax := c.region(t, "ord"), c.region(t, "hkg"), c.region(t, "lax")
 	code, _, body := ask(t, "GET", ord+"/")
 	require.Equal(t, 404, code, body)
@@ -116,7 +119,7 @@ func TestFirstUse(t *testing.T) {
 
 // TestAcks: an increment waits for other regions if it is told to.
 func TestAcks(t *testing.T) {
-	c := newCluster("counter/default@ord", "counter/default@hkg", "counter/default@ams")
+	c := newCluster(in("ord"), in("hkg"), in("ams"))
 	c.settle(t)
 	ord := c.region(t, "ord")
 	code, _, _ := ask(t, "GET", ord+"/inc?amount=1&acks=wan:3")
@@ -124,7 +127,7 @@ func TestAcks(t *testing.T) {
 	code, _, _ = ask(t, "GET", ord+"/inc?amount=1&acks=all")
 	require.Equal(t, 400, code)
 	answers := make(chan struct{}) // ams is silent until another region was enough
-	c.change(func() { c.silent = map[string]chan struct{}{"counter/default@ams": answers} })
+	c.change(func() { c.silent = map[string]chan struct{}{in("ams"): answers} })
 	answer := sync.OnceFunc(func() { close(answers) })
 	t.Cleanup(answer)
 	ended := make(chan struct{})
@@ -142,7 +145,7 @@ func TestAcks(t *testing.T) {
 
 // TestWindowsAreSealedWhenAllWereHeard: a region that was not may tell of any time.
 func TestWindowsAreSealedWhenAllWereHeard(t *testing.T) {
-	c := newCluster("counter/default@ord", "counter/default@hkg")
+	c := newCluster(in("ord"), in("hkg"))
 	c.settle(t)
 	ord, hkg := c.region(t, "ord"), c.region(t, "hkg")
 	sealed := func(at string) bool {
@@ -167,8 +170,8 @@ func TestWindowsAreSealedWhenAllWereHeard(t *testing.T) {
 // TestAGlobalReadIsAsNewAsTheyAre: it says up to when each region is known, knows of deletes
 // that only others have heard of, and adds up what fits, exactly.
 func TestAGlobalReadIsAsNewAsTheyAre(t *testing.T) {
-	const name, at, most = "counter/default", "counter/default@", math.MaxInt64 - 100
-	c := newCluster(at+"ord", at+"hkg")
+	const name, most = "counter/default", math.MaxInt64 - 100
+	c := newCluster(in("ord"), in("hkg"))
 	c.settle(t)
 	ord, hkg, ctx := c.regional(t, "ord"), c.regional(t, "hkg"), within(t)
 	add := func(s counterpb.CounterClient, n int64) {
@@ -189,7 +192,7 @@ func TestAGlobalReadIsAsNewAsTheyAre(t *testing.T) {
 	add(ord, 1000)
 	require.True(t, global().GetInfo().GetOverflow())
 	require.True(t, c.exchanged())
-	c.do(t, at+"hkg", &counterpb.Command{Op: &counterpb.Command_Delete{Delete: &counterpb.Delete{}}})
+	c.do(t, in("hkg"), &counterpb.Command{Op: &counterpb.Command_Delete{Delete: &counterpb.Delete{}}})
 	add(hkg, 7)
 	r = global()
 	require.EqualValues(t, 7, r.GetInfo().GetValue(), "what was counted before the delete is gone")
@@ -206,12 +209,12 @@ func (c *cluster) exchanged() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	query, _ := proto.Marshal(&counterpb.Query{Op: &counterpb.Query_Export{Export: &counterpb.Export{}}})
-	data, _ := c.groups["counter/default@ord"].Query(query)
+	data, _ := c.groups[in("ord")].Query(query)
 	a := &counterpb.Answer{}
 	if proto.Unmarshal(data, a) != nil || len(a.GetExport().GetEntries()) == 0 {
 		return false
 	}
 	cmd, _ := proto.Marshal(&counterpb.Command{Op: &counterpb.Command_Merge{Merge: a.GetExport()}})
-	c.groups["counter/default@hkg"].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, make([]statemachines.Result, 1))
+	c.groups[in("hkg")].Apply([]statemachines.Command{{Version: 1, Data: cmd}}, make([]statemachines.Result, 1))
 	return true
 }

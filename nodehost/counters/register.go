@@ -61,14 +61,14 @@ type Options struct {
 	Router Router
 	// Region is the host's own; a counter with regions is counted there, if it may be.
 	Region string
-	// Knows tells whether this host knows where a group is; nil knows of none.
-	Knows func(name string) bool
-	// Makes tells whether a template for groups of regions makes a group of that name on first
+	// Knows tells whether this host knows where the group of a full name is; nil knows of none.
+	Knows func(full string) bool
+	// Makes tells whether a template makes the group of a full name, with a region, on first
 	// use; nil: none does.
-	Makes func(name string) bool
-	// Groups lists the names of the cluster's groups that begin with prefix; nil: no counter
-	// has regions.
-	Groups func(ctx context.Context, prefix string) ([]string, error)
+	Makes func(full string) bool
+	// Regions lists the regions in which there are groups of a name; nil: no counter has
+	// regions.
+	Regions func(ctx context.Context, name string) ([]string, error)
 	// Members are the hosts that this one knows, itself among them.
 	Members func() []Member
 	// Stopping is closed when the host stops: watches then end. May be nil.
@@ -98,7 +98,7 @@ func New(o Options) *Service {
 	if o.Makes == nil {
 		o.Makes = func(string) bool { return false }
 	}
-	a := &atlas{region: o.Region, knows: o.Knows, makes: o.Makes, groups: o.Groups, now: o.Now, lists: map[string]list{}}
+	a := &atlas{region: o.Region, knows: o.Knows, makes: o.Makes, regions: o.Regions, now: o.Now, lists: map[string]list{}}
 	d := &desk{router: o.Router, now: o.Now, atlas: a}
 	d.gather = d.newGather()
 	return &Service{desk: d, members: o.Members, stopping: o.Stopping}

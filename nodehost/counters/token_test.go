@@ -19,7 +19,7 @@ import (
 // regional is the native service of a region's host.
 func (c *cluster) regional(t testing.TB, region string) counterpb.CounterClient {
 	t.Helper()
-	s := counters.New(counters.Options{Router: c, Region: region, Groups: c.list, Now: c.clock})
+	s := counters.New(counters.Options{Router: c, Region: region, Regions: c.regions, Now: c.clock})
 	t.Cleanup(func() { _ = s.Close() })
 	return counterpb.NewCounterClient(servetest.Dial(t, func(r *servetest.Server) { s.Register(r) }))
 }
@@ -87,7 +87,7 @@ func TestTokensOfNoAnswer(t *testing.T) {
 // TestTokensOfOtherRegions: a token of one region is honoured in another, as soon as that has
 // heard of it.
 func TestTokensOfOtherRegions(t *testing.T) {
-	c := newCluster("counter/default@ord", "counter/default@hkg")
+	c := newCluster(in("ord"), in("hkg"))
 	c.settle(t)
 	const name = "counter/default"
 	ord, hkg := c.regional(t, "ord"), c.regional(t, "hkg")
@@ -106,12 +106,12 @@ func TestTokensOfOtherRegions(t *testing.T) {
 	require.Equal(t, codes.Unavailable, code, says)
 	require.Contains(t, says, "not here yet")
 
-	c.do(t, "counter/default@hkg", &counterpb.Command{Op: &counterpb.Command_Retire{Retire: &counterpb.Retire{Region: "ord"}}})
+	c.do(t, in("hkg"), &counterpb.Command{Op: &counterpb.Command_Retire{Retire: &counterpb.Retire{Region: "ord"}}})
 	code, says = codeOf(t, hkg, name, later)
 	require.Equal(t, codes.InvalidArgument, code, "it never comes: %s", says)
 	code, says = codeOf(t, hkg, name, token)
 	require.Equal(t, codes.OK, code, "what had come stays: %s", says)
-	c.change(func() { c.groups["counter/default@ord"] = nil })
+	c.change(func() { c.groups[in("ord")] = nil })
 	code, says = codeOf(t, hkg, name, &counterpb.Token{Incarnation: 7, Version: 1})
 	require.Equal(t, codes.Unavailable, code, "who is not there may have given it: %s", says)
 }

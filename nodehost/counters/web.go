@@ -312,10 +312,11 @@ func (w *web) cluster(_ context.Context, out http.ResponseWriter, _ *http.Reques
 	return nil
 }
 
-func groupOf(r *http.Request) string { return counter.Name + "/" + r.PathValue("name") }
+// pathOf is the name of the counter's group; a path says no region, the host's own is meant.
+func pathOf(r *http.Request) string { return counter.Name + "/" + r.PathValue("name") }
 
 func (w *web) get(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
-	got, err := w.read(ctx, groupOf(r), r.FormValue("key"), r)
+	got, err := w.read(ctx, pathOf(r), r.FormValue("key"), r)
 	if err != nil {
 		return err
 	}
@@ -341,7 +342,7 @@ func (w *web) add(ctx context.Context, out http.ResponseWriter, r *http.Request)
 	if err != nil {
 		return err
 	}
-	result, err := w.change(ctx, groupOf(r), r, &counterpb.Add{Key: r.FormValue("key"), Amount: amount})
+	result, err := w.change(ctx, pathOf(r), r, &counterpb.Add{Key: r.FormValue("key"), Amount: amount})
 	if err != nil {
 		return err
 	}
@@ -350,7 +351,7 @@ func (w *web) add(ctx context.Context, out http.ResponseWriter, r *http.Request)
 
 // simple is a change that answers its result.
 func (w *web) simple(ctx context.Context, out http.ResponseWriter, r *http.Request, cmd *counterpb.Command) error {
-	result, err := w.desk.change(ctx, groupOf(r), cmd)
+	result, err := w.desk.change(ctx, pathOf(r), cmd)
 	if err == nil {
 		err = refusal(result)
 	}
@@ -373,7 +374,7 @@ func (w *web) windows(ctx context.Context, out http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return err
 	}
-	got, err := w.desk.windows(ctx, groupOf(r), &counterpb.Windows{Key: r.FormValue("key"), Resolution: resolution})
+	got, err := w.desk.windows(ctx, pathOf(r), &counterpb.Windows{Key: r.FormValue("key"), Resolution: resolution})
 	if err != nil {
 		return err
 	}
@@ -393,7 +394,7 @@ func resolutionOf(word string) (counterpb.Resolution, error) {
 }
 
 func (w *web) rate(ctx context.Context, out http.ResponseWriter, r *http.Request) error {
-	req := &counterpb.RateRequest{Group: groupOf(r), Key: r.FormValue("key")}
+	req := &counterpb.RateRequest{Group: pathOf(r), Key: r.FormValue("key")}
 	if said := r.FormValue("over"); said != "" {
 		over, err := time.ParseDuration(said)
 		if err != nil || over < time.Second {
@@ -420,7 +421,7 @@ func (w *web) list(ctx context.Context, out http.ResponseWriter, r *http.Request
 		}
 		list.Limit = uint32(n)
 	}
-	a, err := w.desk.query(ctx, groupOf(r), &counterpb.Query{Op: &counterpb.Query_List{List: list}})
+	a, err := w.desk.query(ctx, pathOf(r), &counterpb.Query{Op: &counterpb.Query_List{List: list}})
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ import (
 
 	"github.com/drumline/drumline/config/template"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // bucketConfigurations is their place in the host's database: a bucket for each app, in
@@ -162,12 +163,19 @@ func (b *Book) Configurations() []*fleetpb.Configuration {
 	return all
 }
 
-// Template returns the template that a group's name (app/name) matches, and the revision
-// that says so; nil when there is none, as far as this host knows.
+// Template returns the template that a group's name (app/name, full or not) matches, and
+// the revision that says so; nil when there is none, as far as this host knows. It is the
+// same in all regions.
 func (b *Book) Template(group string) (*fleetpb.Template, uint64) {
 	app, _, _ := strings.Cut(group, "/")
 	c := b.Configuration(app)
-	return template.Of(c, group), c.GetRevision()
+	return templateOf(c, group), c.GetRevision()
+}
+
+// templateOf is the template of a configuration that a full name matches, or nil.
+func templateOf(c *fleetpb.Configuration, full string) *fleetpb.Template {
+	name, _ := statemachines.CutRegion(full)
+	return template.Of(c, name)
 }
 
 // at returns a revision that is remembered, or nil.

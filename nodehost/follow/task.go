@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/drumline/drumline/config/template"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/nodehost/duty"
@@ -99,7 +98,7 @@ func (f *Follower) follows(group string) *statemachines.Follow {
 func (f *Follower) bring(ctx context.Context, s raft.Status, how *statemachines.Follow) error {
 	name, _, _ := strings.Cut(s.Name, "/")
 	now := f.o.Book.Configuration(name)
-	wanted := template.Of(now, s.Name)
+	wanted := templateOf(now, s.Name)
 	if wanted == nil {
 		return nil // a group whose template is gone keeps what it has
 	}
@@ -107,7 +106,7 @@ func (f *Follower) bring(ctx context.Context, s raft.Status, how *statemachines.
 	if err != nil || has >= now.GetRevision() {
 		return err
 	}
-	if had := template.Of(f.o.Book.at(name, has), s.Name); had != nil && bytes.Equal(had.GetOptions(), wanted.GetOptions()) {
+	if had := templateOf(f.o.Book.at(name, has), s.Name); had != nil && bytes.Equal(had.GetOptions(), wanted.GetOptions()) {
 		return nil
 	}
 	cmd, err := how.Command(now.GetRevision(), wanted.GetOptions())

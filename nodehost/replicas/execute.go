@@ -18,7 +18,7 @@ func (k *Keeper) start(ctx context.Context, f Start) {
 	ctx, cancel := context.WithTimeout(ctx, k.o.StartTimeout)
 	defer cancel()
 	replica := raft.Replica{
-		Group: r.Group, ID: r.Replica, Name: r.Name, Join: r.Join, Restart: r.Life == life.Running || r.Life == life.Retiring,
+		Group: r.Group, ID: r.Replica, Name: r.FullName(), Join: r.Join, Restart: r.Life == life.Running || r.Life == life.Retiring,
 		Banned: r.Life == life.Retiring, Unloaded: r.Unloaded && r.Life != life.Retiring, Settings: r.Raft,
 	}
 	if r.Life == life.Starting && !r.Join {
@@ -33,9 +33,9 @@ func (k *Keeper) start(ctx context.Context, f Start) {
 		err = k.o.Raft.Start(ctx, replica)
 	}
 	if err != nil {
-		k.o.Log.Warn("replica does not start", "group", r.Name, "replica", r.Key(), "err", err)
+		k.o.Log.Warn("replica does not start", "group", r.FullName(), "replica", r.Key(), "err", err)
 	} else {
-		k.o.Log.Debug("replica started", "group", r.Name, "replica", r.Key(), "took", time.Since(begun))
+		k.o.Log.Debug("replica started", "group", r.FullName(), "replica", r.Key(), "took", time.Since(begun))
 	}
 	k.post(Started{r.Key(), textOf(err)})
 	if s, ok := k.o.Raft.Status(r.Group); err == nil && ok && s.Replica == r.Replica && s.Ready {

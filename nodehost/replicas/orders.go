@@ -1,9 +1,11 @@
 package replicas
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	"github.com/drumline/drumline/internal/ids"
@@ -99,7 +101,7 @@ func (c *Core) orderStart(token uint64, o *drummerpb.Order, s *drummerpb.Start) 
 		return
 	}
 	r := &replica{Record: Record{
-		Group: k.Group, Replica: k.Replica, Name: s.GetName(), Join: s.GetJoin(),
+		Group: k.Group, Replica: k.Replica, Name: s.GetName(), Region: s.GetRegion(), Join: s.GetJoin(),
 		Generation: o.GetGeneration(), Life: life.Starting, Raft: settingsOf(s.GetRaft()),
 	}}
 	if !s.GetJoin() {
@@ -136,10 +138,10 @@ func (c *Core) raiseGeneration(r *replica, generation uint64) {
 // checkStart says what is wrong with a Start; all that dragonboat would panic at
 // is among it.
 func (c *Core) checkStart(k Key, s *drummerpb.Start) string {
-	app, err := statemachines.AppOf(s.GetName())
-	if err != nil {
+	if err := errors.Join(statemachines.CheckGroupName(s.GetName()), statemachines.CheckRegion(s.GetRegion())); err != nil {
 		return err.Error()
 	}
+	app, _, _ := strings.Cut(s.GetName(), "/")
 	if app != s.GetApp() {
 		return fmt.Sprintf("group %q is of app %q, the order says %q", s.GetName(), app, s.GetApp())
 	}

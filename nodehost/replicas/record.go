@@ -8,6 +8,7 @@ import (
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/nodehost/replicas/life"
 	"github.com/drumline/drumline/nodehost/replicas/tombs"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Key names a replica.
@@ -26,8 +27,9 @@ func SortKeys(keys []Key) { slices.SortFunc(keys, Key.Compare) }
 type Record struct {
 	Group   ids.Group   `json:"group"`
 	Replica ids.Replica `json:"replica"`
-	// Name of the group.
-	Name string `json:"name"`
+	// Name of the group, and its region where each has one of that name.
+	Name   string `json:"name"`
+	Region string `json:"region,omitempty"`
 	// Join tells that it came as an observer; it is started as one for ever.
 	Join bool `json:"join,omitempty"`
 	// Members of the launch that it was part of.
@@ -50,6 +52,9 @@ type Record struct {
 	// Applied is how far the state is that was kept when it was retired.
 	Applied uint64 `json:"applied,omitempty"`
 }
+
+// FullName is the group's name with its region.
+func (r Record) FullName() string { return statemachines.NameIn(r.Name, r.Region) }
 
 // KeptDown tells that the next start is a trial: the process died of the last ones. One that
 // has come up since has no deaths counted.

@@ -39,12 +39,13 @@ func (v *view) update(c *Core, k Key) {
 	case has:
 		v.locals[k] = l
 		if !had {
-			v.names[l.Record.Name] = insert(v.names[l.Record.Name], k.Group)
+			full := l.Record.FullName()
+			v.names[full] = insert(v.names[full], k.Group)
 		}
 	case had:
 		delete(v.locals, k)
 		delete(v.memberships, k)
-		v.dropName(old.Record.Name, k.Group)
+		v.dropName(old.Record.FullName(), k.Group)
 	}
 }
 
@@ -65,7 +66,7 @@ func (v *view) dropName(name string, g ids.Group) {
 	v.names[name] = left
 }
 
-// GroupByName returns the open group of that name with a replica here; the highest
+// GroupByName returns the open group of that full name with a replica here; the highest
 // number wins, because a deleted group's replicas may outlive it for a while.
 func (k *Keeper) GroupByName(name string) (ids.Group, bool) {
 	k.view.mu.RLock()
@@ -117,7 +118,7 @@ func (k *Keeper) Report(key Key) (*drummerpb.ReplicaReport, bool) {
 		return nil, false
 	}
 	r := &drummerpb.ReplicaReport{
-		Group: uint64(key.Group), Replica: uint64(key.Replica), Name: l.Record.Name, State: l.State, Detail: l.Detail,
+		Group: uint64(key.Group), Replica: uint64(key.Replica), Name: l.Record.Name, Region: l.Record.Region, State: l.State, Detail: l.Detail,
 		Observer: l.Record.Join, // until raft knows better
 		Applied:  l.Record.Applied,
 		Raft:     l.Raft,

@@ -8,6 +8,7 @@ import (
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/route/refs"
 )
 
 // How drummers are spared: one question at a time for each group, whoever asks, and a
@@ -54,13 +55,17 @@ func (t turns) do(ctx context.Context, f func() (*hostpb.Location, error)) (*hos
 
 // key is what is asked for: a group by its name or by its number.
 type key struct {
-	name string
+	name string // full
 	id   uint64
 	use  bool // the name is used, so the group may be made
 }
 
 // ref is the key as drummers want it.
-func (k key) ref() *hostpb.GroupRef { return &hostpb.GroupRef{Name: k.name, Id: k.id} }
+func (k key) ref() *hostpb.GroupRef {
+	ref := refs.Of(k.name)
+	ref.Id = k.id
+	return ref
+}
 
 // question is one question, under way or answered.
 type question struct {
@@ -83,7 +88,7 @@ func (a *asker) ask(ctx context.Context, k key, age time.Duration) (*hostpb.Loca
 	case <-q.done:
 		return q.where, q.err
 	case <-ctx.Done():
-		return nil, fault.Wrap(ctx.Err(), fault.Unavailable, "no drummer said in time where group %s is", title(k.name, k.id))
+		return nil, fault.Wrap(ctx.Err(), fault.Unavailable, "no drummer said in time where group %s is", refs.Title(k.name, k.id))
 	}
 }
 
@@ -127,9 +132,9 @@ func (a *asker) run(q *question, k key) {
 	q.where, q.err = a.put(ctx, k)
 	switch {
 	case q.err == nil && q.where.GetId() == 0:
-		q.err = fault.New(fault.Unavailable, "a drummer answered without saying where group %s is", title(k.name, k.id))
+		q.err = fault.New(fault.Unavailable, "a drummer answered without saying where group %s is", refs.Title(k.name, k.id))
 	case q.err != nil && fault.Of(q.err) == nil:
-		q.err = fault.Wrap(q.err, fault.Unavailable, "ask a drummer where group %s is", title(k.name, k.id))
+		q.err = fault.Wrap(q.err, fault.Unavailable, "ask a drummer where group %s is", refs.Title(k.name, k.id))
 	case errors.Is(q.err, context.DeadlineExceeded):
 		q.err = fault.Wrap(q.err, fault.Unavailable, "no drummer answers")
 	}

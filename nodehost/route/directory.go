@@ -9,6 +9,7 @@ import (
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // directory is what this host remembers of where groups are: hints, at most one for
@@ -19,7 +20,7 @@ type directory struct {
 	disk *disk // nil: memory only
 
 	mu    sync.Mutex
-	names map[string]*list.Element    // guarded by mu
+	names map[string]*list.Element    // guarded by mu; by full name
 	ids   map[ids.Group]*list.Element // guarded by mu
 	order *list.List                  // guarded by mu; of *hostpb.Location, newest use first
 }
@@ -81,16 +82,17 @@ func (d *directory) learn(where *hostpb.Location) *hostpb.Location {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	old := d.use(d.names[where.GetName()])
+	name := statemachines.NameOf(where)
+	old := d.use(d.names[name])
 	if old == nil {
 		d.put(where)
-		d.disk.changed(where.GetName(), where)
+		d.disk.changed(name, where)
 		return where
 	}
 	now := merge(old, where)
 	if now != old {
 		d.put(now)
-		d.disk.changed(now.GetName(), now)
+		d.disk.changed(name, now)
 	}
 	return now
 }
@@ -135,14 +137,15 @@ func apiOf(where *hostpb.Location, host string) string {
 
 // put stores a hint; mu is held, or nobody else knows d yet.
 func (d *directory) put(where *hostpb.Location) {
-	if e := d.names[where.GetName()]; e != nil {
+	name := statemachines.NameOf(where)
+	if e := d.names[name]; e != nil {
 		delete(d.ids, ids.Group(at(e).GetId()))
 		e.Value = where
 		d.ids[ids.Group(where.GetId())] = e
 		return
 	}
 	e := d.order.PushFront(where)
-	d.names[where.GetName()], d.ids[ids.Group(where.GetId())] = e, e
+	d.names[name], d.ids[ids.Group(where.GetId())] = e, e
 	if d.order.Len() > d.size {
 		d.remove(d.order.Back())
 	}
@@ -161,9 +164,10 @@ func (d *directory) drop(name string, g ids.Group) {
 func (d *directory) remove(e *list.Element) {
 	where := at(e)
 	d.order.Remove(e)
-	delete(d.names, where.GetName())
+	name := statemachines.NameOf(where)
+	delete(d.names, name)
 	delete(d.ids, ids.Group(where.GetId()))
-	d.disk.changed(where.GetName(), nil)
+	d.disk.changed(name, nil)
 }
 
 // close writes what is not on the disk yet.

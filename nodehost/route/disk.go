@@ -11,9 +11,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/statemachines"
 )
 
-// bucket of the directory, on disk: a group's name to its Location.
+// bucket of the directory, on disk: a group's full name to its Location.
 const bucket = "route"
 
 // errEnough ends the reading of a directory that is larger than is wanted.
@@ -48,7 +49,7 @@ func loadDisk(db *bbolt.DB, most int) ([]*hostpb.Location, error) {
 // read decodes one hint, or returns nil.
 func read(name, value []byte) *hostpb.Location {
 	where := &hostpb.Location{}
-	if err := proto.Unmarshal(value, where); err != nil || where.GetName() != string(name) || where.GetId() == 0 {
+	if err := proto.Unmarshal(value, where); err != nil || statemachines.NameOf(where) != string(name) || where.GetId() == 0 {
 		return nil
 	}
 	return where

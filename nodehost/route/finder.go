@@ -10,6 +10,8 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/nodehost/route/refs"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // How the other hosts are asked while drummers are silent.
@@ -174,19 +176,20 @@ func (f *finder) askHost(ctx context.Context, addr string, ref *hostpb.GroupRef)
 // LocateHere tells of a group what this host knows by a replica of its own;
 // fault.GroupNotFound if it has none that is open.
 func (r *Router) LocateHere(_ context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
-	if err := checkRef(ref); err != nil {
+	if err := refs.Check(ref); err != nil {
 		return nil, err
 	}
 	g := ids.Group(ref.GetId())
 	if g == 0 {
-		g, _ = r.o.Local.GroupByName(ref.GetName())
+		g, _ = r.o.Local.GroupByName(statemachines.NameOf(ref))
 	}
 	s, ok := r.o.Raft.Status(g)
 	if !ok || !s.Opened || s.Sealed {
-		return nil, fault.New(fault.GroupNotFound, "this host has no open replica of group %s", title(ref.GetName(), ref.GetId()))
+		return nil, fault.New(fault.GroupNotFound, "this host has no open replica of group %s", refs.Title(statemachines.NameOf(ref), ref.GetId()))
 	}
-	where := &hostpb.Location{Name: s.Name, Id: uint64(g), LeaderHost: string(s.LeaderHost)}
-	if err := agrees(ref, where); err != nil {
+	where := refs.Here(s.Name, g)
+	where.LeaderHost = string(s.LeaderHost)
+	if err := refs.Agree(ref, where); err != nil {
 		return nil, err
 	}
 	where.LeaderApi = r.api(s.LeaderHost, where)

@@ -8,6 +8,8 @@ import (
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/route/refs"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // giveUp says why the request was not done within its deadline, and what to do.
@@ -99,11 +101,11 @@ func brief(f *fault.Error) string {
 
 // name is the group's name, or its number if the name is not known.
 func (w *walk) name() string {
-	if n := w.where.GetName(); n != "" {
+	if n := statemachines.NameOf(w.where); n != "" {
 		return n
 	}
 	return w.o.title()
 }
 
 // title names the group with its number.
-func (w *walk) title() string { return title(w.where.GetName(), w.where.GetId()) }
+func (w *walk) title() string { return refs.Title(statemachines.NameOf(w.where), w.where.GetId()) }

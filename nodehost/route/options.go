@@ -19,20 +19,20 @@ import (
 type Locator interface {
 	// Locate tells where a group is: fault.GroupNotFound when the fleet has none.
 	Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error)
-	// FirstUse is Locate for a name that somebody uses and that has no open group: a
+	// FirstUse is Locate for a full name that somebody uses and that has no open group: a
 	// drummer makes one if a template of its app says so, and waits a moment until it is
 	// open. fault.GroupNotFound when nothing makes it, fault.Limit when there are too
 	// many, fault.NotOpen when it needs longer: ask again.
-	FirstUse(ctx context.Context, name string) (*hostpb.Location, error)
+	FirstUse(ctx context.Context, full string) (*hostpb.Location, error)
 	// Servers lists the cluster's servers.
 	Servers(ctx context.Context) ([]*hostpb.Server, error)
 }
 
 // Local knows this host's replicas; nodehost/replicas implements it.
 type Local interface {
-	// GroupByName returns the open group of that name with a replica here; the
+	// GroupByName returns the open group of that full name with a replica here; the
 	// highest number wins.
-	GroupByName(name string) (ids.Group, bool)
+	GroupByName(full string) (ids.Group, bool)
 }
 
 // Raft is what a Router needs of *raft.Host.

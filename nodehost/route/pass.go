@@ -7,6 +7,7 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/route/refs"
 )
 
 // pass does a request that another host forwarded: here if it can be, else once at
@@ -17,7 +18,7 @@ func (r *Router) pass(ctx context.Context, o *op) (*hostpb.Location, error) {
 	if where == nil {
 		return nil, fault.New(fault.NotLeader, "this host has no replica of group %s and does not know who has", o.title()).InGroup(o.title())
 	}
-	if err := agrees(o.ref, where); err != nil {
+	if err := refs.Agree(o.ref, where); err != nil {
 		return nil, err
 	}
 	s, local := r.o.Raft.Status(ids.Group(where.GetId()))
@@ -45,7 +46,7 @@ func (r *Router) pass(ctx context.Context, o *op) (*hostpb.Location, error) {
 // relay forwards a forwarded request once more.
 func (r *Router) relay(ctx context.Context, o *op, where *hostpb.Location, api string) (*hostpb.Location, error) {
 	led, err := r.peers.send(ctx, o, api, sent{
-		group: &hostpb.GroupRef{Name: where.GetName(), Id: where.GetId()}, hops: o.hops + 1,
+		group: refs.To(where), hops: o.hops + 1,
 		locate: where.GetLeaderApi() != api,
 	})
 	switch {

@@ -2,7 +2,6 @@ package route
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/drumline/drumline/client/lane"
@@ -10,6 +9,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/nodehost/route/refs"
 	"github.com/drumline/drumline/statemachines"
 )
 
@@ -50,33 +50,7 @@ func (s sent) head() lane.Head { return lane.Head{Group: s.group, Hops: s.hops, 
 func (o *op) byName() bool { return o.ref.GetId() == 0 }
 
 // title names the group for people.
-func (o *op) title() string { return title(o.ref.GetName(), o.ref.GetId()) }
-
-// title names a group for people.
-func title(name string, id uint64) string {
-	switch {
-	case name == "":
-		return strconv.FormatUint(id, 10)
-	case id == 0:
-		return name
-	default:
-		return name + " (" + strconv.FormatUint(id, 10) + ")"
-	}
-}
-
-// checkRef says what is wrong with a reference to a group.
-func checkRef(ref *hostpb.GroupRef) error {
-	if ref.GetName() == "" {
-		if ref.GetId() == 0 {
-			return fault.New(fault.Invalid, "the request names no group: set its name, like kv/demo, or its number")
-		}
-		return nil
-	}
-	if err := statemachines.CheckGroupName(ref.GetName()); err != nil {
-		return fault.Wrap(err, fault.Invalid, "the request's group")
-	}
-	return nil
-}
+func (o *op) title() string { return refs.Title(statemachines.NameOf(o.ref), o.ref.GetId()) }
 
 // sessionRef is the group of a request that may come under a session, which is of
 // one group: a reference beside it must agree.
@@ -89,7 +63,7 @@ func sessionRef(ref *hostpb.GroupRef, s *hostpb.Session) (*hostpb.GroupRef, erro
 	case ref.GetId() != 0 && ref.GetId() != s.GetGroup():
 		return nil, fault.New(fault.Invalid, "the session is of group %d, but the request names group %d", s.GetGroup(), ref.GetId())
 	}
-	return &hostpb.GroupRef{Name: ref.GetName(), Id: s.GetGroup()}, nil
+	return &hostpb.GroupRef{Name: ref.GetName(), Region: ref.GetRegion(), Id: s.GetGroup()}, nil
 }
 
 // checkSize refuses what no group takes, before it travels.

@@ -10,6 +10,8 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/nodehost/route/refs"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // known returns what this host knows of the group, or nil: a local open replica or a
@@ -18,9 +20,10 @@ func (r *Router) known(ref *hostpb.GroupRef) *hostpb.Location {
 	if ref.GetId() != 0 {
 		return r.knownByID(ids.Group(ref.GetId()))
 	}
-	hint := r.directory.byName(ref.GetName())
-	if g, ok := r.o.Local.GroupByName(ref.GetName()); ok && uint64(g) > hint.GetId() {
-		return &hostpb.Location{Name: ref.GetName(), Id: uint64(g)}
+	full := statemachines.NameOf(ref)
+	hint := r.directory.byName(full)
+	if g, ok := r.o.Local.GroupByName(full); ok && uint64(g) > hint.GetId() {
+		return refs.Here(full, g)
 	}
 	return hint
 }
@@ -31,7 +34,7 @@ func (r *Router) knownByID(g ids.Group) *hostpb.Location {
 		return hint
 	}
 	if s, ok := r.o.Raft.Status(g); ok {
-		return &hostpb.Location{Name: s.Name, Id: uint64(g)}
+		return refs.Here(s.Name, g)
 	}
 	return nil
 }
@@ -40,7 +43,7 @@ func (r *Router) knownByID(g ids.Group) *hostpb.Location {
 // is no use of a name: whoever looks at what is not there makes nothing.
 func (r *Router) resolve(ctx context.Context, o *op) (*hostpb.Location, error) {
 	if where := r.known(o.ref); where != nil {
-		return where, agrees(o.ref, where)
+		return where, refs.Agree(o.ref, where)
 	}
 	if !o.anywhere {
 		return r.ask(ctx, o.ref, using, answerFresh)
@@ -63,7 +66,7 @@ const (
 func (r *Router) ask(ctx context.Context, ref *hostpb.GroupRef, use bool, age time.Duration) (*hostpb.Location, error) {
 	// Only the number is asked for when there is one: the name is compared here,
 	// where the sentence about a contradiction is made.
-	k := key{name: ref.GetName(), use: use}
+	k := key{name: statemachines.NameOf(ref), use: use}
 	if ref.GetId() != 0 {
 		k = key{id: ref.GetId()}
 	}
@@ -71,7 +74,7 @@ func (r *Router) ask(ctx context.Context, ref *hostpb.GroupRef, use bool, age ti
 	if err != nil {
 		return nil, err
 	}
-	if err := agrees(ref, where); err != nil {
+	if err := refs.Agree(ref, where); err != nil {
 		return nil, err
 	}
 	if now := r.directory.learn(where); ref.GetId() == 0 || now.GetId() == ref.GetId() {
@@ -80,18 +83,10 @@ func (r *Router) ask(ctx context.Context, ref *hostpb.GroupRef, use bool, age ti
 	return where, nil
 }
 
-// agrees says that name and number are of one group.
-func agrees(ref *hostpb.GroupRef, where *hostpb.Location) error {
-	if ref.GetName() != "" && where.GetName() != "" && ref.GetName() != where.GetName() {
-		return fault.New(fault.Invalid, "group %d is %s, not %s: name the group by one of them", where.GetId(), where.GetName(), ref.GetName())
-	}
-	return nil
-}
-
 // Locate tells where a group is, as a drummer says; when none answers, as this host
 // remembers.
 func (r *Router) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
-	if err := checkRef(ref); err != nil {
+	if err := refs.Check(ref); err != nil {
 		return nil, err
 	}
 	ctx, cancel := bound(ctx)
@@ -102,7 +97,7 @@ func (r *Router) Locate(ctx context.Context, ref *hostpb.GroupRef) (*hostpb.Loca
 		if !fault.Is(err, fault.Unavailable) || hint == nil {
 			return nil, err
 		}
-		if err := agrees(ref, hint); err != nil {
+		if err := refs.Agree(ref, hint); err != nil {
 			return nil, err
 		}
 		where = hint

@@ -11,6 +11,8 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/internal/wait"
+	"github.com/drumline/drumline/nodehost/route/refs"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Pace of the tries for one request.
@@ -26,7 +28,7 @@ const (
 
 // route does o and returns where the group was led then.
 func (r *Router) route(ctx context.Context, o *op) (*hostpb.Location, error) {
-	if err := checkRef(o.ref); err != nil {
+	if err := refs.Check(o.ref); err != nil {
 		return nil, err
 	}
 	if o.hops > maxHops {
@@ -54,7 +56,7 @@ func (r *Router) route(ctx context.Context, o *op) (*hostpb.Location, error) {
 // requests come to, at no further cost. Whatever another try may mend is left to a walk.
 func (r *Router) straight(ctx context.Context, o *op) (where *hostpb.Location, done bool, err error) {
 	where = r.known(o.ref)
-	if where == nil || agrees(o.ref, where) != nil {
+	if where == nil || refs.Agree(o.ref, where) != nil {
 		return nil, false, nil
 	}
 	s, ok := r.o.Raft.Status(ids.Group(where.GetId()))
@@ -214,7 +216,7 @@ func (w *walk) stale(f *fault.Error) bool {
 func (w *walk) move(ctx context.Context, f *fault.Error) (bool, error) {
 	w.moved = true
 	old := w.where.GetId()
-	w.r.directory.drop(w.o.ref.GetName(), ids.Group(old))
+	w.r.directory.drop(statemachines.NameOf(w.where), ids.Group(old))
 	// What a drummer was asked after this request had come is news enough.
 	where, err := w.r.ask(ctx, w.o.ref, using, time.Since(w.begun))
 	switch {
@@ -245,7 +247,7 @@ func (w *walk) refresh(ctx context.Context) (bool, error) {
 	case err == nil:
 		w.where = where
 	case fault.Is(err, fault.GroupNotFound), fault.Is(err, fault.Sealed):
-		w.r.directory.drop(w.where.GetName(), ids.Group(w.where.GetId()))
+		w.r.directory.drop(statemachines.NameOf(w.where), ids.Group(w.where.GetId()))
 		return false, err
 	}
 	return true, nil
@@ -278,7 +280,7 @@ func (w *walk) try(ctx context.Context, t target) (*hostpb.Location, error) {
 		return nil, fault.New(fault.Unavailable, "no address of a host of the group is known")
 	}
 	return w.r.peers.send(ctx, w.o, t.addr, sent{
-		group: &hostpb.GroupRef{Name: w.where.GetName(), Id: w.where.GetId()}, hops: w.o.hops + 1,
+		group: refs.To(w.where), hops: w.o.hops + 1,
 		locate: w.where.GetLeaderApi() != t.addr,
 	})
 }
@@ -342,7 +344,7 @@ func (r *Router) ledBy(where *hostpb.Location, s raft.Status) *hostpb.Location {
 		return where
 	}
 	return r.directory.learn(&hostpb.Location{
-		Name: where.GetName(), Id: where.GetId(), Members: where.GetMembers(), Version: where.GetVersion(),
+		Name: where.GetName(), Region: where.GetRegion(), Id: where.GetId(), Members: where.GetMembers(), Version: where.GetVersion(),
 		LeaderHost: string(leader), LeaderApi: api,
 	})
 }

@@ -39,7 +39,7 @@ func (s *States) Load(ctx context.Context, g ids.Group, l *drummerpb.Load) error
 		return err
 	}
 	if err := s.o.Raft.LoadGroup(ctx, g, f); err != nil {
-		return fmt.Errorf("load the state of %s: %w", h.GetName(), err)
+		return fmt.Errorf("load the state of %s: %w", statemachines.NameOf(h), err)
 	}
 	open := raft.Loaded{Version: max(l.GetVersion(), h.GetVersion()), Generation: max(l.GetGeneration(), h.GetGeneration()+1)}
 	if app.Resume != nil {
@@ -50,7 +50,7 @@ func (s *States) Load(ctx context.Context, g ids.Group, l *drummerpb.Load) error
 	if err := s.o.Raft.OpenLoaded(ctx, g, open); err != nil {
 		return fmt.Errorf("open group %s: %w", st.Name, err)
 	}
-	s.o.Log.Info("group loaded", "group", st.Name, "number", g, "from", h.GetName(), "from_number", h.GetGroup(), "applied", h.GetApplied(), "generation", open.Generation)
+	s.o.Log.Info("group loaded", "group", st.Name, "number", g, "from", statemachines.NameOf(h), "from_number", h.GetGroup(), "applied", h.GetApplied(), "generation", open.Generation)
 	return nil
 }
 

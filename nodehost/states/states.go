@@ -88,8 +88,9 @@ func (s *States) Forget(g ids.Group) error { return s.store.remove(retiredName(u
 
 func (s *States) header(st raft.State, g ids.Group, r ids.Replica) *statepb.Header {
 	app, _ := statemachines.AppOf(st.Name) // of a group that runs here
+	name, region := statemachines.CutRegion(st.Name)
 	return &statepb.Header{
-		Name: st.Name, App: app, Group: uint64(g), Replica: uint64(r), HostId: string(s.o.Self),
+		Name: name, Region: region, App: app, Group: uint64(g), Replica: uint64(r), HostId: string(s.o.Self),
 		Applied: st.Applied, Commands: st.Commands, Version: st.Version, Generation: st.Generation,
 		Fleet: s.o.Fleet(), TakenUnixMs: time.Now().UnixMilli(),
 	}

@@ -87,7 +87,7 @@ func newCounters(ctx context.Context, dir string, s measure.Setup) (subject, err
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	if err = q.boot(ctx); err == nil {
-		spec := &fleetpb.Spec{Name: hits.Group, App: "counter", Replicas: uint32(s.Hosts)}
+		spec := &fleetpb.Spec{Name: hits.Name, Region: hits.Region, App: "counter", Replicas: uint32(s.Hosts)}
 		_, err = q.client.Drummer().CreateGroups(ctx, &drummerpb.CreateGroupsRequest{Specs: []*fleetpb.Spec{spec}})
 	}
 	if err != nil {
@@ -108,7 +108,7 @@ func (q *counters) run(ctx context.Context, r measure.Request) (s measure.Sample
 	if err != nil {
 		return s, err
 	}
-	before, err := q.entries(ctx, "", hits.Group)
+	before, err := q.entries(ctx, "", hits.Name)
 	if err != nil {
 		return s, err
 	}
@@ -121,7 +121,7 @@ func (q *counters) run(ctx context.Context, r measure.Request) (s measure.Sample
 	if err != nil {
 		return s, err
 	}
-	after, err := q.entries(ctx, "", hits.Group)
+	after, err := q.entries(ctx, "", hits.Name)
 	if n := float64(counted.Load()); n > 0 {
 		s.Entries = 1000 * float64(after-before) / n
 	}
@@ -130,7 +130,7 @@ func (q *counters) run(ctx context.Context, r measure.Request) (s measure.Sample
 
 // places finds the leader: a pause may have cost one.
 func (q *counters) places(ctx context.Context) (p hits.Places, err error) {
-	addr, err := q.leader(ctx, hits.Group)
+	addr, err := q.leader(ctx, hits.Name)
 	if err != nil {
 		return p, err
 	}

@@ -10,6 +10,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/progress"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
@@ -88,18 +89,18 @@ func (t *tool) launched(items []*fleetpb.ItemResult) goal {
 			}
 			newest := map[string]*drummerpb.GroupInfo{}
 			for _, g := range all {
-				if g.GetId() >= newest[g.GetName()].GetId() {
-					newest[g.GetName()] = g
+				if full := statemachines.NameOf(g); g.GetId() >= newest[full].GetId() {
+					newest[full] = g
 				}
 			}
 			done, missing := 0, []string(nil)
 			for _, i := range items {
-				g := newest[i.GetName()]
-				switch {
+				full := statemachines.NameOf(i)
+				switch g := newest[full]; {
 				case g == nil:
-					missing = append(missing, i.GetName()+": not there")
+					missing = append(missing, full+": not there")
 				case g.GetState() != "ok":
-					missing = append(missing, i.GetName()+": "+g.GetState())
+					missing = append(missing, full+": "+g.GetState())
 				default:
 					done++
 				}
@@ -133,7 +134,7 @@ func (t *tool) gone(d shape.Delete) goal {
 			}
 			for _, g := range all {
 				if g.GetId() == d.ID {
-					return 0, []string{d.Name + ": " + g.GetState()}, nil
+					return 0, []string{statemachines.NameOf(g) + ": " + g.GetState()}, nil
 				}
 			}
 			return 1, nil, nil

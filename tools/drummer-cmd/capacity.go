@@ -61,7 +61,7 @@ func (c console) Groups(ctx context.Context, prefix string) ([]*drummerpb.GroupI
 }
 
 func (c console) Group(ctx context.Context, name string) (*drummerpb.GroupInfo, error) {
-	return c.group(ctx, name)
+	return c.group(ctx, name, "")
 }
 
 func (c console) Print(data any, tables func() []leases.Table) error {

@@ -14,6 +14,8 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -230,6 +232,7 @@ func (t *tool) explainVerb() verb {
 		name: "explain", usage: "say why a group, a host or an operation is as it is", args: "GROUP|HOST|OPERATION", min: 1, max: 1, watchable: true,
 		about: "Shows it, the supervisor's reasons for what it does and does not do about it, and its operations, newest first. " +
 			"GROUP is a name or a number, HOST a name or an id, OPERATION a number.",
+		flags: []cli.Flag{noun.Region()},
 		run: func(ctx context.Context, c *cli.Context) error {
 			ctx, cancel := t.bounded(ctx)
 			defer cancel()
@@ -237,18 +240,19 @@ func (t *tool) explainVerb() verb {
 			if other, err := t.explainOther(ctx, name); other {
 				return err
 			}
+			region := c.String("region")
 			if _, byID := number(name); byID {
-				g, err := t.group(ctx, name)
+				g, err := t.group(ctx, name, "")
 				if err != nil {
 					return err
 				}
-				name = g.GetName()
+				name, region = g.GetName(), g.GetRegion()
 			}
 			conn, err := t.client(ctx)
 			if err != nil {
 				return err
 			}
-			resp, err := conn.Drummer().Explain(ctx, &drummerpb.ExplainRequest{Name: name})
+			resp, err := conn.Drummer().Explain(ctx, &drummerpb.ExplainRequest{Name: name, Region: region})
 			if err != nil {
 				return doing("explain "+name, err)
 			}

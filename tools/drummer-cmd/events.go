@@ -10,6 +10,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -96,7 +97,7 @@ func eventHeader() []string {
 }
 
 func eventRow(e shape.Event) []string {
-	return []string{fmt.Sprint(e.Sequence), e.At, e.Kind, e.Group, e.Host, e.Text}
+	return []string{fmt.Sprint(e.Sequence), e.At, e.Kind, statemachines.NameIn(e.Group, e.Region), e.Host, e.Text}
 }
 
 func (s *eventStream) all(ctx context.Context) error {

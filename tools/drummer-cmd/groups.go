@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,6 +13,9 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/statemachines"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -37,8 +41,8 @@ func (t *tool) groupsList() verb {
 					shapes = append(shapes, shape.OfGroup(g))
 				}
 			}
-			return list(t, shapes, []string{"NAME", "ID", "APP", "STATE", "WANT", "REPLICAS"}, func(g shape.Group) []string {
-				return []string{g.Name, fmt.Sprint(g.ID), g.App, g.State, fmt.Sprint(g.Want), shape.ReplicaCell(g.Replicas)}
+			return list(t, shapes, []string{"NAME", "REGION", "ID", "APP", "STATE", "WANT", "REPLICAS"}, func(g shape.Group) []string {
+				return []string{g.Name, g.Region, fmt.Sprint(g.ID), g.App, g.State, fmt.Sprint(g.Want), shape.ReplicaCell(g.Replicas)}
 			})
 		},
 	}
@@ -70,13 +74,12 @@ func (t *tool) groups(ctx context.Context, prefix string) ([]*drummerpb.GroupInf
 			return all, nil
 		}
 		last := page.GetGroups()[len(page.GetGroups())-1]
-		req.After, req.AfterId = last.GetName(), last.GetId()
+		req.After, req.AfterRegion, req.AfterId = last.GetName(), last.GetRegion(), last.GetId()
 	}
 }
 
-// group finds one group by name or by number. Of several with one name (an old one
-// is being deleted) it is the newest.
-func (t *tool) group(ctx context.Context, ref string) (*drummerpb.GroupInfo, error) {
+// group finds one group by name and region, or by number.
+func (t *tool) group(ctx context.Context, ref, region string) (*drummerpb.GroupInfo, error) {
 	id, byID := number(ref)
 	prefix := ref
 	if byID {
@@ -86,16 +89,18 @@ func (t *tool) group(ctx context.Context, ref string) (*drummerpb.GroupInfo, err
 	if err != nil {
 		return nil, doing("look for group "+ref, err)
 	}
-	var found *drummerpb.GroupInfo
-	for _, g := range all {
-		if match := g.GetName() == ref && !byID || byID && g.GetId() == id; match && g.GetId() >= found.GetId() {
-			found = g
+	if byID {
+		at := slices.IndexFunc(all, func(g *drummerpb.GroupInfo) bool { return g.GetId() == id })
+		if at < 0 {
+			return nil, fail(exitNotFound, program+" groups list", "there is no group %s", ref)
 		}
+		return all[at], nil
 	}
-	if found == nil {
-		return nil, fail(exitNotFound, listing(fault.Group), "there is no group %s", ref)
+	found, err := noun.One(all, ref, region)
+	if wrong := new(noun.Error); errors.As(err, &wrong) {
+		return nil, fail(wrong.Exit, listing(fault.Group), "%s", wrong.Text)
 	}
-	return found, nil
+	return found, err
 }
 
 // number tells a group's number from its name, which always has a slash.
@@ -108,10 +113,11 @@ func (t *tool) groupsShow() verb {
 	return verb{
 		name: "show", usage: "show one group", args: "GROUP", min: 1, max: 1, watchable: true,
 		about: "GROUP is a name, like kv/demo, or a number.",
+		flags: []cli.Flag{noun.Region()},
 		run: func(ctx context.Context, c *cli.Context) error {
 			ctx, cancel := t.bounded(ctx)
 			defer cancel()
-			g, err := t.group(ctx, c.Args().First())
+			g, err := t.group(ctx, c.Args().First(), c.String("region"))
 			if err != nil {
 				return err
 			}
@@ -127,6 +133,9 @@ func (t *tool) groupsShow() verb {
 // groupText is a group for people: facts, then its replicas.
 func groupText(d shape.GroupDetail) string {
 	facts := newGrid("GROUP", d.Name)
+	if d.Region != "" {
+		facts.add("region", d.Region)
+	}
 	facts.add("number", fmt.Sprint(d.ID))
 	facts.add("app", d.App)
 	facts.add("state", d.State)
@@ -154,8 +163,10 @@ func yesNo(b bool) string {
 func (t *tool) groupsCreate() verb {
 	return verb{
 		name: "create", usage: "create one group", args: "NAME", min: 1, max: 1, waits: true,
-		about: "NAME is app/name, like kv/demo. A group of that name with the same wishes is no error.",
+		about: "NAME is app/name, like kv/demo. A group of that name with the same wishes is no error. With --region it is the group of that region, all of whose " +
+			"replicas are there; other regions may have one of the same name.",
 		flags: []cli.Flag{
+			&cli.StringFlag{Name: "region", Usage: "make the group of this `REGION`"},
 			&cli.UintFlag{Name: "replicas", Aliases: []string{"n"}, Usage: "`NUMBER` of voters: 1, 3, 5 or 7; 3 unless --regions says more"},
 			&cli.StringFlag{Name: "regions", Usage: "so many voters in each region, like `east=2,west=1`"},
 			toggle("wait", "wait until the group is ok"),
@@ -166,6 +177,7 @@ func (t *tool) groupsCreate() verb {
 			if err != nil {
 				return err
 			}
+			spec.Region = c.String("region")
 			return t.launch(ctx, launching{specs: []*fleetpb.Spec{spec}, dryRun: c.Bool("dry-run"), wait: c.Bool("wait")})
 		},
 	}
@@ -177,24 +189,11 @@ func specOf(name string, replicas uint32, regions string) (*fleetpb.Spec, error)
 	if !slash {
 		return nil, usage("%q is no group's name: write app/name, like kv/demo", name)
 	}
-	spec := &fleetpb.Spec{Name: name, App: app}
-	sum := uint32(0)
-	for r := range strings.SplitSeq(regions, ",") {
-		if regions == "" {
-			break
-		}
-		region, count, ok := strings.Cut(r, "=")
-		n, err := strconv.ParseUint(count, 10, 8)
-		if !ok || err != nil || n == 0 || region == "" {
-			return nil, usage("--regions: %q is not REGION=COUNT, like east=2", r)
-		}
-		if slices.ContainsFunc(spec.GetRegions(), func(c *fleetpb.RegionCount) bool { return c.GetRegion() == region }) {
-			return nil, usage("--regions: %s is given twice", region)
-		}
-		spec.Regions = append(spec.Regions, &fleetpb.RegionCount{Region: region, Count: uint32(n)})
-		sum += uint32(n)
+	rule, sum, err := noun.Rule(regions)
+	if err != nil {
+		return nil, roomError(err)
 	}
-	slices.SortFunc(spec.GetRegions(), func(a, b *fleetpb.RegionCount) int { return strings.Compare(a.GetRegion(), b.GetRegion()) })
+	spec := &fleetpb.Spec{Name: name, App: app, Regions: rule}
 	if replicas == 0 {
 		replicas = max(sum, 3)
 		if sum > 0 {
@@ -219,6 +218,7 @@ func (t *tool) groupsDelete() verb {
 			"acknowledges afterwards can be lost; that needs its quorum. --force does without: its name is free at once, and replicas " +
 			"that cannot be reached now may go on serving those who still find them, and what they acknowledge is lost.",
 		flags: []cli.Flag{
+			noun.Region(),
 			toggle("force", "do not seal first, see above"),
 			toggle("wait", "wait until nothing of it is left"),
 			toggle("dry-run", "only show what would be deleted"),
@@ -232,18 +232,18 @@ func (t *tool) groupsDelete() verb {
 // deleteGroup shows, asks and deletes. The time that a person takes to answer does
 // not count.
 func (t *tool) deleteGroup(ctx context.Context, name string, c *cli.Context) error {
-	g, err := t.groupInTime(ctx, name)
+	g, err := t.groupInTime(ctx, name, c.String("region"))
 	if err != nil {
 		return err
 	}
-	out := shape.Delete{Name: g.GetName(), ID: g.GetId(), DryRun: c.Bool("dry-run"), Forced: c.Bool("force")}
+	out := shape.Delete{Name: g.GetName(), Region: g.GetRegion(), ID: g.GetId(), DryRun: c.Bool("dry-run"), Forced: c.Bool("force")}
 	if out.Forced {
 		t.say("%s", forceRisk)
 	}
 	if out.DryRun {
 		return t.print(out, func() *grid { return deleteTable(out) })
 	}
-	question := fmt.Sprintf("delete group %s (number %d, %s) and all its data", g.GetName(), g.GetId(), whereIs(g))
+	question := fmt.Sprintf("delete group %s (number %d, %s) and all its data", statemachines.NameOf(g), g.GetId(), whereIs(g))
 	if err := t.confirm(g.GetName(), question); err != nil {
 		return err
 	}
@@ -253,9 +253,9 @@ func (t *tool) deleteGroup(ctx context.Context, name string, c *cli.Context) err
 	if err != nil {
 		return err
 	}
-	resp, err := conn.Drummer().DeleteGroup(ctx, &drummerpb.DeleteGroupRequest{Name: g.GetName(), Force: out.Forced})
+	resp, err := conn.Drummer().DeleteGroup(ctx, &drummerpb.DeleteGroupRequest{Name: g.GetName(), Region: g.GetRegion(), Force: out.Forced})
 	if err != nil {
-		return doing("delete group "+g.GetName(), err)
+		return doing("delete group "+statemachines.NameOf(g), err)
 	}
 	out.ID = resp.GetId()
 	if err := t.print(out, func() *grid { return deleteTable(out) }); err != nil || !c.Bool("wait") {
@@ -265,10 +265,10 @@ func (t *tool) deleteGroup(ctx context.Context, name string, c *cli.Context) err
 }
 
 // groupInTime is group with a time limit of its own.
-func (t *tool) groupInTime(ctx context.Context, ref string) (*drummerpb.GroupInfo, error) {
+func (t *tool) groupInTime(ctx context.Context, ref, region string) (*drummerpb.GroupInfo, error) {
 	ctx, cancel := t.bounded(ctx)
 	defer cancel()
-	return t.group(ctx, ref)
+	return t.group(ctx, ref, region)
 }
 
 func deleteTable(d shape.Delete) *grid {
@@ -277,7 +277,7 @@ func deleteTable(d shape.Delete) *grid {
 	if d.DryRun {
 		result = "would be deleted"
 	}
-	g.add(d.Name, fmt.Sprint(d.ID), result)
+	g.add(statemachines.NameIn(d.Name, d.Region), fmt.Sprint(d.ID), result)
 	return g
 }
 

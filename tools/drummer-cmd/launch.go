@@ -12,6 +12,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -191,7 +192,7 @@ func (t *tool) refusals(items []*fleetpb.ItemResult, wanted int, callErr error) 
 			continue
 		}
 		refused++
-		t.say("%s: %s: %s", i.GetName(), shape.OfItem(i).Result, i.GetDetail())
+		t.say("%s: %s: %s", statemachines.NameOf(i), shape.OfItem(i).Result, i.GetDetail())
 		if one := exitOf(i.GetCode()); code == exitOK || code == one {
 			code = one
 		} else {
@@ -210,7 +211,7 @@ func (t *tool) refusals(items []*fleetpb.ItemResult, wanted int, callErr error) 
 	case ok > 0:
 		return fail(exitPartial, "", "%d of %d groups were refused", refused, len(items))
 	case len(items) == 1:
-		return fail(code, "", "group %s was refused", items[0].GetName())
+		return fail(code, "", "group %s was refused", statemachines.NameOf(items[0]))
 	default:
 		return fail(code, "", "all %d groups were refused", refused)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/rawcall"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
@@ -70,7 +71,7 @@ func (t *tool) proposeVerb() verb {
 		about: "Calls NodehostAPI.Propose: DATA goes to the group's state machine as it is, and its answer is shown. GROUP is a name or " +
 			"a number. Without --session a proposal whose answer is lost may or may not be applied, which the error says; " +
 			"with it the proposal is repeated until the answer is there, and applied once.",
-		flags: append(dataFlags("DATA"), toggle("session", "propose exactly once, under a session"), rawFlag()),
+		flags: append(dataFlags("DATA"), noun.Region(), toggle("session", "propose exactly once, under a session"), rawFlag()),
 		run: func(ctx context.Context, c *cli.Context) error {
 			data, err := t.dataOf(c, 1, true)
 			if err != nil {
@@ -78,7 +79,7 @@ func (t *tool) proposeVerb() verb {
 			}
 			ctx, cancel := t.bounded(ctx)
 			defer cancel()
-			r, err := t.openRaw(ctx, c.Args().First())
+			r, err := t.openRaw(ctx, c.Args().First(), c.String("region"))
 			if err != nil {
 				return err
 			}
@@ -114,7 +115,7 @@ func (t *tool) readVerb() verb {
 		name: "read", usage: "read from a group, as raw bytes", args: "GROUP [DATA]", min: 1, max: 2, watchable: true,
 		about: "Calls NodehostAPI.Read: DATA goes to the group's state machine as a query, and its answer is shown: as text if it is " +
 			"text, else in hex. The read is linearizable. GROUP is a name or a number.",
-		flags: append(dataFlags("DATA"), rawFlag()),
+		flags: append(dataFlags("DATA"), noun.Region(), rawFlag()),
 		run: func(ctx context.Context, c *cli.Context) error {
 			data, err := t.dataOf(c, 1, false)
 			if err != nil {
@@ -122,7 +123,7 @@ func (t *tool) readVerb() verb {
 			}
 			ctx, cancel := t.bounded(ctx)
 			defer cancel()
-			r, err := t.openRaw(ctx, c.Args().First())
+			r, err := t.openRaw(ctx, c.Args().First(), c.String("region"))
 			if err != nil {
 				return err
 			}
@@ -142,14 +143,14 @@ func (t *tool) readVerb() verb {
 }
 
 // openRaw finds the group's number and a nodehost that answers.
-func (t *tool) openRaw(ctx context.Context, ref string) (*rawcall.Conn, error) {
+func (t *tool) openRaw(ctx context.Context, ref, region string) (*rawcall.Conn, error) {
 	group, byID := number(ref)
 	if !byID {
 		conn, err := t.client(ctx)
 		if err != nil {
 			return nil, err
 		}
-		where, err := conn.Group(ref).Locate(ctx)
+		where, err := conn.Group(ref).In(region).Locate(ctx)
 		if err != nil {
 			return nil, doing("locate group "+ref, err)
 		}

@@ -68,7 +68,7 @@ func (t *tool) explainOther(ctx context.Context, ref string) (bool, error) {
 	case !byID:
 		return true, roomError(t.steering().Explain(ctx, ref, 0))
 	}
-	if _, err := t.group(ctx, ref); err == nil {
+	if _, err := t.group(ctx, ref, ""); err == nil {
 		return false, nil
 	}
 	return true, roomError(t.steering().Explain(ctx, "", id))

@@ -84,7 +84,7 @@ func countersFile(dir string, all []localfleet.Process) (string, error) {
 	for _, r := range regions {
 		n := min(len(hosts[r]), mostReplicas)
 		n -= (n + 1) % 2 // an even number would survive no more
-		fmt.Fprintf(&b, "  - {name: \"counter/default@%s\", app: counter, replicas: %d, regions: {%q: %d}}\n", r, n, r, n)
+		fmt.Fprintf(&b, "  - {name: counter/default, region: %q, replicas: %d}\n", r, n)
 	}
 	if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 		return "", fmt.Errorf("write the counters: %w", err)

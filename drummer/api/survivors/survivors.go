@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/loop"
 	"github.com/drumline/drumline/drummer/planner"
 	"github.com/drumline/drumline/drummer/status"
@@ -16,6 +17,7 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	statepb "github.com/drumline/drumline/drummerpb/state"
 	"github.com/drumline/drumline/internal/ids"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Looks are the answers of the hosts that answered, by host and group.
@@ -40,12 +42,12 @@ type Case struct {
 	holder, group *fleetpb.Group
 }
 
-// Lost are the names of the groups that have no live quorum, by name.
+// Lost are the full names of the groups that have no live quorum, by name.
 func Lost(v *fleet.View, o *loop.Observed) []string {
 	var names []string
 	for g := range v.GroupsByName("") {
 		if opened(g) && !quorate(v, o, g, nil) {
-			names = append(names, g.GetSpec().GetName())
+			names = append(names, words.Full(g))
 		}
 	}
 	return names
@@ -89,15 +91,16 @@ func voting(g *fleetpb.Group, id uint64) bool {
 	return false
 }
 
-// Of finds what a name's recovery is about: the group that has the name; the banned one
+// Of finds what a full name's recovery is about: the group that has the name; the banned one
 // that it was to be loaded from, if it never opened or cannot be loaded; or the newest banned
 // one, if nobody has the name.
-func Of(v *fleet.View, o *loop.Observed, name string) *Case {
-	k := &Case{v: v, o: o, holder: v.ByName(name), Answer: &drummerpb.Recovery{Name: name, Code: fleetpb.Code_CODE_OK}}
+func Of(v *fleet.View, o *loop.Observed, full string) *Case {
+	name, region := statemachines.CutRegion(full)
+	k := &Case{v: v, o: o, holder: v.ByName(full), Answer: &drummerpb.Recovery{Name: name, Region: region, Code: fleetpb.Code_CODE_OK}}
 	switch {
 	case k.holder == nil:
 		for g := range v.Groups() {
-			if g.GetSpec().GetName() == name && g.GetState() == fleetpb.GroupState_GROUP_STATE_RETIRED {
+			if words.Full(g) == full && g.GetState() == fleetpb.GroupState_GROUP_STATE_RETIRED {
 				k.group = g
 			}
 		}

@@ -49,16 +49,40 @@ func checkTemplate(app string, t *fleetpb.Template) error {
 	return errors.Join(
 		CheckOptional("match", t.GetMatch()),
 		template.Check(t.GetMatch()),
-		CheckSpec(SpecOf(app+"/x", app, t)),
+		checkEach(app, t),
 	)
 }
 
-// SpecOf is what a template wants of a group.
-func SpecOf(name, app string, t *fleetpb.Template) *fleetpb.Spec {
-	return &fleetpb.Spec{
-		Name: name, App: app, Replicas: t.GetReplicas(), Regions: t.GetRegions(), Require: t.GetRequire(), Forbid: t.GetForbid(),
-		Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(), Raft: t.GetRaft(),
+// checkEach checks the groups that a template makes: one of a name, or one in each region.
+func checkEach(app string, t *fleetpb.Template) error {
+	each := t.GetEachRegion()
+	if len(each) == 0 {
+		return CheckSpec(SpecOf(app+"/x", app, t))
 	}
+	if len(t.GetRegions()) > 0 {
+		return errors.New("regions is a rule for one group, and each_region makes one in each: give one of the two")
+	}
+	if len(each) > maxRegions {
+		return fmt.Errorf("%d regions in each_region: at most %d make sense", len(each), maxRegions)
+	}
+	for i, region := range each {
+		if region == "" || i > 0 && each[i-1] >= region {
+			return errors.New("each_region: regions must be sorted and named once each")
+		}
+		if err := CheckSpec(SpecOf(statemachines.NameIn(app+"/x", region), app, t)); err != nil {
+			return fmt.Errorf("each_region: region %s: %w", Quote(region), err)
+		}
+	}
+	return nil
+}
+
+// SpecOf is what a template wants of the group of that full name.
+func SpecOf(full, app string, t *fleetpb.Template) *fleetpb.Spec {
+	name, region := statemachines.CutRegion(full)
+	return Settle(&fleetpb.Spec{
+		Name: name, Region: region, App: app, Replicas: t.GetReplicas(), Regions: t.GetRegions(), Require: t.GetRequire(), Forbid: t.GetForbid(),
+		Isolation: t.GetIsolation(), Leaders: t.GetLeaders(), DownAfterMs: t.GetDownAfterMs(), Raft: t.GetRaft(),
+	})
 }
 
 // Bound is how many groups of the app first uses may make, with those there are.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/statemachines"
@@ -12,10 +13,10 @@ import (
 // CheckSpec says what is wrong with what somebody wants of a group, or nil. Whether
 // any host can run the app is not the record's to say: hosts may come later.
 func CheckSpec(s *fleetpb.Spec) error {
-	app, err := statemachines.AppOf(s.GetName())
-	if err != nil {
+	if err := errors.Join(statemachines.CheckGroupName(s.GetName()), statemachines.CheckRegion(s.GetRegion())); err != nil {
 		return err
 	}
+	app, _, _ := strings.Cut(s.GetName(), "/")
 	if app != s.GetApp() {
 		return fmt.Errorf("app %s: the name %q begins with the app %q", Quote(s.GetApp()), s.GetName(), app)
 	}
@@ -50,7 +51,20 @@ func checkRegions(s *fleetpb.Spec) error {
 	if len(s.GetRegions()) > 0 && sum != uint64(s.GetReplicas()) {
 		return fmt.Errorf("the regions' counts add up to %d, and %d replicas are wanted", sum, s.GetReplicas())
 	}
+	if own := s.GetRegion(); own != "" && (len(s.GetRegions()) != 1 || s.GetRegions()[0].GetRegion() != own) {
+		return fmt.Errorf("it is the group of region %q, so all its replicas are there: leave the rule of regions out", own)
+	}
 	return nil
+}
+
+// Settle gives the group of a region the rule that its replicas are all there, unless it
+// has another one, which is refused. It changes the spec and returns it.
+func Settle(s *fleetpb.Spec) *fleetpb.Spec {
+	own := s.GetRegion()
+	if others := slices.ContainsFunc(s.GetRegions(), func(r *fleetpb.RegionCount) bool { return r.GetRegion() != own }); own != "" && !others {
+		s.Regions = []*fleetpb.RegionCount{{Region: own, Count: s.GetReplicas()}}
+	}
+	return s
 }
 
 // checkRules says what is wrong with a spec's rules beside its regions, or nil.

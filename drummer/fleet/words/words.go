@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // StateWord is a group's state as a word for people.
@@ -28,6 +29,9 @@ func StateWord(s fleetpb.GroupState) string {
 		return "unknown"
 	}
 }
+
+// Full is a group's full name: with its region, where each has one of that name.
+func Full(g *fleetpb.Group) string { return statemachines.NameOf(g.GetSpec()) }
 
 // Nameless tells that a group has no name any more: another one may have it.
 func Nameless(g *fleetpb.Group) bool {

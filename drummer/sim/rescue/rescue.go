@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/api/survivors"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	"github.com/drumline/drumline/drummer/planner/member"
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
@@ -18,6 +19,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/nodehost/replicas"
 	"github.com/drumline/drumline/nodehost/replicas/life"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Person looks after one cluster.
@@ -140,10 +142,10 @@ func (w *Person) Needed(rec *fleetpb.Group) bool {
 // restored from a backup, and one that waits for what is gone is deleted.
 func (w *Person) All() {
 	for rec := range w.Record.Freeze().GroupsByName("") {
-		if !w.Needed(rec) || w.recover(rec.GetSpec().GetName()) {
+		if !w.Needed(rec) || w.recover(words.Full(rec)) {
 			continue
 		}
-		if k := w.judge(rec.GetSpec().GetName()); k != nil && k.Answer.GetCode() == fleetpb.Code_CODE_NOT_FOUND {
+		if k := w.judge(words.Full(rec)); k != nil && k.Answer.GetCode() == fleetpb.Code_CODE_NOT_FOUND {
 			w.RestoreOn(w.Hosts[rec.GetId()%uint64(len(w.Hosts))], rec.GetSpec(), rec.GetId())
 		}
 	}
@@ -158,12 +160,12 @@ func (w *Person) Forsaken() []string {
 		if !w.Needed(rec) {
 			continue
 		}
-		k := w.judge(rec.GetSpec().GetName())
+		k := w.judge(words.Full(rec))
 		switch {
 		case k == nil || k.Answer.GetCode() == fleetpb.Code_CODE_OK:
-			bad = append(bad, "group "+rec.GetSpec().GetName()+" has lost its quorum, and is not recovered")
+			bad = append(bad, "group "+words.Full(rec)+" has lost its quorum, and is not recovered")
 		case k.Answer.GetCode() == fleetpb.Code_CODE_CONFLICT:
-			bad = append(bad, "group "+rec.GetSpec().GetName()+" has lost its quorum, and is not recovered: "+k.Answer.GetDetail())
+			bad = append(bad, "group "+words.Full(rec)+" has lost its quorum, and is not recovered: "+k.Answer.GetDetail())
 		}
 	}
 	return bad
@@ -230,7 +232,7 @@ func (w *Person) Clone(of *fleetpb.Group, name string) {
 	g := w.Groups[of.GetId()]
 	if w.load(spec, &fleetpb.Origin{Kind: fleetpb.OriginKind_ORIGIN_KIND_CLONE, Group: of.GetId(), Margin: 1}, 0) && g != nil {
 		g.Settle()
-		w.asked[name] = g.Commit
+		w.asked[statemachines.NameOf(spec)] = g.Commit
 	}
 }
 
@@ -266,7 +268,7 @@ func (w *Person) stranded(rec *fleetpb.Group) bool {
 func (w *Person) deleteStranded() {
 	for rec := range w.Record.Freeze().GroupsByName("") {
 		if w.stranded(rec) {
-			w.Ask(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: rec.GetSpec().GetName()}}})
+			w.Ask(&fleetpb.Command{Op: &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: rec.GetSpec().GetName(), Region: rec.GetSpec().GetRegion()}}})
 		}
 	}
 }
@@ -278,7 +280,7 @@ func (w *Person) checkCopied(g *cluster.Group, b *drummerpb.Load, applied uint64
 	if b.GetGroup() != o.GetGroup() || b.GetStaged() != o.GetStaged() {
 		w.Violate("R4: group %d is loaded with %v, and was to have %v", g.ID, b, o)
 	}
-	if want := w.asked[w.Recorded(g.ID).GetSpec().GetName()]; b.GetStaged() == "" && applied < uint64(want) {
+	if want := w.asked[words.Full(w.Recorded(g.ID))]; b.GetStaged() == "" && applied < uint64(want) {
 		w.Violate("R4: group %d is a clone of group %d as of %d, which had %d when it was asked for", g.ID, b.GetGroup(), applied, want)
 	}
 }

@@ -95,7 +95,7 @@ func (w reviver) takeReports(seen map[string]*drummerpb.ExportedHost) map[uint64
 				continue
 			}
 			all[g.GetId()] = append(all[g.GetId()], reported{h, &drummerpb.ReplicaReport{
-				Group: g.GetId(), Replica: r.GetId(), Name: g.GetSpec().GetName(), Observer: !r.GetVoter(), Opened: open,
+				Group: g.GetId(), Replica: r.GetId(), Name: g.GetSpec().GetName(), Region: g.GetSpec().GetRegion(), Observer: !r.GetVoter(), Opened: open,
 			}})
 		}
 	}

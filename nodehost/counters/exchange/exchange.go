@@ -1,7 +1,7 @@
 // Package exchange carries what one region counted to the others.
 //
-// A counter that is counted in several regions is one group in each, which share a name but
-// for the region behind an at sign: counter/hits@ord, counter/hits@hkg. The host that leads
+// A counter that is counted in several regions is one group in each, which share a name:
+// the groups counter/hits of the regions ord and hkg. The host that leads
 // such a group pulls: it asks each sibling what it changed after the version that its own
 // group has of it, and proposes the answer as one merge. The cursor is in the group's own
 // state, so nothing is lost or told twice when leaders change; an answer that comes late,
@@ -25,6 +25,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/nodehost/route/refs"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/counter"
 )
@@ -40,14 +41,14 @@ type Raft interface {
 	Status(g ids.Group) (raft.Status, bool)
 }
 
-// Options of an Exchange. Router, Raft, Local and Groups are needed.
+// Options of an Exchange. Router, Raft, Local and Regions are needed.
 type Options struct {
 	Router Router
 	Raft   Raft
 	// Local lists the groups with a replica here.
 	Local func() []ids.Group
-	// Groups lists the names of the cluster's groups that begin with prefix.
-	Groups func(ctx context.Context, prefix string) ([]string, error)
+	// Regions lists the regions in which there are groups of a name.
+	Regions func(ctx context.Context, name string) ([]string, error)
 	// Every is the time between two pulls from one sibling; 0 means 250 ms.
 	Every time.Duration
 	// Now is the host's clock; nil means time.Now.
@@ -75,18 +76,6 @@ const (
 	pageLimit = 500
 )
 
-// Split takes the region off a group's name; it is empty when there is none.
-func Split(name string) (base, region string) {
-	at := strings.LastIndexByte(name, '@')
-	if at < 0 || at == len(name)-1 || !strings.HasPrefix(name, counter.Name+"/") {
-		return name, ""
-	}
-	return name[:at], name[at+1:]
-}
-
-// Join is the name of a region's group.
-func Join(base, region string) string { return base + "@" + region }
-
 // Exchange pulls for the groups that this host leads.
 type Exchange struct {
 	o Options
@@ -100,7 +89,7 @@ type Exchange struct {
 type lead struct {
 	x     *Exchange
 	group ids.Group
-	name  string
+	name  string // full
 	term  uint64
 	end   context.CancelFunc
 
@@ -175,8 +164,8 @@ func (x *Exchange) look(ctx context.Context, running *sync.WaitGroup) {
 	led := map[ids.Group]bool{}
 	for _, g := range x.o.Local() {
 		s, here := x.o.Raft.Status(g)
-		_, region := Split(s.Name)
-		if !here || region == "" || !s.Serving || !s.Opened || s.Sealed {
+		name, region := statemachines.CutRegion(s.Name)
+		if !here || region == "" || !strings.HasPrefix(name, counter.Name+"/") || !s.Serving || !s.Opened || s.Sealed {
 			continue
 		}
 		led[g] = true
@@ -241,7 +230,7 @@ func (l *lead) round(ctx context.Context) error {
 
 // begin tells the group its region, if it does not know, and reads what it has.
 func (l *lead) begin(ctx context.Context) error {
-	_, region := Split(l.name)
+	_, region := statemachines.CutRegion(l.name)
 	a, err := l.x.query(ctx, l.name, &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}})
 	if err != nil {
 		return err
@@ -278,27 +267,26 @@ func (l *lead) list(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	base, own := Split(l.name)
-	names, err := l.x.o.Groups(ctx, base+"@")
+	base, own := statemachines.CutRegion(l.name)
+	regions, err := l.x.o.Regions(ctx, base)
 	if err != nil {
 		l.x.o.Log.Debug("siblings of a counter are not known", "group", l.name, "err", err)
 		for region, p := range l.peers { // those that the group has heard of have a name
-			p.name = Join(base, region)
+			p.name = statemachines.NameIn(base, region)
 		}
 		return
 	}
 	l.listed = l.x.o.Now()
 	there := map[string]bool{}
-	for _, name := range names {
-		b, region := Split(name)
-		if b != base || region == own {
+	for _, region := range regions {
+		if region == own {
 			continue
 		}
 		there[region] = true
 		if l.peers[region] == nil {
 			l.peers[region] = &sibling{region: region}
 		}
-		l.peers[region].name = name
+		l.peers[region].name = statemachines.NameIn(base, region)
 		l.x.expect(l.name, region)
 	}
 	for region, p := range l.peers {
@@ -423,7 +411,7 @@ func (x *Exchange) query(ctx context.Context, group string, q *counterpb.Query) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	resp, err := x.o.Router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: data})
+	resp, err := x.o.Router.Read(ctx, &hostpb.ReadRequest{Group: refs.Of(group), Query: data})
 	if err != nil {
 		return nil, err
 	}

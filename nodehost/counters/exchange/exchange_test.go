@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,10 +56,13 @@ type world struct {
 func newWorld(regions ...string) *world {
 	w := &world{machines: map[string]*counter.Machine{}, cut: map[string]bool{}, afloat: map[[2]string]int{}, crossed: map[string]int{}, pace: 1, began: time.Now()}
 	for _, r := range regions {
-		w.found("counter/hits@" + r)
+		w.found(in(r))
 	}
 	return w
 }
+
+// in is the full name of a region's group.
+func in(region string) string { return statemachines.NameIn("counter/hits", region) }
 
 // found makes a group anew.
 func (w *world) found(name string) {
@@ -86,7 +88,7 @@ type host struct {
 }
 
 func (h host) reach(name string) (*counter.Machine, error) {
-	if _, region := exchange.Split(name); region != h.region && (h.cut[region] || h.cut[h.region]) {
+	if _, region := statemachines.CutRegion(name); region != h.region && (h.cut[region] || h.cut[h.region]) {
 		return nil, errCut
 	}
 	if m := h.machines[name]; m != nil {
@@ -98,12 +100,12 @@ func (h host) reach(name string) (*counter.Machine, error) {
 func (h host) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m, err := h.reach(req.GetGroup().GetName())
+	m, err := h.reach(statemachines.NameOf(req.GetGroup()))
 	if err != nil {
 		return nil, err
 	}
 	data, err := m.Query(req.GetQuery())
-	if _, region := exchange.Split(req.GetGroup().GetName()); err == nil && region != h.region {
+	if _, region := statemachines.CutRegion(statemachines.NameOf(req.GetGroup())); err == nil && region != h.region {
 		h.crossed[h.region] += len(data)
 		h.weigh(data)
 		h.float(region, data)
@@ -147,13 +149,14 @@ func (h host) ProposeOwn(_ context.Context, g ids.Group, cmd []byte) (statemachi
 	return result[0], nil
 }
 
-func (h host) groups(_ context.Context, prefix string) ([]string, error) {
+// regions are those that have a group of the name.
+func (h host) regions(_ context.Context, name string) ([]string, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []string
 	for _, n := range h.names {
-		if strings.HasPrefix(n, prefix) && !slices.Contains(out, n) {
-			out = append(out, n)
+		if base, region := statemachines.CutRegion(n); base == name && !slices.Contains(out, region) {
+			out = append(out, region)
 		}
 	}
 	return out, nil
@@ -164,7 +167,7 @@ func (h host) local() []ids.Group {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := len(h.names) - 1; i >= 0; i-- {
-		if _, region := exchange.Split(h.names[i]); region == h.region {
+		if _, region := statemachines.CutRegion(h.names[i]); region == h.region {
 			return []ids.Group{ids.Group(1000 + i)}
 		}
 	}
@@ -181,7 +184,7 @@ func (h host) Status(g ids.Group) (raft.Status, bool) {
 func (w *world) start(t *testing.T, region string) *exchange.Exchange {
 	t.Helper()
 	h := host{w, region}
-	x := exchange.New(exchange.Options{Router: h, Raft: h, Local: h.local, Groups: h.groups, Every: 2 * time.Millisecond, Now: w.now})
+	x := exchange.New(exchange.Options{Router: h, Raft: h, Local: h.local, Regions: h.regions, Every: 2 * time.Millisecond, Now: w.now})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -207,7 +210,7 @@ func (w *world) do(t *testing.T, region string, c *counterpb.Command) {
 	cmd, err := proto.Marshal(c)
 	require.NoError(t, err)
 	w.set(func() {
-		w.machines["counter/hits@"+region].Apply([]statemachines.Command{{Version: counter.Version, Data: cmd}}, make([]statemachines.Result, 1))
+		w.machines[in(region)].Apply([]statemachines.Command{{Version: counter.Version, Data: cmd}}, make([]statemachines.Result, 1))
 	})
 }
 
@@ -232,7 +235,7 @@ func (w *world) getKey(t *testing.T, region, key string) *counterpb.Answer {
 	require.NoError(t, err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	data, err := w.machines["counter/hits@"+region].Query(query)
+	data, err := w.machines[in(region)].Query(query)
 	require.NoError(t, err)
 	a := &counterpb.Answer{}
 	require.NoError(t, proto.Unmarshal(data, a))
@@ -271,7 +274,7 @@ func TestRegionsAgree(t *testing.T) {
 	w.agree(t, 22, "ams")
 	w.set(func() { w.cut["ams"] = false })
 	w.agree(t, 23, "ord", "hkg", "ams")
-	w.found("counter/hits@hkg")
+	w.found(in("hkg"))
 	w.add(t, "hkg", 1)
 	w.agree(t, 24, "ord", "ams")
 	w.agree(t, 24, "hkg")
@@ -455,18 +458,5 @@ func TestDeletedKeysAreForgotten(t *testing.T) {
 	await(1, "ord", "hkg", "ams")
 	for _, r := range []string{"ord", "hkg", "ams"} {
 		require.Eventually(t, func() bool { return w.valueOf(t, r, "key7") == 5 }, 30*time.Second, 5*time.Millisecond)
-	}
-}
-
-func TestNames(t *testing.T) {
-	for name, want := range map[string][2]string{
-		"counter/a@ord": {"counter/a", "ord"}, "counter/a@b@ord": {"counter/a@b", "ord"},
-		"counter/a": {"counter/a", ""}, "counter/a@": {"counter/a@", ""}, "kv/a@ord": {"kv/a@ord", ""},
-	} {
-		base, region := exchange.Split(name)
-		require.Equal(t, want, [2]string{base, region}, name)
-		if region != "" {
-			require.Equal(t, name, exchange.Join(base, region))
-		}
 	}
 }

@@ -126,7 +126,7 @@ func (w *world) exported(t *testing.T, region string) *counterpb.Merge {
 	require.NoError(t, err)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	data, err := w.machines["counter/hits@"+region].Query(query)
+	data, err := w.machines[in(region)].Query(query)
 	require.NoError(t, err)
 	a := &counterpb.Answer{}
 	require.NoError(t, proto.Unmarshal(data, a))

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // tally counts what the exchange did.
@@ -71,13 +72,13 @@ func (x *Exchange) note(group string, g *counterpb.GroupInfo) {
 	})
 }
 
-// descriptions of the metrics of the exchange.
+// descriptions of the metrics of the exchange. A group is told by its name and its own region.
 type descriptions struct {
 	bytes, entries, refused, diverged, silence, lag, behind, graves, forged *prometheus.Desc
 }
 
 func descs() descriptions {
-	of := []string{"group", "region"}
+	of := []string{"group", "own", "region"}
 	return descriptions{
 		prometheus.NewDesc("drumline_counter_exchange_bytes_total", "Bytes that siblings of the counters led here answered.", nil, nil),
 		prometheus.NewDesc("drumline_counter_exchange_entries_total", "Changes of counters that were taken from siblings.", nil, nil),
@@ -86,8 +87,8 @@ func descs() descriptions {
 		prometheus.NewDesc("drumline_counter_exchange_silence_seconds", "Time since a sibling of a counter led here was heard of: what it counted since is not known.", of, nil),
 		prometheus.NewDesc("drumline_counter_exchange_lag_seconds", "Time since a counter led here had all that a sibling had counted.", of, nil),
 		prometheus.NewDesc("drumline_counter_exchange_lag_changes", "Changes that a sibling had and a counter led here had not, when it was last heard of.", of, nil),
-		prometheus.NewDesc("drumline_counter_graves", "Deleted counters that a group led here remembers, until all regions have told of the delete.", of[:1], nil),
-		prometheus.NewDesc("drumline_counter_forged", "Counts of a region that others claimed to be greater than they are in the group of that region, which is led here: its data was lost, or its identity copied.", of[:1], nil),
+		prometheus.NewDesc("drumline_counter_graves", "Deleted counters that a group led here remembers, until all regions have told of the delete.", of[:2], nil),
+		prometheus.NewDesc("drumline_counter_forged", "Counts of a region that others claimed to be greater than they are in the group of that region, which is led here: its data was lost, or its identity copied.", of[:2], nil),
 	}
 }
 
@@ -118,14 +119,16 @@ func (x *Exchange) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(d.diverged, prometheus.CounterValue, float64(t.diverged))
 	for of, e := range ears {
 		gauge := func(desc *prometheus.Desc, v float64) {
-			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, of[0], of[1])
+			name, own := statemachines.CutRegion(of[0])
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, name, own, of[1])
 		}
 		gauge(d.silence, now.Sub(e.heard).Seconds())
 		gauge(d.lag, now.Sub(e.even).Seconds())
 		gauge(d.behind, float64(e.behind))
 	}
 	for group, f := range groups {
-		out <- prometheus.MustNewConstMetric(d.graves, prometheus.GaugeValue, float64(f.graves), group)
-		out <- prometheus.MustNewConstMetric(d.forged, prometheus.GaugeValue, float64(f.forged), group)
+		name, own := statemachines.CutRegion(group)
+		out <- prometheus.MustNewConstMetric(d.graves, prometheus.GaugeValue, float64(f.graves), name, own)
+		out <- prometheus.MustNewConstMetric(d.forged, prometheus.GaugeValue, float64(f.forged), name, own)
 	}
 }

@@ -20,11 +20,10 @@ import (
 	"github.com/drumline/drumline/tools/bench/measure"
 )
 
-// Region is where the counter is counted, Group its group there, Name what callers call it.
+// Region is where the counter is counted, Name what it is called.
 const (
 	Region = "ord"
 	Name   = "counter/default"
-	Group  = Name + "@" + Region
 )
 
 const (

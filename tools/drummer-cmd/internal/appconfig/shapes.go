@@ -75,6 +75,8 @@ type Template struct {
 	Replicas   uint32            `json:"replicas"`
 	Regions    map[string]uint32 `json:"regions"`
 	AutoCreate bool              `json:"auto_create"`
+	// EachRegion are the regions that have a group each of a name.
+	EachRegion []string `json:"each_region"`
 	// Raft are the Raft options of a group that is made, 0 for those of its hosts.
 	Raft shape.Raft `json:"raft"`
 }
@@ -86,7 +88,7 @@ func revisionOf(c *fleetpb.Configuration, current uint64) Revision {
 		Restores: c.GetRestores(), MaxGroups: c.GetMaxGroups(), Templates: []Template{},
 	}
 	for _, t := range c.GetTemplates() {
-		shown := Template{Match: t.GetMatch(), Replicas: t.GetReplicas(), Regions: map[string]uint32{}, AutoCreate: t.GetAutoCreate()}
+		shown := Template{Match: t.GetMatch(), Replicas: t.GetReplicas(), Regions: map[string]uint32{}, AutoCreate: t.GetAutoCreate(), EachRegion: append([]string{}, t.GetEachRegion()...)}
 		own := t.GetRaft()
 		shown.Raft = shape.Raft{SnapshotEntries: own.GetSnapshotEntries(), ElectionTicks: own.GetElectionTicks(), HeartbeatTicks: own.GetHeartbeatTicks()}
 		for _, r := range t.GetRegions() {

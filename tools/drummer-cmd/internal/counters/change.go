@@ -23,7 +23,7 @@ func newKey() *counterpb.Key {
 
 func (n *Noun) add() noun.Verb {
 	return noun.Verb{
-		Name: "add", Usage: "count", Args: "NAME [AMOUNT]", Min: 1, Max: 2,
+		Name: "add", Usage: "count", Args: "NAME [AMOUNT]", Min: 1, Max: 2, Flags: []cli.Flag{regionFlag()},
 		About: aboutName + "Adds AMOUNT, 1 unless told, and prints the value after. It is counted once, whatever happens to answers on the " +
 			"way. To subtract, put the amount behind two hyphens: counter add -- NAME -5.",
 		Run: func(ctx context.Context, c *cli.Context) error {
@@ -34,10 +34,10 @@ func (n *Noun) add() noun.Verb {
 					return noun.Fault(noun.Usage, "%q is no whole number between -2^63 and 2^63-1", c.Args().Get(1))
 				}
 			}
-			group, key, full := nameOf(c.Args().First())
+			of := nameOf(c)
 			once := newKey()
-			return n.changed(ctx, "add to", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return s.Add(ctx, &counterpb.AddRequest{Group: group, Add: &counterpb.Add{Key: key, Amount: amount, Once: once}})
+			return n.changed(ctx, "add to", of.full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Add(ctx, &counterpb.AddRequest{Group: of.group, Region: of.region, Add: &counterpb.Add{Key: of.key, Amount: amount, Once: once}})
 			})
 		},
 	}
@@ -48,21 +48,21 @@ type simple struct {
 	name, usage, about string
 	// warning, unless empty, is what has to be confirmed.
 	warning string
-	call    func(ctx context.Context, s counterpb.CounterClient, group, key string) (*counterpb.Result, error)
+	call    func(ctx context.Context, s counterpb.CounterClient, of named) (*counterpb.Result, error)
 }
 
 func (n *Noun) simple(v simple) noun.Verb {
 	return noun.Verb{
-		Name: v.name, Usage: v.usage, Args: "NAME", Min: 1, Max: 1, About: aboutName + v.about,
+		Name: v.name, Usage: v.usage, Args: "NAME", Min: 1, Max: 1, Flags: []cli.Flag{regionFlag()}, About: aboutName + v.about,
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := nameOf(c.Args().First())
+			of := nameOf(c)
 			if v.warning != "" {
-				if err := n.Confirm(full, v.warning); err != nil {
+				if err := n.Confirm(c.Args().First(), v.warning); err != nil {
 					return err
 				}
 			}
-			return n.changed(ctx, v.name, full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return v.call(ctx, s, group, key)
+			return n.changed(ctx, v.name, of.full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return v.call(ctx, s, of)
 			})
 		},
 	}
@@ -71,8 +71,8 @@ func (n *Noun) simple(v simple) noun.Verb {
 func (n *Noun) create() noun.Verb {
 	return n.simple(simple{
 		name: "create", usage: "make a counter at 0", about: "Only needed where a first use makes none.",
-		call: func(ctx context.Context, s counterpb.CounterClient, group, key string) (*counterpb.Result, error) {
-			return s.Create(ctx, &counterpb.CreateRequest{Group: group, Create: &counterpb.Create{Key: key}})
+		call: func(ctx context.Context, s counterpb.CounterClient, of named) (*counterpb.Result, error) {
+			return s.Create(ctx, &counterpb.CreateRequest{Group: of.group, Region: of.region, Create: &counterpb.Create{Key: of.key}})
 		},
 	})
 }
@@ -81,8 +81,8 @@ func (n *Noun) reset() noun.Verb {
 	return n.simple(simple{
 		name: "reset", usage: "take off what was counted", warning: "what was counted is taken off",
 		about: "Takes off what this region knows now. What other regions count meanwhile stays, and so do the windows.",
-		call: func(ctx context.Context, s counterpb.CounterClient, group, key string) (*counterpb.Result, error) {
-			return s.Reset(ctx, &counterpb.ResetRequest{Group: group, Reset_: &counterpb.Reset{Key: key}})
+		call: func(ctx context.Context, s counterpb.CounterClient, of named) (*counterpb.Result, error) {
+			return s.Reset(ctx, &counterpb.ResetRequest{Group: of.group, Region: of.region, Reset_: &counterpb.Reset{Key: of.key}})
 		},
 	})
 }
@@ -91,47 +91,63 @@ func (n *Noun) remove() noun.Verb {
 	return n.simple(simple{
 		name: "delete", usage: "remove a counter", warning: "the counter and its windows are removed, in all regions",
 		about: "What other regions count before they hear of it goes, too. Counting begins again at 0.",
-		call: func(ctx context.Context, s counterpb.CounterClient, group, key string) (*counterpb.Result, error) {
-			return s.Delete(ctx, &counterpb.DeleteRequest{Group: group, Delete: &counterpb.Delete{Key: key}})
+		call: func(ctx context.Context, s counterpb.CounterClient, of named) (*counterpb.Result, error) {
+			return s.Delete(ctx, &counterpb.DeleteRequest{Group: of.group, Region: of.region, Delete: &counterpb.Delete{Key: of.key}})
 		},
 	})
 }
 
 func (n *Noun) transfer() noun.Verb {
 	return noun.Verb{
-		Name: "transfer", Usage: "give another region rights to subtract", Args: "NAME REGION AMOUNT", Min: 3, Max: 3,
+		Name: "transfer", Usage: "give another region rights to subtract", Args: "NAME REGION AMOUNT", Min: 3, Max: 3, Flags: []cli.Flag{noun.Region()},
 		About: aboutName + "A region subtracts from a bounded counter only what it added or was given.",
 		Run: func(ctx context.Context, c *cli.Context) error {
 			amount, err := strconv.ParseUint(c.Args().Get(2), 10, 63)
 			if err != nil || amount == 0 {
 				return noun.Fault(noun.Usage, "%q is no amount: transfer 1 or more", c.Args().Get(2))
 			}
-			group, key, full := nameOf(c.Args().First())
-			return n.changed(ctx, "transfer rights of", full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return s.Transfer(ctx, &counterpb.TransferRequest{Group: group, Transfer: &counterpb.Transfer{Key: key, To: c.Args().Get(1), Amount: amount}})
+			of, err := n.one(ctx, nameOf(c))
+			if err != nil {
+				return err
+			}
+			return n.changed(ctx, "transfer rights of", of.full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Transfer(ctx, &counterpb.TransferRequest{Group: of.group, Region: of.region, Transfer: &counterpb.Transfer{Key: of.key, To: c.Args().Get(1), Amount: amount}})
 			})
 		},
 	}
 }
 
+// one says which region's group is meant, as nobody else may: whose rights they are.
+func (n *Noun) one(ctx context.Context, of named) (named, error) {
+	ctx, cancel := n.Bounded(ctx)
+	defer cancel()
+	all, err := n.Groups(ctx, of.group)
+	if err != nil {
+		return of, noun.Doing("look for group "+of.group, err)
+	}
+	g, err := noun.One(all, of.group, of.region)
+	of.region = g.GetRegion()
+	return of, err
+}
+
 func (n *Noun) retire() noun.Verb {
 	return noun.Verb{
-		Name: "retire-region", Usage: "end a region that will not come back", Args: "GROUP REGION", Min: 2, Max: 2,
+		Name: "retire-region", Usage: "end a region that will not come back", Args: "GROUP REGION", Min: 2, Max: 2, Flags: []cli.Flag{regionFlag()},
 		About: "What the region counted stays. What it says from now on is refused, and windows no longer wait for it. If it is alive after " +
 			"all, it counts on as a new incarnation.",
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, _, _ := nameOf(c.Args().First())
+			of := nameOf(c)
 			region := c.Args().Get(1)
 			if err := n.Confirm(region, "what the region says from now on is refused"); err != nil {
 				return err
 			}
-			_, err := n.change(ctx, "retire region "+region+" of", group, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return s.Retire(ctx, &counterpb.RetireRequest{Group: group, Retire: &counterpb.Retire{Region: region}})
+			_, err := n.change(ctx, "retire region "+region+" of", of.full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Retire(ctx, &counterpb.RetireRequest{Group: of.group, Region: of.region, Retire: &counterpb.Retire{Region: region}})
 			})
 			if err != nil {
 				return err
 			}
-			n.Say("region %s of %s is retired", region, group)
+			n.Say("region %s of %s is retired", region, of.full)
 			return nil
 		},
 	}

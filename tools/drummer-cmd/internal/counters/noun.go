@@ -6,7 +6,10 @@ import (
 	"context"
 	"strings"
 
+	"github.com/urfave/cli/v2"
+
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	"github.com/drumline/drumline/statemachines"
 
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
@@ -25,13 +28,23 @@ func (n *Noun) Verbs() []noun.Verb {
 // left away.
 const counterApp = "counter/"
 
-// nameOf is the group and the key of NAME, and NAME in full.
-func nameOf(name string) (group, key, full string) {
+// named is what NAME and --region say: the group, the region whose group is meant, the key of
+// the counter in it, and all of it for people.
+type named struct{ group, region, key, full string }
+
+func nameOf(c *cli.Context) named {
+	name := c.Args().First()
 	if !strings.HasPrefix(name, counterApp) {
 		name = counterApp + name
 	}
-	group, key, _ = strings.Cut(name, "#")
-	return group, key, name
+	of := named{region: c.String("region"), full: statemachines.NameIn(name, c.String("region"))}
+	of.group, of.key, _ = strings.Cut(name, "#")
+	return of
+}
+
+// regionFlag is of every command: without it whichever host answers means its own region.
+func regionFlag() cli.Flag {
+	return &cli.StringFlag{Name: "region", Usage: "by the group of this `REGION`; else by that of the region whose host is asked"}
 }
 
 // aboutName says what NAME is.

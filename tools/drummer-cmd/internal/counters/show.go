@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
+	"github.com/drumline/drumline/statemachines"
 
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
@@ -40,6 +41,7 @@ type slot struct {
 // info is a counter.
 type info struct {
 	Name       string `json:"name" yaml:"name"`
+	Region     string `json:"region" yaml:"region"`
 	Value      int64  `json:"value" yaml:"value"`
 	Overflow   bool   `json:"overflow" yaml:"overflow"`
 	Generation uint64 `json:"generation" yaml:"generation"`
@@ -59,8 +61,8 @@ func moment(ms uint64) string {
 }
 
 // infoOf joins a counter with what is known of its origins.
-func infoOf(group string, i *counterpb.Info, regions []*counterpb.Region) info {
-	out := info{Name: group, Value: i.GetValue(), Overflow: i.GetOverflow(), Generation: i.GetGeneration(), Slots: []slot{}}
+func infoOf(of named, i *counterpb.Info, regions []*counterpb.Region) info {
+	out := info{Name: of.group, Region: of.region, Value: i.GetValue(), Overflow: i.GetOverflow(), Generation: i.GetGeneration(), Slots: []slot{}}
 	if i.GetKey() != "" {
 		out.Name += "#" + i.GetKey()
 	}
@@ -95,8 +97,9 @@ func (n *Noun) list() noun.Verb {
 	return noun.Verb{
 		Name: "list", Usage: "list counters", Args: "[GROUP [PREFIX]]", Max: 2, Watchable: true,
 		About: "Lists the counters of all groups, or those of GROUP whose keys begin with PREFIX, page by page.",
+		Flags: []cli.Flag{regionFlag()},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			groups, err := n.groupsOf(ctx, c.Args().First())
+			groups, err := n.groupsOf(ctx, c)
 			if err != nil {
 				return err
 			}
@@ -105,7 +108,7 @@ func (n *Noun) list() noun.Verb {
 				for _, g := range groups {
 					more, err := listCounters(ctx, s, g, c.Args().Get(1))
 					if err != nil {
-						return noun.Doing("list "+g, err)
+						return noun.Doing("list "+g.full, err)
 					}
 					all = append(all, more...)
 				}
@@ -116,36 +119,48 @@ func (n *Noun) list() noun.Verb {
 			}
 			table := [][]string{{"NAME", "VALUE", "SLOTS"}}
 			for _, i := range all {
-				table = append(table, []string{i.Name, decimal(i.Value), strconv.Itoa(len(i.Slots))})
+				table = append(table, []string{statemachines.NameIn(i.Name, i.Region), decimal(i.Value), strconv.Itoa(len(i.Slots))})
 			}
 			return n.Print(all, table)
 		},
 	}
 }
 
-// groupsOf is the group that was named, or all there are.
-func (n *Noun) groupsOf(ctx context.Context, name string) ([]string, error) {
-	if name != "" {
-		group, key, _ := nameOf(name)
-		if key != "" {
-			return nil, noun.Fault(noun.Usage, "%s has a key: write counter list %s %s", name, group, key)
+// groupsOf is the group that was named, or all there are; those of one region if it is given.
+func (n *Noun) groupsOf(ctx context.Context, c *cli.Context) ([]named, error) {
+	if c.NArg() > 0 {
+		of := nameOf(c)
+		if of.key != "" {
+			return nil, noun.Fault(noun.Usage, "%s has a key: write counter list %s %s", of.full, of.group, of.key)
 		}
-		return []string{group}, nil
+		return []named{of}, nil
 	}
-	return n.Live(ctx, counterApp)
+	ctx, cancel := n.Bounded(ctx)
+	defer cancel()
+	all, err := n.Groups(ctx, counterApp)
+	if err != nil {
+		return nil, noun.Doing("list groups", err)
+	}
+	var groups []named
+	for _, g := range all {
+		if only := c.String("region"); g.GetState() != "deleting" && (only == "" || only == g.GetRegion()) {
+			groups = append(groups, named{group: g.GetName(), region: g.GetRegion(), full: statemachines.NameOf(g)})
+		}
+	}
+	return groups, nil
 }
 
 // listCounters fetches every page of a group.
-func listCounters(ctx context.Context, s counterpb.CounterClient, group, prefix string) ([]info, error) {
+func listCounters(ctx context.Context, s counterpb.CounterClient, of named, prefix string) ([]info, error) {
 	var all []info
-	req := &counterpb.ListRequest{Group: group, List: &counterpb.List{Prefix: prefix, Limit: page}}
+	req := &counterpb.ListRequest{Group: of.group, Region: of.region, List: &counterpb.List{Prefix: prefix, Limit: page}}
 	for {
 		got, err := s.List(ctx, req)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // the caller says what for
 		}
 		for _, i := range got.GetCounters() {
-			all = append(all, infoOf(group, i, nil))
+			all = append(all, infoOf(of, i, nil))
 			req.List.After = proto.String(i.GetKey())
 		}
 		if !got.GetMore() || len(got.GetCounters()) == 0 {
@@ -165,20 +180,16 @@ type look struct {
 // question asks about a counter: for the answer as it is, and as a table.
 type question func(ctx context.Context, s counterpb.CounterClient, of named) (answer any, table [][]string, err error)
 
-// named is a counter: its group, its key, and both as they were written.
-type named struct{ group, key, full string }
-
 func (n *Noun) look(v look) noun.Verb {
 	return noun.Verb{
-		Name: v.name, Usage: v.usage, Args: "NAME", Min: 1, Max: 1, Watchable: true, About: aboutName + v.about, Flags: v.flags,
+		Name: v.name, Usage: v.usage, Args: "NAME", Min: 1, Max: 1, Watchable: true, About: aboutName + v.about, Flags: append(v.flags, regionFlag()),
 		Run: func(ctx context.Context, c *cli.Context) error {
 			ask, err := v.ask(c)
 			if err != nil {
 				return err
 			}
-			group, key, full := nameOf(c.Args().First())
 			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
-				answer, table, err := ask(ctx, s, named{group, key, full})
+				answer, table, err := ask(ctx, s, nameOf(c))
 				if err != nil {
 					return err
 				}
@@ -191,7 +202,7 @@ func (n *Noun) look(v look) noun.Verb {
 func (n *Noun) get() noun.Verb {
 	return n.look(look{
 		name: "get", usage: "show a counter",
-		about: "Shows the value, and what each region counted up to when, as a region knows it; GROUP@REGION says which. --read=global asks all " +
+		about: "Shows the value, and what each region counted up to when, as a region knows it; --region says which. --read=global asks all " +
 			"regions and names those that do not answer as stale; --read=exact fails then.",
 		flags: []cli.Flag{&cli.StringFlag{Name: "read", Value: "linearizable", Usage: "`LEVEL` of the read: local, linearizable, global or exact"}},
 		ask: func(c *cli.Context) (question, error) {
@@ -207,16 +218,16 @@ func (n *Noun) get() noun.Verb {
 
 func askValue(level counterpb.Level) question {
 	return func(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
-		r, err := s.Get(ctx, &counterpb.GetRequest{Group: of.group, Key: of.key, Level: level})
+		r, err := s.Get(ctx, &counterpb.GetRequest{Group: of.group, Region: of.region, Key: of.key, Level: level})
 		switch {
 		case err != nil:
 			return nil, nil, noun.Doing("get "+of.full, err)
 		case !r.GetFound():
 			return nil, nil, uncounted(of)
 		}
-		i := infoOf(of.group, r.GetInfo(), r.GetRegions())
+		i := infoOf(of, r.GetInfo(), r.GetRegions())
 		i.Stale = r.GetStale()
-		table := [][]string{{"NAME", i.Name}, {"value", decimal(i.Value)}}
+		table := [][]string{{"NAME", statemachines.NameIn(i.Name, i.Region)}, {"value", decimal(i.Value)}}
 		for _, s := range i.Slots {
 			table = append(table, []string{
 				"region " + or(s.Region, "-"),
@@ -271,7 +282,7 @@ func (n *Noun) windows() noun.Verb {
 
 func askWindows(r counterpb.Resolution, last uint32) question {
 	return func(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
-		got, err := s.Windows(ctx, &counterpb.WindowsRequest{Group: of.group, Windows: &counterpb.Windows{Key: of.key, Resolution: r, Limit: last}})
+		got, err := s.Windows(ctx, &counterpb.WindowsRequest{Group: of.group, Region: of.region, Windows: &counterpb.Windows{Key: of.key, Resolution: r, Limit: last}})
 		if err != nil {
 			return nil, nil, noun.Doing("windows of "+of.full, err)
 		}
@@ -319,7 +330,7 @@ func (n *Noun) rate() noun.Verb {
 
 func askRate(over time.Duration) question {
 	return func(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
-		r, err := s.Rate(ctx, &counterpb.RateRequest{Group: of.group, Key: of.key, OverMs: uint64(over.Milliseconds())})
+		r, err := s.Rate(ctx, &counterpb.RateRequest{Group: of.group, Region: of.region, Key: of.key, OverMs: uint64(over.Milliseconds())})
 		if err != nil {
 			return nil, nil, noun.Doing("rate of "+of.full, err)
 		}
@@ -339,18 +350,19 @@ func (n *Noun) watch() noun.Verb {
 		Name: "watch", Usage: "print the value whenever it changes", Args: "NAME", Min: 1, Max: 1,
 		About: aboutName + "Prints one value a line until the time is over, or until --times values were printed.",
 		Flags: []cli.Flag{
+			regionFlag(),
 			&cli.DurationFlag{Name: "every", Value: time.Second, Usage: "look every `DURATION`, 100ms at least"},
 			&cli.UintFlag{Name: "times", Aliases: []string{"n"}, DefaultText: "no end", Usage: "end after `N` values"},
 		},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := nameOf(c.Args().First())
+			of := nameOf(c)
 			conn, err := n.Client(ctx)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			stream, err := counterpb.NewCounterClient(conn.Hosts()).Watch(ctx, &counterpb.WatchRequest{Group: group, Key: key, EveryMs: uint64(max(c.Duration("every").Milliseconds(), 0))})
+			stream, err := counterpb.NewCounterClient(conn.Hosts()).Watch(ctx, &counterpb.WatchRequest{Group: of.group, Region: of.region, Key: of.key, EveryMs: uint64(max(c.Duration("every").Milliseconds(), 0))})
 			for seen := uint(0); err == nil && (c.Uint("times") == 0 || seen < c.Uint("times")); seen++ {
 				var r *counterpb.GetResponse
 				if r, err = stream.Recv(); err == nil {
@@ -360,7 +372,7 @@ func (n *Noun) watch() noun.Verb {
 			if errors.Is(err, io.EOF) {
 				err = nil
 			}
-			return noun.Doing("watch "+full, err)
+			return noun.Doing("watch "+of.full, err)
 		},
 	}
 }

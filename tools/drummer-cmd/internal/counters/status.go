@@ -49,23 +49,23 @@ func stateOfGroup(name string, g *counterpb.GroupInfo) state {
 
 func (n *Noun) status() noun.Verb {
 	return noun.Verb{
-		Name: "status", Usage: "show what a group of counters holds", Args: "GROUP", Min: 1, Max: 1, Watchable: true,
+		Name: "status", Usage: "show what a group of counters holds", Args: "GROUP", Min: 1, Max: 1, Watchable: true, Flags: []cli.Flag{regionFlag()},
 		About: "Shows how many counters there are, traces of deleted ones (graves) and when one of them may go, and each life of a region that was heard " +
 			"of. Graves that never may go wait for a region: if it will not come back, retire it. forged counts what others said of the region itself and was not so.",
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, _, _ := nameOf(c.Args().First())
+			of := nameOf(c)
 			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
-				r, err := s.Status(ctx, &counterpb.StatusRequest{Group: group})
+				r, err := s.Status(ctx, &counterpb.StatusRequest{Group: of.group, Region: of.region})
 				if err != nil {
-					return noun.Doing("status of "+group, err)
+					return noun.Doing("status of "+of.full, err)
 				}
-				out := stateOfGroup(group, r.GetInfo())
+				out := stateOfGroup(of.group, r.GetInfo())
 				when := ""
 				if out.ForgetAt != "" {
 					when = "one may go at " + out.ForgetAt
 				}
 				table := [][]string{
-					{"NAME", group},
+					{"NAME", of.full},
 					{"counters", strconv.FormatUint(out.Counters, 10)},
 					{"graves", fmt.Sprintf("%d, %s", out.Graves, or(when, "none may go yet"))},
 					{"keys remembered", strconv.FormatUint(out.Keys, 10)},

@@ -18,6 +18,7 @@ import (
 	statepb "github.com/drumline/drumline/drummerpb/state"
 	"github.com/drumline/drumline/internal/statefile"
 
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
@@ -32,6 +33,7 @@ const (
 // Saved is one file of `groups backup`, as -o json shows it.
 type Saved struct {
 	Name    string `json:"name"`
+	Region  string `json:"region"`
 	ID      uint64 `json:"id"`
 	File    string `json:"file"`
 	Bytes   int64  `json:"bytes"`
@@ -45,6 +47,7 @@ func (n *Noun) backup() noun.Verb {
 			"file; several go into a directory. Nothing is stopped for it.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "to", Usage: "`PATH` of the directory, or of the file for one group (required)"},
+			noun.Region(),
 			noun.Toggle("all", "all groups"),
 		},
 		Needs: []string{"to"}, Run: n.runBackup,
@@ -57,7 +60,7 @@ func (n *Noun) runBackup(ctx context.Context, c *cli.Context) error {
 	}
 	ctx, cancel := n.Bounded(ctx)
 	defer cancel()
-	groups, apis, err := n.toSave(ctx, c.Args().Slice())
+	groups, apis, err := n.toSave(ctx, c.Args().Slice(), c.String("region"))
 	if err != nil {
 		return err
 	}
@@ -75,10 +78,10 @@ func (n *Noun) runBackup(ctx context.Context, c *cli.Context) error {
 		all.Go(func() (err error) {
 			file := to
 			if !single {
-				file = filepath.Join(to, url.PathEscape(g.GetName())+extension)
+				file = filepath.Join(to, url.PathEscape(fileName(g))+extension)
 			}
 			saved[i], err = n.save(ctx, g, apis, file)
-			return noun.Doing("save group "+g.GetName(), err)
+			return noun.Doing("save group "+statemachines.NameOf(g), err)
 		})
 	}
 	if err := all.Wait(); err != nil {
@@ -86,9 +89,18 @@ func (n *Noun) runBackup(ctx context.Context, c *cli.Context) error {
 	}
 	table := [][]string{{"NAME", "ID", "FILE", "BYTES", "APPLIED"}}
 	for _, s := range saved {
-		table = append(table, []string{s.Name, fmt.Sprint(s.ID), s.File, fmt.Sprint(s.Bytes), fmt.Sprint(s.Applied)})
+		table = append(table, []string{statemachines.NameIn(s.Name, s.Region), fmt.Sprint(s.ID), s.File, fmt.Sprint(s.Bytes), fmt.Sprint(s.Applied)})
 	}
 	return n.Print(saved, table)
+}
+
+// fileName is the name of a group's file in a directory: of groups with a region it ends with
+// that, so that each has its own.
+func fileName(g *drummerpb.GroupInfo) string {
+	if g.GetRegion() == "" {
+		return g.GetName()
+	}
+	return g.GetName() + "#" + g.GetRegion() // which no name has
 }
 
 func isDir(path string) bool {
@@ -97,29 +109,18 @@ func isDir(path string) bool {
 }
 
 // toSave finds the groups, and where hosts answer.
-func (n *Noun) toSave(ctx context.Context, names []string) ([]*drummerpb.GroupInfo, map[string]string, error) {
+func (n *Noun) toSave(ctx context.Context, names []string, region string) ([]*drummerpb.GroupInfo, map[string]string, error) {
 	listed, err := n.Groups(ctx, "")
 	if err != nil {
 		return nil, nil, noun.Doing("list groups", err)
 	}
-	live := map[string]*drummerpb.GroupInfo{}
-	for _, g := range listed {
-		if s := g.GetState(); s != "retired" && s != "deleting" {
-			live[g.GetName()] = g
+	groups := slices.DeleteFunc(listed, func(g *drummerpb.GroupInfo) bool {
+		return g.GetState() == "retired" || g.GetState() == "deleting" || region != "" && g.GetRegion() != region
+	})
+	if len(names) > 0 {
+		if groups, err = named(groups, names, region); err != nil {
+			return nil, nil, err
 		}
-	}
-	if len(names) == 0 {
-		for name := range live {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-	}
-	var groups []*drummerpb.GroupInfo
-	for _, name := range names {
-		if live[name] == nil {
-			return nil, nil, noun.NoGroup(name)
-		}
-		groups = append(groups, live[name])
 	}
 	hosts, err := n.hosts(ctx)
 	apis := map[string]string{}
@@ -127,6 +128,18 @@ func (n *Noun) toSave(ctx context.Context, names []string) ([]*drummerpb.GroupIn
 		apis[h.GetHost().GetId()] = h.GetHost().GetApi()
 	}
 	return groups, apis, err
+}
+
+// named are the groups of these names.
+func named(all []*drummerpb.GroupInfo, names []string, region string) ([]*drummerpb.GroupInfo, error) {
+	groups := make([]*drummerpb.GroupInfo, len(names))
+	for i, name := range names {
+		var err error
+		if groups[i], err = noun.One(all, name, region); err != nil {
+			return nil, err
+		}
+	}
+	return groups, nil
 }
 
 func (n *Noun) hosts(ctx context.Context) ([]*drummerpb.HostInfo, error) {
@@ -182,7 +195,7 @@ func (n *Noun) saveFrom(ctx context.Context, g *drummerpb.GroupInfo, api, file s
 	if err != nil {
 		return Saved{}, err
 	}
-	return Saved{Name: g.GetName(), ID: g.GetId(), File: file, Bytes: size, Applied: h.GetApplied()}, nil
+	return Saved{Name: g.GetName(), Region: g.GetRegion(), ID: g.GetId(), File: file, Bytes: size, Applied: h.GetApplied()}, nil
 }
 
 // states is the service of the host at that address.

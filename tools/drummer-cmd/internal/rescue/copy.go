@@ -9,13 +9,15 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
 // Made is a group that a command makes, as -o json shows it.
 type Made struct {
-	Name string `json:"name"`
-	ID   uint64 `json:"id"`
+	Name   string `json:"name"`
+	Region string `json:"region"`
+	ID     uint64 `json:"id"`
 	// From is the file or group that its state is of.
 	From string `json:"from"`
 }
@@ -25,6 +27,8 @@ func (n *Noun) clone() noun.Verb {
 		Name: "clone", Usage: "make a group with the state of another one", Args: "NAME COPY", Min: 2, Max: 2, Waits: true,
 		About: "COPY begins with what NAME has at some moment after the command; NAME is not disturbed. Both are of the same app.",
 		Flags: []cli.Flag{
+			noun.Region(),
+			&cli.StringFlag{Name: "to-region", Usage: "make COPY the group of this `REGION`"},
 			&cli.UintFlag{Name: "replicas", Aliases: []string{"n"}, Usage: "`NUMBER` of voters; as many as NAME unless given"},
 			noun.Toggle("wait", "wait until the copy serves"),
 		},
@@ -36,11 +40,12 @@ func (n *Noun) clone() noun.Verb {
 				return err
 			}
 			name, copied := c.Args().Get(0), c.Args().Get(1)
-			resp, err := d.CloneGroup(ctx, &drummerpb.CloneGroupRequest{Name: name, To: copied, Replicas: uint32(c.Uint("replicas"))})
+			req := &drummerpb.CloneGroupRequest{Name: name, Region: c.String("region"), To: copied, ToRegion: c.String("to-region"), Replicas: uint32(c.Uint("replicas"))}
+			resp, err := d.CloneGroup(ctx, req)
 			if err != nil {
-				return noun.Doing("clone group "+name, err)
+				return noun.Doing("clone group "+statemachines.NameOf(req), err)
 			}
-			return n.made(ctx, []Made{{Name: copied, ID: resp.GetId(), From: name}}, c.Bool("wait"))
+			return n.made(ctx, []Made{{Name: copied, Region: req.GetToRegion(), ID: resp.GetId(), From: statemachines.NameOf(req)}}, c.Bool("wait"))
 		},
 	}
 }
@@ -49,8 +54,9 @@ func (n *Noun) clone() noun.Verb {
 func (n *Noun) made(ctx context.Context, groups []Made, wait bool) error {
 	table, ids := [][]string{{"NAME", "ID", "FROM"}}, map[string]uint64{}
 	for _, m := range groups {
-		table = append(table, []string{m.Name, fmt.Sprint(m.ID), m.From})
-		ids[m.Name] = m.ID
+		full := statemachines.NameIn(m.Name, m.Region)
+		table = append(table, []string{full, fmt.Sprint(m.ID), m.From})
+		ids[full] = m.ID
 	}
 	if err := n.Print(groups, table); err != nil || !wait {
 		return err
@@ -61,6 +67,7 @@ func (n *Noun) made(ctx context.Context, groups []Made, wait bool) error {
 // Purged is one group of `groups purge`, as -o json shows it.
 type Purged struct {
 	Name   string `json:"name"`
+	Region string `json:"region"`
 	ID     uint64 `json:"id"`
 	Result string `json:"result"`
 	Detail string `json:"detail"`
@@ -70,7 +77,7 @@ func (n *Noun) purge() noun.Verb {
 	return noun.Verb{
 		Name: "purge", Usage: "remove what was kept of banned groups", Args: "[NAME...]", Max: -1,
 		About: "After `groups recover` and `groups restore --replace` the replicas of the old group are stopped and their data is kept. This removes it for ever.",
-		Flags: []cli.Flag{noun.Toggle("all", "of all banned groups"), noun.Toggle("dry-run", "only show what would be removed")},
+		Flags: []cli.Flag{noun.Region(), noun.Toggle("all", "of all banned groups"), noun.Toggle("dry-run", "only show what would be removed")},
 		Run:   n.runPurge,
 	}
 }
@@ -79,7 +86,7 @@ func (n *Noun) runPurge(ctx context.Context, c *cli.Context) error {
 	if c.Bool("all") != (c.NArg() == 0) {
 		return noun.Fault(noun.Usage, "name the groups, or give --all")
 	}
-	found, err := n.retired(ctx, c.Args().Slice())
+	found, err := n.retired(ctx, c.Args().Slice(), c.String("region"))
 	if err != nil {
 		return err
 	}
@@ -120,8 +127,8 @@ func (n *Noun) runPurge(ctx context.Context, c *cli.Context) error {
 	return noun.Fault(noun.Conflict, "%d of %s cannot be purged yet", refused, plural(len(found)))
 }
 
-// retired finds banned groups by name, all of them without names.
-func (n *Noun) retired(ctx context.Context, names []string) ([]Purged, error) {
+// retired finds banned groups by name, all of them without names; in one region if it is given.
+func (n *Noun) retired(ctx context.Context, names []string, region string) ([]Purged, error) {
 	ctx, cancel := n.Bounded(ctx)
 	defer cancel()
 	all, err := n.Groups(ctx, "")
@@ -134,8 +141,9 @@ func (n *Noun) retired(ctx context.Context, names []string) ([]Purged, error) {
 	}
 	found := []Purged{}
 	for _, g := range all {
-		if g.GetState() == "retired" && (len(names) == 0 || wanted[g.GetName()]) {
-			found = append(found, Purged{Name: g.GetName(), ID: g.GetId(), Result: "would be purged"})
+		meant := (len(names) == 0 || wanted[g.GetName()]) && (region == "" || region == g.GetRegion())
+		if g.GetState() == "retired" && meant {
+			found = append(found, Purged{Name: g.GetName(), Region: g.GetRegion(), ID: g.GetId(), Result: "would be purged"})
 		}
 	}
 	return found, nil
@@ -144,7 +152,7 @@ func (n *Noun) retired(ctx context.Context, names []string) ([]Purged, error) {
 func (n *Noun) printPurged(found []Purged) error {
 	table := [][]string{{"NAME", "ID", "RESULT", "DETAIL"}}
 	for _, p := range found {
-		table = append(table, []string{p.Name, fmt.Sprint(p.ID), p.Result, p.Detail})
+		table = append(table, []string{statemachines.NameIn(p.Name, p.Region), fmt.Sprint(p.ID), p.Result, p.Detail})
 	}
 	return n.Print(found, table)
 }

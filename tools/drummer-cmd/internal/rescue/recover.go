@@ -3,6 +3,7 @@ package rescue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -10,12 +11,14 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
 // Recovery is one group of `groups recover`, as -o json shows it.
 type Recovery struct {
-	Name string `json:"name"`
+	Name   string `json:"name"`
+	Region string `json:"region"`
 	// ID is the number that is banned, Heir the number of the new group; 0 for none.
 	ID   uint64 `json:"id"`
 	Heir uint64 `json:"heir"`
@@ -45,6 +48,7 @@ func (n *Noun) recover() noun.Verb {
 			"heard could still elect a leader and go on serving. Sequences skip --margin numbers, leases of capacity are held back for one longest lease. " +
 			"No host is stopped. What the old replicas have is kept until `groups purge`.",
 		Flags: []cli.Flag{
+			noun.Region(),
 			noun.Toggle("all-lost", "all groups whose quorum is lost for good"),
 			noun.Toggle("dry-run", "only show what would be done, and lost"),
 			&cli.Uint64Flag{Name: "margin", Value: 1_000_000, Usage: marginUsage},
@@ -60,7 +64,7 @@ func (n *Noun) runRecover(ctx context.Context, c *cli.Context) error {
 		return noun.Fault(noun.Usage, "name the groups, or give --all-lost")
 	}
 	req := &drummerpb.RecoverGroupsRequest{
-		Names: c.Args().Slice(), AllLost: c.Bool("all-lost"), DryRun: true, Margin: c.Uint64("margin"), From: c.String("from"),
+		Names: c.Args().Slice(), Regions: slices.Repeat([]string{c.String("region")}, c.NArg()), AllLost: c.Bool("all-lost"), DryRun: true, Margin: c.Uint64("margin"), From: c.String("from"),
 	}
 	plan, err := n.askRecovery(ctx, req)
 	if err != nil {
@@ -77,9 +81,9 @@ func (n *Noun) runRecover(ctx context.Context, c *cli.Context) error {
 	}
 	ctx, cancel := n.Bounded(ctx)
 	defer cancel()
-	req.DryRun, req.AllLost, req.Names = false, false, nil
+	req.DryRun, req.AllLost, req.Names, req.Regions = false, false, nil, nil
 	for _, item := range ready {
-		req.Names = append(req.Names, item.GetName())
+		req.Names, req.Regions = append(req.Names, item.GetName()), append(req.Regions, item.GetRegion())
 	}
 	done, err := n.askRecovery(ctx, req)
 	if err != nil {
@@ -91,7 +95,7 @@ func (n *Noun) runRecover(ctx context.Context, c *cli.Context) error {
 	}
 	heirs := map[string]uint64{}
 	for _, item := range good(done) {
-		heirs[item.GetName()] = item.GetHeir()
+		heirs[statemachines.NameOf(item)] = item.GetHeir()
 	}
 	if err := n.awaitServing(ctx, heirs, "the recovery goes on"); err != nil {
 		return err
@@ -141,11 +145,11 @@ func (n *Noun) warn(items []*drummerpb.Recovery, margin uint64) {
 		}
 		if item.GetUnheardQuorum() {
 			n.Say("%s: the voters that are not heard are enough to elect a leader: if they live, they may go on serving clients that find them, "+
-				"and what they acknowledge is lost. Make sure that their hosts are gone.", item.GetName())
+				"and what they acknowledge is lost. Make sure that their hosts are gone.", statemachines.NameOf(item))
 		}
 		for _, s := range item.GetSurvivors() {
 			if s.GetFurthest() {
-				n.Say("%s: replica %d on %s has applied most, up to entry %d", item.GetName(), s.GetReplica(), s.GetHost(), s.GetApplied())
+				n.Say("%s: replica %d on %s has applied most, up to entry %d", statemachines.NameOf(item), s.GetReplica(), s.GetHost(), s.GetApplied())
 			}
 		}
 	}
@@ -192,12 +196,12 @@ func recoveryRow(r *Recovery, dry bool) []string {
 	if r.UnheardQuorum && detail == "" {
 		detail = "those not heard could still elect"
 	}
-	return []string{r.Name, fmt.Sprint(r.ID), result, heir, fmt.Sprintf("%d of %d", heard, r.Voters), furthest, detail}
+	return []string{statemachines.NameIn(r.Name, r.Region), fmt.Sprint(r.ID), result, heir, fmt.Sprintf("%d of %d", heard, r.Voters), furthest, detail}
 }
 
 func ofRecovery(item *drummerpb.Recovery) Recovery {
 	r := Recovery{
-		Name: item.GetName(), ID: item.GetId(), Heir: item.GetHeir(), Result: codeWord(item.GetCode()), Detail: item.GetDetail(),
+		Name: item.GetName(), Region: item.GetRegion(), ID: item.GetId(), Heir: item.GetHeir(), Result: codeWord(item.GetCode()), Detail: item.GetDetail(),
 		Voters: item.GetVoters(), UnheardQuorum: item.GetUnheardQuorum(), Survivors: []Survivor{},
 	}
 	for _, s := range item.GetSurvivors() {

@@ -10,6 +10,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
@@ -33,7 +34,7 @@ func (n *Noun) drummers(ctx context.Context) (drummerpb.DrummerClient, error) {
 	return c.Drummer(), nil
 }
 
-// awaitServing waits until the groups serve under these numbers or higher ones: a launch
+// awaitServing waits until the groups of full names serve under these numbers or higher ones: a launch
 // that is begun anew has another.
 func (n *Noun) awaitServing(ctx context.Context, ids map[string]uint64, still string) error {
 	return n.Await(ctx, noun.Goal{What: "groups serving", Still: still, Total: len(ids), Look: func(ctx context.Context) (int, []string, error) {
@@ -43,8 +44,9 @@ func (n *Noun) awaitServing(ctx context.Context, ids map[string]uint64, still st
 		}
 		state := map[string]string{}
 		for _, g := range all {
-			if id := ids[g.GetName()]; id != 0 && g.GetId() >= id {
-				state[g.GetName()] = g.GetState()
+			full := statemachines.NameOf(g)
+			if id := ids[full]; id != 0 && g.GetId() >= id {
+				state[full] = g.GetState()
 			}
 		}
 		var missing []string

@@ -24,6 +24,7 @@ func (n *Noun) restore() noun.Verb {
 			"as `groups recover` does. Sequences skip --margin numbers: those that were handed out since the file was made.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "as", Usage: "`NAME` of the group, for one file"},
+			&cli.StringFlag{Name: "region", Usage: "with --as: make it the group of this `REGION`"},
 			noun.Toggle("replace", "ban the groups that have the names, and keep their data until `groups purge`"),
 			&cli.Uint64Flag{Name: "margin", Value: 1_000_000, Usage: marginUsage},
 			noun.Toggle("dry-run", "only read the files"),
@@ -47,7 +48,7 @@ func (n *Noun) runRestore(ctx context.Context, c *cli.Context) error {
 	}
 	made := make([]Made, len(sources))
 	for i, s := range sources {
-		made[i] = Made{Name: s.spec.GetSpec().GetName(), From: s.file}
+		made[i] = Made{Name: s.spec.GetSpec().GetName(), Region: s.spec.GetSpec().GetRegion(), From: s.file}
 	}
 	if c.Bool("dry-run") {
 		return n.made(ctx, made, false)
@@ -108,6 +109,9 @@ func sourcesOf(c *cli.Context) ([]source, error) {
 		req := &drummerpb.RestoreGroupRequest{Spec: proto.CloneOf(h.GetSpec()), Replace: c.Bool("replace"), Margin: c.Uint64("margin")}
 		if c.IsSet("as") {
 			req.Spec.Name = c.String("as")
+			if c.IsSet("region") {
+				req.Spec.Region, req.Spec.Regions = c.String("region"), nil
+			}
 		}
 		sources = append(sources, source{file, h, req})
 	}

@@ -16,6 +16,7 @@ import (
 // Group is one group of `groups list`.
 type Group struct {
 	Name     string    `json:"name"`
+	Region   string    `json:"region"`
 	ID       uint64    `json:"id"`
 	App      string    `json:"app"`
 	State    string    `json:"state"`
@@ -34,7 +35,7 @@ type Replica struct {
 
 // OfGroup translates a group.
 func OfGroup(g *drummerpb.GroupInfo) Group {
-	s := Group{Name: g.GetName(), ID: g.GetId(), App: g.GetApp(), State: g.GetState(), Want: g.GetWant(), Replicas: []Replica{}}
+	s := Group{Name: g.GetName(), Region: g.GetRegion(), ID: g.GetId(), App: g.GetApp(), State: g.GetState(), Want: g.GetWant(), Replicas: []Replica{}}
 	for _, r := range g.GetReplicas() {
 		s.Replicas = append(s.Replicas, ofReplica(r))
 	}
@@ -227,13 +228,14 @@ type Event struct {
 	At       string `json:"at"`
 	Kind     string `json:"kind"`
 	Group    string `json:"group"`
+	Region   string `json:"region"`
 	Host     string `json:"host"`
 	Text     string `json:"text"`
 }
 
 // OfEvent translates an event.
 func OfEvent(e *fleetpb.Event) Event {
-	return Event{Sequence: e.GetSequence(), At: moment(e.GetAtUnixMs()), Kind: e.GetKind(), Group: e.GetGroup(), Host: e.GetHost(), Text: e.GetText()}
+	return Event{Sequence: e.GetSequence(), At: moment(e.GetAtUnixMs()), Kind: e.GetKind(), Group: e.GetGroup(), Region: e.GetRegion(), Host: e.GetHost(), Text: e.GetText()}
 }
 
 // moment is a wall clock time in UTC, or empty for none.
@@ -276,6 +278,7 @@ func OfExplain(r *drummerpb.ExplainResponse) Explain {
 // Item is the record's answer to one group.
 type Item struct {
 	Name   string `json:"name"`
+	Region string `json:"region"`
 	ID     uint64 `json:"id"`
 	Result string `json:"result"`
 	Detail string `json:"detail"`
@@ -284,7 +287,7 @@ type Item struct {
 // OfItem translates an answer.
 func OfItem(i *fleetpb.ItemResult) Item {
 	word := strings.ToLower(strings.TrimPrefix(i.GetCode().String(), "CODE_"))
-	return Item{Name: i.GetName(), ID: i.GetId(), Result: strings.ReplaceAll(word, "_", "-"), Detail: i.GetDetail()}
+	return Item{Name: i.GetName(), Region: i.GetRegion(), ID: i.GetId(), Result: strings.ReplaceAll(word, "_", "-"), Detail: i.GetDetail()}
 }
 
 // Launch is what a launch or a create came to.
@@ -296,6 +299,7 @@ type Launch struct {
 // Delete is what the deletion of a group came to.
 type Delete struct {
 	Name   string `json:"name"`
+	Region string `json:"region"`
 	ID     uint64 `json:"id"`
 	DryRun bool   `json:"dry_run"`
 	Forced bool   `json:"forced"`

@@ -11,6 +11,7 @@ import (
 
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
@@ -19,6 +20,7 @@ type Operation struct {
 	ID       uint64   `json:"id"`
 	Kind     string   `json:"kind"`
 	Group    string   `json:"group"`
+	Region   string   `json:"region"`
 	Host     string   `json:"host"`
 	Reason   string   `json:"reason"`
 	Author   string   `json:"author"`
@@ -32,12 +34,15 @@ type Operation struct {
 
 func operationOf(o *fleetpb.Operation) Operation {
 	return Operation{
-		ID: o.GetId(), Kind: o.GetKind(), Group: o.GetGroupName(), Host: o.GetHostName(), Reason: o.GetReason(), Author: o.GetAuthor(),
+		ID: o.GetId(), Kind: o.GetKind(), Group: o.GetGroupName(), Region: o.GetGroupRegion(), Host: o.GetHostName(), Reason: o.GetReason(), Author: o.GetAuthor(),
 		Started: moment(o.GetStartedUnixMs()), Ended: moment(o.GetEndedUnixMs()), Deadline: moment(o.GetDeadlineUnixMs()),
 		Late:   o.GetEndedUnixMs() == 0 && o.GetDeadlineUnixMs() > 0 && o.GetDeadlineUnixMs() < time.Now().UnixMilli(),
 		Result: o.GetResult(), Steps: append([]string{}, o.GetSteps()...),
 	}
 }
+
+// full is the group's name with its region.
+func (o Operation) full() string { return statemachines.NameIn(o.Group, o.Region) }
 
 // state is how far an operation is, in a few words.
 func (o Operation) state() string {
@@ -74,7 +79,7 @@ func (r *Room) listOperations() noun.Verb {
 				for _, o := range resp.GetOperations() {
 					s := operationOf(o)
 					out = append(out, s)
-					table = append(table, []string{fmt.Sprint(s.ID), s.Kind, s.Group, s.Host, s.Started, s.Author, s.Reason, s.state()})
+					table = append(table, []string{fmt.Sprint(s.ID), s.Kind, s.full(), s.Host, s.Started, s.Author, s.Reason, s.state()})
 				}
 				if paused := resp.GetPaused(); len(paused) > 0 {
 					r.Say("paused: %s", strings.Join(paused, ", "))
@@ -99,7 +104,7 @@ func (r *Room) show(o *fleetpb.Operation) error {
 	table := [][]string{
 		{"OPERATION", fmt.Sprint(s.ID)},
 		{"kind", s.Kind},
-		{"group", s.Group},
+		{"group", s.full()},
 		{"host", s.Host},
 		{"reason", s.Reason},
 		{"asked for by", s.Author},
@@ -191,6 +196,7 @@ func (r *Room) pause(verb string) noun.Verb {
 type Explained struct {
 	Host       *Host       `json:"host,omitempty"`
 	Group      string      `json:"group,omitempty"`
+	Region     string      `json:"region,omitempty"`
 	Reasons    []string    `json:"reasons"`
 	Operations []Operation `json:"operations"`
 }
@@ -206,7 +212,7 @@ func (r *Room) Explain(ctx context.Context, host string, id uint64) error {
 		if err != nil {
 			return err
 		}
-		out := Explained{Group: resp.GetGroup().GetName(), Reasons: append([]string{}, resp.GetReasons()...), Operations: []Operation{}}
+		out := Explained{Group: resp.GetGroup().GetName(), Region: resp.GetGroup().GetRegion(), Reasons: append([]string{}, resp.GetReasons()...), Operations: []Operation{}}
 		table := [][]string{{"WHAT", ""}}
 		if resp.GetHost() != nil {
 			h := hostOf(&drummerpb.ChangeHostRequest{}, &drummerpb.ChangeHostResponse{Host: resp.GetHost()})
@@ -214,7 +220,7 @@ func (r *Room) Explain(ctx context.Context, host string, id uint64) error {
 			table = append(table, []string{"host", fmt.Sprintf("%s: %s, %s, %d replicas, %d leaders", h.Name, h.State, h.Duty, h.Replicas, h.Leaders)})
 		}
 		if out.Group != "" {
-			table = append(table, []string{"group", out.Group + ": " + resp.GetGroup().GetState()})
+			table = append(table, []string{"group", statemachines.NameIn(out.Group, out.Region) + ": " + resp.GetGroup().GetState()})
 		}
 		for _, reason := range out.Reasons {
 			table = append(table, []string{"because", reason})
@@ -222,7 +228,7 @@ func (r *Room) Explain(ctx context.Context, host string, id uint64) error {
 		for _, o := range resp.GetOperations() {
 			s := operationOf(o)
 			out.Operations = append(out.Operations, s)
-			table = append(table, []string{fmt.Sprintf("operation %d", s.ID), fmt.Sprintf("%s %s%s: %s", s.Kind, s.Group, s.Host, s.state())})
+			table = append(table, []string{fmt.Sprintf("operation %d", s.ID), fmt.Sprintf("%s %s%s: %s", s.Kind, s.full(), s.Host, s.state())})
 		}
 		return r.Print(out, table)
 	})

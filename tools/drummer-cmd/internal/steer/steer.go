@@ -14,6 +14,7 @@ import (
 	"github.com/drumline/drumline/config"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
@@ -141,15 +142,17 @@ type Plan struct {
 
 // Step is one step of a plan.
 type Step struct {
-	Kind  string `json:"kind"`
-	Group string `json:"group"`
-	Host  string `json:"host"`
-	Why   string `json:"why"`
+	Kind   string `json:"kind"`
+	Group  string `json:"group"`
+	Region string `json:"region"`
+	Host   string `json:"host"`
+	Why    string `json:"why"`
 }
 
 // Open is a group that would not be as it is wanted.
 type Open struct {
 	Group  string `json:"group"`
+	Region string `json:"region"`
 	Reason string `json:"reason"`
 }
 
@@ -163,10 +166,10 @@ type PlanHost struct {
 func planOf(r *drummerpb.PlanResponse) Plan {
 	p := Plan{Steps: []Step{}, StepsTotal: r.GetStepsTotal(), Moves: r.GetMoves(), Open: []Open{}, Unfinished: r.GetUnfinished(), Hosts: []PlanHost{}}
 	for _, s := range r.GetSteps() {
-		p.Steps = append(p.Steps, Step{Kind: s.GetKind(), Group: s.GetGroup(), Host: s.GetHost(), Why: s.GetWhy()})
+		p.Steps = append(p.Steps, Step{Kind: s.GetKind(), Group: s.GetGroup(), Region: s.GetRegion(), Host: s.GetHost(), Why: s.GetWhy()})
 	}
 	for _, o := range r.GetOpen() {
-		p.Open = append(p.Open, Open{Group: o.GetGroup(), Reason: o.GetReason()})
+		p.Open = append(p.Open, Open{Group: o.GetGroup(), Region: o.GetRegion(), Reason: o.GetReason()})
 	}
 	for _, h := range r.GetHosts() {
 		p.Hosts = append(p.Hosts, PlanHost{Host: h.GetHost(), Before: h.GetBefore(), After: h.GetAfter()})
@@ -187,12 +190,12 @@ func (r *Room) showPlan(p Plan, steps bool) error {
 	}
 	r.Say("%s", sum)
 	for _, o := range p.Open {
-		r.Say("%s: %s", o.Group, o.Reason)
+		r.Say("%s: %s", statemachines.NameIn(o.Group, o.Region), o.Reason)
 	}
 	if steps {
 		table := [][]string{{"STEP", "GROUP", "HOST", "WHY"}}
 		for _, s := range p.Steps {
-			table = append(table, []string{s.Kind, s.Group, s.Host, s.Why})
+			table = append(table, []string{s.Kind, statemachines.NameIn(s.Group, s.Region), s.Host, s.Why})
 		}
 		return r.Print(p, table)
 	}
