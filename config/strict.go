@@ -11,8 +11,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/drumline/drumline/config/yamltree"
 )
 
 // maxFile bounds a configuration or launch file.
@@ -51,7 +52,7 @@ func readStrictFrom(file string, from io.Reader, v any) (*strict, error) {
 
 func parseStrict(file string, raw []byte, v any) (*strict, error) {
 	s := &strict{file: file, at: map[string]token.Position{}}
-	doc, err := parser.ParseBytes(raw, 0, parser.AllowDuplicateMapKey())
+	doc, err := yamltree.Parse(raw, 0)
 	if err != nil {
 		return nil, s.syntax(err)
 	}

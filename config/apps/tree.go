@@ -18,9 +18,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
+	"github.com/drumline/drumline/config/yamltree"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -56,7 +56,7 @@ const (
 
 // document parses a text of one document; nil when it is empty.
 func (r *reader) document(text []byte) ast.Node {
-	doc, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
+	doc, err := yamltree.Parse(text, 0)
 	if err != nil {
 		var at yaml.Error
 		if errors.As(err, &at) && at.GetToken() != nil {

@@ -80,7 +80,7 @@ func (t *tool) command(v verb) *cli.Command {
 			if n := c.NArg(); n < v.min || (v.max >= 0 && n > v.max) {
 				return fail(exitUsage, t.countHint(c), "%s takes %s, got %d %s", c.Command.HelpName, orNothing(v.args), n, plural(n, "argument"))
 			}
-			if text := operand.Empty(v.args, c.Args().Slice()); text != "" {
+			if text := operand.Wrong(v.args, c.Args().Slice()); text != "" {
 				return fail(exitUsage, c.Command.HelpName+" --help", "%s: %s", c.Command.HelpName, text)
 			}
 			for _, name := range v.needs {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/drumline/drumline/config/yamltree"
 )
 
 // Form says where a file has its entries.
@@ -119,7 +121,7 @@ type text struct {
 }
 
 func open(raw []byte, form Form) (*text, error) {
-	file, err := parser.ParseBytes(raw, parser.ParseComments, parser.AllowDuplicateMapKey())
+	file, err := yamltree.Parse(raw, parser.ParseComments)
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +265,7 @@ func pair(m *ast.MappingNode, path []string, value string) (*ast.MappingValueNod
 
 // parse reads one document.
 func parse(raw string) (ast.Node, error) {
-	file, err := parser.ParseBytes([]byte(raw), parser.ParseComments, parser.AllowDuplicateMapKey())
+	file, err := yamltree.Parse([]byte(raw), parser.ParseComments)
 	if err != nil {
 		return nil, err
 	}

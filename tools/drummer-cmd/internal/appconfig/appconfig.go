@@ -4,6 +4,7 @@
 package appconfig
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -66,8 +67,14 @@ func (m *Mistake) Error() string {
 // Unwrap returns the cause.
 func (m *Mistake) Unwrap() error { return m.Cause }
 
-// maxShown bounds the groups that people are shown; programs get a thousand.
-const maxShown = 20
+const (
+	// maxFile bounds a file above what drummers keep, 256 KiB.
+	maxFile = 1 << 20
+	// byteOrder is what some editors write before a text.
+	byteOrder = "\ufeff"
+	// maxShown bounds the groups that people are shown; programs get a thousand.
+	maxShown = 20
+)
 
 // Verbs are all commands, in the order of the help.
 func (n *Noun) Verbs() []Verb { return []Verb{n.apply(), n.set(), n.show(), n.history(), n.rollback()} }
@@ -114,11 +121,11 @@ func (n *Noun) file(path string) (apps.File, error) {
 	if path == "" {
 		return apps.File{}, &Mistake{Text: fmt.Sprintf("apply needs a file: drummer-cmd %s config apply -f config.yml", n.App)}
 	}
-	raw, err := source.Read(path, n.In, source.Most)
+	raw, err := source.Read(path, n.In, maxFile)
 	if err != nil {
 		return apps.File{}, &Mistake{Text: err.Error()}
 	}
-	file, err := n.Read(path, raw)
+	file, err := n.Read(path, bytes.TrimPrefix(raw, []byte(byteOrder)))
 	if err != nil {
 		return apps.File{}, &Mistake{Text: "read " + path, Cause: err}
 	}

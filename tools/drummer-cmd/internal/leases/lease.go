@@ -31,11 +31,12 @@ func (n *Noun) get() Verb {
 			if !(wants >= 0) || math.IsInf(wants, 1) { // NaN too; nothing is made for it
 				return usage("%v is no capacity: want a finite number that is not negative", wants)
 			}
+			wants += 0 // -0 is 0
 			band := &capacitypb.Band{Priority: c.Int64("priority"), Clients: 1, Wants: wants}
 			req := &capacitypb.Request{ClientId: id, Bands: []*capacitypb.Band{band}}
 			res, err := n.change(ctx, resource, &capacitypb.Command{Op: &capacitypb.Command_Decide{Decide: &capacitypb.Decide{Requests: []*capacitypb.Request{req}}}})
 			if err != nil {
-				return doing(fmt.Sprintf("lease %s for %s", resource, id), err)
+				return doing(fmt.Sprintf("lease %s for %s", readable(resource), readable(id)), err)
 			}
 			g := res.GetGrants()[0]
 			if g.GetOutcome() != capacitypb.Outcome_OUTCOME_OK {
@@ -118,7 +119,7 @@ func (n *Noun) release() Verb {
 				err = status.Error(codes.Code(f.GetCode()), f.GetText())
 			}
 			if err != nil {
-				return doing(fmt.Sprintf("release %s of %s", resource, id), err)
+				return doing(fmt.Sprintf("release %s of %s", readable(resource), readable(id)), err)
 			}
 			return n.Console.Print(Released{Client: id, Resource: resource, Released: true}, func() []Table {
 				return []Table{{{"CLIENT", "RESOURCE", "RESULT"}, {readable(id), readable(resource), "released"}}}

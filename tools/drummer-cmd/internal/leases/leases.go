@@ -112,5 +112,10 @@ func readable(name string) string {
 	return name
 }
 
-// amount writes a capacity in its shortest form.
-func amount(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+// amount writes a capacity in its shortest form, a very large one with its power of ten.
+func amount(v float64) string {
+	if v >= 1e21 {
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}

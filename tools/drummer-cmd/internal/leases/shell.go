@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 
 	"github.com/drumline/drumline/client/capacity"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shell"
@@ -94,6 +95,15 @@ func (c *crowd) Get(ctx context.Context, name, resource string, wants float64) e
 	}
 	r.Release()
 	delete(m.resources, resource)
+	return fmt.Errorf("lease %s: %w", readable(resource), plain(err))
+}
+
+// plain is what a server said, without gRPC's own words.
+func plain(err error) error {
+	var said interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &said) {
+		return errors.New(said.GRPCStatus().Message())
+	}
 	return err
 }
 

@@ -115,7 +115,7 @@ func (n *Noun) show() Verb {
 		Run: func(ctx context.Context, c *cli.Context) error {
 			detail, err := n.resource(ctx, c.Args().First())
 			if err != nil {
-				return doing("show "+c.Args().First(), err)
+				return doing("show "+readable(c.Args().First()), err)
 			}
 			return n.Console.Print(detail, func() []Table { return tables(detail) })
 		},

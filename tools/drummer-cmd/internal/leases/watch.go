@@ -49,7 +49,7 @@ func (w *watcher) run(ctx context.Context, every time.Duration) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil && !w.n.Console.Passes(err):
-			return doing("watch "+w.resource, err)
+			return doing("watch "+readable(w.resource), err)
 		case err == nil:
 			if err := w.say(now, bounded); err != nil {
 				return err

@@ -1,9 +1,12 @@
 // Package operand looks at what stands where a command wants a name. An empty text is nearly
 // always a variable of a script that was not set, and what the command made of it would not be
-// what was meant.
+// what was meant; one that is not UTF-8 is no name anywhere, and cannot travel.
 package operand
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // examples shows what stands for the words of a usage.
 func examples() map[string]string {
@@ -22,19 +25,30 @@ func mayBeEmpty(word string) bool {
 	return false
 }
 
-// Empty says what is wrong if a text is empty that must not be; usage is like
-// "GROUP [DATA]". It returns nothing when all is well.
-func Empty(usage string, texts []string) string {
+// mayBeBytes tells which words stand for bytes, or for the name of a file.
+func mayBeBytes(word, usage string) bool {
+	switch word {
+	case "DATA", "KEY", "VALUE", "FILE", "DIR", "FILE|DIR":
+		return true
+	}
+	return word == "PREFIX" && strings.Contains(usage, "GROUP") // of keys
+}
+
+// Wrong says what is wrong with a text that stands for a name: it is empty, or not UTF-8.
+// usage is like "GROUP [DATA]". It returns nothing when all is well.
+func Wrong(usage string, texts []string) string {
 	words := strings.Fields(strings.NewReplacer("[", "", "]", "", "...", "").Replace(usage))
+	if len(words) == 0 {
+		return ""
+	}
 	for i, text := range texts {
-		if text != "" || len(words) == 0 {
-			continue
-		}
 		word := words[min(i, len(words)-1)] // the last one may stand for many
-		if mayBeEmpty(word) {
-			continue
+		switch {
+		case text == "" && !mayBeEmpty(word):
+			return word + " is empty: write one" + like(word)
+		case !utf8.ValidString(text) && !mayBeBytes(word, usage):
+			return word + " is not UTF-8: write one" + like(word)
 		}
-		return word + " is empty: write one" + like(word)
 	}
 	return ""
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/operand"
 )
 
-func TestEmpty(t *testing.T) {
+func TestWrong(t *testing.T) {
 	for _, c := range []struct {
 		usage string
 		texts []string
@@ -26,8 +26,13 @@ func TestEmpty(t *testing.T) {
 		{"[PREFIX]", []string{""}, ""},
 		{"[WORD...]", []string{"", ""}, ""},
 		{"NAME", nil, ""},
+		{"CLIENT RESOURCE WANTS", []string{"me", "\xff", "1"}, "RESOURCE is not UTF-8: write one, like fair"},
+		{"[PREFIX]", []string{"\xff"}, "PREFIX is not UTF-8: write one"},
+		{"[GROUP [PREFIX]]", []string{"kv/a", "\xff"}, ""},
+		{"GROUP KEY [VALUE]", []string{"kv/a", "\xff", "\xff"}, ""},
+		{"FILE|DIR...", []string{"a", "\xff"}, ""},
 		{"", []string{""}, ""},
 	} {
-		require.Equal(t, c.want, operand.Empty(c.usage, c.texts), "%s %q", c.usage, c.texts)
+		require.Equal(t, c.want, operand.Wrong(c.usage, c.texts), "%s %q", c.usage, c.texts)
 	}
 }

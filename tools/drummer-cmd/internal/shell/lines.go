@@ -23,7 +23,10 @@ func (s *script) Next() (string, error) {
 	if s.Scan() {
 		return s.Text(), nil
 	}
-	if err := s.Err(); err != nil {
+	switch err := s.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return "", fmt.Errorf("a line has more than %d bytes", bufio.MaxScanTokenSize)
+	case err != nil:
 		return "", err
 	}
 	return "", io.EOF

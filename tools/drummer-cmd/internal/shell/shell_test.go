@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"errors"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -79,20 +80,27 @@ big one: 127.0.0.1:1
 
 func TestMistakesAreSaid(t *testing.T) {
 	for line, want := range map[string]string{
-		"get a":      "ERROR: get takes CLIENT RESOURCE CAPACITY",
-		"get a b x":  `ERROR: "x" is no capacity`,
-		"get a b -1": "ERROR: want a number that is not negative",
-		"release a":  "ERROR: release takes CLIENT RESOURCE",
-		"show all":   "ERROR: show takes no arguments",
-		"dance":      `ERROR: unrecognised command "dance"`,
-		`get "a`:     "ERROR: a quote has no end",
-		`get a\`:     "ERROR: a quote has no end",
-		"help":       "release CLIENT RESOURCE",
+		"get a":        "ERROR: get takes CLIENT RESOURCE CAPACITY",
+		"get a b x":    `ERROR: "x" is no capacity`,
+		"get a b -1":   "ERROR: want a number that is not negative",
+		"release a":    "ERROR: release takes CLIENT RESOURCE",
+		"show all":     "ERROR: show takes no arguments",
+		"dance":        `ERROR: unrecognised command "dance"`,
+		`get "a`:       "ERROR: a quote has no end",
+		`get a\`:       "ERROR: a quote has no end",
+		"get \xff b 1": "ERROR: the line is not UTF-8",
+		"help":         "release CLIENT RESOURCE",
 	} {
 		out, errs := run(t, line)
 		require.Empty(t, out, line)
 		require.Contains(t, errs, want, line)
 	}
+}
+
+func TestALineThatIsTooLong(t *testing.T) {
+	s := &Shell{Leaser: book{}, Out: io.Discard, Err: io.Discard}
+	err := s.Run(t.Context(), Script(strings.NewReader(strings.Repeat("x", 70_000))))
+	require.ErrorContains(t, err, "a line has more than 65536 bytes")
 }
 
 func TestEveryWordSurvivesQuoting(t *testing.T) {

@@ -4,14 +4,21 @@ import (
 	"errors"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
-// errUnclosed is the error of a quote without an end.
-var errUnclosed = errors.New("a quote has no end")
+// errUnclosed is the error of a quote without an end, errBytes of a line that is no text.
+var (
+	errUnclosed = errors.New("a quote has no end")
+	errBytes    = errors.New("the line is not UTF-8")
+)
 
 // Split cuts a line into words as a shell does: quotes, single or double, hold a word
 // together, and a backslash takes the next character as it is, except in single quotes.
 func Split(line string) ([]string, error) {
+	if !utf8.ValidString(line) {
+		return nil, errBytes
+	}
 	sp := splitter{}
 	for _, c := range line {
 		sp.take(c)

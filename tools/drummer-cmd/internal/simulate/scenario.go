@@ -102,6 +102,7 @@ const (
 	maxClients  = 10_000
 	maxServers  = 1_000
 	maxRows     = 100_000
+	maxWants    = 1e300 // so that their sum is a number
 	// leastEvery is between two times at which something happens again.
 	leastEvery = Duration(time.Millisecond)
 )
@@ -184,8 +185,8 @@ func (s *Scenario) checkClients() error {
 		switch {
 		case s.serverAt(c.Server) < 0:
 			return fmt.Errorf("clients[%d]: there is no server %q", i, c.Server)
-		case c.Count < 1 || c.Wants < 0 || c.Vary < 0 || c.Vary > 1:
-			return fmt.Errorf("clients[%d]: want a count from 1 on, wants from 0 on and vary from 0 to 1", i)
+		case c.Count < 1 || c.Wants < 0 || c.Wants > maxWants || c.Vary < 0 || c.Vary > 1:
+			return fmt.Errorf("clients[%d]: want a count from 1 on, wants from 0 to %g and vary from 0 to 1", i, maxWants)
 		case c.Vary > 0 && c.Every < leastEvery:
 			return fmt.Errorf("clients[%d]: say how often wants vary: every, from %s on", i, time.Duration(leastEvery))
 		}
@@ -200,7 +201,7 @@ func (s *Scenario) checkEvents() error {
 			return fmt.Errorf("events[%d]: say when (at) and for how long (for)", i)
 		case e.Kind == lost && s.serverAt(e.Server) < 0:
 			return fmt.Errorf("events[%d]: there is no server %q", i, e.Server)
-		case e.Kind == spike && (e.Clients < 1 || e.Wants < 0):
+		case e.Kind == spike && (e.Clients < 1 || e.Wants < 0 || e.Wants > maxWants):
 			return fmt.Errorf("events[%d]: a spike needs clients and wants", i)
 		case e.Kind != lost && e.Kind != spike:
 			return fmt.Errorf("events[%d]: there is no kind %q: use %s or %s", i, e.Kind, lost, spike)

@@ -112,6 +112,7 @@ clients: [{server: r, count: 1, wants: 1}]
 		"wants: 1|wants: -1":                                                       "wants",
 		"wants: 1|wants: 1, vary: 0.5":                                             "every",
 		"wants: 1|wants: 1, vary: 0.5, every: 1ns":                                 "every",
+		"wants: 1|wants: 1e308":                                                    "wants",
 		"wants: 1|wants: .nan":                                                     "NaN",
 		"wants: 1|wants: .inf":                                                     "Inf",
 		"name: r, |name: r, parent: r, ":                                           "root",
