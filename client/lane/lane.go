@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 )
@@ -72,8 +75,11 @@ func (l *Lane) Many(ctx context.Context, h Head, items [][]byte) ([]Answer, *hos
 
 // do queues a call and waits for its end, or for that of ctx; ended tells which.
 func (l *Lane) do(ctx context.Context, c *call) (ended bool, err error) {
-	if len(c.items) == 0 {
+	switch {
+	case len(c.items) == 0:
 		return false, &Lost{Err: errors.New("a call without items")}
+	case !utf8.ValidString(c.head.Group.GetName()): // a frame with it would be the end of all others in it
+		return false, &Lost{Err: status.Error(codes.InvalidArgument, "the group's name is not UTF-8")}
 	}
 	c.prepare(ctx)
 	if err := l.enter(c); err != nil {

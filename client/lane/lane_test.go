@@ -136,6 +136,8 @@ func TestEveryCallerGetsItsOwnAnswer(t *testing.T) {
 	require.Equal(t, "y", string(answers[2].Data))
 	_, _, err = l.Many(ctx, head("kv/a"), nil)
 	requireLost(t, err, false)
+	_, _, err = l.One(ctx, head("kv/\xff"), []byte("x")) // which cannot travel, and harms no other
+	require.Equal(t, codes.InvalidArgument, status.Code(requireLost(t, err, false).Err))
 }
 
 // requireLost asserts that a call got no answer, and whether it may have arrived.
