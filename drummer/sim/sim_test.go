@@ -76,6 +76,7 @@ func TestFoundBefore(t *testing.T) {
 		"a leader did not know of the second vote, which was lost at once":       {Seed: 61085, Hosts: 3, Groups: 1, Faults: 17, Wishes: 11, Blows: -1, Keep: []int{0, 1, 2, 3, 4, 24}},
 		"a newcomer's disk was lost between its vote and the end of its join":    {Seed: 82054, Hosts: 7, Groups: 3, Faults: 16, Wishes: 12, Blows: 3, Keep: []int{1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 14, 15, 21, 22, 23, 25, 26, 28, 29, 30}},
 		"a group that was being removed had a replica restarted":                 {Seed: 39298, Hosts: 12, Groups: 2, Faults: 17, Wishes: 8, Blows: -1, Keep: []int{0, 1, 2, 6, 7, 8, 24}},
+		"a host that stood still answered an order that it heard a second time":  {Seed: 201327, Hosts: 6, Groups: 4, Faults: 11, Wishes: 11, Blows: -1, Errands: 6, Keep: []int{0, 1, 2, 3, 4, 6, 12, 14, 17, 22, 23, 24, 25, 26}},
 	} {
 		s.Errands = or(s.Errands, -1)
 		require.Empty(t, Run(s).Violations, what)

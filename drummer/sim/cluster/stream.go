@@ -138,10 +138,17 @@ func (s *Session) down(m *drummerpb.SupervisorMessage) {
 		twice, late = w.Lossy && w.One(2), 2*time.Minute
 	}
 	w.Later(s.came-w.Now, func() {
+		again := func() {
+			if s.h.Paused { // it hears nothing before it goes on
+				s.heldDown = append(s.heldDown, func() { s.h.receive(s, m) })
+				return
+			}
+			s.h.receive(s, m)
+		}
 		do := func() {
 			s.h.receive(s, m)
 			if twice { // and late
-				w.Later(w.Between(0, late), func() { s.h.receive(s, m) })
+				w.Later(w.Between(0, late), again)
 			}
 		}
 		if !s.obeys() || s.h.Paused || len(s.heldDown) > 0 {
