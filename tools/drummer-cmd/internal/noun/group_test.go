@@ -12,8 +12,12 @@ import (
 // TestOne: nobody guesses which region is meant.
 func TestOne(t *testing.T) {
 	all := []*drummerpb.GroupInfo{
-		{Name: "kv/a", Id: 1000}, {Name: "kv/a", Id: 1001}, {Name: "counter/one", Id: 1002, Region: "ord"},
-		{Name: "counter/hits", Id: 1003, Region: "ord"}, {Name: "counter/hits", Id: 1004, Region: "ams"}, {Name: "counter/hits", Id: 1005, Region: "ord"},
+		{Name: "kv/a", Id: 1000},
+		{Name: "kv/a", Id: 1001},
+		{Name: "counter/one", Id: 1002, Region: "ord"},
+		{Name: "counter/hits", Id: 1003, Region: "ord"},
+		{Name: "counter/hits", Id: 1004, Region: "ams"},
+		{Name: "counter/hits", Id: 1005, Region: "ord"},
 	}
 	for _, row := range []struct {
 		name, region string
