@@ -217,7 +217,6 @@ func (h *host) openRooms() (err error) {
 		return fmt.Errorf("line to drummer: %w", err)
 	}
 	follower := follow.New(follow.Options{Book: h.book, Raft: h.raft, Apps: h.o.Apps, Log: h.log})
-	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log}, duty.Membership(h.raft.Membership, h.tellMembership), follower.Task())
 	timestamps := front.New(h.raft, h.now)
 	h.stop.Push("timestamps", timestamps.Close)
 	h.router = route.New(route.Options{
@@ -242,7 +241,8 @@ func (h *host) openRooms() (err error) {
 		Router: h.router, Region: h.cfg.Region, Knows: h.router.Knows, Makes: h.makesRegional, Regions: h.agent.Regions, Members: h.members, Stopping: streams.Done(), Now: h.now,
 	})
 	h.stop.Push("counters", h.counters.Close)
-	h.exchange = exchange.New(exchange.Options{Router: h.router, Raft: h.raft, Local: h.groups, Regions: h.agent.Regions, Now: h.now, Log: h.log})
+	h.exchange = exchange.New(exchange.Options{Router: h.router, Raft: h.raft, Regions: h.agent.Regions, Now: h.now, Log: h.log})
+	h.roster = duty.New(duty.Options{Raft: h.raft, Log: h.log}, duty.Membership(h.raft.Membership, h.tellMembership), follower.Task(), h.exchange.Task())
 	h.counters.Register(h.server.GRPC())
 	h.leases.Register(h.server.GRPC())
 	h.states.Register(h.server.GRPC())
@@ -366,7 +366,6 @@ func (h *host) run(ctx context.Context) error {
 	part(h.agent.Run)
 	part(func(ctx context.Context) error { h.roster.Run(ctx); return nil })
 	part(func(ctx context.Context) error { h.leases.Run(ctx); return nil })
-	part(func(ctx context.Context) error { h.exchange.Run(ctx); return nil })
 	part(h.boot)
 	if h.gossip != nil {
 		part(h.gossip.Run)

@@ -4,7 +4,8 @@
 // takes proposals until it does no more: once at the beginning, again after the
 // events that it names, and again after a pause when it failed. Runs of one task
 // for one group never overlap. All groups share a few workers: a host leads
-// thousands of groups, most of which have nothing to do.
+// thousands of groups, most of which have nothing to do. What goes on for as long as the
+// leadership (Serve) has a goroutine of its own.
 //
 // It is level-based: events only say where to look, raft's status says what holds.
 package duty
@@ -20,7 +21,7 @@ import (
 	"github.com/drumline/drumline/internal/raft"
 )
 
-// Task is one thing that leaders do.
+// Task is one thing that leaders do: Run or Serve.
 type Task struct {
 	// Name of the task, for logs.
 	Name string
@@ -29,6 +30,9 @@ type Task struct {
 	// Run does it, for a replica that serves as leader. ctx ends with the leadership.
 	// After an error it is run again.
 	Run func(ctx context.Context, s raft.Status) error
+	// Serve, instead of Run, may last as long as the leadership; nothing else bounds it, and
+	// the workers do not wait for it. Once it has returned it is begun again like Run.
+	Serve func(ctx context.Context, s raft.Status) error
 }
 
 // Raft is what duty needs of *raft.Host.
@@ -75,6 +79,8 @@ type Roster struct {
 	tasks []Task
 	// wake has room for one per worker: the queue is not empty.
 	wake chan struct{}
+	// serving are the tasks that have a goroutine of their own. Workers add to it.
+	serving sync.WaitGroup
 
 	mu    sync.Mutex
 	leads map[ids.Group]*lead
@@ -207,6 +213,7 @@ func (r *Roster) Run(ctx context.Context) {
 	}
 	r.mu.Unlock()
 	workers.Wait()
+	r.serving.Wait()
 }
 
 func (r *Roster) work(ctx context.Context) {
@@ -238,9 +245,23 @@ func (r *Roster) take() *job {
 	return nil
 }
 
+// run runs a job, or has it served.
 func (r *Roster) run(ctx context.Context, j *job) {
+	if j.task.Serve != nil {
+		r.serving.Go(func() {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			r.do(ctx, cancel, j, j.task.Serve)
+		})
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
+	r.do(ctx, cancel, j, j.task.Run)
+}
+
+// do does what a job is about, unless its leadership is over.
+func (r *Roster) do(ctx context.Context, cancel context.CancelFunc, j *job, f func(context.Context, raft.Status) error) {
 	r.mu.Lock()
 	j.cancel = cancel
 	over := j.over
@@ -250,7 +271,7 @@ func (r *Roster) run(ctx context.Context, j *job) {
 		r.finish(j, nil)
 		return
 	}
-	err := j.task.Run(ctx, s)
+	err := f(ctx, s)
 	if err != nil && ctx.Err() == nil {
 		r.o.Log.Debug("leader's task is tried again", "task", j.task.Name, "group", s.Name, "err", err)
 	}

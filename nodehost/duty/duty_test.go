@@ -178,3 +178,41 @@ func TestMembershipIsReadAndTold(t *testing.T) {
 	require.NoError(t, task.Run(t.Context(), raft.Status{Group: 7}))
 	require.Equal(t, want, told)
 }
+
+// TestWhatIsServedLastsAsLongAsTheLeadership: no worker waits for it, and no timeout ends it.
+func TestWhatIsServedLastsAsLongAsTheLeadership(t *testing.T) {
+	groups := &groups{m: map[ids.Group]raft.Status{}}
+	began, ended := make(chan uint64), make(chan uint64)
+	r := New(Options{Raft: groups, Workers: 1, Timeout: time.Nanosecond, PauseLeast: time.Microsecond, PauseMost: time.Microsecond}, Task{
+		Name:  "serve",
+		After: []raft.EventKind{raft.EventLife},
+		Serve: func(ctx context.Context, s raft.Status) error {
+			began <- s.Term
+			if !s.Opened {
+				return nil
+			}
+			<-ctx.Done()
+			ended <- s.Term
+			return ctx.Err()
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); r.Run(ctx) }()
+	serve := func(s raft.Status, kind raft.EventKind) {
+		groups.set(s)
+		r.Observe(raft.Event{Kind: kind, Group: s.Group})
+	}
+
+	serve(raft.Status{Group: 7, Term: 1, Serving: true}, raft.EventServing)
+	require.Equal(t, uint64(1), <-began, "it is not opened, and it returns")
+	serve(raft.Status{Group: 7, Term: 1, Serving: true, Opened: true}, raft.EventLife)
+	require.Equal(t, uint64(1), <-began)
+	serve(raft.Status{Group: 8, Term: 2, Serving: true, Opened: true}, raft.EventServing)
+	require.Equal(t, uint64(2), <-began, "the one worker did not wait for group 7")
+	serve(raft.Status{Group: 7, Term: 1}, raft.EventServing)
+	require.Equal(t, uint64(1), <-ended)
+	cancel()
+	require.Equal(t, uint64(2), <-ended)
+	<-done
+}

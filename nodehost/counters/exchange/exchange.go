@@ -2,7 +2,7 @@
 //
 // A counter that is counted in several regions is one group in each, which share a name:
 // the groups counter/hits of the regions ord and hkg. The host that leads
-// such a group pulls: it asks each sibling what it changed after the version that its own
+// such a group pulls (Task is this duty): it asks each sibling what it changed after the version that its own
 // group has of it, and proposes the answer as one merge. The cursor is in the group's own
 // state, so nothing is lost or told twice when leaders change; an answer that comes late,
 // twice or never does no harm. What travels is what changed.
@@ -25,6 +25,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
+	"github.com/drumline/drumline/nodehost/duty"
 	"github.com/drumline/drumline/nodehost/route/refs"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/counter"
@@ -41,12 +42,10 @@ type Raft interface {
 	Status(g ids.Group) (raft.Status, bool)
 }
 
-// Options of an Exchange. Router, Raft, Local and Regions are needed.
+// Options of an Exchange. Router, Raft and Regions are needed.
 type Options struct {
 	Router Router
 	Raft   Raft
-	// Local lists the groups with a replica here.
-	Local func() []ids.Group
 	// Regions lists the regions in which there are groups of a name.
 	Regions func(ctx context.Context, name string) ([]string, error)
 	// Every is the time between two pulls from one sibling; 0 means 250 ms.
@@ -81,7 +80,7 @@ type Exchange struct {
 	o Options
 
 	mu    sync.Mutex
-	leads map[ids.Group]*lead // guarded by mu
+	leads map[*lead]bool // guarded by mu
 	tally tally               // guarded by mu
 }
 
@@ -90,8 +89,6 @@ type lead struct {
 	x     *Exchange
 	group ids.Group
 	name  string // full
-	term  uint64
-	end   context.CancelFunc
 
 	self    *counterpb.Origin
 	peers   map[string]*sibling // by region
@@ -138,60 +135,42 @@ func New(o Options) *Exchange {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Exchange{o: o, leads: map[ids.Group]*lead{}}
+	return &Exchange{o: o, leads: map[*lead]bool{}}
 }
 
-// Run exchanges until ctx ends, and returns when nothing of it runs any more.
-func (x *Exchange) Run(ctx context.Context) {
-	var running sync.WaitGroup
-	defer running.Wait()
-	look := time.NewTicker(x.o.Every)
-	defer look.Stop()
-	for {
-		x.look(ctx, &running)
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-		}
+// Task is the exchange as a duty of the leaders of counters' groups.
+func (x *Exchange) Task() duty.Task {
+	return duty.Task{Name: "exchange", After: []raft.EventKind{raft.EventLife}, Serve: x.serve}
+}
+
+// serve exchanges for a group while this host leads it, if it is one of several regions and
+// takes commands.
+func (x *Exchange) serve(ctx context.Context, s raft.Status) error {
+	if !exchanges(s) {
+		return nil
 	}
-}
-
-// look starts and ends goroutines as leaderships come and go.
-func (x *Exchange) look(ctx context.Context, running *sync.WaitGroup) {
+	l := &lead{x: x, group: s.Group, name: s.Name, peers: map[string]*sibling{}, answers: make(chan answer)}
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	led := map[ids.Group]bool{}
-	for _, g := range x.o.Local() {
-		s, here := x.o.Raft.Status(g)
-		name, region := statemachines.CutRegion(s.Name)
-		if !here || region == "" || !strings.HasPrefix(name, counter.Name+"/") || !s.Serving || !s.Opened || s.Sealed {
-			continue
-		}
-		led[g] = true
-		if l := x.leads[g]; l != nil {
-			if l.term == s.Term {
-				continue
-			}
-			l.end()
-		}
-		life, end := context.WithCancel(ctx)
-		l := &lead{x: x, group: g, name: s.Name, term: s.Term, end: end, peers: map[string]*sibling{}, answers: make(chan answer)}
-		x.leads[g] = l
-		running.Go(func() { l.run(life) })
-	}
-	for g, l := range x.leads {
-		if !led[g] {
-			l.end()
-			delete(x.leads, g)
-		}
-	}
+	x.leads[l] = true
+	x.mu.Unlock()
+	l.run(ctx)
+	x.mu.Lock()
+	delete(x.leads, l)
+	x.mu.Unlock()
+	return nil
 }
 
-// run pulls until the leadership ends.
+// exchanges tells whether a group takes part in an exchange now.
+func exchanges(s raft.Status) bool {
+	name, region := statemachines.CutRegion(s.Name)
+	return region != "" && strings.HasPrefix(name, counter.Name+"/") && s.Opened && !s.Sealed
+}
+
+// run pulls until the leadership ends, or the group is sealed.
 func (l *lead) run(ctx context.Context) {
 	defer l.pulls.Wait()
-	defer l.end()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	next := time.NewTicker(l.x.o.Every)
 	defer next.Stop()
 	for err := l.round(ctx); ; {
@@ -203,6 +182,9 @@ func (l *lead) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-next.C:
+			if s, here := l.x.o.Raft.Status(l.group); !here || !exchanges(s) {
+				return
+			}
 			err = l.round(ctx)
 		case a := <-l.answers:
 			err = l.take(ctx, a)

@@ -20,6 +20,7 @@ import (
 	"github.com/drumline/drumline/internal/ids"
 	"github.com/drumline/drumline/internal/raft"
 	"github.com/drumline/drumline/nodehost/counters/exchange"
+	"github.com/drumline/drumline/nodehost/duty"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/counter"
 )
@@ -51,6 +52,8 @@ type world struct {
 	// pace is how often as fast as real time goes.
 	pace  time.Duration
 	began time.Time
+	// rosters, guarded by mu, are told of groups that are made.
+	rosters []*duty.Roster
 }
 
 func newWorld(regions ...string) *world {
@@ -67,10 +70,21 @@ func in(region string) string { return statemachines.NameIn("counter/hits", regi
 // found makes a group anew.
 func (w *world) found(name string) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	id := uint64(1000 + len(w.names))
 	w.machines[name] = counter.New(statemachines.Group{ID: id, Name: name})
 	w.names, w.all = append(w.names, name), append(w.all, w.machines[name])
+	rosters, last := slices.Clone(w.rosters), id
+	w.mu.Unlock()
+	for _, r := range rosters {
+		observe(r, last)
+	}
+}
+
+// observe tells a roster of all groups up to the last one.
+func observe(r *duty.Roster, last uint64) {
+	for g := uint64(1000); g <= last; g++ {
+		r.Observe(raft.Event{Kind: raft.EventServing, Group: ids.Group(g)})
+	}
 }
 
 func (w *world) now() time.Time { return w.began.Add(w.pace * time.Since(w.began)) }
@@ -162,36 +176,33 @@ func (h host) regions(_ context.Context, name string) ([]string, error) {
 	return out, nil
 }
 
-// local is the newest group of the host's region.
-func (h host) local() []ids.Group {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i := len(h.names) - 1; i >= 0; i-- {
-		if _, region := statemachines.CutRegion(h.names[i]); region == h.region {
-			return []ids.Group{ids.Group(1000 + i)}
-		}
-	}
-	return nil
-}
-
 func (h host) Status(g ids.Group) (raft.Status, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return raft.Status{Group: g, Name: h.names[g-1000], Term: uint64(g), Serving: true, Opened: true, Version: counter.Version}, true
+	name := h.names[g-1000]
+	_, region := statemachines.CutRegion(name)
+	newest := h.all[g-1000] == h.machines[name]
+	return raft.Status{Group: g, Name: name, Term: uint64(g), Serving: region == h.region && newest, Opened: true, Version: counter.Version}, true
 }
 
 // start lets a region exchange until the test ends.
 func (w *world) start(t *testing.T, region string) *exchange.Exchange {
 	t.Helper()
 	h := host{w, region}
-	x := exchange.New(exchange.Options{Router: h, Raft: h, Local: h.local, Regions: h.regions, Every: 2 * time.Millisecond, Now: w.now})
+	x := exchange.New(exchange.Options{Router: h, Raft: h, Regions: h.regions, Every: 2 * time.Millisecond, Now: w.now})
+	roster := duty.New(duty.Options{Raft: h}, x.Task())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		x.Run(ctx)
+		roster.Run(ctx)
 	}()
 	t.Cleanup(func() { cancel(); <-done })
+	w.mu.Lock()
+	w.rosters = append(w.rosters, roster)
+	last := uint64(999 + len(w.names))
+	w.mu.Unlock()
+	observe(roster, last)
 	return x
 }
 

@@ -105,7 +105,7 @@ func (x *Exchange) Collect(out chan<- prometheus.Metric) {
 	d, now := descs(), x.o.Now()
 	x.mu.Lock()
 	t, led := x.tally, map[string]bool{}
-	for _, l := range x.leads {
+	for l := range x.leads {
 		led[l.name] = true
 	}
 	ears, groups := maps.Clone(t.ears), maps.Clone(t.found)
