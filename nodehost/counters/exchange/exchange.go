@@ -81,7 +81,7 @@ type Exchange struct {
 
 	mu    sync.Mutex
 	leads map[*lead]bool // guarded by mu
-	tally tally               // guarded by mu
+	tally tally          // guarded by mu
 }
 
 // lead is one leadership of a group on this host. Only its goroutine uses it.
