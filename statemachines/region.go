@@ -25,7 +25,8 @@ func NameIn(name, region string) string {
 func NameOf(m interface {
 	GetName() string
 	GetRegion() string
-}) string {
+},
+) string {
 	return NameIn(m.GetName(), m.GetRegion())
 }
 

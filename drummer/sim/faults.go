@@ -2,11 +2,12 @@ package sim
 
 import (
 	"fmt"
-	"github.com/drumline/drumline/drummer/fleet/rules"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/drumline/drumline/drummer/fleet/rules"
 
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	"github.com/drumline/drumline/drummer/sim/cover"

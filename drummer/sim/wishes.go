@@ -1,10 +1,11 @@
 package sim
 
 import (
-	"github.com/drumline/drumline/drummer/fleet/rules"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/drumline/drumline/drummer/fleet/rules"
 
 	"google.golang.org/protobuf/proto"
 

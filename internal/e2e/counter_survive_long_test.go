@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/drumline/drumline/statemachines"
 	"github.com/stretchr/testify/require"
+
+	"github.com/drumline/drumline/statemachines"
 )
 
 const (

@@ -29,7 +29,8 @@ func errNoCommand() error {
 func groupOf(req interface {
 	GetGroup() string
 	GetRegion() string
-}) string {
+},
+) string {
 	return statemachines.NameIn(req.GetGroup(), req.GetRegion())
 }
 

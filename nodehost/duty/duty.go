@@ -248,10 +248,10 @@ func (r *Roster) take() *job {
 // run runs a job, or has it served.
 func (r *Roster) run(ctx context.Context, j *job) {
 	if j.task.Serve != nil {
+		life, cancel := context.WithCancel(ctx)
 		r.serving.Go(func() {
-			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			r.do(ctx, cancel, j, j.task.Serve)
+			r.do(life, cancel, j, j.task.Serve)
 		})
 		return
 	}
