@@ -249,6 +249,8 @@ func (c *Core) startEnded(e Started, now time.Duration) {
 		r.started, r.tuning, r.pause = true, false, 0
 	default:
 		r.detail = "start: " + e.Err
+		c.answerAll(r.retirers, false, r.detail) // who asks again hears why it lasts
+		r.retirers = nil
 		c.retryLater(r, now)
 	}
 	c.do(Changed{Key: e.Key})

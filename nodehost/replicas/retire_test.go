@@ -1,6 +1,7 @@
 package replicas
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -90,6 +91,22 @@ func TestWhatCannotRunIsRetiredWithoutAState(t *testing.T) {
 
 	w = newWorld().step(Boot{}, order(1, k, launch), order(2, k, retire))
 	require.Equal(t, []string{"booted", "start 1000.7", "later 2: the replica is starting"}, w.take())
+}
+
+// TestWhoRetiresWhatDoesNotStartHearsWhy: every order is answered, however often it comes.
+func TestWhoRetiresWhatDoesNotStartHearsWhy(t *testing.T) {
+	k := key(1000, 7)
+	w := up(k)
+	w.restart()
+	w.step(Welcomed{Fence{2, 9}, []ids.Group{1000}}, Boot{}, Started{Key: k, Err: "its data is gone"})
+	w.take()
+	for token := uint64(2); token < 12; token++ {
+		for len(w.step(Tick{}).take()) == 0 { // until it is started again
+			w.now += 500 * time.Millisecond
+		}
+		w.step(order(token, k, retire, fence(2, 9)), Started{Key: k, Err: "its data is gone"})
+		require.Equal(t, []string{fmt.Sprintf("later %d: start: its data is gone", token)}, w.take())
+	}
 }
 
 func TestADestructionOvertakesARetirement(t *testing.T) {
