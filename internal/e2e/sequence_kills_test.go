@@ -333,7 +333,7 @@ func noQuorum(t *testing.T, w *world, c *client.Client) {
 	before, window := idle.used(), time.NewTimer(4*time.Second)
 	<-window.C
 	busy := idle.used() - before
-	require.LessOrEqual(t, busy, 80*time.Millisecond, "more than 2 % of a core, to wait")
+	require.LessOrEqual(t, busy, 200*time.Millisecond, "more than 5 % of a core, to wait") // 1 to 4 % by the machine; one that spins takes all of it
 
 	w.must(w.fleet.Start("host-2"))
 	w.ready("host-2")

@@ -279,13 +279,16 @@ func (s *streamer) end(sig os.Signal) {
 // used is the processor time of a streamer so far.
 func (s *streamer) used() time.Duration {
 	s.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", s.cmd.Process.Pid))
 	require.NoError(s, err)
-	_, rest, _ := strings.Cut(string(raw), ") ")
-	fields := strings.Fields(rest)
-	user, err := strconv.Atoi(fields[11])
-	require.NoError(s, err)
-	system, err := strconv.Atoi(fields[12])
-	require.NoError(s, err)
-	return time.Duration(user+system) * 10 * time.Millisecond
+	require.NotEmpty(s, threads)
+	sum := time.Duration(0)
+	for _, path := range threads {
+		raw, err := os.ReadFile(path)
+		require.NoError(s, err)
+		ran, err := strconv.ParseInt(strings.Fields(string(raw))[0], 10, 64)
+		require.NoError(s, err)
+		sum += time.Duration(ran)
+	}
+	return sum
 }
