@@ -49,7 +49,9 @@ func TestSequencesAndKills(t *testing.T) {
 // TestSequencesWithoutAMajority: too few hosts answer, or none.
 func TestSequencesWithoutAMajority(t *testing.T) {
 	w, c := newSequences(t)
-	t.Run("no quorum", func(t *testing.T) { noQuorum(t, w, c) })
+	if !t.Run("no quorum", func(t *testing.T) { noQuorum(t, w, c) }) {
+		return // its hosts are down
+	}
 	t.Run("close", func(t *testing.T) { closeInSilence(t, w, c) })
 }
 
@@ -333,7 +335,7 @@ func noQuorum(t *testing.T, w *world, c *client.Client) {
 	before, window := idle.used(), time.NewTimer(4*time.Second)
 	<-window.C
 	busy := idle.used() - before
-	require.LessOrEqual(t, busy, 200*time.Millisecond, "more than 5 % of a core, to wait") // 1 to 4 % by the machine; one that spins takes all of it
+	require.LessOrEqual(t, busy, 400*time.Millisecond, "more than a tenth of a core, to wait") // 1 to 5 % by the machine; one that spins takes all of it
 
 	w.must(w.fleet.Start("host-2"))
 	w.ready("host-2")
