@@ -31,7 +31,7 @@ type Task struct {
 	// After an error it is run again.
 	Run func(ctx context.Context, s raft.Status) error
 	// Serve, instead of Run, may last as long as the leadership; nothing else bounds it, and
-	// the workers do not wait for it. Once it has returned it is begun again like Run.
+	// the workers do not wait for it. Once it has returned it is begun again when Run would be.
 	Serve func(ctx context.Context, s raft.Status) error
 }
 

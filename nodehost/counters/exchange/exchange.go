@@ -1,8 +1,8 @@
 // Package exchange carries what one region counted to the others.
 //
 // A counter that is counted in several regions is one group in each, which share a name:
-// the groups counter/hits of the regions ord and hkg. The host that leads
-// such a group pulls (Task is this duty): it asks each sibling what it changed after the version that its own
+// the groups counter/hits of the regions ord and hkg. The host that leads such a group pulls
+// (Task is this duty): it asks each sibling what it changed after the version that its own
 // group has of it, and proposes the answer as one merge. The cursor is in the group's own
 // state, so nothing is lost or told twice when leaders change; an answer that comes late,
 // twice or never does no harm. What travels is what changed.

@@ -242,7 +242,13 @@ func (w *world) valueOf(t *testing.T, region, key string) int64 {
 
 func (w *world) getKey(t *testing.T, region, key string) *counterpb.Answer {
 	t.Helper()
-	query, err := proto.Marshal(&counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: key}}})
+	return w.query(t, region, &counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: key}}})
+}
+
+// query asks a region's group itself.
+func (w *world) query(t *testing.T, region string, q *counterpb.Query) *counterpb.Answer {
+	t.Helper()
+	query, err := proto.Marshal(q)
 	require.NoError(t, err)
 	w.mu.Lock()
 	defer w.mu.Unlock()

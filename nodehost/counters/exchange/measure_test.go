@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/protobuf/proto"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 )
@@ -122,15 +121,7 @@ func TestANewLeaderEndsWindows(t *testing.T) {
 // exported is all that a region tells others.
 func (w *world) exported(t *testing.T, region string) *counterpb.Merge {
 	t.Helper()
-	query, err := proto.Marshal(&counterpb.Query{Op: &counterpb.Query_Export{Export: &counterpb.Export{}}})
-	require.NoError(t, err)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	data, err := w.machines[in(region)].Query(query)
-	require.NoError(t, err)
-	a := &counterpb.Answer{}
-	require.NoError(t, proto.Unmarshal(data, a))
-	return a.GetExport()
+	return w.query(t, region, &counterpb.Query{Op: &counterpb.Query_Export{Export: &counterpb.Export{}}}).GetExport()
 }
 
 // TestWindowsEndWhileOthersCount: a region that counts nothing itself passes the time, also
