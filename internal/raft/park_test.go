@@ -437,6 +437,23 @@ func TestMembershipChangesWhileParked(t *testing.T) {
 	require.Contains(t, m.Voters, replicaID(g, 3))
 }
 
+// A replica that was loaded replays its log: what it passes on the way is no news.
+func TestOlderMembershipsAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, napping)
+	const g = 1000
+	c.launch(g, 0, 1, 2)
+	c.asleep(g, 0, 1, 2)
+	c.someoneProposes(g, "a", 0, 1, 2)
+	r, err := c.nodes[0].replica(g)
+	require.NoError(t, err)
+	now := r.status()
+	require.Len(t, r.View().Voters, 3)
+	require.False(t, r.setMembers(now.ConfigChange-1, false, map[uint64]string{uint64(replicaID(g, 0)): string(c.nodes[0].id)}))
+	require.False(t, r.setMembers(0, false, nil))
+	require.Len(t, r.View().Voters, 3)
+}
+
 // A parked member is so far behind that it needs a snapshot.
 func TestSnapshotForAParkedReplica(t *testing.T) {
 	c := newCluster(t, 3, func(o *Options) { napping(o); o.SnapshotEntries = 20 })

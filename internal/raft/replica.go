@@ -436,10 +436,12 @@ func (r *replica) setReady() {
 }
 
 // setMembers notes the membership that dragonboat reports, and tells whether it is news.
+// A replica that was loaded replays its log, and reports older ones than it is known to have.
 func (r *replica) setMembers(configChange uint64, observer bool, voters map[uint64]string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if configChange != 0 && r.members.configChange == configChange && r.members.observer == observer {
+	known := r.members
+	if configChange < known.configChange || configChange != 0 && configChange == known.configChange && observer == known.observer {
 		return false
 	}
 	r.members = members{configChange: configChange, observer: observer, voters: membership.HostsOf(voters)}

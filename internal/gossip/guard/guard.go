@@ -143,10 +143,10 @@ func (g *Guard) hold(raw net.Conn, incoming bool) *conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ended || incoming && g.in >= MaxStreams {
-		_ = raw.Close()
 		if !g.ended {
 			g.o.Refused(Crowded)
 		}
+		_ = raw.Close() // last: whoever sees it knows that it was counted
 		return nil
 	}
 	c := &conn{Conn: raw, g: g, incoming: incoming}
