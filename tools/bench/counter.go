@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -18,7 +20,7 @@ import (
 
 func counterCommand() *cli.Command {
 	return &cli.Command{
-		Name: "counter", Usage: "measure counting, beside a handler of net/http that counts in memory",
+		Name: "counter", Usage: "measure counting, beside a handler of net/http that counts in memory in a process of its own",
 		Flags: commonFlags(
 			&cli.StringFlag{Name: "only", Usage: "measure only rows that contain `TEXT`, beside the bare handler"},
 			&cli.DurationFlag{Name: "time", Value: 2 * time.Second, Usage: "length of one run"}),
@@ -61,8 +63,14 @@ func measureHits(c *cli.Context) error {
 // bareWeb is the yardstick as a subject.
 type bareWeb struct{ *hits.Web }
 
-func newWeb(_ context.Context, _ string, s measure.Setup) (subject, error) {
-	w, err := hits.NewWeb(s)
+func newWeb(ctx context.Context, _ string, s measure.Setup) (subject, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self, hits.ServerCommand().Name)
+	cmd.Stderr = os.Stderr
+	w, err := hits.NewWeb(s, cmd)
 	return bareWeb{w}, err
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/drumline/drumline/tools/bench/hits"
 	"github.com/drumline/drumline/tools/bench/hostprofile"
 )
 
@@ -54,7 +55,7 @@ func application(out, errOut io.Writer) *cli.App {
 		Writer: out, ErrWriter: errOut, HideHelpCommand: true,
 		ExitErrHandler: func(*cli.Context, error) {}, // run decides on the exit code
 		Commands: []*cli.Command{
-			loadCommand("propose"), loadCommand("read"), idleCommand(), failoverCommand(), startCommand(), capacityCommand(), sequenceCommand(), counterCommand(), allCommand(), subjectCommand(),
+			loadCommand("propose"), loadCommand("read"), idleCommand(), failoverCommand(), startCommand(), capacityCommand(), sequenceCommand(), counterCommand(), allCommand(), subjectCommand(), hits.ServerCommand(),
 		},
 	}
 }

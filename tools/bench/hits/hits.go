@@ -8,11 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"strconv"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -125,60 +122,4 @@ func adds(conn *grpc.ClientConn, n int) measure.Workload {
 		}
 		return nil
 	}}
-}
-
-// Web is the yardstick: a server in this process that counts in memory, and its callers.
-type Web struct {
-	measure.Setup
-	caller *Caller
-	places Places
-	server *http.Server
-	served chan error
-}
-
-// NewWeb starts one. The caller closes it.
-func NewWeb(s measure.Setup) (*Web, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	var counted atomic.Int64
-	mux := http.NewServeMux()
-	mux.HandleFunc("/inc", func(w http.ResponseWriter, r *http.Request) {
-		n, err := strconv.Atoi(r.FormValue("amount"))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		_, _ = fmt.Fprintln(w, counted.Add(int64(n))) // the caller reads it
-	})
-	w := &Web{
-		Setup: s, caller: NewCaller(), places: Places{Leader: ln.Addr().String()},
-		server: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}, served: make(chan error, 1),
-	}
-	go func() { w.served <- w.server.Serve(ln) }() // Close waits for it
-	return w, nil
-}
-
-// Run makes a run.
-func (w *Web) Run(ctx context.Context, r measure.Request) (measure.Sample, error) {
-	if r.Op == measure.OpPause || r.Op == measure.OpResume {
-		return measure.Sample{}, nil
-	}
-	r.Via = Bare
-	work, err := w.caller.Workload(w.places, &r)
-	if err != nil {
-		return measure.Sample{}, err
-	}
-	return w.Measured(ctx, r, measure.OwnUsage, work)
-}
-
-// Close ends it.
-func (w *Web) Close() error {
-	w.caller.Close()
-	err := w.server.Close()
-	if served := <-w.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
 }

@@ -2,6 +2,8 @@ package hits_test
 
 import (
 	"bytes"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -12,16 +14,44 @@ import (
 	"github.com/drumline/drumline/tools/bench/measure"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asServer makes this program the yardstick's server.
+const asServer = "HITS_SERVER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asServer) != "" {
+		if err := hits.Serve(os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func server(t *testing.T) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env, cmd.Stderr = append(os.Environ(), asServer+"=1"), os.Stderr
+	return cmd
+}
 
 func TestTheYardstickCounts(t *testing.T) {
-	w, err := hits.NewWeb(measure.Setup{Subject: measure.BareHTTP})
+	w, err := hits.NewWeb(measure.Setup{Subject: measure.BareHTTP}, server(t))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, w.Close()) }()
 	s, err := w.Run(t.Context(), measure.Request{Op: measure.OpHits, Time: time.Second})
 	require.NoError(t, err)
 	require.Zero(t, s.Failed, s.Error)
 	require.Positive(t, s.PerSec)
+	require.Positive(t, s.CPU)
+}
+
+func TestAServerThatDoesNotStart(t *testing.T) {
+	_, err := hits.NewWeb(measure.Setup{}, exec.Command("true"))
+	require.ErrorContains(t, err, "it gave no address")
+	_, err = hits.NewWeb(measure.Setup{}, exec.Command("/no/such/program"))
+	require.ErrorContains(t, err, "start the bare handler")
 }
 
 func TestUnknownRuns(t *testing.T) {
