@@ -2,6 +2,7 @@ package drummer
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,15 +65,20 @@ func (c *cluster) drummers() *drummerpb.ListDrummersResponse {
 	return resp
 }
 
-// join adds a drummer that waits, and returns its number.
+// join adds a drummer that waits, or is about to, and returns its number.
 func (c *cluster) join(m *master, replaces string) uint64 {
 	c.t.Helper()
 	var number uint64
-	require.NoError(c.t, c.ask(func(ctx context.Context, d drummerpb.DrummerClient) error {
-		resp, err := d.AddDrummer(ctx, &drummerpb.AddDrummerRequest{Address: c.addresses[m.index-1], Replaces: replaces})
-		number = resp.GetDrummer().GetNumber()
-		return err
-	}))
+	var last error
+	require.True(c.t, eventually(func() bool {
+		last = c.ask(func(ctx context.Context, d drummerpb.DrummerClient) error {
+			resp, err := d.AddDrummer(ctx, &drummerpb.AddDrummerRequest{Address: c.addresses[m.index-1], Replaces: replaces})
+			number = resp.GetDrummer().GetNumber()
+			return err
+		})
+		return last == nil || !strings.Contains(last.Error(), "no drummer answers")
+	}, 30*time.Second))
+	require.NoError(c.t, last)
 	return number
 }
 

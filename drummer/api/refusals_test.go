@@ -18,7 +18,7 @@ type crew struct{ t *testing.T }
 
 func (c crew) Inspect(_ context.Context, address string) (*drummerpb.MeetResponse, error) {
 	require.Equal(c.t, "nowhere:1", address, "nobody else need be called")
-	return nil, fault.New(fault.Unavailable, "no drummer answers at %s", address)
+	return nil, fault.New(fault.Conflict, "no drummer answers at %s", address)
 }
 
 func (c crew) Describe(context.Context, []*fleetpb.Drummer) *drummerpb.ListDrummersResponse {
@@ -80,7 +80,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 		"add nobody": {func() error {
 			_, err := d.AddDrummer(ctx, &drummerpb.AddDrummerRequest{Address: "nowhere:1"})
 			return err
-		}, fault.Unavailable, "", "no drummer answers at nowhere:1"},
+		}, fault.Conflict, "", "no drummer answers at nowhere:1"},
 		"remove a drummer": {func() error {
 			_, err := d.RemoveDrummer(ctx, &drummerpb.RemoveDrummerRequest{Drummer: "9"})
 			return err

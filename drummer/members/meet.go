@@ -204,7 +204,8 @@ func (m *Members) askAll(ctx context.Context, addresses []string) {
 	wg.Wait()
 }
 
-// Inspect asks the drummer at an address who it is, for somebody who wants to add it.
+// Inspect asks the drummer at an address who it is, for somebody who wants to add it. When
+// nobody answers there, that is no fault of those that are asked: they need not be asked again.
 func (m *Members) Inspect(ctx context.Context, address string) (*drummerpb.MeetResponse, error) {
 	resp, err := m.ask(ctx, address, m.question())
 	switch st := status.Convert(err); st.Code() { //nolint:exhaustive // all others mean that nobody answered
@@ -215,7 +216,10 @@ func (m *Members) Inspect(ctx context.Context, address string) (*drummerpb.MeetR
 	case codes.InvalidArgument, codes.FailedPrecondition:
 		return nil, fault.New(fault.Conflict, "the drummer at %s refuses: %s", address, st.Message())
 	default:
-		return nil, fault.New(fault.Unavailable, "no drummer answers at %s: start it with --join, then add it (%s)", address, st.Message())
+		if len(st.Details()) > 0 { // only who answers says them
+			return nil, fault.New(fault.Unavailable, "the drummer at %s answers with an error, ask again: %s", address, st.Message())
+		}
+		return nil, fault.New(fault.Conflict, "no drummer answers at %s: start one there with --join and an empty data directory, then ask again (%s)", address, st.Message())
 	}
 }
 

@@ -54,10 +54,14 @@ func (w written) Propose(context.Context, *fleetpb.Command) (*fleetpb.Result, er
 type other struct {
 	grpc.ClientConnInterface
 	says *drummerpb.MeetResponse // nil: it does not answer
+	err  error                   // instead of an answer
 }
 
 func (o *other) Invoke(_ context.Context, _ string, _, reply any, _ ...grpc.CallOption) error {
 	r, ok := reply.(*drummerpb.MeetResponse)
+	if o.err != nil {
+		return o.err
+	}
 	if !ok || o.says == nil {
 		return errors.New("it is away")
 	}

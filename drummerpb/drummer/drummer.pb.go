@@ -5407,7 +5407,7 @@ func (x *CancelOperationResponse) GetOperation() *fleet.Operation {
 // PauseOperationsRequest stops or resumes new operations of a kind.
 type PauseOperationsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// kind of operation: replace, resize, drain, move, place, balance or transfer.
+	// kind of operation: replace, resize, drain, move, place, balance, transfer or tune.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// resume begins them again.
 	Resume bool `protobuf:"varint,2,opt,name=resume,proto3" json:"resume,omitempty"`

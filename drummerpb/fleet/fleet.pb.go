@@ -1695,7 +1695,7 @@ type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id of the operation.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// kind is launch, delete, replace, resize, drain, move, place, balance, transfer or tune; of a host it is drain or decommission.
+	// kind is launch, recover, restore, clone, delete, purge, replace, resize, drain, move, place, balance, transfer or tune; of a host it is drain or decommission.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// group is the group's number.
 	Group uint64 `protobuf:"varint,3,opt,name=group,proto3" json:"group,omitempty"`

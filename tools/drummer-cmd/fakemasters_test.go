@@ -34,7 +34,7 @@ func (m *crew) Inspect(_ context.Context, address string) (*drummerpb.MeetRespon
 	case "stray:9121":
 		return &drummerpb.MeetResponse{Self: &fleetpb.Drummer{HostId: "ds", Name: "stray", Number: 2, Api: address, Raft: "stray:9122"}}, nil
 	}
-	return nil, fault.New(fault.Unavailable, "no drummer answers at %s", address)
+	return nil, fault.New(fault.Conflict, "no drummer answers at %s: start one there", address)
 }
 
 // Describe says that drummer 3 is away.
