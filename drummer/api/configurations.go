@@ -34,7 +34,7 @@ func (s *Service) ApplyConfiguration(ctx context.Context, r *drummerpb.ApplyConf
 		return nil, err
 	}
 	if err := possible(v, wanted); err != nil {
-		return nil, fault.New(fault.Invalid, "configuration: %v", err)
+		return nil, fault.New(fault.Conflict, "configuration: %v", err)
 	}
 	change := difference(v, wanted)
 	if r.GetBase() != 0 && r.GetBase() != change.GetBase() && !rules.SameContent(v.Configuration(change.GetApp()), wanted) {

@@ -76,23 +76,26 @@ func define(ctx context.Context, c *Cluster, specs []*fleetpb.Spec) (*drummerpb.
 	return resp, nil
 }
 
-// checkPossible says what is wrong with a spec in itself, or with its rules on the hosts
-// that there are.
-func checkPossible(v *fleet.View, spec *fleetpb.Spec) error {
+// checkPossible says what is wrong with a spec: in itself, which is invalid, or with its rules
+// on the hosts that there are, which is a conflict: with other hosts it would do.
+func checkPossible(v *fleet.View, spec *fleetpb.Spec) (fleetpb.Code, error) {
 	if err := rules.CheckSpec(spec); err != nil {
-		return err
+		return fleetpb.Code_CODE_INVALID, err
 	}
 	if g := v.ByName(statemachines.NameOf(spec)); g != nil && proto.Equal(g.GetSpec(), spec) {
-		return nil // it is so already
+		return fleetpb.Code_CODE_OK, nil // it is so already
 	}
-	return spread.Possible(v, spec)
+	if err := spread.Possible(v, spec); err != nil {
+		return fleetpb.Code_CODE_CONFLICT, err
+	}
+	return fleetpb.Code_CODE_OK, nil
 }
 
 // sift answers the specs that are wrong in themselves or impossible, without the record.
 func sift(v *fleet.View, specs []*fleetpb.Spec, items []*fleetpb.ItemResult) (good []*fleetpb.Spec, places []int) {
 	for i, spec := range specs {
-		if err := checkPossible(v, spec); err != nil {
-			items[i] = invalidItem(spec, err)
+		if code, err := checkPossible(v, spec); err != nil {
+			items[i] = refusedItem(spec, code, err.Error())
 			continue
 		}
 		good, places = append(good, spec), append(places, i)
@@ -100,10 +103,9 @@ func sift(v *fleet.View, specs []*fleetpb.Spec, items []*fleetpb.ItemResult) (go
 	return good, places
 }
 
-// invalidItem bounds what it repeats of the request.
-func invalidItem(spec *fleetpb.Spec, err error) *fleetpb.ItemResult {
-	name := bounded(spec.GetName())
-	return &fleetpb.ItemResult{Name: name, Region: bounded(spec.GetRegion()), Code: fleetpb.Code_CODE_INVALID, Detail: err.Error()}
+// refusedItem bounds what it repeats of the request.
+func refusedItem(spec *fleetpb.Spec, code fleetpb.Code, why string) *fleetpb.ItemResult {
+	return &fleetpb.ItemResult{Name: bounded(spec.GetName()), Region: bounded(spec.GetRegion()), Code: code, Detail: why}
 }
 
 func bounded(text string) string {
@@ -134,11 +136,12 @@ func (s *Service) dryRun(ctx context.Context, specs []*fleetpb.Spec) (*drummerpb
 	first := map[string]*fleetpb.Spec{}
 	for _, spec := range specs {
 		item := fleet.CheckCreate(v, spec)
-		if err := checkPossible(v, spec); err != nil {
-			item.Code, item.Detail = fleetpb.Code_CODE_INVALID, err.Error()
+		if code, err := checkPossible(v, spec); err != nil {
+			resp.Items = append(resp.Items, refusedItem(spec, code, err.Error()))
+			continue
 		}
 		if item.GetCode() == fleetpb.Code_CODE_INVALID {
-			resp.Items = append(resp.Items, invalidItem(spec, errText(item.GetDetail())))
+			resp.Items = append(resp.Items, refusedItem(spec, item.GetCode(), item.GetDetail()))
 			continue
 		}
 		full := statemachines.NameOf(spec)
@@ -152,11 +155,6 @@ func (s *Service) dryRun(ctx context.Context, specs []*fleetpb.Spec) (*drummerpb
 	}
 	return resp, nil
 }
-
-// errText is a sentence as an error.
-type errText string
-
-func (e errText) Error() string { return string(e) }
 
 func known(v *fleet.View, app string) bool {
 	for h := range v.Hosts() {
@@ -258,21 +256,28 @@ func again(err error) error {
 
 // refused is the record's refusal of a command as a fault.
 func refused(cmd *fleetpb.Command, r *fleetpb.Result) error {
-	reason := fault.Internal
-	switch r.GetCode() {
-	case fleetpb.Code_CODE_INVALID:
-		reason = fault.Invalid
-	case fleetpb.Code_CODE_NOT_FOUND:
+	if r.GetCode() == fleetpb.Code_CODE_NOT_FOUND {
 		return fault.NotFound(subject(cmd), "%s", r.GetDetail())
+	}
+	return fault.New(asReason(r.GetCode()), "%s", r.GetDetail())
+}
+
+// asReason is the class of a refusal.
+func asReason(c fleetpb.Code) fault.Reason {
+	switch c {
+	case fleetpb.Code_CODE_INVALID:
+		return fault.Invalid
+	case fleetpb.Code_CODE_NOT_FOUND:
+		return fault.GroupNotFound
 	case fleetpb.Code_CODE_EXISTS:
-		reason = fault.Exists
+		return fault.Exists
 	case fleetpb.Code_CODE_CONFLICT:
-		reason = fault.Conflict
+		return fault.Conflict
 	case fleetpb.Code_CODE_LIMIT:
-		reason = fault.Limit
+		return fault.Limit
 	case fleetpb.Code_CODE_OK, fleetpb.Code_CODE_UNSPECIFIED:
 	}
-	return fault.New(reason, "%s", r.GetDetail())
+	return fault.Internal
 }
 
 // subject is what a command is about when it is no group: that is what it may not find.

@@ -132,8 +132,8 @@ func (s *Service) Plan(ctx context.Context, r *drummerpb.PlanRequest) (*drummerp
 		return nil, err
 	}
 	for _, spec := range change.Specs {
-		if err := checkPossible(v, spec); err != nil {
-			return nil, fault.New(fault.Invalid, "group %s: %v", statemachines.NameOf(spec), err)
+		if code, err := checkPossible(v, spec); err != nil {
+			return nil, fault.New(asReason(code), "group %s: %v", statemachines.NameOf(spec), err)
 		}
 	}
 	resp, err := foresight.Play(ctx, planner.View{Fleet: v, Observed: &o.Observed}, change)

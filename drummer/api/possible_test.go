@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,7 +12,8 @@ import (
 )
 
 // TestImpossibleRulesAreRefused: a rule that no choice of the hosts keeps is refused when it
-// is submitted, with the reason, whoever submits it; so is one that contradicts itself.
+// is submitted, with the reason, whoever submits it; so is one that contradicts itself. The
+// one is a conflict with the hosts that there are, the other is invalid whatever there is.
 func TestImpossibleRulesAreRefused(t *testing.T) {
 	w := newTown(t, 1)
 	for _, id := range []string{"x", "y", "z"} {
@@ -19,6 +21,7 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 	}
 	openGroup(t, w, "kv/there", "x")
 	for reason, rule := range map[string]*fleetpb.Spec{
+		"2 replicas: want 1, 3, 5 or 7":      {Replicas: 2},
 		"0 of the hosts have the labels":     {Replicas: 1, Require: []string{"disk=ssd"}},
 		"there is a place for 2 of 3":        {Replicas: 3, Regions: []*fleetpb.RegionCount{{Region: "east", Count: 2}, {Region: "west", Count: 1}}},
 		"there is a place for 1 of 3":        {Replicas: 3, Isolation: fleetpb.Isolation_ISOLATION_REGION},
@@ -28,17 +31,21 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 		"down_after of 5 ms: want 1s to a w": {Replicas: 1, DownAfterMs: 5},
 	} {
 		rule.App = "kv"
+		code := fleetpb.Code_CODE_INVALID
+		if strings.HasPrefix(reason, "0 of the hosts") || strings.HasPrefix(reason, "there is a place for") {
+			code = fleetpb.Code_CODE_CONFLICT
+		}
 		for _, dry := range []bool{true, false} {
 			rule.Name = "kv/new"
 			made, err := w.drummer(0).CreateGroups(t.Context(), &drummerpb.CreateGroupsRequest{Specs: []*fleetpb.Spec{rule}, DryRun: dry})
 			require.NoError(t, err)
-			require.Equal(t, fleetpb.Code_CODE_INVALID, made.GetItems()[0].GetCode(), reason)
+			require.Equal(t, code, made.GetItems()[0].GetCode(), reason)
 			require.Contains(t, made.GetItems()[0].GetDetail(), reason)
 
 			rule.Name = "kv/there"
 			shaped, err := w.drummer(0).ShapeGroups(t.Context(), &drummerpb.ShapeGroupsRequest{Specs: []*fleetpb.Spec{rule}, DryRun: dry})
 			require.NoError(t, err)
-			require.Equal(t, fleetpb.Code_CODE_INVALID, shaped.GetItems()[0].GetCode(), reason)
+			require.Equal(t, code, shaped.GetItems()[0].GetCode(), reason)
 			require.Contains(t, shaped.GetItems()[0].GetDetail(), reason)
 		}
 	}
@@ -62,7 +69,7 @@ func TestTemplatesThatNoFleetKeepsAreRefused(t *testing.T) {
 	spread.Replicas, spread.Isolation = 3, fleetpb.Isolation_ISOLATION_ZONE
 	for _, dry := range []bool{true, false} {
 		_, err = apply(dry, ssd, spread)
-		requireReason(t, fault.Invalid, err)
+		requireReason(t, fault.Conflict, err)
 		require.ErrorContains(t, err, `template "*": its rules cannot be kept`)
 	}
 	changed, err := apply(false, ssd, tmpl("*", "new", true))

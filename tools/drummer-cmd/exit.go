@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/drumline/drumline/client"
-	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/arrange"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/reason"
@@ -144,20 +143,4 @@ func listing(what string) string {
 		return program + " " + list
 	}
 	return ""
-}
-
-// exitOf is the exit code of the record's answer to one group.
-func exitOf(c fleetpb.Code) int {
-	switch c {
-	case fleetpb.Code_CODE_OK:
-		return exitOK
-	case fleetpb.Code_CODE_INVALID:
-		return exitUsage
-	case fleetpb.Code_CODE_NOT_FOUND:
-		return exitNotFound
-	case fleetpb.Code_CODE_EXISTS, fleetpb.Code_CODE_CONFLICT, fleetpb.Code_CODE_LIMIT:
-		return exitConflict
-	default:
-		return exitFailed
-	}
 }

@@ -53,6 +53,8 @@ func (f *fake) ShapeGroups(_ context.Context, req *drummerpb.ShapeGroupsRequest)
 		item := &fleetpb.ItemResult{Name: s.GetName(), Id: g.GetId(), Code: fleetpb.Code_CODE_OK}
 		if s.GetReplicas()%2 == 0 {
 			item.Code, item.Detail = fleetpb.Code_CODE_INVALID, "want 1, 3, 5 or 7"
+		} else if slices.Contains(s.GetRequire(), "disk=gold") {
+			item.Code, item.Detail = fleetpb.Code_CODE_CONFLICT, "no host has the labels"
 		} else if !req.GetDryRun() {
 			g.Want, g.Regions, g.Spec = s.GetReplicas(), s.GetRegions(), s
 		}

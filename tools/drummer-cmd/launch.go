@@ -13,6 +13,7 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 
 	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -193,7 +194,7 @@ func (t *tool) refusals(items []*fleetpb.ItemResult, wanted int, callErr error) 
 		}
 		refused++
 		t.say("%s: %s: %s", statemachines.NameOf(i), shape.OfItem(i).Result, i.GetDetail())
-		if one := exitOf(i.GetCode()); code == exitOK || code == one {
+		if one := noun.ExitOf(i.GetCode()); code == exitOK || code == one {
 			code = one
 		} else {
 			code = exitFailed

@@ -11,6 +11,7 @@ import (
 	"github.com/drumline/drumline/client"
 	"github.com/drumline/drumline/config"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
 )
 
@@ -78,6 +79,7 @@ type Verb struct {
 
 // Exit codes of the program that errors here have.
 const (
+	Failed      = 1
 	Usage       = 2
 	NotFound    = 4
 	Conflict    = 5
@@ -108,6 +110,20 @@ func (e *Error) Unwrap() error { return e.Cause }
 // Fault is an error with an exit code.
 func Fault(exit int, format string, args ...any) error {
 	return &Error{Exit: exit, Text: fmt.Sprintf(format, args...)}
+}
+
+// ExitOf is the exit code of the record's refusal of one group.
+func ExitOf(c fleetpb.Code) int {
+	switch c {
+	case fleetpb.Code_CODE_INVALID:
+		return Usage
+	case fleetpb.Code_CODE_NOT_FOUND:
+		return NotFound
+	case fleetpb.Code_CODE_EXISTS, fleetpb.Code_CODE_CONFLICT, fleetpb.Code_CODE_LIMIT:
+		return Conflict
+	case fleetpb.Code_CODE_OK, fleetpb.Code_CODE_UNSPECIFIED:
+	}
+	return Failed
 }
 
 // NoGroup is the fault of a group that there is not.

@@ -110,7 +110,7 @@ func (r *Room) shape(ctx context.Context, c *cli.Context, change func(*fleetpb.S
 		for _, i := range resp.GetItems() {
 			out := Shaped{Name: i.GetName(), Region: i.GetRegion(), ID: i.GetId(), Result: strings.ToLower(strings.TrimPrefix(i.GetCode().String(), "CODE_")), Detail: i.GetDetail(), DryRun: c.Bool("dry-run")}
 			if i.GetCode() != fleetpb.Code_CODE_OK {
-				return noun.Fault(noun.Conflict, "change group %s: %s", statemachines.NameOf(spec), out.Detail)
+				return noun.Fault(noun.ExitOf(i.GetCode()), "change group %s: %s", statemachines.NameOf(spec), out.Detail)
 			}
 			if err := r.Print(out, [][]string{{"GROUP", "RESULT", "DETAIL"}, {statemachines.NameIn(out.Name, out.Region), out.Result, out.Detail}}); err != nil {
 				return err
