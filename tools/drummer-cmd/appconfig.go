@@ -48,7 +48,7 @@ func (t *tool) configNoun(app string, read apps.Reader) *cli.Command {
 				if errors.As(err, &mistake) {
 					return &failure{code: exitUsage, text: mistake.Text, cause: mistake.Cause}
 				}
-				return hinted(err, app)
+				return hinted(ctx, err, &n)
 			},
 		})
 	}
@@ -71,11 +71,11 @@ func counterSettings() apps.Reader {
 	})
 }
 
-// hinted says where to look for a revision that there is not.
-func hinted(err error, app string) error {
+// hinted says what to do about a revision that there is not.
+func hinted(ctx context.Context, err error, n *appconfig.Noun) error {
 	var f *failure
 	if errors.As(err, &f) && f.code == exitNotFound {
-		f.hint = program + " " + app + " config history"
+		f.hint = program + " " + n.Instead(ctx)
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/drumline/drumline/config/apps"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/source"
 )
 
@@ -245,17 +246,13 @@ func (n *Noun) history() Verb {
 		Name: "history", Usage: "list the revisions that are kept, the newest first", Watchable: true,
 		About: "The newest one is in force. Twenty are kept.",
 		Run: func(ctx context.Context, _ *cli.Context) error {
-			var found *drummerpb.ListConfigurationsResponse
-			err := n.Do(ctx, func(ctx context.Context, d drummerpb.DrummerClient) (err error) {
-				found, err = d.ListConfigurations(ctx, &drummerpb.ListConfigurationsRequest{App: n.App})
-				return err
-			})
+			kept, err := n.kept(ctx)
 			if err != nil {
 				return err
 			}
 			out := []Revision{}
-			for _, c := range found.GetConfigurations() {
-				out = append(out, revisionOf(c, found.GetConfigurations()[0].GetRevision()))
+			for _, c := range kept {
+				out = append(out, revisionOf(c, kept[0].GetRevision()))
 			}
 			return n.Print(out, func() []Table {
 				t := Table{{"REVISION", "AT", "BY", "TEMPLATES", "RESTORES", "IN FORCE"}}
@@ -266,6 +263,25 @@ func (n *Noun) history() Verb {
 			})
 		},
 	}
+}
+
+// kept are the revisions that there are, the newest first.
+func (n *Noun) kept(ctx context.Context) (list []*fleetpb.Configuration, err error) {
+	err = n.Do(ctx, func(ctx context.Context, d drummerpb.DrummerClient) error {
+		found, err := d.ListConfigurations(ctx, &drummerpb.ListConfigurationsRequest{App: n.App})
+		list = found.GetConfigurations()
+		return err
+	})
+	return list, err
+}
+
+// Instead is the command for who asked for a revision that there is not: the one that lists
+// them, or makes the first.
+func (n *Noun) Instead(ctx context.Context) string {
+	if list, err := n.kept(ctx); err == nil && len(list) == 0 {
+		return n.App + " config apply -f FILE"
+	}
+	return n.App + " config history"
 }
 
 func yes(b bool) string {
