@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/smtest"
@@ -70,12 +72,17 @@ func randomName(r *rand.Rand) string {
 	return []string{"kv/a", "kv/b", "kv/c", "counter/d", "kv/", "nope", "kv/\x00", ""}[min(r.IntN(12), 7)%8]
 }
 
+// randomRegion is that of a group: most have none, and hardly one is wrong.
+func randomRegion(r *rand.Rand) string {
+	return []string{"east", "east", "west", "e#", ""}[min(r.IntN(24), 4)]
+}
+
 func randomSpec(r *rand.Rand) *fleetpb.Spec {
-	s := &fleetpb.Spec{Name: randomName(r), App: "kv", Replicas: []uint32{1, 3, 3, 3, 5, 2}[r.IntN(6)]}
+	s := &fleetpb.Spec{Name: randomName(r), Region: randomRegion(r), App: "kv", Replicas: []uint32{1, 3, 3, 3, 5, 2}[r.IntN(6)]}
 	if r.IntN(4) == 0 {
 		s.Regions = []*fleetpb.RegionCount{{Region: "east", Count: r.Uint32N(4)}, {Region: "west", Count: r.Uint32N(3)}}
 	}
-	return s
+	return rules.Settle(s)
 }
 
 func randomHost(r *rand.Rand) *fleetpb.Host {
@@ -113,7 +120,7 @@ func randomCommand(r *rand.Rand) *fleetpb.Command {
 		}
 		c.Op = &fleetpb.Command_CreateGroups{CreateGroups: &fleetpb.CreateGroups{Specs: specs}}
 	case 2:
-		c.Op = &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: randomName(r), Force: r.IntN(3) == 0}}
+		c.Op = &fleetpb.Command_DeleteGroup{DeleteGroup: &fleetpb.DeleteGroup{Name: randomName(r), Region: randomRegion(r), Force: r.IntN(3) == 0}}
 	case 3, 4:
 		c.Op = &fleetpb.Command_RegisterHost{RegisterHost: randomHost(r)}
 	case 5:
@@ -155,13 +162,14 @@ func randomConfiguration(r *rand.Rand) *fleetpb.Command {
 		for range r.IntN(4) {
 			c.Templates = append(c.Templates, &fleetpb.Template{
 				Match: []string{"*", "a", "?", "b*", "[a"}[r.IntN(4)+r.IntN(20)/19], Replicas: []uint32{1, 3}[r.IntN(2)], AutoCreate: r.IntN(3) > 0, Options: []byte{byte(r.IntN(2))},
+				Raft: []*fleetpb.RaftOptions{nil, nil, {SnapshotEntries: 1000}}[r.IntN(3)], EachRegion: [][]string{nil, nil, {"east"}, {"east", "west"}}[r.IntN(4)],
 			})
 		}
 		return &fleetpb.Command{AtUnixMs: r.Int64N(1000), Op: &fleetpb.Command_ApplyConfiguration{ApplyConfiguration: &fleetpb.ApplyConfiguration{Configuration: c, Base: r.Uint64N(9) / 7}}}
 	case 1:
 		return &fleetpb.Command{AtUnixMs: r.Int64N(1000), Op: &fleetpb.Command_RollbackConfiguration{RollbackConfiguration: &fleetpb.RollbackConfiguration{App: app, Revision: r.Uint64N(9)}}}
 	default:
-		return &fleetpb.Command{AtUnixMs: r.Int64N(1000), Op: &fleetpb.Command_FirstUse{FirstUse: &fleetpb.FirstUse{Names: []string{randomName(r), app + "/b1"}}}}
+		return &fleetpb.Command{AtUnixMs: r.Int64N(1000), Op: &fleetpb.Command_FirstUse{FirstUse: &fleetpb.FirstUse{Names: []string{randomName(r), app + "/b1"}, Region: randomRegion(r)}}}
 	}
 }
 
@@ -219,6 +227,7 @@ func directed(r *rand.Rand, v *fleet.View) *fleetpb.Command {
 // TestRandomLogs checks what must hold after every command of random logs.
 func TestRandomLogs(t *testing.T) {
 	var reached [8]int
+	regional := 0
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		m := fleet.New()
@@ -236,10 +245,13 @@ func TestRandomLogs(t *testing.T) {
 			named := map[string]int{}
 			for g := range m.Freeze().Groups() {
 				reached[g.GetState()]++
+				if g.GetState() == fleetpb.GroupState_GROUP_STATE_OPEN && g.GetSpec().GetRegion() != "" {
+					regional++
+				}
 				if g.GetState() != fleetpb.GroupState_GROUP_STATE_PURGING {
 					named[g.GetSpec().GetApp()]++
 				}
-				require.Equal(t, g.GetState() != fleetpb.GroupState_GROUP_STATE_PURGING, m.Freeze().ByName(g.GetSpec().GetName()).GetId() == g.GetId())
+				require.Equal(t, g.GetState() != fleetpb.GroupState_GROUP_STATE_PURGING, m.Freeze().ByName(words.Full(g)).GetId() == g.GetId())
 				if old := frozen.Group(1000); old != nil && g.GetId() == 1000 {
 					require.GreaterOrEqual(t, g.GetGeneration(), old.GetGeneration())
 				}
@@ -267,6 +279,7 @@ func TestRandomLogs(t *testing.T) {
 	for s := fleetpb.GroupState_GROUP_STATE_LAUNCHING; s <= fleetpb.GroupState_GROUP_STATE_PURGING; s++ {
 		require.Greater(t, reached[s], 100, "the logs hardly reach %s", s)
 	}
+	require.Greater(t, regional, 100, "the logs hardly reach groups of regions")
 }
 
 func TestViewsAreFrozen(t *testing.T) {
@@ -414,4 +427,12 @@ func TestDamagedSnapshots(t *testing.T) {
 		}
 	}
 	require.Error(t, fleet.New().Restore(bytes.NewReader(append(bytes.Clone(snap), 0))))
+}
+
+// TestEveryVersionLeavesAPair: what a version of the record wrote is kept, so that later ones
+// are seen to read it. v1 and v2 are the two forms of the tape, both of behaviour version 1.
+func TestEveryVersionLeavesAPair(t *testing.T) {
+	for version := 1; version <= fleet.AppVersion; version++ {
+		require.FileExists(t, fmt.Sprintf("testdata/golden/v%d.snap", version), "write it while no later version is begun: SMTEST_GOLDEN=v%d go test -run TestConformance", version)
+	}
 }

@@ -30,7 +30,7 @@ func randomWish(r *rand.Rand, v *fleet.View) *fleetpb.Command {
 	case 4:
 		c.Op = &fleetpb.Command_ShapeGroups{ShapeGroups: &fleetpb.ShapeGroups{Specs: []*fleetpb.Spec{randomSpec(r)}, Author: "me"}}
 	case 5:
-		c.Op = &fleetpb.Command_PreferLeader{PreferLeader: &fleetpb.PreferLeader{Name: randomName(r), Replica: r.Uint64N(12)}}
+		c.Op = &fleetpb.Command_PreferLeader{PreferLeader: &fleetpb.PreferLeader{Name: randomName(r), Region: randomRegion(r), Replica: r.Uint64N(12)}}
 		if g := someGroup(r, v); g != nil && r.IntN(2) == 0 {
 			c.Op = &fleetpb.Command_LeaderSeen{LeaderSeen: &fleetpb.LeaderSeen{Group: g.GetId(), Generation: g.GetGeneration()}}
 		}
