@@ -27,21 +27,21 @@ func (s *Service) AddDrummer(ctx context.Context, r *drummerpb.AddDrummerRequest
 		return nil, err
 	}
 	old, missing := replaced(v, r.GetReplaces())
-	if missing != nil && !v.Drummers().At(r.GetAddress()) {
-		return nil, missing // nobody need be called for that
-	}
-	add := &fleetpb.AddDrummer{Author: r.GetAuthor()}
-	if add.Drummer, err = newcomer(ctx, c, r.GetAddress(), v); err != nil {
+	d, err := newcomer(ctx, c, r.GetAddress(), v)
+	known := v.Drummers().OfHost(d.GetHostId())
+	switch {
+	case missing != nil && known == nil:
+		return nil, missing // whoever answers at the address
+	case err != nil:
 		return nil, err
-	}
-	if v.Drummers().OfHost(add.GetDrummer().GetHostId()) == nil { // else the same is asked for again, and the old one may be gone
-		if missing != nil {
-			return nil, missing
-		}
-		add.Drummer.Replaces = old.GetNumber()
-	}
-	cmd := &fleetpb.Command{Op: &fleetpb.Command_AddDrummer{AddDrummer: add}}
-	return changeDrummers(ctx, c, cmd, r.GetDryRun())
+	case known == nil:
+		d.Replaces = old.GetNumber()
+	case old != nil && known != old && known.GetReplaces() != old.GetNumber():
+		return nil, fault.New(fault.Conflict, "the drummer at %s is drummer %d already, and takes nobody's place: start a new one with --join and an empty data directory, or remove drummer %d",
+			r.GetAddress(), known.GetNumber(), old.GetNumber())
+	} // else the same is asked for again, perhaps by another name of the address; the old one may be gone
+	add := &fleetpb.AddDrummer{Drummer: d, Author: r.GetAuthor()}
+	return changeDrummers(ctx, c, &fleetpb.Command{Op: &fleetpb.Command_AddDrummer{AddDrummer: add}}, r.GetDryRun())
 }
 
 // replaced is whose place a newcomer takes; nil for nobody's.
