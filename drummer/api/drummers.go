@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net"
 	"strconv"
 
 	"google.golang.org/protobuf/proto"
@@ -56,6 +57,9 @@ func replaced(v *fleet.View, ref string) (*fleetpb.Drummer, error) {
 func newcomer(ctx context.Context, c *Cluster, address string, v *fleet.View) (*fleetpb.Drummer, error) {
 	if address == "" {
 		return nil, fault.New(fault.Invalid, "the address of the drummer to add is empty")
+	}
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil, fault.New(fault.Invalid, "address %q is no HOST:PORT, like drummer-4.example:9121", address)
 	}
 	met, err := c.Members.Inspect(ctx, address)
 	if err != nil {

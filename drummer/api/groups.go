@@ -264,20 +264,14 @@ func refused(cmd *fleetpb.Command, r *fleetpb.Result) error {
 
 // asReason is the class of a refusal.
 func asReason(c fleetpb.Code) fault.Reason {
-	switch c {
-	case fleetpb.Code_CODE_INVALID:
-		return fault.Invalid
-	case fleetpb.Code_CODE_NOT_FOUND:
-		return fault.GroupNotFound
-	case fleetpb.Code_CODE_EXISTS:
-		return fault.Exists
-	case fleetpb.Code_CODE_CONFLICT:
-		return fault.Conflict
-	case fleetpb.Code_CODE_LIMIT:
-		return fault.Limit
-	case fleetpb.Code_CODE_OK, fleetpb.Code_CODE_UNSPECIFIED:
+	reason, known := map[fleetpb.Code]fault.Reason{
+		fleetpb.Code_CODE_INVALID: fault.Invalid, fleetpb.Code_CODE_NOT_FOUND: fault.GroupNotFound, fleetpb.Code_CODE_EXISTS: fault.Exists,
+		fleetpb.Code_CODE_CONFLICT: fault.Conflict, fleetpb.Code_CODE_LIMIT: fault.Limit,
+	}[c]
+	if !known {
+		return fault.Internal
 	}
-	return fault.Internal
+	return reason
 }
 
 // subject is what a command is about when it is no group: that is what it may not find.

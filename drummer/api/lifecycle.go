@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -55,6 +56,9 @@ func (s *Service) ChangeHost(ctx context.Context, r *drummerpb.ChangeHostRequest
 		}
 	}
 	if r.GetDryRun() {
+		if result := fleet.Fork(v).Execute(cmd); result.GetCode() != fleetpb.Code_CODE_OK {
+			return nil, refused(cmd, result)
+		}
 		return resp, nil
 	}
 	if _, err := ask(ctx, c, cmd); err != nil {
@@ -69,9 +73,22 @@ func (s *Service) changed(ctx context.Context, h *fleetpb.Host, o *loop.Observed
 	if err != nil {
 		return nil, fault.Wrap(err, fault.UnknownOutcome, "it is done; what became of it is not known: list the hosts")
 	}
-	resp.Host = status.HostInfo(v, o, ids.Host(h.GetId()))
+	resp.Host = status.HostInfo(v, maintained(o, v.Host(ids.Host(h.GetId()))), ids.Host(h.GetId()))
 	resp.Operation = resp.GetHost().GetHost().GetWanted().GetOperation()
 	return resp, nil
+}
+
+// maintained is what was observed, but for what the loop has not looked at yet: whether the
+// host is in maintenance now.
+func maintained(o *loop.Observed, h *fleetpb.Host) *loop.Observed {
+	now, seen := *o, *o.Host(ids.Host(h.GetId()))
+	seen.Maintained = h.GetWanted().GetMaintenanceUntilUnixMs() > o.UnixMs
+	now.Hosts = maps.Clone(o.Hosts)
+	if now.Hosts == nil {
+		now.Hosts = map[ids.Host]*planner.Host{}
+	}
+	now.Hosts[ids.Host(h.GetId())] = &seen
+	return &now
 }
 
 // hostCommand makes the record's command of a request.
@@ -92,7 +109,7 @@ func hostCommand(h *fleetpb.Host, r *drummerpb.ChangeHostRequest, now int64) (*f
 		wanted.Duty = fleetpb.HostDuty_HOST_DUTY_LEAVING
 	case "maintenance":
 		if d := r.GetForMs(); d <= 0 || d > maxMaintenance.Milliseconds() {
-			return nil, fault.New(fault.Invalid, "a maintenance of %d ms: say for how long, at most %s; uncordon ends it", d, maxMaintenance)
+			return nil, fault.New(fault.Invalid, "a maintenance of %d s: say for how long, from 1 ms to %d days; uncordon ends it", d/1000, maxMaintenance/(24*time.Hour))
 		}
 		wanted.MaintenanceUntilUnixMs = now + r.GetForMs()
 	case "weight":
@@ -184,7 +201,9 @@ func ends(v *fleet.View, r *drummerpb.MoveReplicaRequest) (from, to *fleetpb.Hos
 	if from, err = findHost(v, r.GetFrom()); err != nil {
 		return nil, nil, err
 	}
-	to, err = findHost(v, r.GetTo())
+	if to, err = findHost(v, r.GetTo()); err == nil && to == from {
+		return nil, nil, fault.New(fault.Invalid, "from host %s to itself: name another host", from.GetName())
+	}
 	return from, to, err
 }
 

@@ -61,6 +61,18 @@ func TestRefusalsSayWhy(t *testing.T) {
 			_, err := d.ChangeHost(ctx, &drummerpb.ChangeHostRequest{Host: "h1", Verb: "remove"})
 			return err
 		}, fault.Conflict, "", `host "host-h1" has not left: decommission it and wait, or force it when its data is gone for good`},
+		"remove it without doing so": {func() error {
+			_, err := d.ChangeHost(ctx, &drummerpb.ChangeHostRequest{Host: "h1", Verb: "remove", DryRun: true})
+			return err
+		}, fault.Conflict, "", `host "host-h1" has not left: decommission it and wait, or force it when its data is gone for good`},
+		"maintain a host for ever": {func() error {
+			_, err := d.ChangeHost(ctx, &drummerpb.ChangeHostRequest{Host: "h1", Verb: "maintenance", ForMs: 36e9})
+			return err
+		}, fault.Invalid, "", "a maintenance of 36000000 s: say for how long, from 1 ms to 30 days; uncordon ends it"},
+		"move to the same host": {func() error {
+			_, err := d.MoveReplica(ctx, &drummerpb.MoveReplicaRequest{Name: "kv/a", From: "h1", To: "host-h1"})
+			return err
+		}, fault.Invalid, "", "from host host-h1 to itself: name another host"},
 		"move to a host": {func() error {
 			_, err := d.MoveReplica(ctx, &drummerpb.MoveReplicaRequest{Name: "kv/a", From: "h1", To: "h9"})
 			return err
@@ -83,6 +95,10 @@ func TestRefusalsSayWhy(t *testing.T) {
 			_, err := d.AddDrummer(ctx, &drummerpb.AddDrummerRequest{Address: "nowhere:1"})
 			return err
 		}, fault.Conflict, "", "no drummer answers at nowhere:1"},
+		"add nowhere": {func() error {
+			_, err := d.AddDrummer(ctx, &drummerpb.AddDrummerRequest{Address: "drummer-4"})
+			return err
+		}, fault.Invalid, "", `address "drummer-4" is no HOST:PORT, like drummer-4.example:9121`},
 		"remove a drummer": {func() error {
 			_, err := d.RemoveDrummer(ctx, &drummerpb.RemoveDrummerRequest{Drummer: "9"})
 			return err

@@ -40,5 +40,8 @@ func One(all []*drummerpb.GroupInfo, name, region string) (*drummerpb.GroupInfo,
 	case region == "":
 		return nil, Fault(Usage, "%s is in %s: say --region %s", name, strings.Join(regions, ", "), regions[0])
 	}
+	if regions[0] == "" {
+		regions[0] = "no region (leave --region away)"
+	}
 	return nil, NoGroup(statemachines.NameIn(name, region) + ": that name has groups in " + strings.Join(regions, ", "))
 }

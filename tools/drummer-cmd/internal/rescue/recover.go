@@ -171,9 +171,20 @@ func (n *Noun) showRecovery(items []*drummerpb.Recovery, dry bool) error {
 		return err
 	}
 	if refused := bad(items); len(refused) > 0 && !dry {
-		return noun.Fault(noun.Conflict, "%d of %s cannot be recovered", len(refused), plural(len(items)))
+		return noun.Fault(exitOf(refused), "%d of %s cannot be recovered", len(refused), plural(len(items)))
 	}
 	return nil
+}
+
+// exitOf is the exit code of refusals: if they are not alike, that of a conflict.
+func exitOf(refused []*drummerpb.Recovery) int {
+	code := noun.ExitOf(refused[0].GetCode())
+	for _, item := range refused {
+		if noun.ExitOf(item.GetCode()) != code {
+			return noun.Conflict
+		}
+	}
+	return code
 }
 
 func recoveryRow(r *Recovery, dry bool) []string {

@@ -19,7 +19,7 @@ func (r *Room) set() noun.Verb {
 			"and the leader last, after it has handed over.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "raft", Usage: "`OPTIONS` like snapshot_entries=1000,election_ticks=20,heartbeat_ticks=2, or default"},
-			author(), dryRun(),
+			noun.Region(), author(), dryRun(),
 		},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			return r.shape(ctx, c, func(s *fleetpb.Spec) (err error) { s.Raft, err = raftOptions(c.String("raft")); return err })
