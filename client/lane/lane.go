@@ -78,8 +78,8 @@ func (l *Lane) do(ctx context.Context, c *call) (ended bool, err error) {
 	switch {
 	case len(c.items) == 0:
 		return false, &Lost{Err: errors.New("a call without items")}
-	case !utf8.ValidString(c.head.Group.GetName()): // a frame with it would be the end of all others in it
-		return false, &Lost{Err: status.Error(codes.InvalidArgument, "the group's name is not UTF-8")}
+	case !utf8.ValidString(c.head.Group.GetName()), !utf8.ValidString(c.head.Group.GetRegion()): // a frame with it would be the end of all others in it
+		return false, &Lost{Err: status.Error(codes.InvalidArgument, "the group's name or region is not UTF-8")}
 	}
 	c.prepare(ctx)
 	if err := l.enter(c); err != nil {

@@ -232,9 +232,9 @@ func sent(t *testing.T, err error) bool {
 	return lost.Sent
 }
 
-// What may be applied twice travels in lots that say so, and nothing else does.
-func TestWhatMayBeRepeatedTravelsApart(t *testing.T) {
-	l := open(t, &other{serve: func(_ int, s hostpb.Groups_StreamServer) error {
+// telling answers each item with something of its lot.
+func telling(what func(x *hostpb.Lot) any) *other {
+	return &other{serve: func(_ int, s hostpb.Groups_StreamServer) error {
 		for {
 			req, err := s.Recv()
 			if err != nil {
@@ -244,7 +244,7 @@ func TestWhatMayBeRepeatedTravelsApart(t *testing.T) {
 			for _, x := range req.GetLots() {
 				a := echoed(x)
 				for i := range a.GetData() {
-					a.Data[i] = fmt.Append(nil, x.GetRepeatable())
+					a.Data[i] = fmt.Append(nil, what(x))
 				}
 				resp.Answers = append(resp.Answers, a)
 			}
@@ -252,7 +252,34 @@ func TestWhatMayBeRepeatedTravelsApart(t *testing.T) {
 				return err
 			}
 		}
-	}})
+	}}
+}
+
+// The groups of one name in several regions are as different as any others.
+func TestRegionsTravelApart(t *testing.T) {
+	l := open(t, telling(func(x *hostpb.Lot) any { return x.GetGroup().GetRegion() }))
+	ctx := within(t, 20*time.Second)
+	var wg sync.WaitGroup
+	for caller := range 32 {
+		wg.Go(func() {
+			h := head("kv/a")
+			h.Group.Region = []string{"", "east", "west"}[caller%3]
+			for range 20 {
+				a, _, err := l.One(ctx, h, []byte("x"))
+				if err != nil || string(a.Data) != h.Group.GetRegion() {
+					t.Errorf("%s: %q %v", h.Group.GetRegion(), a.Data, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	_, _, err := l.One(ctx, lane.Head{Group: &hostpb.GroupRef{Name: "kv/a", Region: "\xff"}}, []byte("x"))
+	require.Equal(t, codes.InvalidArgument, status.Code(requireLost(t, err, false).Err))
+}
+
+// What may be applied twice travels in lots that say so, and nothing else does.
+func TestWhatMayBeRepeatedTravelsApart(t *testing.T) {
+	l := open(t, telling(func(x *hostpb.Lot) any { return x.GetRepeatable() }))
 	ctx := within(t, 20*time.Second)
 	var wg sync.WaitGroup
 	for caller := range 32 {

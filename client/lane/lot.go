@@ -30,6 +30,7 @@ type lot struct {
 // same time left, because the host gives a lot one deadline.
 type key struct {
 	name   string
+	region string
 	id     uint64
 	hops   uint32
 	bucket uint8
@@ -64,8 +65,8 @@ func (t *talk) sort(calls []*call, now time.Time) []*lot {
 			left = max(c.deadline.Sub(now), time.Microsecond)
 		}
 		k := key{
-			name: c.head.Group.GetName(), id: c.head.Group.GetId(), hops: c.head.Hops, bucket: bucketOf(left),
-			read: c.head.Read, locate: c.head.Locate, again: c.head.Repeatable,
+			name: c.head.Group.GetName(), region: c.head.Group.GetRegion(), id: c.head.Group.GetId(),
+			hops: c.head.Hops, bucket: bucketOf(left), read: c.head.Read, locate: c.head.Locate, again: c.head.Repeatable,
 		}
 		x := t.open[k]
 		if x == nil || c.head.Room != 0 || len(x.calls)+len(c.items) > lotItems {
