@@ -66,6 +66,8 @@ func WithUnary() Option { return func(o *options) { o.unary = true } }
 
 // Client is a connection to a cluster. Its methods may be called from any goroutine.
 type Client struct {
+	Region // the doors that name none
+
 	pool      *pool
 	servers   *servers
 	locations *locations
@@ -108,6 +110,7 @@ func Open(ctx context.Context, addresses []string, opts ...Option) (*Client, err
 		pool: newPool(creds, o.dial, o.unary), servers: newServers(given), locations: newLocations(o.groups),
 		budget: pace.NewBudget(), id: o.id, refresh: make(chan struct{}, 1), life: life, stop: stop,
 	}
+	c.Region = c.In("")
 	c.calls.Go(func() { c.keepFresh(life) })
 	if _, err := c.Servers(ctx); err != nil {
 		c.Close()
@@ -174,12 +177,6 @@ func (c *Client) Servers(ctx context.Context) ([]*hostpb.Server, error) {
 	c.servers.learn(list)
 	c.pool.keep(c.servers.known)
 	return list, nil
-}
-
-// Group returns the group of that name, like kv/demo. It asks nobody: a group that
-// does not exist shows in the first call.
-func (c *Client) Group(name string) *Group {
-	return &Group{c: c, name: name, key: name, ref: &hostpb.GroupRef{Name: name}}
 }
 
 // Drummer returns the operators' service. Its calls go to the drummer that leads and

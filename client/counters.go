@@ -1,23 +1,6 @@
 package client
 
-import (
-	"context"
-	"strings"
-
-	"github.com/drumline/drumline/client/counter"
-)
-
-// Counter returns the client of a counter: counter/NAME, or counter/NAME#KEY for one of a
-// family. Close it before the Client.
-func (c *Client) Counter(name string, opts ...counter.Option) *counter.Counter {
-	return c.CounterIn("", name, opts...)
-}
-
-// CounterIn is Counter for one that several regions count: it counts in that region.
-func (c *Client) CounterIn(region, name string, opts ...counter.Option) *counter.Counter {
-	group, key, _ := strings.Cut(name, "#")
-	return counter.New(counterGroup{c.Group(group).In(region)}, name, key, opts...)
-}
+import "context"
 
 // counterGroup proposes for a counter. Its commands are applied exactly once however often
 // they are sent, so also those of unknown outcome are sent again.

@@ -44,6 +44,10 @@
 //	hits := c.Counter("counter/hits")
 //	value, err := hits.Add(ctx, 1) // exactly once
 //
+// Each region may have a group of the same name; In leads to those of one region:
+//
+//	id, err := c.In("ord").Sequence("sequence/orders").Next(ctx)
+//
 // # Deadlines and retries
 //
 // A call ends with its context, after ten seconds if the context has no deadline.

@@ -30,12 +30,6 @@ type Group struct {
 // Name returns the group's name.
 func (g *Group) Name() string { return g.name }
 
-// In returns the group of that name in a region, where each region may have one. Without a
-// region a name that has several groups is refused.
-func (g *Group) In(region string) *Group {
-	return &Group{c: g.c, name: g.name, key: g.name + "\x00" + region, ref: &hostpb.GroupRef{Name: g.name, Region: region}}
-}
-
 // Propose applies a command. It is sent again only while it was surely not applied:
 // an error with Outcome Unknown means that it may be applied once, now or a little later.
 func (g *Group) Propose(ctx context.Context, cmd []byte) (Result, error) {

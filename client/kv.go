@@ -22,9 +22,6 @@ type Entry struct {
 	Revision uint64
 }
 
-// KV returns the key-value group of that name.
-func (c *Client) KV(group string) *KV { return &KV{g: c.Group(group)} }
-
 // Group returns the group below.
 func (k *KV) Group() *Group { return k.g }
 

@@ -758,7 +758,10 @@ type PutRequest struct {
 	// group is the group's name, like kv/demo.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// put is the change.
-	Put           *Put `protobuf:"bytes,2,opt,name=put,proto3" json:"put,omitempty"`
+	Put *Put `protobuf:"bytes,2,opt,name=put,proto3" json:"put,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -807,13 +810,23 @@ func (x *PutRequest) GetPut() *Put {
 	return nil
 }
 
+func (x *PutRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // DeleteRequest deletes a key of a group.
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// delete is the change.
-	Delete        *Delete `protobuf:"bytes,2,opt,name=delete,proto3" json:"delete,omitempty"`
+	Delete *Delete `protobuf:"bytes,2,opt,name=delete,proto3" json:"delete,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -862,6 +875,13 @@ func (x *DeleteRequest) GetDelete() *Delete {
 	return nil
 }
 
+func (x *DeleteRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // CompareAndSetRequest makes a conditional change in a group.
 type CompareAndSetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -869,6 +889,9 @@ type CompareAndSetRequest struct {
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// compare_and_set is the change.
 	CompareAndSet *CompareAndSet `protobuf:"bytes,2,opt,name=compare_and_set,json=compareAndSet,proto3" json:"compare_and_set,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -917,13 +940,23 @@ func (x *CompareAndSetRequest) GetCompareAndSet() *CompareAndSet {
 	return nil
 }
 
+func (x *CompareAndSetRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // GetRequest reads a key of a group.
 type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// get is the query.
-	Get           *Get `protobuf:"bytes,2,opt,name=get,proto3" json:"get,omitempty"`
+	Get *Get `protobuf:"bytes,2,opt,name=get,proto3" json:"get,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -972,13 +1005,23 @@ func (x *GetRequest) GetGet() *Get {
 	return nil
 }
 
+func (x *GetRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // ListRequest lists keys of a group.
 type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// list is the query.
-	List          *List `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	List *List `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1025,6 +1068,13 @@ func (x *ListRequest) GetList() *List {
 		return x.List
 	}
 	return nil
+}
+
+func (x *ListRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // ChangeResponse answers a change.
@@ -1224,24 +1274,29 @@ const file_kv_kv_proto_rawDesc = "" +
 	"\x06Answer\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12,\n" +
 	"\aentries\x18\x02 \x03(\v2\x12.drumline.kv.EntryR\aentries\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"F\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"^\n" +
 	"\n" +
 	"PutRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\"\n" +
-	"\x03put\x18\x02 \x01(\v2\x10.drumline.kv.PutR\x03put\"R\n" +
+	"\x03put\x18\x02 \x01(\v2\x10.drumline.kv.PutR\x03put\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"j\n" +
 	"\rDeleteRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12+\n" +
-	"\x06delete\x18\x02 \x01(\v2\x13.drumline.kv.DeleteR\x06delete\"p\n" +
+	"\x06delete\x18\x02 \x01(\v2\x13.drumline.kv.DeleteR\x06delete\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"\x88\x01\n" +
 	"\x14CompareAndSetRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12B\n" +
-	"\x0fcompare_and_set\x18\x02 \x01(\v2\x1a.drumline.kv.CompareAndSetR\rcompareAndSet\"F\n" +
+	"\x0fcompare_and_set\x18\x02 \x01(\v2\x1a.drumline.kv.CompareAndSetR\rcompareAndSet\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"^\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\"\n" +
-	"\x03get\x18\x02 \x01(\v2\x10.drumline.kv.GetR\x03get\"J\n" +
+	"\x03get\x18\x02 \x01(\v2\x10.drumline.kv.GetR\x03get\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"b\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12%\n" +
-	"\x04list\x18\x02 \x01(\v2\x11.drumline.kv.ListR\x04list\"=\n" +
+	"\x04list\x18\x02 \x01(\v2\x11.drumline.kv.ListR\x04list\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"=\n" +
 	"\x0eChangeResponse\x12+\n" +
 	"\x06result\x18\x01 \x01(\v2\x13.drumline.kv.ResultR\x06result\"M\n" +
 	"\vGetResponse\x12\x14\n" +

@@ -3390,7 +3390,10 @@ type OpenRequest struct {
 	// group is the group's name, like sequence/orders.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// nonce is a random number; 0 lets the host draw one.
-	Nonce         uint64 `protobuf:"varint,2,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Nonce uint64 `protobuf:"varint,2,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3439,13 +3442,23 @@ func (x *OpenRequest) GetNonce() uint64 {
 	return 0
 }
 
+func (x *OpenRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // CloseRequest closes a client.
 type CloseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// caller is the client, with a serial of its own.
-	Caller        *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
+	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3494,6 +3507,13 @@ func (x *CloseRequest) GetCaller() *Caller {
 	return nil
 }
 
+func (x *CloseRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // NextRequest asks for numbers.
 type NextRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3502,7 +3522,10 @@ type NextRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// next is the command.
-	Next          *Next `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
+	Next *Next `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3558,6 +3581,13 @@ func (x *NextRequest) GetNext() *Next {
 	return nil
 }
 
+func (x *NextRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // GiveBackRequest gives the tail of a range back.
 type GiveBackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3566,7 +3596,10 @@ type GiveBackRequest struct {
 	// caller is the client that has the range.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// give_back is the command.
-	GiveBack      *GiveBack `protobuf:"bytes,3,opt,name=give_back,json=giveBack,proto3" json:"give_back,omitempty"`
+	GiveBack *GiveBack `protobuf:"bytes,3,opt,name=give_back,json=giveBack,proto3" json:"give_back,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3622,6 +3655,13 @@ func (x *GiveBackRequest) GetGiveBack() *GiveBack {
 	return nil
 }
 
+func (x *GiveBackRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // ReserveRequest reserves a number.
 type ReserveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3630,7 +3670,10 @@ type ReserveRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// reserve is the command.
-	Reserve       *Reserve `protobuf:"bytes,3,opt,name=reserve,proto3" json:"reserve,omitempty"`
+	Reserve *Reserve `protobuf:"bytes,3,opt,name=reserve,proto3" json:"reserve,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3686,6 +3729,13 @@ func (x *ReserveRequest) GetReserve() *Reserve {
 	return nil
 }
 
+func (x *ReserveRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // CommitRequest commits a number.
 type CommitRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3694,7 +3744,10 @@ type CommitRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// commit is the command.
-	Commit        *Commit `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	Commit *Commit `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3750,6 +3803,13 @@ func (x *CommitRequest) GetCommit() *Commit {
 	return nil
 }
 
+func (x *CommitRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // CancelRequest cancels a reservation.
 type CancelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3758,7 +3818,10 @@ type CancelRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// cancel is the command.
-	Cancel        *Cancel `protobuf:"bytes,3,opt,name=cancel,proto3" json:"cancel,omitempty"`
+	Cancel *Cancel `protobuf:"bytes,3,opt,name=cancel,proto3" json:"cancel,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3814,6 +3877,13 @@ func (x *CancelRequest) GetCancel() *Cancel {
 	return nil
 }
 
+func (x *CancelRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // LeaseWorkerRequest leases a worker or renews its lease.
 type LeaseWorkerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3822,7 +3892,10 @@ type LeaseWorkerRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// lease_worker is the command.
-	LeaseWorker   *LeaseWorker `protobuf:"bytes,3,opt,name=lease_worker,json=leaseWorker,proto3" json:"lease_worker,omitempty"`
+	LeaseWorker *LeaseWorker `protobuf:"bytes,3,opt,name=lease_worker,json=leaseWorker,proto3" json:"lease_worker,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3878,6 +3951,13 @@ func (x *LeaseWorkerRequest) GetLeaseWorker() *LeaseWorker {
 	return nil
 }
 
+func (x *LeaseWorkerRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // ReleaseWorkerRequest ends a worker's lease.
 type ReleaseWorkerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3887,6 +3967,9 @@ type ReleaseWorkerRequest struct {
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// release_worker is the command.
 	ReleaseWorker *ReleaseWorker `protobuf:"bytes,3,opt,name=release_worker,json=releaseWorker,proto3" json:"release_worker,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3942,6 +4025,13 @@ func (x *ReleaseWorkerRequest) GetReleaseWorker() *ReleaseWorker {
 	return nil
 }
 
+func (x *ReleaseWorkerRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // CreateRequest makes a sequence.
 type CreateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3950,7 +4040,10 @@ type CreateRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// create is the command.
-	Create        *Create `protobuf:"bytes,3,opt,name=create,proto3" json:"create,omitempty"`
+	Create *Create `protobuf:"bytes,3,opt,name=create,proto3" json:"create,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4006,6 +4099,13 @@ func (x *CreateRequest) GetCreate() *Create {
 	return nil
 }
 
+func (x *CreateRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // RestartRequest begins a sequence anew.
 type RestartRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4014,7 +4114,10 @@ type RestartRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// restart is the command.
-	Restart       *Restart `protobuf:"bytes,3,opt,name=restart,proto3" json:"restart,omitempty"`
+	Restart *Restart `protobuf:"bytes,3,opt,name=restart,proto3" json:"restart,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4070,6 +4173,13 @@ func (x *RestartRequest) GetRestart() *Restart {
 	return nil
 }
 
+func (x *RestartRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // SetRequest changes a sequence.
 type SetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4078,7 +4188,10 @@ type SetRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// set is the command.
-	Set           *Set `protobuf:"bytes,3,opt,name=set,proto3" json:"set,omitempty"`
+	Set *Set `protobuf:"bytes,3,opt,name=set,proto3" json:"set,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4134,6 +4247,13 @@ func (x *SetRequest) GetSet() *Set {
 	return nil
 }
 
+func (x *SetRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // DropRequest removes a sequence.
 type DropRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4142,7 +4262,10 @@ type DropRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// drop is the command.
-	Drop          *Drop `protobuf:"bytes,3,opt,name=drop,proto3" json:"drop,omitempty"`
+	Drop *Drop `protobuf:"bytes,3,opt,name=drop,proto3" json:"drop,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4198,6 +4321,13 @@ func (x *DropRequest) GetDrop() *Drop {
 	return nil
 }
 
+func (x *DropRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // ResumeRequest opens sequences of a recovered group.
 type ResumeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4206,7 +4336,10 @@ type ResumeRequest struct {
 	// caller makes the request exactly once; may be absent.
 	Caller *Caller `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
 	// resume is the command.
-	Resume        *Resume `protobuf:"bytes,3,opt,name=resume,proto3" json:"resume,omitempty"`
+	Resume *Resume `protobuf:"bytes,3,opt,name=resume,proto3" json:"resume,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4262,13 +4395,23 @@ func (x *ResumeRequest) GetResume() *Resume {
 	return nil
 }
 
+func (x *ResumeRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
 // DescribeRequest describes a sequence.
 type DescribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// describe is the query.
-	Describe      *Describe `protobuf:"bytes,2,opt,name=describe,proto3" json:"describe,omitempty"`
+	Describe *Describe `protobuf:"bytes,2,opt,name=describe,proto3" json:"describe,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4315,6 +4458,13 @@ func (x *DescribeRequest) GetDescribe() *Describe {
 		return x.Describe
 	}
 	return nil
+}
+
+func (x *DescribeRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // DescribeResponse answers it.
@@ -4378,7 +4528,10 @@ type ListRequest struct {
 	// group is the group's name.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// list is the query.
-	List          *List `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	List *List `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4425,6 +4578,13 @@ func (x *ListRequest) GetList() *List {
 		return x.List
 	}
 	return nil
+}
+
+func (x *ListRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // ListResponse answers it.
@@ -4486,7 +4646,10 @@ func (x *ListResponse) GetMore() bool {
 type StatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group's name.
-	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4524,6 +4687,13 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 func (x *StatusRequest) GetGroup() string {
 	if x != nil {
 		return x.Group
+	}
+	return ""
+}
+
+func (x *StatusRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -5036,76 +5206,93 @@ const file_sequence_sequence_proto_rawDesc = "" +
 	"\tsequences\x18\x02 \x03(\v2\x17.drumline.sequence.InfoR\tsequences\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x122\n" +
 	"\x05group\x18\x04 \x01(\v2\x1c.drumline.sequence.GroupInfoR\x05group\x121\n" +
-	"\x06window\x18\x05 \x01(\v2\x19.drumline.sequence.WindowR\x06window\"9\n" +
+	"\x06window\x18\x05 \x01(\v2\x19.drumline.sequence.WindowR\x06window\"Q\n" +
 	"\vOpenRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x14\n" +
-	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\"W\n" +
+	"\x05nonce\x18\x02 \x01(\x04R\x05nonce\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"o\n" +
 	"\fCloseRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
-	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\"\x83\x01\n" +
+	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"\x9b\x01\n" +
 	"\vNextRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x12+\n" +
-	"\x04next\x18\x03 \x01(\v2\x17.drumline.sequence.NextR\x04next\"\x94\x01\n" +
+	"\x04next\x18\x03 \x01(\v2\x17.drumline.sequence.NextR\x04next\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xac\x01\n" +
 	"\x0fGiveBackRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x128\n" +
-	"\tgive_back\x18\x03 \x01(\v2\x1b.drumline.sequence.GiveBackR\bgiveBack\"\x8f\x01\n" +
+	"\tgive_back\x18\x03 \x01(\v2\x1b.drumline.sequence.GiveBackR\bgiveBack\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xa7\x01\n" +
 	"\x0eReserveRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x124\n" +
-	"\areserve\x18\x03 \x01(\v2\x1a.drumline.sequence.ReserveR\areserve\"\x8b\x01\n" +
+	"\areserve\x18\x03 \x01(\v2\x1a.drumline.sequence.ReserveR\areserve\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xa3\x01\n" +
 	"\rCommitRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x121\n" +
-	"\x06commit\x18\x03 \x01(\v2\x19.drumline.sequence.CommitR\x06commit\"\x8b\x01\n" +
+	"\x06commit\x18\x03 \x01(\v2\x19.drumline.sequence.CommitR\x06commit\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xa3\x01\n" +
 	"\rCancelRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x121\n" +
-	"\x06cancel\x18\x03 \x01(\v2\x19.drumline.sequence.CancelR\x06cancel\"\xa0\x01\n" +
+	"\x06cancel\x18\x03 \x01(\v2\x19.drumline.sequence.CancelR\x06cancel\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xb8\x01\n" +
 	"\x12LeaseWorkerRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x12A\n" +
-	"\flease_worker\x18\x03 \x01(\v2\x1e.drumline.sequence.LeaseWorkerR\vleaseWorker\"\xa8\x01\n" +
+	"\flease_worker\x18\x03 \x01(\v2\x1e.drumline.sequence.LeaseWorkerR\vleaseWorker\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xc0\x01\n" +
 	"\x14ReleaseWorkerRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x12G\n" +
-	"\x0erelease_worker\x18\x03 \x01(\v2 .drumline.sequence.ReleaseWorkerR\rreleaseWorker\"\x8b\x01\n" +
+	"\x0erelease_worker\x18\x03 \x01(\v2 .drumline.sequence.ReleaseWorkerR\rreleaseWorker\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xa3\x01\n" +
 	"\rCreateRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x121\n" +
-	"\x06create\x18\x03 \x01(\v2\x19.drumline.sequence.CreateR\x06create\"\x8f\x01\n" +
+	"\x06create\x18\x03 \x01(\v2\x19.drumline.sequence.CreateR\x06create\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xa7\x01\n" +
 	"\x0eRestartRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x124\n" +
-	"\arestart\x18\x03 \x01(\v2\x1a.drumline.sequence.RestartR\arestart\"\x7f\n" +
+	"\arestart\x18\x03 \x01(\v2\x1a.drumline.sequence.RestartR\arestart\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\x97\x01\n" +
 	"\n" +
 	"SetRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x12(\n" +
-	"\x03set\x18\x03 \x01(\v2\x16.drumline.sequence.SetR\x03set\"\x83\x01\n" +
+	"\x03set\x18\x03 \x01(\v2\x16.drumline.sequence.SetR\x03set\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\x9b\x01\n" +
 	"\vDropRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x12+\n" +
-	"\x04drop\x18\x03 \x01(\v2\x17.drumline.sequence.DropR\x04drop\"\x8b\x01\n" +
+	"\x04drop\x18\x03 \x01(\v2\x17.drumline.sequence.DropR\x04drop\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"\xa3\x01\n" +
 	"\rResumeRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x121\n" +
 	"\x06caller\x18\x02 \x01(\v2\x19.drumline.sequence.CallerR\x06caller\x121\n" +
-	"\x06resume\x18\x03 \x01(\v2\x19.drumline.sequence.ResumeR\x06resume\"`\n" +
+	"\x06resume\x18\x03 \x01(\v2\x19.drumline.sequence.ResumeR\x06resume\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\"x\n" +
 	"\x0fDescribeRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x127\n" +
-	"\bdescribe\x18\x02 \x01(\v2\x1b.drumline.sequence.DescribeR\bdescribe\"U\n" +
+	"\bdescribe\x18\x02 \x01(\v2\x1b.drumline.sequence.DescribeR\bdescribe\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"U\n" +
 	"\x10DescribeResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12+\n" +
-	"\x04info\x18\x02 \x01(\v2\x17.drumline.sequence.InfoR\x04info\"P\n" +
+	"\x04info\x18\x02 \x01(\v2\x17.drumline.sequence.InfoR\x04info\"h\n" +
 	"\vListRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12+\n" +
-	"\x04list\x18\x02 \x01(\v2\x17.drumline.sequence.ListR\x04list\"Y\n" +
+	"\x04list\x18\x02 \x01(\v2\x17.drumline.sequence.ListR\x04list\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"Y\n" +
 	"\fListResponse\x125\n" +
 	"\tsequences\x18\x01 \x03(\v2\x17.drumline.sequence.InfoR\tsequences\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"%\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"=\n" +
 	"\rStatusRequest\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\"B\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\"B\n" +
 	"\x0eStatusResponse\x120\n" +
 	"\x04info\x18\x01 \x01(\v2\x1c.drumline.sequence.GroupInfoR\x04info\"P\n" +
 	"\x04Want\x12\x0e\n" +

@@ -64,7 +64,7 @@ func (w *world) leader(group string) string {
 		ctx, cancel := context.WithTimeout(w.Context(), 2*time.Second)
 		defer cancel()
 		name, region := statemachines.CutRegion(group)
-		where, err := w.client.Group(name).In(region).Locate(ctx)
+		where, err := w.client.In(region).Group(name).Locate(ctx)
 		for _, p := range w.fleet.Processes() {
 			if err == nil && p.API == where.GetLeaderApi() {
 				host = p.Name

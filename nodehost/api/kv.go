@@ -8,6 +8,7 @@ import (
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	kvpb "github.com/drumline/drumline/drummerpb/kv"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/route/refs"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/kv"
 )
@@ -24,7 +25,7 @@ func (k *kvService) Put(ctx context.Context, req *kvpb.PutRequest) (*kvpb.Change
 	if req.GetPut() == nil {
 		return nil, absent("put")
 	}
-	return k.change(ctx, req.GetGroup(), &kvpb.Command{Op: &kvpb.Command_Put{Put: req.GetPut()}})
+	return k.change(ctx, refs.Full(req), &kvpb.Command{Op: &kvpb.Command_Put{Put: req.GetPut()}})
 }
 
 // Delete removes a key.
@@ -32,7 +33,7 @@ func (k *kvService) Delete(ctx context.Context, req *kvpb.DeleteRequest) (*kvpb.
 	if req.GetDelete() == nil {
 		return nil, absent("delete")
 	}
-	return k.change(ctx, req.GetGroup(), &kvpb.Command{Op: &kvpb.Command_Delete{Delete: req.GetDelete()}})
+	return k.change(ctx, refs.Full(req), &kvpb.Command{Op: &kvpb.Command_Delete{Delete: req.GetDelete()}})
 }
 
 // CompareAndSet stores a value if the key's revision is the expected one.
@@ -40,7 +41,7 @@ func (k *kvService) CompareAndSet(ctx context.Context, req *kvpb.CompareAndSetRe
 	if req.GetCompareAndSet() == nil {
 		return nil, absent("compare_and_set")
 	}
-	return k.change(ctx, req.GetGroup(), &kvpb.Command{Op: &kvpb.Command_CompareAndSet{CompareAndSet: req.GetCompareAndSet()}})
+	return k.change(ctx, refs.Full(req), &kvpb.Command{Op: &kvpb.Command_CompareAndSet{CompareAndSet: req.GetCompareAndSet()}})
 }
 
 // Get reads a key.
@@ -48,7 +49,7 @@ func (k *kvService) Get(ctx context.Context, req *kvpb.GetRequest) (*kvpb.GetRes
 	if req.GetGet() == nil {
 		return nil, absent("get")
 	}
-	answer, err := k.query(ctx, req.GetGroup(), &kvpb.Query{Op: &kvpb.Query_Get{Get: req.GetGet()}})
+	answer, err := k.query(ctx, refs.Full(req), &kvpb.Query{Op: &kvpb.Query_Get{Get: req.GetGet()}})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func (k *kvService) List(ctx context.Context, req *kvpb.ListRequest) (*kvpb.List
 	if list == nil {
 		list = &kvpb.List{} // a list without wishes is the first page of everything
 	}
-	answer, err := k.query(ctx, req.GetGroup(), &kvpb.Query{Op: &kvpb.Query_List{List: list}})
+	answer, err := k.query(ctx, refs.Full(req), &kvpb.Query{Op: &kvpb.Query_List{List: list}})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (k *kvService) change(ctx context.Context, group string, cmd *kvpb.Command)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "pack the command").InGroup(group)
 	}
-	resp, err := k.router.Propose(ctx, &hostpb.ProposeRequest{Group: &hostpb.GroupRef{Name: group}, Command: data})
+	resp, err := k.router.Propose(ctx, &hostpb.ProposeRequest{Group: refs.Of(group), Command: data})
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (k *kvService) query(ctx context.Context, group string, q *kvpb.Query) (*kv
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "pack the query").InGroup(group)
 	}
-	resp, err := k.router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: data})
+	resp, err := k.router.Read(ctx, &hostpb.ReadRequest{Group: refs.Of(group), Query: data})
 	if err != nil {
 		return nil, err
 	}

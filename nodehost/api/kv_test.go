@@ -74,6 +74,43 @@ func TestKVReads(t *testing.T) {
 	require.Equal(t, codes.Unavailable, status.Code(err))
 }
 
+// The region travels beside the name, as the Router takes it.
+func TestKVInARegion(t *testing.T) {
+	r := &fakeRouter{propose: &hostpb.ProposeResponse{Data: pack(t, &kvpb.Result{Outcome: kvpb.Outcome_OUTCOME_OK})}, read: &hostpb.ReadResponse{}}
+	c, ctx := kvpb.NewKVClient(serveRouter(t, r)), within(t, 20*time.Second)
+	group, region, key := "kv/x", "east", []byte("k")
+	for _, call := range []func() error{
+		func() error {
+			_, err := c.Put(ctx, &kvpb.PutRequest{Group: group, Region: region, Put: &kvpb.Put{Key: key}})
+			return err
+		},
+		func() error {
+			_, err := c.Delete(ctx, &kvpb.DeleteRequest{Group: group, Region: region, Delete: &kvpb.Delete{Key: key}})
+			return err
+		},
+		func() error {
+			_, err := c.CompareAndSet(ctx, &kvpb.CompareAndSetRequest{Group: group, Region: region, CompareAndSet: &kvpb.CompareAndSet{Key: key}})
+			return err
+		},
+		func() error {
+			_, err := c.Get(ctx, &kvpb.GetRequest{Group: group, Region: region, Get: &kvpb.Get{Key: key}})
+			return err
+		},
+		func() error {
+			_, err := c.List(ctx, &kvpb.ListRequest{Group: group, Region: region})
+			return err
+		},
+	} {
+		require.NoError(t, call())
+		req, ok := r.last().(interface{ GetGroup() *hostpb.GroupRef })
+		require.True(t, ok)
+		require.Equal(t, group, req.GetGroup().GetName())
+		require.Equal(t, region, req.GetGroup().GetRegion())
+	}
+	_, err := c.List(ctx, &kvpb.ListRequest{Group: group, Region: "ea\nst"})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+}
+
 func TestKVLimitsAreCheckedBeforeAnythingTravels(t *testing.T) {
 	r := &fakeRouter{}
 	c, ctx := kvpb.NewKVClient(serveRouter(t, r)), within(t, 20*time.Second)

@@ -115,7 +115,7 @@ func (d *desk) query(ctx context.Context, group string, q *counterpb.Query) (*co
 
 // get reads a counter.
 func (d *desk) get(ctx context.Context, req *counterpb.GetRequest) (*counterpb.GetResponse, error) {
-	group := groupOf(req)
+	group := refs.Full(req)
 	a, err := d.query(ctx, group, &counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: req.GetKey()}}})
 	if err != nil {
 		return nil, err
@@ -173,7 +173,7 @@ const usualRate = uint64(60_000)
 // rate adds up the full windows of the time before now, of the finest resolution of which
 // the group keeps enough of them.
 func (d *desk) rate(ctx context.Context, req *counterpb.RateRequest) (*counterpb.RateResponse, error) {
-	group := groupOf(req)
+	group := refs.Full(req)
 	over := req.GetOverMs()
 	if over == 0 {
 		over = usualRate
@@ -205,7 +205,7 @@ func (d *desk) rateBy(ctx context.Context, req *counterpb.RateRequest, over uint
 	last := uint64(d.now().UnixMilli()) / length // the window that has not ended
 	count := min(max(over/length, 1), last)
 	w := &counterpb.Windows{Key: req.GetKey(), Resolution: resolution, First: last - count}
-	a, err := d.query(ctx, groupOf(req), &counterpb.Query{Op: &counterpb.Query_Windows{Windows: w}})
+	a, err := d.query(ctx, refs.Full(req), &counterpb.Query{Op: &counterpb.Query_Windows{Windows: w}})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/nodehost/route"
-	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/nodehost/route/refs"
 )
 
 // native serves Counter: each request is a command or a query with the name of a group.
@@ -25,21 +25,12 @@ func errNoCommand() error {
 	return fault.New(fault.Invalid, "the request has no command: set the field that is named like the call")
 }
 
-// groupOf is the full name of the group that a request is for.
-func groupOf(req interface {
-	GetGroup() string
-	GetRegion() string
-},
-) string {
-	return statemachines.NameIn(req.GetGroup(), req.GetRegion())
-}
-
 // Add counts.
 func (n *native) Add(ctx context.Context, req *counterpb.AddRequest) (*counterpb.Result, error) {
 	if req.GetAdd() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.add(ctx, groupOf(req), req.GetAdd(), req.GetWan())
+	return n.desk.add(ctx, refs.Full(req), req.GetAdd(), req.GetWan())
 }
 
 // AddBatch counts many things at once.
@@ -47,7 +38,7 @@ func (n *native) AddBatch(ctx context.Context, req *counterpb.AddBatchRequest) (
 	if len(req.GetAdds()) == 0 || len(req.GetAdds()) > route.MaxItems {
 		return nil, fault.New(fault.Invalid, "the request has %d commands: want 1 to %d", len(req.GetAdds()), route.MaxItems)
 	}
-	results, err := n.desk.addBatch(ctx, groupOf(req), req.GetAdds())
+	results, err := n.desk.addBatch(ctx, refs.Full(req), req.GetAdds())
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +56,7 @@ func (n *native) Windows(ctx context.Context, req *counterpb.WindowsRequest) (*c
 	if w == nil {
 		w = &counterpb.Windows{}
 	}
-	return n.desk.windows(ctx, groupOf(req), w)
+	return n.desk.windows(ctx, refs.Full(req), w)
 }
 
 // Rate asks how fast a counter grows.
@@ -79,7 +70,7 @@ func (n *native) List(ctx context.Context, req *counterpb.ListRequest) (*counter
 	if list == nil {
 		list = &counterpb.List{}
 	}
-	a, err := n.desk.query(ctx, groupOf(req), &counterpb.Query{Op: &counterpb.Query_List{List: list}})
+	a, err := n.desk.query(ctx, refs.Full(req), &counterpb.Query{Op: &counterpb.Query_List{List: list}})
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +79,7 @@ func (n *native) List(ctx context.Context, req *counterpb.ListRequest) (*counter
 
 // Status reads the group's own state.
 func (n *native) Status(ctx context.Context, req *counterpb.StatusRequest) (*counterpb.StatusResponse, error) {
-	a, err := n.desk.query(ctx, groupOf(req), &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}})
+	a, err := n.desk.query(ctx, refs.Full(req), &counterpb.Query{Op: &counterpb.Query_Status{Status: &counterpb.Status{}}})
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +91,7 @@ func (n *native) Reset(ctx context.Context, req *counterpb.ResetRequest) (*count
 	if req.GetReset_() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Reset_{Reset_: req.GetReset_()}})
+	return n.desk.change(ctx, refs.Full(req), &counterpb.Command{Op: &counterpb.Command_Reset_{Reset_: req.GetReset_()}})
 }
 
 // Delete removes a counter.
@@ -108,7 +99,7 @@ func (n *native) Delete(ctx context.Context, req *counterpb.DeleteRequest) (*cou
 	if req.GetDelete() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Delete{Delete: req.GetDelete()}})
+	return n.desk.change(ctx, refs.Full(req), &counterpb.Command{Op: &counterpb.Command_Delete{Delete: req.GetDelete()}})
 }
 
 // Create makes a counter.
@@ -117,7 +108,7 @@ func (n *native) Create(ctx context.Context, req *counterpb.CreateRequest) (*cou
 	if create == nil {
 		create = &counterpb.Create{}
 	}
-	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Create{Create: create}})
+	return n.desk.change(ctx, refs.Full(req), &counterpb.Command{Op: &counterpb.Command_Create{Create: create}})
 }
 
 // Transfer gives another region rights of a bounded counter.
@@ -125,7 +116,7 @@ func (n *native) Transfer(ctx context.Context, req *counterpb.TransferRequest) (
 	if req.GetTransfer() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Transfer{Transfer: req.GetTransfer()}})
+	return n.desk.change(ctx, refs.Full(req), &counterpb.Command{Op: &counterpb.Command_Transfer{Transfer: req.GetTransfer()}})
 }
 
 // Retire ends a region.
@@ -133,7 +124,7 @@ func (n *native) Retire(ctx context.Context, req *counterpb.RetireRequest) (*cou
 	if req.GetRetire() == nil {
 		return nil, errNoCommand()
 	}
-	return n.desk.change(ctx, groupOf(req), &counterpb.Command{Op: &counterpb.Command_Retire{Retire: req.GetRetire()}})
+	return n.desk.change(ctx, refs.Full(req), &counterpb.Command{Op: &counterpb.Command_Retire{Retire: req.GetRetire()}})
 }
 
 // Bounds of a watch.

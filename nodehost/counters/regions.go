@@ -10,6 +10,7 @@ import (
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/route/refs"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/counter"
 )
@@ -192,7 +193,7 @@ func (d *desk) askOthers(ctx context.Context, group string, q *counterpb.Query) 
 // global brings an answer up to what every region says of itself. A region that does not
 // answer is named as stale: what is known of it is as old as its time says.
 func (d *desk) global(ctx context.Context, req *counterpb.GetRequest, own *counterpb.GroupInfo, r *counterpb.GetResponse) {
-	group := d.atlas.place(ctx, groupOf(req), looking)
+	group := d.atlas.place(ctx, refs.Full(req), looking)
 	for _, t := range d.askOthers(ctx, group, &counterpb.Query{Op: &counterpb.Query_Get{Get: &counterpb.Get{Key: req.GetKey()}}}) {
 		_, region := statemachines.CutRegion(t.group)
 		if t.answer == nil {

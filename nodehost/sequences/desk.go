@@ -10,6 +10,7 @@ import (
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/route/refs"
 	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/statemachines/sequence"
 )
@@ -31,7 +32,7 @@ func (d *desk) change(ctx context.Context, group string, cmd *sequencepb.Command
 	if err != nil {
 		return nil, err
 	}
-	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{data}, Repeatable: repeatable(cmd.GetCaller())}
+	m := route.Many{Group: refs.Of(group), Items: [][]byte{data}, Repeatable: repeatable(cmd.GetCaller())}
 	out, _ := d.router.ProposeMany(ctx, m)
 	if out[0].Err != nil {
 		return nil, out[0].Err
@@ -92,7 +93,7 @@ func (d *desk) query(ctx context.Context, group string, q *sequencepb.Query) (*s
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, "pack the query").InGroup(group)
 	}
-	resp, err := d.router.Read(ctx, &hostpb.ReadRequest{Group: &hostpb.GroupRef{Name: group}, Query: data})
+	resp, err := d.router.Read(ctx, &hostpb.ReadRequest{Group: refs.Of(group), Query: data})
 	if err != nil {
 		return nil, err
 	}

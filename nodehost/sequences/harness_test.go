@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // cluster is groups without Raft: real machines behind a Router that can fail.
 type cluster struct {
 	mu       sync.Mutex
-	groups   map[string]*sequence.Machine // guarded by mu
+	groups   map[string]*sequence.Machine // guarded by mu: by full name
 	applied  int                          // guarded by mu
 	lost     int                          // guarded by mu: every n-th answer is lost; 0: none
 	proposed int                          // guarded by mu: items that arrived
@@ -78,9 +78,9 @@ func (c *cluster) ProposeMany(ctx context.Context, m route.Many) ([]route.Outcom
 	c.arrive(ctx, len(m.Items))
 	out := make([]route.Outcome, len(m.Items))
 	for i, item := range m.Items {
-		r, err := c.apply(m.Group.GetName(), item)
+		r, err := c.apply(statemachines.NameOf(m.Group), item)
 		for m.Repeatable && fault.Is(err, fault.UnknownOutcome) { // as the Router does
-			r, err = c.apply(m.Group.GetName(), item)
+			r, err = c.apply(statemachines.NameOf(m.Group), item)
 		}
 		out[i].Result.Value, out[i].Result.Data, out[i].Err = r.Value, r.Data, err
 	}
@@ -90,7 +90,7 @@ func (c *cluster) ProposeMany(ctx context.Context, m route.Many) ([]route.Outcom
 func (c *cluster) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m := c.groups[req.GetGroup().GetName()]
+	m := c.groups[statemachines.NameOf(req.GetGroup())]
 	if m == nil {
 		return nil, fault.New(fault.GroupNotFound, "there is no group %s", req.GetGroup().GetName())
 	}

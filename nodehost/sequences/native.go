@@ -6,6 +6,7 @@ import (
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/nodehost/route/refs"
 )
 
 // native serves Sequence: each request is a command or a query with the name of a group.
@@ -18,6 +19,7 @@ type native struct {
 // request is what all requests with a command have.
 type request interface {
 	GetGroup() string
+	GetRegion() string
 	GetCaller() *sequencepb.Caller
 }
 
@@ -28,7 +30,7 @@ func (n *native) change(ctx context.Context, req request, present bool, cmd *seq
 		return nil, fault.New(fault.Invalid, "the request has no command: set the field that is named like the call")
 	}
 	cmd.Caller = req.GetCaller()
-	return n.desk.change(ctx, req.GetGroup(), cmd)
+	return n.desk.change(ctx, refs.Full(req), cmd)
 }
 
 // Open makes a client known.
@@ -37,7 +39,7 @@ func (n *native) Open(ctx context.Context, req *sequencepb.OpenRequest) (*sequen
 	if nonce == 0 {
 		nonce = rand.Uint64()
 	}
-	return n.desk.change(ctx, req.GetGroup(), &sequencepb.Command{Op: &sequencepb.Command_Open{Open: &sequencepb.Open{Nonce: nonce}}})
+	return n.desk.change(ctx, refs.Full(req), &sequencepb.Command{Op: &sequencepb.Command_Open{Open: &sequencepb.Open{Nonce: nonce}}})
 }
 
 // Close forgets a client.
@@ -128,7 +130,7 @@ func (n *native) Describe(ctx context.Context, req *sequencepb.DescribeRequest) 
 	if describe == nil {
 		describe = &sequencepb.Describe{}
 	}
-	a, err := n.desk.query(ctx, req.GetGroup(), &sequencepb.Query{Op: &sequencepb.Query_Describe{Describe: describe}})
+	a, err := n.desk.query(ctx, refs.Full(req), &sequencepb.Query{Op: &sequencepb.Query_Describe{Describe: describe}})
 	if err != nil || len(a.GetSequences()) == 0 {
 		return &sequencepb.DescribeResponse{}, err
 	}
@@ -141,7 +143,7 @@ func (n *native) List(ctx context.Context, req *sequencepb.ListRequest) (*sequen
 	if list == nil {
 		list = &sequencepb.List{}
 	}
-	a, err := n.desk.query(ctx, req.GetGroup(), &sequencepb.Query{Op: &sequencepb.Query_List{List: list}})
+	a, err := n.desk.query(ctx, refs.Full(req), &sequencepb.Query{Op: &sequencepb.Query_List{List: list}})
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +152,7 @@ func (n *native) List(ctx context.Context, req *sequencepb.ListRequest) (*sequen
 
 // Status reads the group's own state.
 func (n *native) Status(ctx context.Context, req *sequencepb.StatusRequest) (*sequencepb.StatusResponse, error) {
-	a, err := n.desk.query(ctx, req.GetGroup(), &sequencepb.Query{Op: &sequencepb.Query_Status{Status: &sequencepb.Status{}}})
+	a, err := n.desk.query(ctx, refs.Full(req), &sequencepb.Query{Op: &sequencepb.Query_Status{Status: &sequencepb.Status{}}})
 	if err != nil {
 		return nil, err
 	}

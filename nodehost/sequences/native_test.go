@@ -2,6 +2,7 @@ package sequences_test
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines"
 )
 
 const okay = sequencepb.Outcome_OUTCOME_OK
@@ -182,4 +184,33 @@ func TestAClockFarAheadLeasesNothing(t *testing.T) {
 	_, err := c.LeaseWorker(within(t), &sequencepb.LeaseWorkerRequest{Group: "sequence/a", LeaseWorker: &sequencepb.LeaseWorker{NowMs: uint64(clock().UnixMilli()) + 60_001}})
 	require.Equal(t, codes.FailedPrecondition, status.Code(err))
 	require.Zero(t, cl.arrived())
+}
+
+// Each region's group of one name counts for itself, by calls and in a stream.
+func TestASequenceOfARegion(t *testing.T) {
+	conn := served(t, newCluster(statemachines.NameIn("sequence/a", "east"), statemachines.NameIn("sequence/a", "west")), nil)
+	c, ctx := sequencepb.NewSequenceClient(conn), within(t)
+	for i, region := range []string{"east", "east", "west"} {
+		r, err := c.Next(ctx, &sequencepb.NextRequest{Group: "sequence/a", Region: region})
+		require.NoError(t, err)
+		require.EqualValues(t, []int{1, 2, 1}[i], r.GetGrant().GetFirst())
+	}
+	stream, err := c.Stream(ctx)
+	require.NoError(t, err)
+	f := frame(0, 2, nobody, "sequence/a")
+	f.Wants[0].Request.Region, f.Wants[1].Request.Region = "east", "west"
+	require.NoError(t, stream.Send(f))
+	got := collect(t, stream, 2)
+	require.EqualValues(t, 3, got[0].GetResult().GetGrant().GetFirst())
+	require.EqualValues(t, 2, got[1].GetResult().GetGrant().GetFirst())
+	require.NoError(t, stream.CloseSend())
+	_, err = stream.Recv()
+	require.ErrorIs(t, err, io.EOF)
+	for region, next := range map[string]int{"east": 4, "west": 3} {
+		info, err := c.Describe(ctx, &sequencepb.DescribeRequest{Group: "sequence/a", Region: region})
+		require.NoError(t, err)
+		require.EqualValues(t, next, info.GetInfo().GetNext())
+	}
+	_, err = c.Next(ctx, &sequencepb.NextRequest{Group: "sequence/a"})
+	require.Equal(t, codes.NotFound, status.Code(err))
 }

@@ -8,12 +8,12 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	hostpb "github.com/drumline/drumline/drummerpb/host"
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
 	"github.com/drumline/drumline/nodehost/flow"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/route/refs"
 )
 
 // Bounds of one stream. What is beyond waits at the other side, by HTTP/2's own flow
@@ -116,7 +116,7 @@ type lot struct {
 func sorted(wants []*sequencepb.Want) map[lot][]*sequencepb.Want {
 	lots := map[lot][]*sequencepb.Want{}
 	for _, w := range wants {
-		of := lot{w.GetRequest().GetGroup(), repeatable(w.GetRequest().GetCaller())}
+		of := lot{refs.Full(w.GetRequest()), repeatable(w.GetRequest().GetCaller())}
 		lots[of] = append(lots[of], w)
 	}
 	return lots
@@ -144,7 +144,7 @@ func (t *talk) do(of lot, wants []*sequencepb.Want) {
 
 // changeMany proposes requests for numbers together and fills in the answers.
 func (d *desk) changeMany(ctx context.Context, of lot, wants []*sequencepb.Want, answers []got) {
-	m := route.Many{Group: &hostpb.GroupRef{Name: of.group}, Repeatable: of.repeatable, Items: make([][]byte, 0, len(wants))}
+	m := route.Many{Group: refs.Of(of.group), Repeatable: of.repeatable, Items: make([][]byte, 0, len(wants))}
 	places := make([]int, 0, len(wants)) // of m's items among the wants
 	packed := make([]byte, 0, len(wants)*weight)
 	op := &sequencepb.Command_Next{}

@@ -21,6 +21,7 @@ import (
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/reference"
 )
 
@@ -139,8 +140,8 @@ func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 		return n
 	}
 	switch args[0] {
-	case "group":
-		f.add(args[1], args[2])
+	case "group": // NAME STATE [REGION]
+		f.add(statemachines.NameIn(args[1], strings.Join(args[3:], " ")), args[2])
 	case "define": // RESOURCE ALGORITHM CAPACITY
 		v, err := strconv.ParseFloat(args[3], 64)
 		ts.Check(err)

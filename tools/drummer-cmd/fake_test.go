@@ -147,9 +147,10 @@ func (f *fake) Servers(context.Context, *hostpb.ServersRequest) (*hostpb.Servers
 	}}, nil
 }
 
-func (f *fake) byName(name string) *drummerpb.GroupInfo {
+// byName finds a group by its full name.
+func (f *fake) byName(full string) *drummerpb.GroupInfo {
 	for _, g := range slices.Backward(f.groups) {
-		if g.GetName() == name {
+		if statemachines.NameOf(g) == full {
 			return g
 		}
 	}
@@ -157,17 +158,18 @@ func (f *fake) byName(name string) *drummerpb.GroupInfo {
 }
 
 func (f *fake) Locate(_ context.Context, req *hostpb.LocateRequest) (*hostpb.LocateResponse, error) {
-	g := f.byName(req.GetGroup().GetName())
+	g := f.byName(statemachines.NameOf(req.GetGroup()))
 	if g == nil {
 		return nil, refuse(hostpb.Reason_REASON_GROUP_NOT_FOUND, "no group "+req.GetGroup().GetName())
 	}
-	return &hostpb.LocateResponse{Location: &hostpb.Location{Name: g.GetName(), Id: g.GetId(), LeaderApi: f.address}}, nil
+	return &hostpb.LocateResponse{Location: &hostpb.Location{Name: g.GetName(), Region: g.GetRegion(), Id: g.GetId(), LeaderApi: f.address}}, nil
 }
 
 // add makes a group of three replicas.
-func (f *fake) add(name, state string) *drummerpb.GroupInfo {
-	g := &drummerpb.GroupInfo{Name: name, Id: f.next, App: name[:strings.Index(name, "/")], State: state, Want: 3, Generation: 4}
-	g.Spec = &fleetpb.Spec{Name: name, App: g.GetApp(), Replicas: 3}
+func (f *fake) add(full, state string) *drummerpb.GroupInfo {
+	name, region := statemachines.CutRegion(full)
+	g := &drummerpb.GroupInfo{Name: name, Region: region, Id: f.next, App: name[:strings.Index(name, "/")], State: state, Want: 3, Generation: 4}
+	g.Spec = &fleetpb.Spec{Name: name, Region: region, App: g.GetApp(), Replicas: 3}
 	f.next++
 	for i, host := range []string{"host-1", "host-2", "host-3"} {
 		g.Replicas = append(g.Replicas, &drummerpb.ReplicaInfo{
@@ -185,7 +187,7 @@ func (f *fake) add(name, state string) *drummerpb.GroupInfo {
 	case "counter":
 		app = counter.App()
 	}
-	f.machines[g.GetId()] = app.New(statemachines.Group{ID: g.GetId(), Name: name})
+	f.machines[g.GetId()] = app.New(statemachines.Group{ID: g.GetId(), Name: full})
 	f.groups = append(f.groups, g)
 	slices.SortStableFunc(f.groups, func(a, b *drummerpb.GroupInfo) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return g
@@ -211,14 +213,14 @@ func (f *fake) CreateGroups(_ context.Context, req *drummerpb.CreateGroupsReques
 
 func (f *fake) create(s *fleetpb.Spec, dryRun bool) *fleetpb.ItemResult {
 	item := &fleetpb.ItemResult{Name: s.GetName(), Code: fleetpb.Code_CODE_OK}
-	g := f.byName(s.GetName())
+	g := f.byName(statemachines.NameOf(s))
 	switch {
 	case strings.Contains(s.GetName(), "bad"):
 		item.Code, item.Detail = fleetpb.Code_CODE_INVALID, "no such thing"
 	case g != nil && g.GetWant() != s.GetReplicas():
 		item.Code, item.Detail = fleetpb.Code_CODE_EXISTS, "it exists with another spec"
 	case g == nil && !dryRun:
-		g = f.add(s.GetName(), "ok")
+		g = f.add(statemachines.NameOf(s), "ok")
 		g.Want, g.Regions, g.Spec = s.GetReplicas(), s.GetRegions(), s
 	}
 	item.Id = g.GetId()
@@ -226,7 +228,7 @@ func (f *fake) create(s *fleetpb.Spec, dryRun bool) *fleetpb.ItemResult {
 }
 
 func (f *fake) DeleteGroup(_ context.Context, req *drummerpb.DeleteGroupRequest) (*drummerpb.DeleteGroupResponse, error) {
-	g := f.byName(req.GetName())
+	g := f.byName(statemachines.NameOf(req))
 	if g == nil {
 		return nil, refuse(hostpb.Reason_REASON_GROUP_NOT_FOUND, "no group "+req.GetName())
 	}
@@ -259,7 +261,7 @@ func (f *fake) Explain(_ context.Context, req *drummerpb.ExplainRequest) (*drumm
 	if req.GetName() == "" {
 		return f.explainOther(req)
 	}
-	g := f.byName(req.GetName())
+	g := f.byName(statemachines.NameOf(req))
 	if g == nil {
 		return nil, refuse(hostpb.Reason_REASON_GROUP_NOT_FOUND, "no group "+req.GetName())
 	}
@@ -327,7 +329,7 @@ func (f *fake) apply(m statemachines.Machine, cmd []byte) statemachines.Result {
 }
 
 func (f *fake) Propose(_ context.Context, req *hostpb.ProposeRequest) (*hostpb.ProposeResponse, error) {
-	m, err := f.machine(req.GetGroup().GetName(), req.GetGroup().GetId())
+	m, err := f.machine(statemachines.NameOf(req.GetGroup()), req.GetGroup().GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -336,7 +338,7 @@ func (f *fake) Propose(_ context.Context, req *hostpb.ProposeRequest) (*hostpb.P
 }
 
 func (f *fake) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
-	data, err := f.query(req.GetGroup().GetName(), req.GetGroup().GetId(), req.GetQuery())
+	data, err := f.query(statemachines.NameOf(req.GetGroup()), req.GetGroup().GetId(), req.GetQuery())
 	return &hostpb.ReadResponse{Data: data}, err
 }
 
@@ -405,7 +407,7 @@ func (s sequenceFake) ProposeMany(_ context.Context, m route.Many) ([]route.Outc
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	out := make([]route.Outcome, len(m.Items))
-	machine, err := s.f.machine(m.Group.GetName(), 0)
+	machine, err := s.f.machine(statemachines.NameOf(m.Group), 0)
 	for i, item := range m.Items {
 		if out[i].Err = err; err == nil {
 			out[i].Result.Data = s.f.apply(machine, item).Data
@@ -417,6 +419,6 @@ func (s sequenceFake) ProposeMany(_ context.Context, m route.Many) ([]route.Outc
 func (s sequenceFake) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
-	data, err := s.f.query(req.GetGroup().GetName(), 0, req.GetQuery())
+	data, err := s.f.query(statemachines.NameOf(req.GetGroup()), 0, req.GetQuery())
 	return &hostpb.ReadResponse{Data: data}, err
 }

@@ -150,7 +150,7 @@ func (t *tool) openRaw(ctx context.Context, ref, region string) (*rawcall.Conn, 
 		if err != nil {
 			return nil, err
 		}
-		where, err := conn.Group(ref).In(region).Locate(ctx)
+		where, err := conn.In(region).Group(ref).Locate(ctx)
 		if err != nil {
 			return nil, doing("locate group "+ref, err)
 		}

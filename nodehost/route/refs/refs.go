@@ -17,6 +17,15 @@ func Of(full string) *hostpb.GroupRef {
 	return &hostpb.GroupRef{Name: name, Region: region}
 }
 
+// Full is the full name of the group that a request of an app's own service is for.
+func Full(req interface {
+	GetGroup() string
+	GetRegion() string
+},
+) string {
+	return statemachines.NameIn(req.GetGroup(), req.GetRegion())
+}
+
 // To names the group that is somewhere.
 func To(where *hostpb.Location) *hostpb.GroupRef {
 	return &hostpb.GroupRef{Name: where.GetName(), Region: where.GetRegion(), Id: where.GetId()}

@@ -34,10 +34,10 @@ func (n *Noun) add() noun.Verb {
 					return noun.Fault(noun.Usage, "%q is no whole number between -2^63 and 2^63-1", c.Args().Get(1))
 				}
 			}
-			of := nameOf(c)
+			of := noun.KeyedBy(c, counterApp)
 			once := newKey()
-			return n.changed(ctx, "add to", of.full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return s.Add(ctx, &counterpb.AddRequest{Group: of.group, Region: of.region, Add: &counterpb.Add{Key: of.key, Amount: amount, Once: once}})
+			return n.changed(ctx, "add to", of.Full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Add(ctx, &counterpb.AddRequest{Group: of.Group, Region: of.Region, Add: &counterpb.Add{Key: of.Key, Amount: amount, Once: once}})
 			})
 		},
 	}
@@ -48,20 +48,20 @@ type simple struct {
 	name, usage, about string
 	// warning, unless empty, is what has to be confirmed.
 	warning string
-	call    func(ctx context.Context, s counterpb.CounterClient, of named) (*counterpb.Result, error)
+	call    func(ctx context.Context, s counterpb.CounterClient, of noun.Keyed) (*counterpb.Result, error)
 }
 
 func (n *Noun) simple(v simple) noun.Verb {
 	return noun.Verb{
 		Name: v.name, Usage: v.usage, Args: "NAME", Min: 1, Max: 1, Flags: []cli.Flag{regionFlag()}, About: aboutName + v.about,
 		Run: func(ctx context.Context, c *cli.Context) error {
-			of := nameOf(c)
+			of := noun.KeyedBy(c, counterApp)
 			if v.warning != "" {
 				if err := n.Confirm(c.Args().First(), v.warning); err != nil {
 					return err
 				}
 			}
-			return n.changed(ctx, v.name, of.full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+			return n.changed(ctx, v.name, of.Full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
 				return v.call(ctx, s, of)
 			})
 		},
@@ -71,8 +71,8 @@ func (n *Noun) simple(v simple) noun.Verb {
 func (n *Noun) create() noun.Verb {
 	return n.simple(simple{
 		name: "create", usage: "make a counter at 0", about: "Only needed where a first use makes none.",
-		call: func(ctx context.Context, s counterpb.CounterClient, of named) (*counterpb.Result, error) {
-			return s.Create(ctx, &counterpb.CreateRequest{Group: of.group, Region: of.region, Create: &counterpb.Create{Key: of.key}})
+		call: func(ctx context.Context, s counterpb.CounterClient, of noun.Keyed) (*counterpb.Result, error) {
+			return s.Create(ctx, &counterpb.CreateRequest{Group: of.Group, Region: of.Region, Create: &counterpb.Create{Key: of.Key}})
 		},
 	})
 }
@@ -81,8 +81,8 @@ func (n *Noun) reset() noun.Verb {
 	return n.simple(simple{
 		name: "reset", usage: "take off what was counted", warning: "what was counted is taken off",
 		about: "Takes off what this region knows now. What other regions count meanwhile stays, and so do the windows.",
-		call: func(ctx context.Context, s counterpb.CounterClient, of named) (*counterpb.Result, error) {
-			return s.Reset(ctx, &counterpb.ResetRequest{Group: of.group, Region: of.region, Reset_: &counterpb.Reset{Key: of.key}})
+		call: func(ctx context.Context, s counterpb.CounterClient, of noun.Keyed) (*counterpb.Result, error) {
+			return s.Reset(ctx, &counterpb.ResetRequest{Group: of.Group, Region: of.Region, Reset_: &counterpb.Reset{Key: of.Key}})
 		},
 	})
 }
@@ -91,8 +91,8 @@ func (n *Noun) remove() noun.Verb {
 	return n.simple(simple{
 		name: "delete", usage: "remove a counter", warning: "the counter and its windows are removed, in all regions",
 		about: "What other regions count before they hear of it goes, too. Counting begins again at 0.",
-		call: func(ctx context.Context, s counterpb.CounterClient, of named) (*counterpb.Result, error) {
-			return s.Delete(ctx, &counterpb.DeleteRequest{Group: of.group, Region: of.region, Delete: &counterpb.Delete{Key: of.key}})
+		call: func(ctx context.Context, s counterpb.CounterClient, of noun.Keyed) (*counterpb.Result, error) {
+			return s.Delete(ctx, &counterpb.DeleteRequest{Group: of.Group, Region: of.Region, Delete: &counterpb.Delete{Key: of.Key}})
 		},
 	})
 }
@@ -106,27 +106,27 @@ func (n *Noun) transfer() noun.Verb {
 			if err != nil || amount == 0 {
 				return noun.Fault(noun.Usage, "%q is no amount: transfer 1 or more", c.Args().Get(2))
 			}
-			of, err := n.one(ctx, nameOf(c))
+			of, err := n.one(ctx, noun.KeyedBy(c, counterApp))
 			if err != nil {
 				return err
 			}
-			return n.changed(ctx, "transfer rights of", of.full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return s.Transfer(ctx, &counterpb.TransferRequest{Group: of.group, Region: of.region, Transfer: &counterpb.Transfer{Key: of.key, To: c.Args().Get(1), Amount: amount}})
+			return n.changed(ctx, "transfer rights of", of.Full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Transfer(ctx, &counterpb.TransferRequest{Group: of.Group, Region: of.Region, Transfer: &counterpb.Transfer{Key: of.Key, To: c.Args().Get(1), Amount: amount}})
 			})
 		},
 	}
 }
 
 // one says which region's group is meant, as nobody else may: whose rights they are.
-func (n *Noun) one(ctx context.Context, of named) (named, error) {
+func (n *Noun) one(ctx context.Context, of noun.Keyed) (noun.Keyed, error) {
 	ctx, cancel := n.Bounded(ctx)
 	defer cancel()
-	all, err := n.Groups(ctx, of.group)
+	all, err := n.Groups(ctx, of.Group)
 	if err != nil {
-		return of, noun.Doing("look for group "+of.group, err)
+		return of, noun.Doing("look for group "+of.Group, err)
 	}
-	g, err := noun.One(all, of.group, of.region)
-	of.region = g.GetRegion()
+	g, err := noun.One(all, of.Group, of.Region)
+	of.Region = g.GetRegion()
 	return of, err
 }
 
@@ -136,18 +136,18 @@ func (n *Noun) retire() noun.Verb {
 		About: "What the region counted stays. What it says from now on is refused, and windows no longer wait for it. If it is alive after " +
 			"all, it counts on as a new incarnation.",
 		Run: func(ctx context.Context, c *cli.Context) error {
-			of := nameOf(c)
+			of := noun.KeyedBy(c, counterApp)
 			region := c.Args().Get(1)
 			if err := n.Confirm(region, "what the region says from now on is refused"); err != nil {
 				return err
 			}
-			_, err := n.change(ctx, "retire region "+region+" of", of.full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
-				return s.Retire(ctx, &counterpb.RetireRequest{Group: of.group, Region: of.region, Retire: &counterpb.Retire{Region: region}})
+			_, err := n.change(ctx, "retire region "+region+" of", of.Full, func(ctx context.Context, s counterpb.CounterClient) (*counterpb.Result, error) {
+				return s.Retire(ctx, &counterpb.RetireRequest{Group: of.Group, Region: of.Region, Retire: &counterpb.Retire{Region: region}})
 			})
 			if err != nil {
 				return err
 			}
-			n.Say("region %s of %s is retired", region, of.full)
+			n.Say("region %s of %s is retired", region, of.Full)
 			return nil
 		},
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	counterpb "github.com/drumline/drumline/drummerpb/counter"
-	"github.com/drumline/drumline/statemachines"
 
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
@@ -27,20 +26,6 @@ func (n *Noun) Verbs() []noun.Verb {
 // counterApp begins the names of groups of app counter; on the command line it may be
 // left away.
 const counterApp = "counter/"
-
-// named is what NAME and --region say: the group, the region whose group is meant, the key of
-// the counter in it, and all of it for people.
-type named struct{ group, region, key, full string }
-
-func nameOf(c *cli.Context) named {
-	name := c.Args().First()
-	if !strings.HasPrefix(name, counterApp) {
-		name = counterApp + name
-	}
-	of := named{region: c.String("region"), full: statemachines.NameIn(name, c.String("region"))}
-	of.group, of.key, _ = strings.Cut(name, "#")
-	return of
-}
 
 // regionFlag is of every command: without it whichever host answers means its own region.
 func regionFlag() cli.Flag {

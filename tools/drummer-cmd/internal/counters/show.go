@@ -61,8 +61,8 @@ func moment(ms uint64) string {
 }
 
 // infoOf joins a counter with what is known of its origins.
-func infoOf(of named, i *counterpb.Info, regions []*counterpb.Region) info {
-	out := info{Name: of.group, Region: of.region, Value: i.GetValue(), Overflow: i.GetOverflow(), Generation: i.GetGeneration(), Slots: []slot{}}
+func infoOf(of noun.Keyed, i *counterpb.Info, regions []*counterpb.Region) info {
+	out := info{Name: of.Group, Region: of.Region, Value: i.GetValue(), Overflow: i.GetOverflow(), Generation: i.GetGeneration(), Slots: []slot{}}
 	if i.GetKey() != "" {
 		out.Name += "#" + i.GetKey()
 	}
@@ -99,7 +99,7 @@ func (n *Noun) list() noun.Verb {
 		About: "Lists the counters of all groups, or those of GROUP whose keys begin with PREFIX, page by page.",
 		Flags: []cli.Flag{regionFlag()},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			groups, err := n.groupsOf(ctx, c)
+			groups, err := n.Families(ctx, c, counterApp)
 			if err != nil {
 				return err
 			}
@@ -108,7 +108,7 @@ func (n *Noun) list() noun.Verb {
 				for _, g := range groups {
 					more, err := listCounters(ctx, s, g, c.Args().Get(1))
 					if err != nil {
-						return noun.Doing("list "+g.full, err)
+						return noun.Doing("list "+g.Full, err)
 					}
 					all = append(all, more...)
 				}
@@ -126,34 +126,10 @@ func (n *Noun) list() noun.Verb {
 	}
 }
 
-// groupsOf is the group that was named, or all there are; those of one region if it is given.
-func (n *Noun) groupsOf(ctx context.Context, c *cli.Context) ([]named, error) {
-	if c.NArg() > 0 {
-		of := nameOf(c)
-		if of.key != "" {
-			return nil, noun.Fault(noun.Usage, "%s has a key: write counter list %s %s", of.full, of.group, of.key)
-		}
-		return []named{of}, nil
-	}
-	ctx, cancel := n.Bounded(ctx)
-	defer cancel()
-	all, err := n.Groups(ctx, counterApp)
-	if err != nil {
-		return nil, noun.Doing("list groups", err)
-	}
-	var groups []named
-	for _, g := range all {
-		if only := c.String("region"); g.GetState() != "deleting" && (only == "" || only == g.GetRegion()) {
-			groups = append(groups, named{group: g.GetName(), region: g.GetRegion(), full: statemachines.NameOf(g)})
-		}
-	}
-	return groups, nil
-}
-
 // listCounters fetches every page of a group.
-func listCounters(ctx context.Context, s counterpb.CounterClient, of named, prefix string) ([]info, error) {
+func listCounters(ctx context.Context, s counterpb.CounterClient, of noun.Keyed, prefix string) ([]info, error) {
 	var all []info
-	req := &counterpb.ListRequest{Group: of.group, Region: of.region, List: &counterpb.List{Prefix: prefix, Limit: page}}
+	req := &counterpb.ListRequest{Group: of.Group, Region: of.Region, List: &counterpb.List{Prefix: prefix, Limit: page}}
 	for {
 		got, err := s.List(ctx, req)
 		if err != nil {
@@ -178,7 +154,7 @@ type look struct {
 }
 
 // question asks about a counter: for the answer as it is, and as a table.
-type question func(ctx context.Context, s counterpb.CounterClient, of named) (answer any, table [][]string, err error)
+type question func(ctx context.Context, s counterpb.CounterClient, of noun.Keyed) (answer any, table [][]string, err error)
 
 func (n *Noun) look(v look) noun.Verb {
 	return noun.Verb{
@@ -189,7 +165,7 @@ func (n *Noun) look(v look) noun.Verb {
 				return err
 			}
 			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
-				answer, table, err := ask(ctx, s, nameOf(c))
+				answer, table, err := ask(ctx, s, noun.KeyedBy(c, counterApp))
 				if err != nil {
 					return err
 				}
@@ -217,11 +193,11 @@ func (n *Noun) get() noun.Verb {
 }
 
 func askValue(level counterpb.Level) question {
-	return func(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
-		r, err := s.Get(ctx, &counterpb.GetRequest{Group: of.group, Region: of.region, Key: of.key, Level: level})
+	return func(ctx context.Context, s counterpb.CounterClient, of noun.Keyed) (any, [][]string, error) {
+		r, err := s.Get(ctx, &counterpb.GetRequest{Group: of.Group, Region: of.Region, Key: of.Key, Level: level})
 		switch {
 		case err != nil:
-			return nil, nil, noun.Doing("get "+of.full, err)
+			return nil, nil, noun.Doing("get "+of.Full, err)
 		case !r.GetFound():
 			return nil, nil, uncounted(of)
 		}
@@ -242,8 +218,8 @@ func askValue(level counterpb.Level) question {
 }
 
 // uncounted is the failure of a counter that does not exist.
-func uncounted(of named) error {
-	return noun.Fault(noun.NotFound, "%s was not counted on yet: it is at 0", of.full)
+func uncounted(of noun.Keyed) error {
+	return noun.Fault(noun.NotFound, "%s was not counted on yet: it is at 0", of.Full)
 }
 
 func or(s, instead string) string {
@@ -281,10 +257,10 @@ func (n *Noun) windows() noun.Verb {
 }
 
 func askWindows(r counterpb.Resolution, last uint32) question {
-	return func(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
-		got, err := s.Windows(ctx, &counterpb.WindowsRequest{Group: of.group, Region: of.region, Windows: &counterpb.Windows{Key: of.key, Resolution: r, Limit: last}})
+	return func(ctx context.Context, s counterpb.CounterClient, of noun.Keyed) (any, [][]string, error) {
+		got, err := s.Windows(ctx, &counterpb.WindowsRequest{Group: of.Group, Region: of.Region, Windows: &counterpb.Windows{Key: of.Key, Resolution: r, Limit: last}})
 		if err != nil {
-			return nil, nil, noun.Doing("windows of "+of.full, err)
+			return nil, nil, noun.Doing("windows of "+of.Full, err)
 		}
 		if !got.GetFound() {
 			return nil, nil, uncounted(of)
@@ -329,18 +305,18 @@ func (n *Noun) rate() noun.Verb {
 }
 
 func askRate(over time.Duration) question {
-	return func(ctx context.Context, s counterpb.CounterClient, of named) (any, [][]string, error) {
-		r, err := s.Rate(ctx, &counterpb.RateRequest{Group: of.group, Region: of.region, Key: of.key, OverMs: uint64(over.Milliseconds())})
+	return func(ctx context.Context, s counterpb.CounterClient, of noun.Keyed) (any, [][]string, error) {
+		r, err := s.Rate(ctx, &counterpb.RateRequest{Group: of.Group, Region: of.Region, Key: of.Key, OverMs: uint64(over.Milliseconds())})
 		if err != nil {
-			return nil, nil, noun.Doing("rate of "+of.full, err)
+			return nil, nil, noun.Doing("rate of "+of.Full, err)
 		}
 		if !r.GetFound() {
 			return nil, nil, uncounted(of)
 		}
-		out := rated{of.full, r.GetPerSecond(), r.GetAdded(), r.GetSubtracted(), moment(r.GetFromMs()), moment(r.GetToMs())}
+		out := rated{of.Full, r.GetPerSecond(), r.GetAdded(), r.GetSubtracted(), moment(r.GetFromMs()), moment(r.GetToMs())}
 		return out, [][]string{
 			{"NAME", "PER SECOND", "ADDED", "SUBTRACTED", "FROM", "TO"},
-			{of.full, fmt.Sprintf("%.2f", out.PerSecond), fmt.Sprint(out.Added), fmt.Sprint(out.Subtracted), out.From, out.To},
+			{of.Full, fmt.Sprintf("%.2f", out.PerSecond), fmt.Sprint(out.Added), fmt.Sprint(out.Subtracted), out.From, out.To},
 		}, nil
 	}
 }
@@ -355,14 +331,14 @@ func (n *Noun) watch() noun.Verb {
 			&cli.UintFlag{Name: "times", Aliases: []string{"n"}, DefaultText: "no end", Usage: "end after `N` values"},
 		},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			of := nameOf(c)
+			of := noun.KeyedBy(c, counterApp)
 			conn, err := n.Client(ctx)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			stream, err := counterpb.NewCounterClient(conn.Hosts()).Watch(ctx, &counterpb.WatchRequest{Group: of.group, Region: of.region, Key: of.key, EveryMs: uint64(max(c.Duration("every").Milliseconds(), 0))})
+			stream, err := counterpb.NewCounterClient(conn.Hosts()).Watch(ctx, &counterpb.WatchRequest{Group: of.Group, Region: of.Region, Key: of.Key, EveryMs: uint64(max(c.Duration("every").Milliseconds(), 0))})
 			for seen := uint(0); err == nil && (c.Uint("times") == 0 || seen < c.Uint("times")); seen++ {
 				var r *counterpb.GetResponse
 				if r, err = stream.Recv(); err == nil {
@@ -372,7 +348,7 @@ func (n *Noun) watch() noun.Verb {
 			if errors.Is(err, io.EOF) {
 				err = nil
 			}
-			return noun.Doing("watch "+of.full, err)
+			return noun.Doing("watch "+of.Full, err)
 		},
 	}
 }

@@ -53,19 +53,19 @@ func (n *Noun) status() noun.Verb {
 		About: "Shows how many counters there are, traces of deleted ones (graves) and when one of them may go, and each life of a region that was heard " +
 			"of. Graves that never may go wait for a region: if it will not come back, retire it. forged counts what others said of the region itself and was not so.",
 		Run: func(ctx context.Context, c *cli.Context) error {
-			of := nameOf(c)
+			of := noun.KeyedBy(c, counterApp)
 			return n.service(ctx, func(ctx context.Context, s counterpb.CounterClient) error {
-				r, err := s.Status(ctx, &counterpb.StatusRequest{Group: of.group, Region: of.region})
+				r, err := s.Status(ctx, &counterpb.StatusRequest{Group: of.Group, Region: of.Region})
 				if err != nil {
-					return noun.Doing("status of "+of.full, err)
+					return noun.Doing("status of "+of.Full, err)
 				}
-				out := stateOfGroup(of.group, r.GetInfo())
+				out := stateOfGroup(of.Group, r.GetInfo())
 				when := ""
 				if out.ForgetAt != "" {
 					when = "one may go at " + out.ForgetAt
 				}
 				table := [][]string{
-					{"NAME", of.full},
+					{"NAME", of.Full},
 					{"counters", strconv.FormatUint(out.Counters, 10)},
 					{"graves", fmt.Sprintf("%d, %s", out.Graves, or(when, "none may go yet"))},
 					{"keys remembered", strconv.FormatUint(out.Keys, 10)},

@@ -4,11 +4,13 @@ package keys
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/drumline/drumline/client"
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
@@ -30,6 +32,9 @@ func (n *Noun) Verbs() []noun.Verb {
 	return []noun.Verb{n.get(), n.put(), n.remove(), n.cas(), n.list()}
 }
 
+// changeFlags are those of a command that stores a value.
+func (n *Noun) changeFlags() []cli.Flag { return append(slices.Clone(n.DataFlags), noun.Region()) }
+
 // kvPage is how many entries one call asks for.
 const kvPage = 1000
 
@@ -41,14 +46,19 @@ func (n *Noun) kv(ctx context.Context, c *cli.Context, f func(context.Context, *
 	if err != nil {
 		return err
 	}
-	return f(ctx, conn.KV(c.Args().First()))
+	return f(ctx, conn.In(c.String("region")).KV(c.Args().First()))
+}
+
+// fullName is the group, for people.
+func fullName(c *cli.Context) string {
+	return statemachines.NameIn(c.Args().First(), c.String("region"))
 }
 
 func (n *Noun) get() noun.Verb {
 	return noun.Verb{
 		Name: "get", Usage: "show the value of a key", Args: "GROUP KEY", Min: 2, Max: 2, Watchable: true,
 		About: "Shows the value alone; -o json and yaml show the revision too. A key that is not there is exit code 4.",
-		Flags: []cli.Flag{n.RawFlag},
+		Flags: []cli.Flag{n.RawFlag, noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			return n.kv(ctx, c, func(ctx context.Context, kv *client.KV) error {
 				key := c.Args().Get(1)
@@ -57,7 +67,7 @@ func (n *Noun) get() noun.Verb {
 				case err != nil:
 					return noun.Doing("get "+key, err)
 				case !found:
-					return noun.Fault(noun.NotFound, "group %s has no key %s", c.Args().First(), key)
+					return noun.Fault(noun.NotFound, "group %s has no key %s", fullName(c), key)
 				case c.Bool("raw"):
 					return n.Write(e.Value)
 				case n.Plain():
@@ -86,7 +96,7 @@ func (n *Noun) changed(key string, revision uint64) error {
 func (n *Noun) put() noun.Verb {
 	return noun.Verb{
 		Name: "put", Usage: "store a value under a key", Args: "GROUP KEY [VALUE]", Min: 2, Max: 3,
-		About: "Shows the key's new revision.", Flags: n.DataFlags,
+		About: "Shows the key's new revision.", Flags: n.changeFlags(),
 		Run: func(ctx context.Context, c *cli.Context) error {
 			value, err := n.Data(c, 2, true)
 			if err != nil {
@@ -107,6 +117,7 @@ func (n *Noun) remove() noun.Verb {
 	return noun.Verb{
 		Name: "delete", Usage: "remove a key", Args: "GROUP KEY", Min: 2, Max: 2,
 		About: "A key that is not there is exit code 4.",
+		Flags: []cli.Flag{noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			return n.kv(ctx, c, func(ctx context.Context, kv *client.KV) error {
 				key := c.Args().Get(1)
@@ -115,7 +126,7 @@ func (n *Noun) remove() noun.Verb {
 				case err != nil:
 					return noun.Doing("delete "+key, err)
 				case !found:
-					return noun.Fault(noun.NotFound, "group %s has no key %s", c.Args().First(), key)
+					return noun.Fault(noun.NotFound, "group %s has no key %s", fullName(c), key)
 				}
 				return n.Print(shape.Deleted{Key: shape.OfBytes([]byte(key)), Deleted: true}, [][]string{{"KEY", "RESULT"}, {n.Readable([]byte(key)), "deleted"}})
 			})
@@ -127,7 +138,7 @@ func (n *Noun) cas() noun.Verb {
 	return noun.Verb{
 		Name: "cas", Usage: "store a value if the key's revision is the expected one", Args: "GROUP KEY REVISION [VALUE]", Min: 3, Max: 4,
 		About: "REVISION 0 means that the key must not exist. Another revision than the expected one is exit code 5.",
-		Flags: n.DataFlags,
+		Flags: n.changeFlags(),
 		Run: func(ctx context.Context, c *cli.Context) error {
 			expected, err := strconv.ParseUint(c.Args().Get(2), 10, 64)
 			if err != nil {
@@ -158,7 +169,7 @@ func (n *Noun) list() noun.Verb {
 	return noun.Verb{
 		Name: "list", Usage: "list keys in order", Args: "GROUP [PREFIX]", Min: 1, Max: 2, Watchable: true,
 		About: "Lists every key, or those that begin with PREFIX, page by page: each page is linearizable, the whole list is not.",
-		Flags: []cli.Flag{noun.Toggle("keys-only", "leave the values out")},
+		Flags: []cli.Flag{noun.Toggle("keys-only", "leave the values out"), noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			return n.kv(ctx, c, func(ctx context.Context, kv *client.KV) error {
 				keysOnly, list := c.Bool("keys-only"), kv.List
@@ -170,7 +181,7 @@ func (n *Noun) list() noun.Verb {
 				for more := true; more; {
 					page, goesOn, err := list(ctx, []byte(c.Args().Get(1)), after, kvPage)
 					if err != nil {
-						return noun.Doing("list "+c.Args().First(), err)
+						return noun.Doing("list "+fullName(c), err)
 					}
 					for _, e := range page {
 						all, after = append(all, entryOf(e, keysOnly)), e.Key

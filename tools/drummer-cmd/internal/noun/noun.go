@@ -37,23 +37,6 @@ type Console struct {
 	Confirm func(name, question string) error
 }
 
-// Live lists the names of an app's groups, but for those that are being deleted.
-func (c *Console) Live(ctx context.Context, app string) ([]string, error) {
-	ctx, cancel := c.Bounded(ctx)
-	defer cancel()
-	infos, err := c.Groups(ctx, app)
-	if err != nil {
-		return nil, Doing("list groups", err)
-	}
-	var names []string
-	for _, g := range infos {
-		if g.GetState() != "deleting" {
-			names = append(names, g.GetName())
-		}
-	}
-	return names, nil
-}
-
 // Goal is something to wait for.
 type Goal struct {
 	// What is counted, like "groups ok"; Still is what goes on when the watching ends.

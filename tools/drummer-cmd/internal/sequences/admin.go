@@ -16,11 +16,11 @@ import (
 
 func (n *Noun) create() noun.Verb {
 	return noun.Verb{
-		Name: "create", Usage: "make a sequence", Args: "NAME", Min: 1, Max: 1, Flags: definitionFlags(),
+		Name: "create", Usage: "make a sequence", Args: "NAME", Min: 1, Max: 1, Flags: append(definitionFlags(), noun.Region()),
 		About: "Makes a sequence in a group that exists. Without flags it is what the group makes on first use. " +
 			"How numbers are put together (--layout, --epoch, --logical-bits, --scatter-bits) is fixed then.",
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := sequenceName(c.Args().First())
+			of := noun.KeyedBy(c, sequenceApp)
 			d := &sequencepb.Definition{}
 			given, err := definitionOf(c, d)
 			if err != nil {
@@ -29,8 +29,8 @@ func (n *Noun) create() noun.Verb {
 			if !given {
 				d = nil
 			}
-			return n.change(ctx, "create", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
-				return s.Create(ctx, &sequencepb.CreateRequest{Group: group, Create: &sequencepb.Create{Key: key, Definition: d}})
+			return n.change(ctx, "create", of.Full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return s.Create(ctx, &sequencepb.CreateRequest{Group: of.Group, Region: of.Region, Create: &sequencepb.Create{Key: of.Key, Definition: d}})
 			})
 		},
 	}
@@ -43,18 +43,18 @@ func (n *Noun) restart() noun.Verb {
 	return noun.Verb{
 		Name: "restart", Usage: "begin a sequence anew", Args: "NAME", Min: 1, Max: 1,
 		About: "Goes on with the definition's start, or with another number. Numbers may be handed out a second time by that, so it asks first.",
-		Flags: []cli.Flag{&cli.Int64Flag{Name: "with", DefaultText: "start", Usage: "`NUMBER` to go on with"}},
+		Flags: []cli.Flag{&cli.Int64Flag{Name: "with", DefaultText: "start", Usage: "`NUMBER` to go on with"}, noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := sequenceName(c.Args().First())
-			if err := n.Confirm(full, "restart "+full+": "+again); err != nil {
+			of := noun.KeyedBy(c, sequenceApp)
+			if err := n.Confirm(of.Full, "restart "+of.Full+": "+again); err != nil {
 				return err
 			}
-			r := &sequencepb.Restart{Key: key}
+			r := &sequencepb.Restart{Key: of.Key}
 			if c.IsSet("with") {
 				r.With = proto.Int64(c.Int64("with"))
 			}
-			return n.change(ctx, "restart", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
-				return s.Restart(ctx, &sequencepb.RestartRequest{Group: group, Restart: r})
+			return n.change(ctx, "restart", of.Full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return s.Restart(ctx, &sequencepb.RestartRequest{Group: of.Group, Region: of.Region, Restart: r})
 			})
 		},
 	}
@@ -64,16 +64,16 @@ func (n *Noun) set() noun.Verb {
 	return noun.Verb{
 		Name: "set", Usage: "change a sequence", Args: "NAME", Min: 1, Max: 1,
 		About: "Changes what the flags say and leaves the rest. --next sets the next number; numbers may be handed out a second time by that, so it asks first.",
-		Flags: append(definitionFlags(), &cli.Int64Flag{Name: "next", DefaultText: "as it is", Usage: "`NUMBER` to go on with"}),
+		Flags: append(definitionFlags(), &cli.Int64Flag{Name: "next", DefaultText: "as it is", Usage: "`NUMBER` to go on with"}, noun.Region()),
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := sequenceName(c.Args().First())
+			of := noun.KeyedBy(c, sequenceApp)
 			if c.IsSet("next") {
-				if err := n.Confirm(full, "set "+full+": "+again); err != nil {
+				if err := n.Confirm(of.Full, "set "+of.Full+": "+again); err != nil {
 					return err
 				}
 			}
-			return n.change(ctx, "set", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
-				return setSequence(ctx, s, c, &sequencepb.SetRequest{Group: group, Set: &sequencepb.Set{Key: key}})
+			return n.change(ctx, "set", of.Full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return setSequence(ctx, s, c, &sequencepb.SetRequest{Group: of.Group, Region: of.Region, Set: &sequencepb.Set{Key: of.Key}})
 			})
 		},
 	}
@@ -84,7 +84,7 @@ func setSequence(ctx context.Context, s sequencepb.SequenceClient, c *cli.Contex
 	if c.IsSet("next") {
 		req.Set.Next = proto.Int64(c.Int64("next"))
 	}
-	info, err := s.Describe(ctx, &sequencepb.DescribeRequest{Group: req.GetGroup(), Describe: &sequencepb.Describe{Key: req.GetSet().GetKey()}})
+	info, err := s.Describe(ctx, &sequencepb.DescribeRequest{Group: req.GetGroup(), Region: req.GetRegion(), Describe: &sequencepb.Describe{Key: req.GetSet().GetKey()}})
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the caller says what for
 	}
@@ -108,13 +108,14 @@ func (n *Noun) drop() noun.Verb {
 	return noun.Verb{
 		Name: "drop", Usage: "remove a sequence", Args: "NAME", Min: 1, Max: 1,
 		About: "Removes the sequence; its group stays. One of the same name that is made later is another one, and clients of this one are refused there.",
+		Flags: []cli.Flag{noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := sequenceName(c.Args().First())
-			if err := n.Confirm(full, "drop "+full+": "+again); err != nil {
+			of := noun.KeyedBy(c, sequenceApp)
+			if err := n.Confirm(of.Full, "drop "+of.Full+": "+again); err != nil {
 				return err
 			}
-			return n.change(ctx, "drop", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
-				return s.Drop(ctx, &sequencepb.DropRequest{Group: group, Drop: &sequencepb.Drop{Key: key}})
+			return n.change(ctx, "drop", of.Full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return s.Drop(ctx, &sequencepb.DropRequest{Group: of.Group, Region: of.Region, Drop: &sequencepb.Drop{Key: of.Key}})
 			})
 		},
 	}
@@ -129,21 +130,22 @@ func (n *Noun) resume() noun.Verb {
 			&cli.Uint64Flag{Name: "margin", DefaultText: "none", Usage: "skip `N` numbers (of a time sequence: milliseconds); required"},
 			&cli.Int64Flag{Name: "floor", DefaultText: "none", Usage: "hand out nothing below `NUMBER`"},
 			noun.Toggle("all", "all sequences of the group"),
+			noun.Region(),
 		},
 		Needs: []string{"margin"},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := sequenceName(c.Args().First())
-			r := &sequencepb.Resume{Key: &key, Margin: c.Uint64("margin")}
+			of := noun.KeyedBy(c, sequenceApp)
+			r := &sequencepb.Resume{Key: &of.Key, Margin: c.Uint64("margin")}
 			switch {
-			case c.Bool("all") && (key != "" || c.IsSet("floor")):
+			case c.Bool("all") && (of.Key != "" || c.IsSet("floor")):
 				return noun.Fault(noun.Usage, "--all is about a whole group: no key and no --floor")
 			case c.Bool("all"):
 				r.Key = nil
 			case c.IsSet("floor"):
 				r.Floor = proto.Int64(c.Int64("floor"))
 			}
-			return n.change(ctx, "resume", full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
-				return s.Resume(ctx, &sequencepb.ResumeRequest{Group: group, Resume: r})
+			return n.change(ctx, "resume", of.Full, func(ctx context.Context, s sequencepb.SequenceClient) (*sequencepb.Result, error) {
+				return s.Resume(ctx, &sequencepb.ResumeRequest{Group: of.Group, Region: of.Region, Resume: r})
 			})
 		},
 	}

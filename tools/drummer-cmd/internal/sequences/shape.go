@@ -6,11 +6,14 @@ import (
 	"strings"
 
 	sequencepb "github.com/drumline/drumline/drummerpb/sequence"
+	"github.com/drumline/drumline/statemachines"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
 // info is one sequence of `sequence list` and `sequence describe`.
 type info struct {
 	Name        string `json:"name"`
+	Region      string `json:"region"`
 	Mode        string `json:"mode"`
 	Next        *int64 `json:"next"` // null when there is none
 	Closed      bool   `json:"closed"`
@@ -45,6 +48,9 @@ type info struct {
 	Workers   uint64 `json:"workers,omitempty"`
 }
 
+// full is the name and the region.
+func (i info) full() string { return statemachines.NameIn(i.Name, i.Region) }
+
 // quota is how many numbers a period may use up.
 type quota struct {
 	Numbers  uint64 `json:"numbers"`
@@ -71,14 +77,14 @@ type gaps struct {
 const recentSeconds = 10
 
 // infoOf translates a sequence of a group.
-func infoOf(group string, i *sequencepb.Info) info {
-	name := group
+func infoOf(of noun.Keyed, i *sequencepb.Info) info {
+	name := of.Group
 	if i.GetKey() != "" {
 		name += "#" + i.GetKey()
 	}
 	d := i.GetDefinition()
 	out := info{
-		Name: name, Mode: modeWord(d.GetMode()), Next: i.Next, Closed: i.GetClosed(), Incarnation: i.GetIncarnation(),
+		Name: name, Region: of.Region, Mode: modeWord(d.GetMode()), Next: i.Next, Closed: i.GetClosed(), Incarnation: i.GetIncarnation(),
 		Step: d.GetStep(), Min: d.Min, Max: d.Max, Start: d.Start, Cycle: d.GetCycle(), Cache: d.GetCache(), Owner: d.GetOwner(), MaxRange: d.GetMaxRange(),
 		MaxSkip: d.GetMaxSkip(), LogicalBits: d.GetLogicalBits(), ScatterBits: d.GetScatterBits(), ReservationMS: d.GetReservationMs(),
 		PerSecond: float64(i.GetRecent()) / recentSeconds,

@@ -23,15 +23,6 @@ const sequencePage = 1000
 // left away.
 const sequenceApp = "sequence/"
 
-// sequenceName is the group and the key of NAME, and NAME in full.
-func sequenceName(name string) (group, key, full string) {
-	if !strings.HasPrefix(name, sequenceApp) {
-		name = sequenceApp + name
-	}
-	group, key, _ = strings.Cut(name, "#")
-	return group, key, name
-}
-
 // sequences is the service, which every host has, under the command's time limit.
 func (n *Noun) service(ctx context.Context, f func(context.Context, sequencepb.SequenceClient) error) error {
 	ctx, cancel := n.Bounded(ctx)
@@ -74,8 +65,9 @@ func (n *Noun) list() noun.Verb {
 	return noun.Verb{
 		Name: "list", Usage: "list sequences", Args: "[GROUP [PREFIX]]", Max: 2, Watchable: true,
 		About: "Lists the sequences of all groups, or those of GROUP whose keys begin with PREFIX, page by page.",
+		Flags: []cli.Flag{noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			groups, err := n.groupsOf(ctx, c.Args().First())
+			groups, err := n.Families(ctx, c, sequenceApp)
 			if err != nil {
 				return err
 			}
@@ -84,7 +76,7 @@ func (n *Noun) list() noun.Verb {
 				for _, g := range groups {
 					page, err := listSequences(ctx, s, g, c.Args().Get(1))
 					if err != nil {
-						return noun.Doing("list "+g, err)
+						return noun.Doing("list "+g.Full, err)
 					}
 					all = append(all, page...)
 				}
@@ -98,36 +90,24 @@ func (n *Noun) list() noun.Verb {
 			}
 			table := [][]string{{"NAME", "MODE", "NEXT", "PER SECOND", "ISSUED", "OUTSTANDING"}}
 			for _, s := range all {
-				table = append(table, []string{s.Name, s.Mode, nextCell(s), fmt.Sprintf("%.1f", s.PerSecond), fmt.Sprint(s.Issued), fmt.Sprint(s.Outstanding)})
+				table = append(table, []string{s.full(), s.Mode, nextCell(s), fmt.Sprintf("%.1f", s.PerSecond), fmt.Sprint(s.Issued), fmt.Sprint(s.Outstanding)})
 			}
 			return n.Print(all, table)
 		},
 	}
 }
 
-// groupsOf is the group that was named, or all there are.
-func (n *Noun) groupsOf(ctx context.Context, name string) ([]string, error) {
-	if name != "" {
-		group, key, _ := sequenceName(name)
-		if key != "" {
-			return nil, noun.Fault(noun.Usage, "%s has a key: write sequence list %s %s", name, group, key)
-		}
-		return []string{group}, nil
-	}
-	return n.Live(ctx, sequenceApp)
-}
-
 // listSequences fetches every page of a group.
-func listSequences(ctx context.Context, s sequencepb.SequenceClient, group, prefix string) ([]info, error) {
+func listSequences(ctx context.Context, s sequencepb.SequenceClient, of noun.Keyed, prefix string) ([]info, error) {
 	var all []info
-	req := &sequencepb.ListRequest{Group: group, List: &sequencepb.List{Prefix: prefix, Limit: sequencePage}}
+	req := &sequencepb.ListRequest{Group: of.Group, Region: of.Region, List: &sequencepb.List{Prefix: prefix, Limit: sequencePage}}
 	for {
 		page, err := s.List(ctx, req)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // the caller says what for
 		}
 		for _, i := range page.GetSequences() {
-			all = append(all, infoOf(group, i))
+			all = append(all, infoOf(of, i))
 			req.List.After = proto.String(i.GetKey())
 		}
 		if !page.GetMore() || len(page.GetSequences()) == 0 {
@@ -151,24 +131,25 @@ func (n *Noun) describe() noun.Verb {
 		Name: "describe", Usage: "show a sequence", Args: "NAME", Min: 1, Max: 1, Watchable: true,
 		About: "NAME is sequence/NAME, or sequence/NAME#KEY for one of a family; \"sequence/\" may be left away. Accounts for gaps: " +
 			"numbers that were skipped, those that clients gave up unused, and those of clients that went without a word.",
+		Flags: []cli.Flag{noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			group, key, full := sequenceName(c.Args().First())
+			of := noun.KeyedBy(c, sequenceApp)
 			return n.service(ctx, func(ctx context.Context, s sequencepb.SequenceClient) error {
-				r, err := s.Describe(ctx, &sequencepb.DescribeRequest{Group: group, Describe: &sequencepb.Describe{Key: key}})
+				r, err := s.Describe(ctx, &sequencepb.DescribeRequest{Group: of.Group, Region: of.Region, Describe: &sequencepb.Describe{Key: of.Key}})
 				switch {
 				case err != nil:
-					return noun.Doing("describe "+full, err)
+					return noun.Doing("describe "+of.Full, err)
 				case !r.GetFound():
-					return noun.Fault(noun.NotFound, "%s was not used yet: it begins with its first number", full)
+					return noun.Fault(noun.NotFound, "%s was not used yet: it begins with its first number", of.Full)
 				}
-				return n.described(infoOf(group, r.GetInfo()))
+				return n.described(infoOf(of, r.GetInfo()))
 			})
 		},
 	}
 }
 
 func (n *Noun) described(s info) error {
-	table := [][]string{{"NAME", s.Name}}
+	table := [][]string{{"NAME", s.full()}}
 	add := func(what, value string) { table = append(table, []string{what, value}) }
 	add("mode", s.Mode)
 	add("next", nextCell(s))
@@ -213,39 +194,39 @@ func (n *Noun) next() noun.Verb {
 		Name: "next", Usage: "take the next numbers of a sequence", Args: "NAME", Min: 1, Max: 1,
 		About: "Prints one number a line. Near the end of a sequence there may be fewer than asked for. The numbers are taken exactly once, " +
 			"whatever happens to answers on the way.",
-		Flags: []cli.Flag{&cli.Uint64Flag{Name: "count", Aliases: []string{"n"}, Value: 1, Usage: "take `N` numbers, at most 100000"}},
+		Flags: []cli.Flag{&cli.Uint64Flag{Name: "count", Aliases: []string{"n"}, Value: 1, Usage: "take `N` numbers, at most 100000"}, noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			if n := c.Uint64("count"); n == 0 || n > 100_000 {
 				return noun.Fault(noun.Usage, "-n %d: take 1 to 100000 numbers at once", n)
 			}
-			group, key, full := sequenceName(c.Args().First())
+			of := noun.KeyedBy(c, sequenceApp)
 			return n.service(ctx, func(ctx context.Context, s sequencepb.SequenceClient) error {
-				r, err := takeOnce(ctx, s, group, &sequencepb.Next{Key: key, Count: c.Uint64("count")})
+				r, err := takeOnce(ctx, s, of, &sequencepb.Next{Key: of.Key, Count: c.Uint64("count")})
 				if err == nil {
-					err = refusedSequence(full, r)
+					err = refusedSequence(of.Full, r)
 				}
 				if err != nil {
-					return noun.Doing("take numbers of "+full, err)
+					return noun.Doing("take numbers of "+of.Full, err)
 				}
-				return n.printNumbers(full, r.GetGrant())
+				return n.printNumbers(of.Full, r.GetGrant())
 			})
 		},
 	}
 }
 
 // takeOnce takes numbers as a client that is opened for that.
-func takeOnce(ctx context.Context, s sequencepb.SequenceClient, group string, next *sequencepb.Next) (*sequencepb.Result, error) {
-	opened, err := s.Open(ctx, &sequencepb.OpenRequest{Group: group})
+func takeOnce(ctx context.Context, s sequencepb.SequenceClient, of noun.Keyed, next *sequencepb.Next) (*sequencepb.Result, error) {
+	opened, err := s.Open(ctx, &sequencepb.OpenRequest{Group: of.Group, Region: of.Region})
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the caller says what for
 	}
 	caller := &sequencepb.Caller{Client: opened.GetClient(), Serial: 1}
-	r, err := s.Next(ctx, &sequencepb.NextRequest{Group: group, Caller: caller, Next: next})
+	r, err := s.Next(ctx, &sequencepb.NextRequest{Group: of.Group, Region: of.Region, Caller: caller, Next: next})
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the caller says what for
 	}
 	// A client that is not closed is forgotten some time, so a failure does not matter.
-	_, _ = s.Close(ctx, &sequencepb.CloseRequest{Group: group, Caller: &sequencepb.Caller{Client: opened.GetClient(), Serial: 2, Settled: 1}})
+	_, _ = s.Close(ctx, &sequencepb.CloseRequest{Group: of.Group, Region: of.Region, Caller: &sequencepb.Caller{Client: opened.GetClient(), Serial: 2, Settled: 1}})
 	return r, nil
 }
 

@@ -20,20 +20,21 @@ func (n *Noun) stream() noun.Verb {
 			&cli.IntFlag{Name: "buffer", Value: 1000, Usage: "take ranges of `N` numbers"},
 			&cli.DurationFlag{Name: "delay", Usage: "look for a number every `DURATION`"},
 			&cli.Uint64Flag{Name: "count", Aliases: []string{"n"}, DefaultText: "no end", Usage: "end after `N` numbers"},
+			noun.Region(),
 		},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			conn, err := n.Client(ctx)
 			if err != nil {
 				return err
 			}
-			_, _, full := sequenceName(c.Args().First())
-			q := conn.Sequence(full, sequence.Buffer(c.Int("buffer")))
+			of := noun.KeyedBy(c, sequenceApp)
+			q := conn.In(of.Region).Sequence(of.Name, sequence.Buffer(c.Int("buffer")))
 			err = n.got(ctx, q, pacing{delay: c.Duration("delay"), count: c.Uint64("count")})
 			if closed := q.Close(); err == nil && closed != nil {
 				n.Say("warning: %s", closed)
 			}
 			if err != nil {
-				return noun.Doing("stream "+full, err)
+				return noun.Doing("stream "+of.Full, err)
 			}
 			return nil
 		},
