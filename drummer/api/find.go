@@ -45,7 +45,7 @@ func find(v *fleet.View, m named) (*fleetpb.Group, error) {
 	case m.GetRegion() != "":
 		return nil, fault.New(fault.GroupNotFound, "there is no group %s: that name has groups in %s", full, where).InGroup(full)
 	}
-	return nil, fault.New(fault.Invalid, "group %s is in %s: say which region is meant (drummer-cmd: --region %s)", full, where, all[0].GetSpec().GetRegion()).InGroup(full)
+	return nil, fault.New(fault.Invalid, "group %s is in %s: say which region is meant, or use a name that one group has", full, where).InGroup(full)
 }
 
 // regionsOf lists the regions of groups; those of none are left out.

@@ -35,7 +35,7 @@ func TestWhichRegion(t *testing.T) {
 		{"counter/one", "", 1000, 0, ""},
 		{"counter/one", "ord", 1000, 0, ""},
 		{"counter/hits", "ams", 1002, 0, ""},
-		{"counter/hits", "", 0, fault.Invalid, "is in ams, ord: say which region is meant (drummer-cmd: --region ams)"},
+		{"counter/hits", "", 0, fault.Invalid, "is in ams, ord: say which region is meant, or use a name that one group has"},
 		{"counter/hits", "hkg", 0, fault.GroupNotFound, "that name has groups in ams, ord"},
 		{"counter/none", "hkg", 0, fault.GroupNotFound, "there is no group"},
 	} {

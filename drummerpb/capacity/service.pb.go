@@ -96,7 +96,10 @@ type Ask struct {
 	// serial counts the client's requests for this resource, from 1 on; 0 counts nothing.
 	Serial uint64 `protobuf:"varint,5,opt,name=serial,proto3" json:"serial,omitempty"`
 	// limited: the client already uses no more than it wants now.
-	Limited       bool `protobuf:"varint,6,opt,name=limited,proto3" json:"limited,omitempty"`
+	Limited bool `protobuf:"varint,6,opt,name=limited,proto3" json:"limited,omitempty"`
+	// region whose group is asked, where each region has one of that name; may be empty when
+	// there is only one.
+	Region        string `protobuf:"bytes,7,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,6 +174,13 @@ func (x *Ask) GetLimited() bool {
 		return x.Limited
 	}
 	return false
+}
+
+func (x *Ask) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // RefreshResponse answers a RefreshRequest.
@@ -344,7 +354,9 @@ type ResourceReceipt struct {
 	// resource that the answer is of.
 	Resource string `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
 	// token of the answer.
-	Token         *Token `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	Token *Token `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// region of the resource, as in the Ask.
+	Region        string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -391,6 +403,13 @@ func (x *ResourceReceipt) GetToken() *Token {
 		return x.Token
 	}
 	return nil
+}
+
+func (x *ResourceReceipt) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
 }
 
 // ConfirmResponse answers a ConfirmRequest.
@@ -447,7 +466,9 @@ type ReleaseRequest struct {
 	// resources given back.
 	Resources []string `protobuf:"bytes,2,rep,name=resources,proto3" json:"resources,omitempty"`
 	// serial is Release.serial.
-	Serial        uint64 `protobuf:"varint,3,opt,name=serial,proto3" json:"serial,omitempty"`
+	Serial uint64 `protobuf:"varint,3,opt,name=serial,proto3" json:"serial,omitempty"`
+	// regions of the resources, in their order, as in the Ask; may have fewer entries.
+	Regions       []string `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -503,6 +524,13 @@ func (x *ReleaseRequest) GetSerial() uint64 {
 	return 0
 }
 
+func (x *ReleaseRequest) GetRegions() []string {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
 // ReleaseResponse answers a ReleaseRequest.
 type ReleaseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -556,14 +584,15 @@ const file_capacity_service_proto_rawDesc = "" +
 	"\x16capacity/service.proto\x12\x11drumline.capacity\x1a\x17capacity/capacity.proto\x1a\x0fhost/host.proto\"Y\n" +
 	"\x0eRefreshRequest\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12*\n" +
-	"\x04asks\x18\x02 \x03(\v2\x16.drumline.capacity.AskR\x04asks\"\xd1\x01\n" +
+	"\x04asks\x18\x02 \x03(\v2\x16.drumline.capacity.AskR\x04asks\"\xe9\x01\n" +
 	"\x03Ask\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12-\n" +
 	"\x05bands\x18\x02 \x03(\v2\x17.drumline.capacity.BandR\x05bands\x12\x15\n" +
 	"\x03has\x18\x03 \x01(\x01H\x00R\x03has\x88\x01\x01\x12.\n" +
 	"\x05token\x18\x04 \x01(\v2\x18.drumline.capacity.TokenR\x05token\x12\x16\n" +
 	"\x06serial\x18\x05 \x01(\x04R\x06serial\x12\x18\n" +
-	"\alimited\x18\x06 \x01(\bR\alimitedB\x06\n" +
+	"\alimited\x18\x06 \x01(\bR\alimited\x12\x16\n" +
+	"\x06region\x18\a \x01(\tR\x06regionB\x06\n" +
 	"\x04_has\"E\n" +
 	"\x0fRefreshResponse\x122\n" +
 	"\x06grants\x18\x01 \x03(\v2\x1a.drumline.capacity.GrantedR\x06grants\"\x81\x01\n" +
@@ -573,16 +602,18 @@ const file_capacity_service_proto_rawDesc = "" +
 	"\x05fault\x18\x03 \x01(\v2\x14.drumline.host.FaultR\x05fault\"m\n" +
 	"\x0eConfirmRequest\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12>\n" +
-	"\breceipts\x18\x02 \x03(\v2\".drumline.capacity.ResourceReceiptR\breceipts\"]\n" +
+	"\breceipts\x18\x02 \x03(\v2\".drumline.capacity.ResourceReceiptR\breceipts\"u\n" +
 	"\x0fResourceReceipt\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12.\n" +
-	"\x05token\x18\x02 \x01(\v2\x18.drumline.capacity.TokenR\x05token\"?\n" +
+	"\x05token\x18\x02 \x01(\v2\x18.drumline.capacity.TokenR\x05token\x12\x16\n" +
+	"\x06region\x18\x03 \x01(\tR\x06region\"?\n" +
 	"\x0fConfirmResponse\x12,\n" +
-	"\x06faults\x18\x01 \x03(\v2\x14.drumline.host.FaultR\x06faults\"c\n" +
+	"\x06faults\x18\x01 \x03(\v2\x14.drumline.host.FaultR\x06faults\"}\n" +
 	"\x0eReleaseRequest\x12\x1b\n" +
 	"\tclient_id\x18\x01 \x01(\tR\bclientId\x12\x1c\n" +
 	"\tresources\x18\x02 \x03(\tR\tresources\x12\x16\n" +
-	"\x06serial\x18\x03 \x01(\x04R\x06serial\"?\n" +
+	"\x06serial\x18\x03 \x01(\x04R\x06serial\x12\x18\n" +
+	"\aregions\x18\x04 \x03(\tR\aregions\"?\n" +
 	"\x0fReleaseResponse\x12,\n" +
 	"\x06faults\x18\x01 \x03(\v2\x14.drumline.host.FaultR\x06faults2\x80\x02\n" +
 	"\bCapacity\x12P\n" +

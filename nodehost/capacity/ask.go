@@ -20,10 +20,14 @@ const maxAsks = 4096
 // ask is one entry of a request.
 type ask struct {
 	resource string
+	region   string // of the group, where each region has one of the name; else empty
 	request  *capacitypb.Request
 }
 
-// groupOf is the name of a resource's group.
+// full is the name of the resource with the region.
+func (a ask) full() string { return statemachines.NameIn(a.resource, a.region) }
+
+// groupOf is the name of a resource's group, full if the resource's is.
 func groupOf(resource string) string { return capacity.Name + "/" + resource }
 
 // check refuses a request of which anything is wrong, before anything of it is proposed.
@@ -46,6 +50,9 @@ func check(client string, asks []ask) error {
 func (a ask) check() error {
 	if err := checkResource(a.resource); err != nil {
 		return err
+	}
+	if err := statemachines.CheckRegion(a.region); err != nil {
+		return fmt.Errorf("resource %q: %w", a.resource, err)
 	}
 	if why := wrong(a.request); why != "" {
 		return fmt.Errorf("resource %q: %s", a.resource, why)
@@ -105,6 +112,18 @@ func checkResource(id string) error {
 	}
 	if err := statemachines.CheckGroupName(groupOf(id)); err != nil {
 		return fault.New(fault.Invalid, "resource %q: %s", id, err)
+	}
+	return nil
+}
+
+// checkFull is checkResource for a name that may have a region.
+func checkFull(full string) error {
+	name, region := statemachines.CutRegion(full)
+	if err := checkResource(name); err != nil {
+		return err
+	}
+	if err := statemachines.CheckRegion(region); err != nil {
+		return fault.New(fault.Invalid, "resource %q: %s", name, err)
 	}
 	return nil
 }
@@ -189,7 +208,7 @@ func asksOf(req *capacitypb.RefreshRequest) []ask {
 			known(b)
 		}
 		known(r.GetToken())
-		asks[i] = ask{resource: a.GetResource(), request: r}
+		asks[i] = ask{resource: a.GetResource(), region: a.GetRegion(), request: r}
 	}
 	return asks
 }

@@ -134,7 +134,7 @@ func (s *Service) find(ctx context.Context, shares []share) error {
 	var mu sync.Mutex
 	found := make(map[string]error, len(shares))
 	each(shares, func(sh share) {
-		_, err := s.o.Router.Find(ctx, &hostpb.GroupRef{Name: sh.group})
+		_, err := s.o.Router.Find(ctx, refs.Of(sh.group))
 		mu.Lock()
 		defer mu.Unlock()
 		found[sh.resource] = err
@@ -152,7 +152,7 @@ func (s *Service) living(ctx context.Context, resource string) error {
 	if s.o.Router.Knows(groupOf(resource)) {
 		return nil
 	}
-	_, err := s.o.Router.Locate(ctx, &hostpb.GroupRef{Name: groupOf(resource)})
+	_, err := s.o.Router.Locate(ctx, refs.Of(groupOf(resource)))
 	return s.explain(resource, err)
 }
 

@@ -7,10 +7,10 @@ import (
 
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	doormanpb "github.com/drumline/drumline/drummerpb/doorman"
-	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/nodehost/capacity/desk"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/route/refs"
 )
 
 // doorman serves the original's clients and servers.
@@ -97,10 +97,10 @@ func (d *doorman) ReleaseCapacity(ctx context.Context, req *doormanpb.ReleaseCap
 	defer cancel()
 	over := d.partings.begin(req.GetClientId(), req.GetResourceId())
 	defer over()
-	for _, err := range d.release(ctx, &capacitypb.Release{ClientIds: []string{req.GetClientId()}}, req.GetResourceId()) {
+	for i, err := range d.release(ctx, &capacitypb.Release{ClientIds: []string{req.GetClientId()}}, req.GetResourceId()) {
 		// What no group can be called does not exist: Doorman's own client, when it is
 		// closed, adds an empty name for each resource.
-		if err != nil && !fault.Is(err, fault.GroupNotFound) && !fault.Is(err, fault.Invalid) {
+		if err != nil && !fault.Is(err, fault.GroupNotFound) && checkResource(req.GetResourceId()[i]) == nil {
 			return nil, err
 		}
 	}
@@ -147,14 +147,14 @@ func (s *Service) release(ctx context.Context, what *capacitypb.Release, resourc
 
 // act proposes one command to a resource that exists; none is made for it.
 func (s *Service) act(ctx context.Context, resource string, cmd []byte) error {
-	if err := checkResource(resource); err != nil {
+	if err := checkFull(resource); err != nil {
 		return err
 	}
 	if err := s.living(ctx, resource); err != nil {
 		return err
 	}
 	group := groupOf(resource)
-	outcomes, _ := s.o.Router.ProposeMany(ctx, route.Many{Group: &hostpb.GroupRef{Name: group}, Items: [][]byte{cmd}})
+	outcomes, _ := s.o.Router.ProposeMany(ctx, route.Many{Group: refs.Of(group), Items: [][]byte{cmd}})
 	_, err := desk.ResultOf(group, outcomes[0])
 	return s.explain(resource, err)
 }

@@ -62,7 +62,7 @@ func (r *router) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome, 
 	defer r.mu.Unlock()
 	out := make([]route.Outcome, len(m.Items))
 	for i, item := range m.Items {
-		group := m.Group.GetName()
+		group := statemachines.NameOf(m.Group)
 		if !r.known[group] {
 			out[i].Err = fault.New(fault.GroupNotFound, "there is no group %s", group)
 			continue
@@ -81,7 +81,7 @@ func (r *router) ProposeMany(_ context.Context, m route.Many) ([]route.Outcome, 
 func (r *router) Read(_ context.Context, req *hostpb.ReadRequest) (*hostpb.ReadResponse, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.known[req.GetGroup().GetName()] {
+	if !r.known[statemachines.NameOf(req.GetGroup())] {
 		return nil, fault.New(fault.GroupNotFound, "there is no group %s", req.GetGroup().GetName())
 	}
 	data, err := proto.Marshal(&capacitypb.Answer{Summary: r.summary})
@@ -93,11 +93,11 @@ func (r *router) Knows(string) bool { return false }
 func (r *router) Find(_ context.Context, ref *hostpb.GroupRef) (*hostpb.Location, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.found = append(r.found, ref.GetName())
-	if !r.known[ref.GetName()] {
+	r.found = append(r.found, statemachines.NameOf(ref))
+	if !r.known[statemachines.NameOf(ref)] {
 		return nil, fault.New(fault.GroupNotFound, "there is no group %s", ref.GetName())
 	}
-	return &hostpb.Location{Name: ref.GetName(), Id: 1}, nil
+	return &hostpb.Location{Name: ref.GetName(), Region: ref.GetRegion(), Id: 1}, nil
 }
 
 // Locate is Find that makes nothing.

@@ -2,12 +2,14 @@ package capacity
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/internal/serve"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // native serves this project's clients.
@@ -26,7 +28,7 @@ func (n *native) Refresh(ctx context.Context, req *capacitypb.RefreshRequest) (r
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	answers := n.decide(ctx, asks, split(len(asks), func(i int) string { return asks[i].resource }))
+	answers := n.decide(ctx, asks, split(len(asks), func(i int) string { return asks[i].full() }))
 	resp = &capacitypb.RefreshResponse{Grants: make([]*capacitypb.Granted, len(asks))}
 	for i, a := range answers {
 		resp.Grants[i] = &capacitypb.Granted{Resource: asks[i].resource, Grant: a.grant, Fault: serve.ItemFault(a.err)}
@@ -45,7 +47,7 @@ func (n *native) Confirm(ctx context.Context, req *capacitypb.ConfirmRequest) (r
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	errs := make([]error, len(receipts))
-	each(split(len(receipts), func(i int) string { return receipts[i].GetResource() }), func(sh share) {
+	each(split(len(receipts), func(i int) string { return statemachines.NameIn(receipts[i].GetResource(), receipts[i].GetRegion()) }), func(sh share) {
 		c := &capacitypb.Confirm{}
 		for _, i := range sh.places {
 			c.Receipts = append(c.Receipts, &capacitypb.Receipt{ClientId: req.GetClientId(), Token: receipts[i].GetToken()})
@@ -67,7 +69,16 @@ func (n *native) Release(ctx context.Context, req *capacitypb.ReleaseRequest) (r
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	what := &capacitypb.Release{ClientIds: []string{req.GetClientId()}, Serial: req.GetSerial()}
-	return &capacitypb.ReleaseResponse{Faults: faultsOf(n.release(ctx, what, req.GetResources()))}, nil
+	return &capacitypb.ReleaseResponse{Faults: faultsOf(n.release(ctx, what, resourcesOf(req)))}, nil
+}
+
+// resourcesOf are the full names of what is given back.
+func resourcesOf(req *capacitypb.ReleaseRequest) []string {
+	names := slices.Clone(req.GetResources())
+	for i, region := range req.GetRegions()[:min(len(names), len(req.GetRegions()))] {
+		names[i] = statemachines.NameIn(names[i], region)
+	}
+	return names
 }
 
 // checkMany checks what is common to the calls that name resources only.

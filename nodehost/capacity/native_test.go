@@ -12,7 +12,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
+	doormanpb "github.com/drumline/drumline/drummerpb/doorman"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/internal/fault"
+	"github.com/drumline/drumline/statemachines"
 )
 
 func asking(resource string, wants float64) *capacitypb.Ask {
@@ -98,4 +101,64 @@ func TestReceiptsAndReleases(t *testing.T) {
 	} {
 		require.Equal(t, codes.InvalidArgument, status.Code(call()))
 	}
+}
+
+// Each region may have a resource of one name: native requests say which is meant, beside the
+// name; the original's wire has no word for it, in the name neither.
+func TestAResourceOfARegion(t *testing.T) {
+	east, west := statemachines.NameIn("a", "east"), statemachines.NameIn("a", "west")
+	r := newRouter(t, east, west)
+	conn := served(t, New(Options{Router: r}))
+	c, ctx := capacitypb.NewCapacityClient(conn), within(t, 20*time.Second)
+	in := func(region string, wants float64) *capacitypb.Ask {
+		ask := asking("a", wants)
+		ask.Region = region
+		return ask
+	}
+	resp, err := c.Refresh(ctx, &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{in("east", 1), in("west", 2), in("", 3)}})
+	require.NoError(t, err)
+	require.InDelta(t, 1.0, resp.GetGrants()[0].GetGrant().GetCapacity(), 0)
+	require.InDelta(t, 2.0, resp.GetGrants()[1].GetGrant().GetCapacity(), 0)
+	require.Equal(t, "a", resp.GetGrants()[1].GetResource())
+	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, resp.GetGrants()[2].GetFault().GetReason())
+	_, err = c.Refresh(ctx, &capacitypb.RefreshRequest{ClientId: "me", Asks: []*capacitypb.Ask{in("ea\nst", 1)}})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+
+	r.answer = func(string, *capacitypb.Command) (*capacitypb.Result, error) {
+		return &capacitypb.Result{Outcome: capacitypb.Outcome_OUTCOME_OK}, nil
+	}
+	confirmed, err := c.Confirm(ctx, &capacitypb.ConfirmRequest{ClientId: "me", Receipts: []*capacitypb.ResourceReceipt{{Resource: "a", Region: "west"}, {Resource: "a"}}})
+	require.NoError(t, err)
+	require.Equal(t, hostpb.Reason_REASON_UNSPECIFIED, confirmed.GetFaults()[0].GetReason())
+	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, confirmed.GetFaults()[1].GetReason())
+	freed, err := c.Release(ctx, &capacitypb.ReleaseRequest{ClientId: "me", Resources: []string{"a", "a"}, Regions: []string{"west", "", "too many"}})
+	require.NoError(t, err)
+	require.Equal(t, hostpb.Reason_REASON_UNSPECIFIED, freed.GetFaults()[0].GetReason())
+	require.Equal(t, hostpb.Reason_REASON_GROUP_NOT_FOUND, freed.GetFaults()[1].GetReason())
+	require.Equal(t, map[string]int{groupOf(east): 1, groupOf(west): 3}, r.proposed)
+
+	_, err = doormanpb.NewCapacityClient(conn).GetCapacity(ctx, &doormanpb.GetCapacityRequest{ClientId: new("me"), Resource: []*doormanpb.ResourceRequest{
+		{ResourceId: new(east), Priority: new(int64(0)), Wants: new(1.0)},
+	}})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+}
+
+// A name that has groups in several regions is refused on the original's wire, releases too,
+// and the answer says why; an empty name is not, which the original's client sends.
+func TestTheOriginalsWireRefusesANameOfSeveralGroups(t *testing.T) {
+	r := newRouter(t, "a")
+	r.answer = func(string, *capacitypb.Command) (*capacitypb.Result, error) {
+		return nil, fault.New(fault.Invalid, "group capacity/a is in east, west: say which region is meant, or use a name that one group has")
+	}
+	c, ctx := doormanpb.NewCapacityClient(served(t, New(Options{Router: r}))), within(t, 20*time.Second)
+	_, err := c.GetCapacity(ctx, &doormanpb.GetCapacityRequest{ClientId: new("me"), Resource: []*doormanpb.ResourceRequest{
+		{ResourceId: new("a"), Priority: new(int64(0)), Wants: new(1.0)},
+	}})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+	require.ErrorContains(t, err, "use a name that one group has")
+	_, err = c.ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: new("me"), ResourceId: []string{"", "a"}})
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+	require.ErrorContains(t, err, "use a name that one group has")
+	_, err = c.ReleaseCapacity(ctx, &doormanpb.ReleaseCapacityRequest{ClientId: new("me"), ResourceId: []string{""}})
+	require.NoError(t, err)
 }

@@ -147,7 +147,7 @@ type Lease struct {
 
 // lookUp lists a page of those who hold leases of a resource, with its sums.
 func (s *Service) lookUp(ctx context.Context, resource string, after uint64) (sum *capacitypb.Summary, page []Lease, next uint64, err error) {
-	if err := checkResource(resource); err != nil {
+	if err := checkFull(resource); err != nil {
 		return nil, nil, 0, err
 	}
 	if err := s.living(ctx, resource); err != nil { // looking makes nothing

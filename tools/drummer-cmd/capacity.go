@@ -60,8 +60,8 @@ func (c console) Groups(ctx context.Context, prefix string) ([]*drummerpb.GroupI
 	return c.groups(ctx, prefix)
 }
 
-func (c console) Group(ctx context.Context, name string) (*drummerpb.GroupInfo, error) {
-	return c.group(ctx, name, "")
+func (c console) Group(ctx context.Context, name, region string) (*drummerpb.GroupInfo, error) {
+	return c.group(ctx, name, region)
 }
 
 func (c console) Print(data any, tables func() []leases.Table) error {

@@ -142,10 +142,10 @@ func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 	switch args[0] {
 	case "group": // NAME STATE [REGION]
 		f.add(statemachines.NameIn(args[1], strings.Join(args[3:], " ")), args[2])
-	case "define": // RESOURCE ALGORITHM CAPACITY
+	case "define": // RESOURCE ALGORITHM CAPACITY [REGION]
 		v, err := strconv.ParseFloat(args[3], 64)
 		ts.Check(err)
-		f.define(scriptT{ts}, args[1], args[2], v)
+		f.define(scriptT{ts}, statemachines.NameIn(args[1], strings.Join(args[4:], " ")), args[2], v)
 	case "many":
 		for i := range number(2) {
 			f.add(fmt.Sprintf("%s%04d", args[1], i), "ok")

@@ -9,6 +9,7 @@ import (
 
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // leaseFake is the capacity service of the fake: real machines whose clock stands still.
@@ -40,7 +41,7 @@ func (l *leaseFake) Refresh(_ context.Context, req *capacitypb.RefreshRequest) (
 		one := &capacitypb.Request{
 			ClientId: req.GetClientId(), Bands: a.GetBands(), Has: a.Has, Token: a.GetToken(), Serial: a.GetSerial(), Limited: a.GetLimited(), //nolint:protogetter // absent is not 0
 		}
-		res, f := l.command(a.GetResource(), &capacitypb.Command{Op: &capacitypb.Command_Decide{Decide: &capacitypb.Decide{Requests: []*capacitypb.Request{one}}}})
+		res, f := l.command(statemachines.NameIn(a.GetResource(), a.GetRegion()), &capacitypb.Command{Op: &capacitypb.Command_Decide{Decide: &capacitypb.Decide{Requests: []*capacitypb.Request{one}}}})
 		g := &capacitypb.Granted{Resource: a.GetResource(), Fault: f}
 		if f == nil {
 			g.Grant = res.GetGrants()[0]
@@ -56,7 +57,10 @@ func (l *leaseFake) Confirm(_ context.Context, req *capacitypb.ConfirmRequest) (
 
 func (l *leaseFake) Release(_ context.Context, req *capacitypb.ReleaseRequest) (*capacitypb.ReleaseResponse, error) {
 	resp := &capacitypb.ReleaseResponse{}
-	for _, r := range req.GetResources() {
+	for i, r := range req.GetResources() {
+		if i < len(req.GetRegions()) {
+			r = statemachines.NameIn(r, req.GetRegions()[i])
+		}
 		_, f := l.command(r, &capacitypb.Command{Op: &capacitypb.Command_Release{Release: &capacitypb.Release{ClientIds: []string{req.GetClientId()}}}})
 		if f == nil {
 			f = &hostpb.Fault{}

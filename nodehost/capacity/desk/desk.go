@@ -24,6 +24,7 @@ import (
 	"github.com/drumline/drumline/internal/fault"
 	"github.com/drumline/drumline/nodehost/gather"
 	"github.com/drumline/drumline/nodehost/route"
+	"github.com/drumline/drumline/nodehost/route/refs"
 )
 
 // Bounds of what travels together.
@@ -90,7 +91,7 @@ type span struct{ ask, n int }
 
 // propose proposes what is asked in as few commands as possible; out is empty before it.
 func (d *desk) propose(ctx context.Context, group string, asks [][]*capacitypb.Request, out []fate) {
-	m := route.Many{Group: &hostpb.GroupRef{Name: group}, Repeatable: true}
+	m := route.Many{Group: refs.Of(group), Repeatable: true}
 	var spans [][]span
 	c := &capacitypb.Decide{}
 	in := make([]span, 0, len(asks)) // nearly always all are in one command

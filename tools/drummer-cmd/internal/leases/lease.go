@@ -14,6 +14,7 @@ import (
 	"github.com/drumline/drumline/client"
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	hostpb "github.com/drumline/drumline/drummerpb/host"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
 func (n *Noun) get() Verb {
@@ -21,9 +22,9 @@ func (n *Noun) get() Verb {
 		Name: "get", Usage: "lease a share of a resource, once", Args: "CLIENT RESOURCE WANTS", Min: 3, Max: 3,
 		About: "Asks once and shows the lease, which ends by itself unless the client asks again in time; a resource that a template " +
 			"matches is made on first use. `capacity shell` keeps its clients' leases refreshed.",
-		Flags: []cli.Flag{&cli.Int64Flag{Name: "priority", Usage: "`PRIORITY` of the client; a higher one comes first where the algorithm is PRIORITY"}},
+		Flags: []cli.Flag{&cli.Int64Flag{Name: "priority", Usage: "`PRIORITY` of the client; a higher one comes first where the algorithm is PRIORITY"}, noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			id, resource := c.Args().Get(0), c.Args().Get(1)
+			id, resource := c.Args().Get(0), placeOf(c, 1)
 			wants, err := strconv.ParseFloat(c.Args().Get(2), 64)
 			if err != nil {
 				return usage("%q is no capacity: write a number, like 12.5", c.Args().Get(2))
@@ -36,14 +37,14 @@ func (n *Noun) get() Verb {
 			req := &capacitypb.Request{ClientId: id, Bands: []*capacitypb.Band{band}}
 			res, err := n.change(ctx, resource, &capacitypb.Command{Op: &capacitypb.Command_Decide{Decide: &capacitypb.Decide{Requests: []*capacitypb.Request{req}}}})
 			if err != nil {
-				return doing(fmt.Sprintf("lease %s for %s", readable(resource), readable(id)), err)
+				return doing(fmt.Sprintf("lease %s for %s", resource, readable(id)), err)
 			}
 			g := res.GetGrants()[0]
 			if g.GetOutcome() != capacitypb.Outcome_OUTCOME_OK {
 				return refused(resource, g.GetOutcome(), g.GetDetail())
 			}
 			lease := OfGrant(g)
-			lease.Client, lease.Resource, lease.Wants = id, resource, wants
+			lease.Client, lease.Resource, lease.Region, lease.Wants = id, resource.name, resource.region, wants
 			return n.showLease(lease)
 		},
 	}
@@ -54,7 +55,7 @@ func (n *Noun) showLease(l Lease) error {
 		return []Table{{
 			{"CLIENT", "RESOURCE", "WANTS", "CAPACITY", "LEASE", "REFRESH", "SAFE"},
 			{
-				readable(l.Client), readable(l.Resource), amount(l.Wants), amount(l.Capacity),
+				readable(l.Client), place{l.Resource, l.Region}.String(), amount(l.Wants), amount(l.Capacity),
 				amount(l.LeaseSeconds) + "s", amount(l.RefreshSeconds) + "s", amount(l.SafeCapacity),
 			},
 		}}
@@ -62,7 +63,7 @@ func (n *Noun) showLease(l Lease) error {
 }
 
 // change proposes a command to a resource's group.
-func (n *Noun) change(ctx context.Context, resource string, cmd *capacitypb.Command) (*capacitypb.Result, error) {
+func (n *Noun) change(ctx context.Context, resource place, cmd *capacitypb.Command) (*capacitypb.Result, error) {
 	conn, err := n.Console.Client(ctx)
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func (n *Noun) change(ctx context.Context, resource string, cmd *capacitypb.Comm
 	if err != nil {
 		return nil, usage("%v", err)
 	}
-	answer, err := conn.Group(app+resource).Propose(ctx, data)
+	answer, err := conn.In(resource.region).Group(app+resource.name).Propose(ctx, data)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func (n *Noun) change(ctx context.Context, resource string, cmd *capacitypb.Comm
 }
 
 // resultOf decodes what a resource's group answered.
-func resultOf(resource string, answer client.Result) (*capacitypb.Result, error) {
+func resultOf(resource place, answer client.Result) (*capacitypb.Result, error) {
 	res := &capacitypb.Result{}
 	if err := proto.Unmarshal(answer.Data, res); err != nil {
 		return nil, fmt.Errorf("resource %s gave an answer that is none of app capacity: %w", resource, err)
@@ -91,7 +92,7 @@ func resultOf(resource string, answer client.Result) (*capacitypb.Result, error)
 }
 
 // refused is the failure of a command that the machine did not obey.
-func refused(resource string, o capacitypb.Outcome, detail string) error {
+func refused(resource place, o capacitypb.Outcome, detail string) error {
 	switch o { //nolint:exhaustive // the others are one kind
 	case capacitypb.Outcome_OUTCOME_INVALID:
 		return usage("resource %s: %s", resource, detail)
@@ -106,23 +107,24 @@ func (n *Noun) release() Verb {
 	return Verb{
 		Name: "release", Usage: "give a client's lease back", Args: "CLIENT RESOURCE", Min: 2, Max: 2,
 		About: "Frees what the client held at once: use it for a client that has stopped, and not for one that goes on.",
+		Flags: []cli.Flag{noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			id, resource := c.Args().Get(0), c.Args().Get(1)
+			id, resource := c.Args().Get(0), placeOf(c, 1)
 			conn, err := n.Console.Client(ctx)
 			if err != nil {
 				return err
 			}
-			req := &capacitypb.ReleaseRequest{ClientId: id, Resources: []string{resource}}
+			req := &capacitypb.ReleaseRequest{ClientId: id, Resources: []string{resource.name}, Regions: []string{resource.region}}
 			resp, err := capacitypb.NewCapacityClient(conn.Hosts()).Release(ctx, req)
 			if err == nil && resp.GetFaults()[0].GetReason() != hostpb.Reason_REASON_UNSPECIFIED {
 				f := resp.GetFaults()[0]
 				err = status.Error(codes.Code(f.GetCode()), f.GetText())
 			}
 			if err != nil {
-				return doing(fmt.Sprintf("release %s of %s", readable(resource), readable(id)), err)
+				return doing(fmt.Sprintf("release %s of %s", resource, readable(id)), err)
 			}
-			return n.Console.Print(Released{Client: id, Resource: resource, Released: true}, func() []Table {
-				return []Table{{{"CLIENT", "RESOURCE", "RESULT"}, {readable(id), readable(resource), "released"}}}
+			return n.Console.Print(Released{Client: id, Resource: resource.name, Region: resource.region, Released: true}, func() []Table {
+				return []Table{{{"CLIENT", "RESOURCE", "RESULT"}, {readable(id), resource.String(), "released"}}}
 			})
 		},
 	}

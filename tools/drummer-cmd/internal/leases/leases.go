@@ -18,15 +18,17 @@ import (
 
 	"github.com/drumline/drumline/client"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/statemachines"
 )
 
 // Console is the program around the commands.
 type Console interface {
 	// Client is the connection to the cluster; the program closes it.
 	Client(ctx context.Context) (*client.Client, error)
-	// Groups lists the groups whose names begin with prefix, Group finds one by its name.
+	// Groups lists the groups whose names begin with prefix, Group finds one by its name, and
+	// its region if that is not empty.
 	Groups(ctx context.Context, prefix string) ([]*drummerpb.GroupInfo, error)
-	Group(ctx context.Context, name string) (*drummerpb.GroupInfo, error)
+	Group(ctx context.Context, name, region string) (*drummerpb.GroupInfo, error)
 	// Print writes data in the format asked for; tables makes it readable for people.
 	Print(data any, tables func() []Table) error
 	// Plain tells whether people read the output.
@@ -103,6 +105,15 @@ func doing(what string, err error) error { return &Error{Text: what, Cause: err}
 func usage(format string, args ...any) error {
 	return &Error{Kind: Usage, Text: fmt.Sprintf(format, args...)}
 }
+
+// place is a resource: its name, and the region whose group is meant, which may be empty.
+type place struct{ name, region string }
+
+// placeOf reads the argument at that place, and --region.
+func placeOf(c *cli.Context, at int) place { return place{c.Args().Get(at), c.String("region")} }
+
+// String is for people.
+func (p place) String() string { return statemachines.NameIn(readable(p.name), p.region) }
 
 // readable shows a name to a person, quoted when it would play tricks on a terminal.
 func readable(name string) string {

@@ -10,6 +10,7 @@ import (
 // Resource is one resource of `capacity list`.
 type Resource struct {
 	Resource string `json:"resource"`
+	Region   string `json:"region"`
 	// Leader is the host that leads its group.
 	Leader   string  `json:"leader"`
 	State    string  `json:"state"`
@@ -25,6 +26,9 @@ type Resource struct {
 	// Problem says why there are no numbers.
 	Problem string `json:"problem,omitempty"`
 }
+
+// place is which resource it is.
+func (r *Resource) place() place { return place{r.Resource, r.Region} }
 
 // Fill puts a summary's numbers in.
 func (r *Resource) Fill(s *capacitypb.Summary) {
@@ -114,6 +118,7 @@ func OfHolder(h *capacitypb.Holder, now int64) Holder {
 type Lease struct {
 	Client         string  `json:"client"`
 	Resource       string  `json:"resource"`
+	Region         string  `json:"region"`
 	Wants          float64 `json:"wants"`
 	Capacity       float64 `json:"capacity"`
 	LeaseSeconds   float64 `json:"lease_seconds"`
@@ -133,6 +138,7 @@ func OfGrant(g *capacitypb.Grant) Lease {
 type Released struct {
 	Client   string `json:"client"`
 	Resource string `json:"resource"`
+	Region   string `json:"region"`
 	Released bool   `json:"released"`
 }
 
@@ -142,6 +148,7 @@ func milliseconds(ms int64) float64 { return float64(ms) / 1000 }
 type HolderChange struct {
 	Time     string `json:"time"`
 	Resource string `json:"resource"`
+	Region   string `json:"region"`
 	Client   string `json:"client"`
 	// Kind is new, changed or gone.
 	Kind       string  `json:"kind"`

@@ -14,6 +14,7 @@ import (
 	"github.com/drumline/drumline/client"
 	capacitypb "github.com/drumline/drumline/drummerpb/capacity"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/shape"
 )
 
@@ -24,23 +25,23 @@ const app = "capacity/"
 const resourcesAtOnce = 16
 
 // describe reads the summary of a resource.
-func describe(ctx context.Context, conn *client.Client, resource string) (*capacitypb.Answer, error) {
-	return askResource(ctx, conn, resource, &capacitypb.Query{Op: &capacitypb.Query_Describe{Describe: &capacitypb.Describe{}}})
+func describe(ctx context.Context, conn *client.Client, of place) (*capacitypb.Answer, error) {
+	return askResource(ctx, conn, of, &capacitypb.Query{Op: &capacitypb.Query_Describe{Describe: &capacitypb.Describe{}}})
 }
 
 // askResource puts a query to a resource's group.
-func askResource(ctx context.Context, conn *client.Client, resource string, q *capacitypb.Query) (*capacitypb.Answer, error) {
+func askResource(ctx context.Context, conn *client.Client, of place, q *capacitypb.Query) (*capacitypb.Answer, error) {
 	query, err := proto.Marshal(q)
 	if err != nil {
-		return nil, usage("resource %q: %v", resource, err)
+		return nil, usage("resource %q: %v", of.name, err)
 	}
-	data, err := conn.Group(app+resource).Read(ctx, query)
+	data, err := conn.In(of.region).Group(app+of.name).Read(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	a := &capacitypb.Answer{}
 	if err := proto.Unmarshal(data, a); err != nil {
-		return nil, fmt.Errorf("resource %s gave an answer that is none of app capacity: %w", resource, err)
+		return nil, fmt.Errorf("resource %s gave an answer that is none of app capacity: %w", of, err)
 	}
 	return a, nil
 }
@@ -50,6 +51,7 @@ func (n *Noun) list() Verb {
 		Name: "list", Usage: "list resources", Args: "[PREFIX]", Max: 1, Watchable: true,
 		About: "Lists every resource, or those whose names begin with PREFIX, with what is leased of them. RESERVED is what clients may " +
 			"still use: after a cut it falls to GRANTED as they show that they know.",
+		Flags: []cli.Flag{noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
 			conn, err := n.Console.Client(ctx)
 			if err != nil {
@@ -59,13 +61,16 @@ func (n *Noun) list() Verb {
 			if err != nil {
 				return doing("list resources", err)
 			}
+			if region := c.String("region"); region != "" {
+				groups = slices.DeleteFunc(groups, func(g *drummerpb.GroupInfo) bool { return g.GetRegion() != region })
+			}
 			header := []string{"RESOURCE", "LEADER", "ALGORITHM", "CAPACITY", "GRANTED", "RESERVED", "WANTS", "CLIENTS", "PROBLEM"}
 			all := rows(ctx, conn, groups)
 			return n.Console.Print(all, func() []Table {
 				table := Table{header}
 				for _, r := range all {
 					table = append(table, []string{
-						readable(r.Resource), r.Leader, r.Algorithm, amount(r.Capacity), amount(r.Granted), amount(r.Reserved),
+						r.place().String(), r.Leader, r.Algorithm, amount(r.Capacity), amount(r.Granted), amount(r.Reserved),
 						amount(r.Wants), strconv.FormatInt(r.Clients, 10), r.Problem,
 					})
 				}
@@ -92,13 +97,13 @@ func rows(ctx context.Context, conn *client.Client, groups []*drummerpb.GroupInf
 }
 
 func row(ctx context.Context, conn *client.Client, g *drummerpb.GroupInfo) Resource {
-	r := Resource{Resource: strings.TrimPrefix(g.GetName(), app), State: g.GetState()}
+	r := Resource{Resource: strings.TrimPrefix(g.GetName(), app), Region: g.GetRegion(), State: g.GetState()}
 	for _, m := range shape.OfGroup(g).Replicas {
 		if m.Leader {
 			r.Leader = m.Host
 		}
 	}
-	a, err := describe(ctx, conn, r.Resource)
+	a, err := describe(ctx, conn, r.place())
 	if err != nil {
 		r.Problem = err.Error()
 		return r
@@ -112,10 +117,12 @@ func (n *Noun) show() Verb {
 		Name: "show", Usage: "show one resource and who holds it", Args: "RESOURCE", Min: 1, Max: 1, Watchable: true,
 		About: "Shows the definition in force, the sums, the level that nobody gets more of, and who holds what until when. The times " +
 			"are those of the group's last command.",
+		Flags: []cli.Flag{noun.Region()},
 		Run: func(ctx context.Context, c *cli.Context) error {
-			detail, err := n.resource(ctx, c.Args().First())
+			of := placeOf(c, 0)
+			detail, err := n.resource(ctx, of)
 			if err != nil {
-				return doing("show "+readable(c.Args().First()), err)
+				return doing("show "+of.String(), err)
 			}
 			return n.Console.Print(detail, func() []Table { return tables(detail) })
 		},
@@ -123,24 +130,24 @@ func (n *Noun) show() Verb {
 }
 
 // resource reads all of one resource.
-func (n *Noun) resource(ctx context.Context, name string) (ResourceDetail, error) {
+func (n *Noun) resource(ctx context.Context, of place) (ResourceDetail, error) {
 	var out ResourceDetail
 	conn, err := n.Console.Client(ctx)
 	if err != nil {
 		return out, err
 	}
-	g, err := n.Console.Group(ctx, app+name)
+	g, err := n.Console.Group(ctx, app+of.name, of.region)
 	if err != nil {
 		return out, err
 	}
 	out.Resource = row(ctx, conn, g)
-	a, err := describe(ctx, conn, name)
+	a, err := describe(ctx, conn, of)
 	if err != nil {
 		return out, err
 	}
 	out.Detail(a)
 	for page := (&capacitypb.List{Limit: 1000}); ; {
-		list, err := askResource(ctx, conn, name, &capacitypb.Query{Op: &capacitypb.Query_List{List: page}})
+		list, err := askResource(ctx, conn, of, &capacitypb.Query{Op: &capacitypb.Query_List{List: page}})
 		if err != nil {
 			return out, err
 		}
@@ -157,7 +164,7 @@ func (n *Noun) resource(ctx context.Context, name string) (ResourceDetail, error
 
 // tables shows a resource to people: its facts, then its holders.
 func tables(r ResourceDetail) []Table {
-	facts := Table{{"RESOURCE", readable(r.Resource.Resource)}}
+	facts := Table{{"RESOURCE", r.place().String()}}
 	add := func(name, value string) { facts = append(facts, []string{name, value}) }
 	add("leader", r.Leader)
 	add("state", r.State)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/drumline/drumline/tools/drummer-cmd/internal/noun"
 )
 
 // leastWatch bounds how often a resource is read.
@@ -18,6 +20,7 @@ func (n *Noun) watch() Verb {
 			"A server that does not answer is asked again.",
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "read every `DURATION`"},
+			noun.Region(),
 			&cli.IntFlag{Name: "changes", Usage: "end after `N` changes", DefaultText: "go on"},
 		},
 		Run: func(ctx context.Context, c *cli.Context) error {
@@ -25,7 +28,7 @@ func (n *Noun) watch() Verb {
 			if every < leastWatch {
 				return usage("--interval=%s is too short: at least %s", every, leastWatch)
 			}
-			w := &watcher{n: n, resource: c.Args().First(), left: c.Int("changes"), held: map[string]Holder{}}
+			w := &watcher{n: n, resource: placeOf(c, 0), left: c.Int("changes"), held: map[string]Holder{}}
 			return w.run(ctx, every)
 		},
 	}
@@ -34,7 +37,7 @@ func (n *Noun) watch() Verb {
 // watcher says how a resource changes.
 type watcher struct {
 	n        *Noun
-	resource string
+	resource place
 	left     int // changes to say; 0 at first for all
 	held     map[string]Holder
 }
@@ -49,7 +52,7 @@ func (w *watcher) run(ctx context.Context, every time.Duration) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil && !w.n.Console.Passes(err):
-			return doing("watch "+readable(w.resource), err)
+			return doing("watch "+w.resource.String(), err)
 		case err == nil:
 			if err := w.say(now, bounded); err != nil {
 				return err
@@ -120,7 +123,7 @@ func (w *watcher) changes(now []Holder) []change {
 	var out []change
 	at := time.Now()
 	add := func(c HolderChange) {
-		c.Time, c.Resource = at.UTC().Format(time.RFC3339Nano), w.resource
+		c.Time, c.Resource, c.Region = at.UTC().Format(time.RFC3339Nano), w.resource.name, w.resource.region
 		out = append(out, change{HolderChange: c, at: at})
 	}
 	seen := map[string]bool{}
