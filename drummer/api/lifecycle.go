@@ -52,7 +52,7 @@ func (s *Service) ChangeHost(ctx context.Context, r *drummerpb.ChangeHostRequest
 		list, total := planner.Blockers(planner.View{Fleet: v, Observed: &o.Observed}, ids.Host(h.GetId()), maxBlockers)
 		resp.Blockers, resp.BlockersTotal = list, uint32(total)
 		if total > 0 && !r.GetForce() && !r.GetDryRun() {
-			return nil, fault.New(fault.Conflict, "host %s: %v; %d groups block it, like %s: see --dry-run, or force it", h.GetName(), errBlocked, total, list[0])
+			return nil, fault.New(fault.Conflict, "%v; %d groups block it, like %s: see --dry-run, or force it", errBlocked, total, list[0])
 		}
 	}
 	if r.GetDryRun() {

@@ -2,6 +2,8 @@ package rescue
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +27,7 @@ func (n *Noun) restore() noun.Verb {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "as", Usage: "`NAME` of the group, for one file"},
 			&cli.StringFlag{Name: "region", Usage: "with --as: make it the group of this `REGION`"},
-			noun.Toggle("replace", "ban the groups that have the names, and keep their data until `groups purge`"),
+			noun.Toggle("replace", "ban the groups that have the names, and keep their data until groups purge"),
 			&cli.Uint64Flag{Name: "margin", Value: 1_000_000, Usage: marginUsage},
 			noun.Toggle("dry-run", "only read the files"),
 			noun.Toggle("wait", "wait until the groups serve"),
@@ -96,10 +98,16 @@ func sourcesOf(c *cli.Context) ([]source, error) {
 	if c.IsSet("as") && len(files) != 1 {
 		return nil, noun.Fault(noun.Usage, "--as is for one file")
 	}
+	if c.IsSet("region") && !c.IsSet("as") {
+		return nil, noun.Fault(noun.Usage, "--region goes with --as; without it groups are of the regions that they had")
+	}
 	slices.Sort(files)
 	var sources []source
 	for _, file := range files {
 		h, err := prove(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, noun.Fault(noun.Usage, "there is no file %s", file)
+		}
 		if err != nil {
 			return nil, noun.Doing("read "+file, err)
 		}
