@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"time"
 
@@ -24,9 +23,6 @@ const maxBlockers = 100
 
 // maxMaintenance is how long a maintenance may be announced for.
 const maxMaintenance = 30 * 24 * time.Hour
-
-// errBlocked is why a drain or decommission is refused that could not come to its end.
-var errBlocked = errors.New("it would not come to its end")
 
 // ChangeHost says what is wanted of a host. A drain and a decommission that something
 // blocks are refused, with what blocks them, unless they are forced.
@@ -52,7 +48,7 @@ func (s *Service) ChangeHost(ctx context.Context, r *drummerpb.ChangeHostRequest
 		list, total := planner.Blockers(planner.View{Fleet: v, Observed: &o.Observed}, ids.Host(h.GetId()), maxBlockers)
 		resp.Blockers, resp.BlockersTotal = list, uint32(total)
 		if total > 0 && !r.GetForce() && !r.GetDryRun() {
-			return nil, fault.New(fault.Conflict, "%v; %d groups block it, like %s: see --dry-run, or force it", errBlocked, total, list[0])
+			return nil, fault.New(fault.Conflict, "it would not come to its end for %d of its groups, like %s: see --dry-run, or force it", total, list[0])
 		}
 	}
 	if r.GetDryRun() {

@@ -57,6 +57,10 @@ func TestRefusalsSayWhy(t *testing.T) {
 			_, err := d.ChangeHost(ctx, &drummerpb.ChangeHostRequest{Host: "h9", Verb: "drain"})
 			return err
 		}, fault.GroupNotFound, fault.Host, `no host has the name or id "h9"`},
+		"drain the only host": {func() error {
+			_, err := d.ChangeHost(ctx, &drummerpb.ChangeHostRequest{Host: "h1", Verb: "drain"})
+			return err
+		}, fault.Conflict, "", "it would not come to its end for 1 of its groups, like group kv/a: it has no quorum: 0 of 1 voters are up: see --dry-run, or force it"},
 		"remove a host that has not left": {func() error {
 			_, err := d.ChangeHost(ctx, &drummerpb.ChangeHostRequest{Host: "h1", Verb: "remove"})
 			return err

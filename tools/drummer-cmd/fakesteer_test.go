@@ -28,7 +28,7 @@ func (f *fake) ChangeHost(_ context.Context, req *drummerpb.ChangeHostRequest) (
 	if req.GetVerb() == "decommission" && h.GetState() == "down" {
 		resp.Blockers, resp.BlockersTotal = []string{"group kv/a: it has no quorum"}, 1
 		if !req.GetForce() && !req.GetDryRun() {
-			return nil, refuse(hostpb.Reason_REASON_CONFLICT, "1 groups block it")
+			return nil, refuse(hostpb.Reason_REASON_CONFLICT, "it would not come to its end for 1 of its groups")
 		}
 	}
 	if req.GetDryRun() {

@@ -90,8 +90,12 @@ func (n *Noun) runPurge(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 {
+	switch {
+	case len(found) > 0:
+	case c.Bool("all"):
 		return noun.Fault(noun.NotFound, "there is nothing to purge: no banned group is kept")
+	default:
+		return noun.Fault(noun.NotFound, "there is nothing to purge: no banned group is kept under that name")
 	}
 	if c.Bool("dry-run") {
 		return n.printPurged(found)
