@@ -56,7 +56,7 @@ func (t *tool) launchFile(name string) (config.Launch, error) {
 	}
 	file, err := read()
 	if err != nil {
-		return config.Launch{}, &failure{code: exitUsage, text: "launch", cause: err} // the cause names the file
+		return config.Launch{}, &failure{code: exitUsage, text: "launch file", cause: err} // the cause names the file
 	}
 	if len(file.Specs()) == 0 && file.FleetPolicy() == nil {
 		return config.Launch{}, usage("%s: there is nothing to launch: it names no group, and no threshold other than 0", name)
