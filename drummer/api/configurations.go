@@ -12,7 +12,6 @@ import (
 	"github.com/drumline/drumline/config/template"
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/fleet/rules"
-	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
@@ -59,7 +58,7 @@ func possible(v *fleet.View, wanted *fleetpb.Configuration) error {
 			continue
 		}
 		for _, spec := range specsOf(t) {
-			if err := spread.Possible(v, spec); err != nil {
+			if err := keepable(v, spec); err != nil {
 				return fmt.Errorf("template %q: %w", t.GetMatch(), err)
 			}
 		}

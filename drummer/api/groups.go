@@ -10,7 +10,6 @@ import (
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/fleet/words"
-	"github.com/drumline/drumline/drummer/planner/spread"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/internal/fault"
@@ -85,7 +84,7 @@ func checkPossible(v *fleet.View, spec *fleetpb.Spec) (fleetpb.Code, error) {
 	if g := v.ByName(statemachines.NameOf(spec)); g != nil && proto.Equal(g.GetSpec(), spec) {
 		return fleetpb.Code_CODE_OK, nil // it is so already
 	}
-	if err := spread.Possible(v, spec); err != nil {
+	if err := keepable(v, spec); err != nil {
 		return fleetpb.Code_CODE_CONFLICT, err
 	}
 	return fleetpb.Code_CODE_OK, nil

@@ -25,6 +25,7 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 		"0 of the hosts have the labels":     {Replicas: 1, Require: []string{"disk=ssd"}},
 		"there is a place for 2 of 3":        {Replicas: 3, Regions: []*fleetpb.RegionCount{{Region: "east", Count: 2}, {Region: "west", Count: 1}}},
 		"there is a place for 1 of 3":        {Replicas: 3, Isolation: fleetpb.Isolation_ISOLATION_REGION},
+		"led from region mars, where there":  {Replicas: 1, Leaders: []string{"east", "mars"}},
 		"there is a place for 3 of 5":        {Replicas: 5, Leaders: []string{"east"}},
 		"required and forbidden at once":     {Replicas: 1, Require: []string{"a=b"}, Forbid: []string{"a=b"}},
 		"and the rule has no replica there":  {Replicas: 1, Leaders: []string{"west"}, Regions: []*fleetpb.RegionCount{{Region: "east", Count: 1}}},
@@ -32,7 +33,7 @@ func TestImpossibleRulesAreRefused(t *testing.T) {
 	} {
 		rule.App = "kv"
 		code := fleetpb.Code_CODE_INVALID
-		if strings.HasPrefix(reason, "0 of the hosts") || strings.HasPrefix(reason, "there is a place for") {
+		if strings.HasPrefix(reason, "0 of the hosts") || strings.HasPrefix(reason, "there is a place for") || strings.HasPrefix(reason, "led from") {
 			code = fleetpb.Code_CODE_CONFLICT
 		}
 		for _, dry := range []bool{true, false} {

@@ -1,0 +1,32 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/drumline/drumline/drummer/fleet"
+	"github.com/drumline/drumline/drummer/planner/spread"
+	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+)
+
+// keepable says which rule of a spec the hosts that there are cannot keep: of where its
+// replicas are, or of the regions from which it shall be led, which may be misspelt.
+func keepable(v *fleet.View, spec *fleetpb.Spec) error {
+	if err := spread.Possible(v, spec); err != nil {
+		return err
+	}
+	regions := map[string]bool{}
+	for h := range v.Hosts() {
+		if !h.GetLost() {
+			regions[h.GetRegion()] = true
+		}
+	}
+	for _, region := range spec.GetLeaders() {
+		if len(regions) > 0 && !regions[region] {
+			return fmt.Errorf("its rules cannot be kept: it shall be led from region %s, where there is no host (regions: %s)", region, strings.Join(slices.Sorted(maps.Keys(regions)), ", "))
+		}
+	}
+	return nil
+}
