@@ -150,8 +150,8 @@ func changeCluster(ts *testscript.TestScript, _ bool, args []string) {
 		for i := range number(2) {
 			f.add(fmt.Sprintf("%s%04d", args[1], i), "ok")
 		}
-	case "resources":
-		ts.Check(f.configured.add(args[1], number(2)))
+	case "resources": // PREFIX NUMBER [REGION]
+		ts.Check(f.configured.add(args[1], number(2), strings.Join(args[3:], " ")))
 	case "exports":
 		f.exports = args[1]
 	case "sick":

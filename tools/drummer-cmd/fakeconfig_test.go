@@ -49,13 +49,22 @@ func (c *configured) Propose(_ context.Context, cmd *fleetpb.Command) (*fleetpb.
 // Opened waits for nothing: no group is opened here.
 func (c *configured) Opened(ids.Group) (opened <-chan struct{}, leave func()) { return nil, func() {} }
 
-// add makes so many groups of app capacity in the record.
-func (c *configured) add(prefix string, n int) error {
+// add makes so many groups of app capacity in the record, of a region if it is not empty.
+func (c *configured) add(prefix string, n int, region string) error {
 	create := &fleetpb.CreateGroups{}
 	for i := range n {
-		create.Specs = append(create.Specs, &fleetpb.Spec{Name: fmt.Sprint("capacity/", prefix, i), App: "capacity", Replicas: 3})
+		spec := &fleetpb.Spec{Name: fmt.Sprint("capacity/", prefix, i), App: "capacity", Region: region, Replicas: 3}
+		if region != "" { // as the drummers' service completes it
+			spec.Regions = []*fleetpb.RegionCount{{Region: region, Count: 3}}
+		}
+		create.Specs = append(create.Specs, spec)
 	}
-	_, err := c.Propose(context.Background(), &fleetpb.Command{Op: &fleetpb.Command_CreateGroups{CreateGroups: create}})
+	r, err := c.Propose(context.Background(), &fleetpb.Command{Op: &fleetpb.Command_CreateGroups{CreateGroups: create}})
+	for _, i := range r.GetItems() {
+		if i.GetCode() != fleetpb.Code_CODE_OK {
+			return fmt.Errorf("%s: %s", i.GetName(), i.GetDetail())
+		}
+	}
 	return err
 }
 

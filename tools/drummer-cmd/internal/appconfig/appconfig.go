@@ -16,6 +16,7 @@ import (
 	"github.com/drumline/drumline/config/apps"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
+	"github.com/drumline/drumline/statemachines"
 	"github.com/drumline/drumline/tools/drummer-cmd/internal/source"
 )
 
@@ -171,7 +172,7 @@ func changeTables(c Change) []Table {
 		t := Table{{"GROUP", "TEMPLATE BEFORE", "TEMPLATE"}}
 		shown := c.Groups[:min(len(c.Groups), maxShown)]
 		for _, g := range shown {
-			t = append(t, []string{g.Name, none(g.Before), g.After})
+			t = append(t, []string{statemachines.NameIn(g.Name, g.Region), none(g.Before), g.After})
 		}
 		if more := c.GroupsChanged - uint64(len(shown)); more > 0 {
 			t = append(t, []string{fmt.Sprintf("and %d more", more), "", ""})

@@ -36,6 +36,7 @@ type TemplateChange struct {
 // GroupChange is a live group whose options change.
 type GroupChange struct {
 	Name   string `json:"name"`
+	Region string `json:"region"`
 	Before string `json:"before"`
 	After  string `json:"after"`
 }
@@ -50,7 +51,7 @@ func changeOf(c *drummerpb.ConfigurationChange, dryRun bool) Change {
 		s.Templates = append(s.Templates, TemplateChange{Match: t.GetMatch(), Kind: t.GetKind(), What: append([]string{}, t.GetWhat()...)})
 	}
 	for _, g := range c.GetGroups() {
-		s.Groups = append(s.Groups, GroupChange{Name: g.GetName(), Before: g.GetBefore(), After: g.GetAfter()})
+		s.Groups = append(s.Groups, GroupChange{Name: g.GetName(), Region: g.GetRegion(), Before: g.GetBefore(), After: g.GetAfter()})
 	}
 	return s
 }
