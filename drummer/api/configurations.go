@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/config/template"
+	"github.com/drumline/drumline/drummer/api/keep"
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	drummerpb "github.com/drumline/drumline/drummerpb/drummer"
@@ -58,7 +59,7 @@ func possible(v *fleet.View, wanted *fleetpb.Configuration) error {
 			continue
 		}
 		for _, spec := range specsOf(t) {
-			if err := keepable(v, spec); err != nil {
+			if err := keep.Possible(v, spec); err != nil {
 				return fmt.Errorf("template %q: %w", t.GetMatch(), err)
 			}
 		}

@@ -62,7 +62,7 @@ func TestApplyTellsTheDifference(t *testing.T) {
 	require.Equal(t, []string{"moved * []", "moved a []"}, templatesOf(moved))
 
 	elsewhere := proto.CloneOf(next)
-	elsewhere.Templates[0].Leaders = []string{"west"}
+	elsewhere.Templates[0].Leaders = []string{"east"}
 	placed, err := w.drummer(0).ApplyConfiguration(t.Context(), &drummerpb.ApplyConfigurationRequest{Configuration: elsewhere, DryRun: true})
 	require.NoError(t, err)
 	require.Equal(t, []string{"changed * [placement]"}, templatesOf(placed))

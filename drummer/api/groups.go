@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/drumline/drumline/drummer/api/keep"
 	"github.com/drumline/drumline/drummer/fleet"
 	"github.com/drumline/drumline/drummer/fleet/rules"
 	"github.com/drumline/drumline/drummer/fleet/words"
@@ -84,7 +85,7 @@ func checkPossible(v *fleet.View, spec *fleetpb.Spec) (fleetpb.Code, error) {
 	if g := v.ByName(statemachines.NameOf(spec)); g != nil && proto.Equal(g.GetSpec(), spec) {
 		return fleetpb.Code_CODE_OK, nil // it is so already
 	}
-	if err := keepable(v, spec); err != nil {
+	if err := keep.Possible(v, spec); err != nil {
 		return fleetpb.Code_CODE_CONFLICT, err
 	}
 	return fleetpb.Code_CODE_OK, nil

@@ -1,4 +1,5 @@
-package api
+// Package keep tells which rules of placement a fleet can keep, when they are submitted.
+package keep
 
 import (
 	"fmt"
@@ -11,9 +12,10 @@ import (
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
-// keepable says which rule of a spec the hosts that there are cannot keep: of where its
-// replicas are, or of the regions from which it shall be led, which may be misspelt.
-func keepable(v *fleet.View, spec *fleetpb.Spec) error {
+// Possible says which rule of a spec the hosts that there are cannot keep: of where its
+// replicas are, or of the regions from which it shall be led, which may be misspelt. It is nil
+// when all can be kept, or when there are no hosts yet.
+func Possible(v *fleet.View, spec *fleetpb.Spec) error {
 	if err := spread.Possible(v, spec); err != nil {
 		return err
 	}
