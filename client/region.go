@@ -25,40 +25,46 @@ func (r Region) Group(name string) *Group {
 	return &Group{c: r.c, name: name, key: name + "\x00" + r.name, ref: &hostpb.GroupRef{Name: name, Region: r.name}}
 }
 
+// keyed takes a name with a key apart: that of the group and, behind #, that in it.
+func (r Region) keyed(name string) (*Group, string) {
+	group, key, _ := strings.Cut(name, "#")
+	return r.Group(group), key
+}
+
 // KV returns the key-value group of that name.
 func (r Region) KV(group string) *KV { return &KV{g: r.Group(group)} }
 
 // Counter returns the client of a counter: counter/NAME, or counter/NAME#KEY for one of a
 // family. Close it before the Client.
 func (r Region) Counter(name string, opts ...counter.Option) *counter.Counter {
-	group, key, _ := strings.Cut(name, "#")
-	return counter.New(counterGroup{r.Group(group)}, name, key, opts...)
+	group, key := r.keyed(name)
+	return counter.New(counterGroup{group}, name, key, opts...)
 }
 
 // Sequence returns the client of a sequence: sequence/NAME, or sequence/NAME#KEY for one
 // of a family. Close it before the Client.
 func (r Region) Sequence(name string, opts ...sequence.Option) *sequence.Sequence {
-	group, key, _ := strings.Cut(name, "#")
-	return sequence.New(sequenceGroup{r.Group(group)}, name, key, opts...)
+	group, key := r.keyed(name)
+	return sequence.New(sequenceGroup{group}, name, key, opts...)
 }
 
 // GapFree returns the client of a gap-free sequence, whose numbers are reserved, then
 // committed or cancelled. Close it before the Client.
 func (r Region) GapFree(name string, opts ...sequence.Option) *sequence.GapFree {
-	group, key, _ := strings.Cut(name, "#")
-	return sequence.NewGapFree(sequenceGroup{r.Group(group)}, name, key, opts...)
+	group, key := r.keyed(name)
+	return sequence.NewGapFree(sequenceGroup{group}, name, key, opts...)
 }
 
 // TimeIDs returns a maker of numbers of a sequence of mode time: they cost no round trip.
 // Close it before the Client.
 func (r Region) TimeIDs(name string, opts ...sequence.Option) *sequence.TimeIDs {
-	group, key, _ := strings.Cut(name, "#")
-	return sequence.NewTimeIDs(sequenceGroup{r.Group(group)}, name, key, opts...)
+	group, key := r.keyed(name)
+	return sequence.NewTimeIDs(sequenceGroup{group}, name, key, opts...)
 }
 
 // Timestamps returns the client of a sequence of mode tso: hybrid timestamps that ascend
 // for everybody. Close it before the Client.
 func (r Region) Timestamps(name string, opts ...sequence.Option) *sequence.Timestamps {
-	group, key, _ := strings.Cut(name, "#")
-	return sequence.NewTimestamps(sequenceGroup{r.Group(group)}, name, key, opts...)
+	group, key := r.keyed(name)
+	return sequence.NewTimestamps(sequenceGroup{group}, name, key, opts...)
 }
