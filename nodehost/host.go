@@ -331,11 +331,16 @@ func (h *host) progress() (done, total int, booting bool) {
 	return p.Through, p.Total, !p.Done
 }
 
-// bow is the first part of a graceful stop; the server runs it while calls are
-// still answered.
+// bow is the first part of a graceful stop; the server runs it while calls are still
+// answered: whoever calls meanwhile is passed on to the new leaders.
 func (h *host) bow(ctx context.Context) {
 	h.stopping.Store(true)
 	defer h.endStreams() // they would keep the server from stopping
+	h.sayGoodbye(ctx)
+	h.handOff(ctx)
+}
+
+func (h *host) sayGoodbye(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, goodbyePatience)
 	defer cancel()
 	if err := h.agent.Goodbye(ctx); err != nil {
@@ -373,7 +378,7 @@ func (h *host) run(ctx context.Context) error {
 	h.log.Info("nodehost runs", "name", h.cfg.Name, "nodehost", h.dir.Host(), "boot_epoch", h.dir.BootEpoch(),
 		"api", h.server.APIAddr(), "raft", h.transport.Addr(), "http", h.server.HTTPAddr(), "replicas", len(h.keeper.Keys()))
 	err := h.server.Serve(serving)
-	h.handOff(rooms)
+	h.handOff(rooms) // what it was elected to since; or all, if a part of it failed
 	stopRooms()
 	return errors.Join(err, g.Wait())
 }

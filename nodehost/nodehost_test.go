@@ -102,6 +102,23 @@ func TestHostsLaunchServeAndAreRepaired(t *testing.T) {
 	}
 }
 
+// A host that stops gives its leaderships away while it still answers: who calls it then is
+// passed on, and nobody waits for an election.
+func TestLeadershipsGoBeforeTheDoorsClose(t *testing.T) {
+	d := newDrummer(t)
+	a, b, c := newHost(t, "a", d.addr), newHost(t, "b", d.addr), newHost(t, "c", d.addr)
+	d.launch(group, groupName, 1, a, b, c)
+	app := newCaller(t)
+	require.NoError(t, app.put(a, groupName, "before"))
+	leader, _ := d.leader(group, a, b, c)
+	leader.host.bow(t.Context())
+	s, here := leader.host.raft.Status(group)
+	require.True(t, here)
+	require.False(t, s.Leading)
+	require.NoError(t, app.put(leader, groupName, "meanwhile"))
+	require.NoError(t, leader.halt())
+}
+
 func TestHostsRestartWithNoDrummerInSight(t *testing.T) {
 	d := newDrummer(t)
 	hosts := []*testHost{newHost(t, "a", d.addr), newHost(t, "b", d.addr), newHost(t, "c", d.addr)}
