@@ -37,6 +37,8 @@ func (s *Service) AddDrummer(ctx context.Context, r *drummerpb.AddDrummerRequest
 		return nil, err
 	case known == nil:
 		d.Replaces = old.GetNumber()
+	case old != nil && known.GetState() == fleetpb.DrummerState_DRUMMER_STATE_LEAVING:
+		return nil, fault.New(fault.Conflict, "the drummer at %s is drummer %d, which is to leave: wait for its end, or add it without replacing any if it has to stay", r.GetAddress(), known.GetNumber())
 	case old != nil && known != old && known.GetReplaces() != old.GetNumber():
 		return nil, fault.New(fault.Conflict, "the drummer at %s is drummer %d already, and takes nobody's place: start a new one with --join and an empty data directory, or remove drummer %d",
 			r.GetAddress(), known.GetNumber(), old.GetNumber())
@@ -160,7 +162,7 @@ func changeDrummers(ctx context.Context, c *Cluster, cmd *fleetpb.Command, dry b
 	if err != nil {
 		return nil, asRead(err)
 	}
-	list, result, _, _ := v.Drummers().Execute(cmd)
+	list, result, _, _ := v.Drummers().Execute(cmd, fleet.AppVersion)
 	if !dry {
 		if result, err = ask(ctx, c, cmd); err != nil {
 			return nil, err

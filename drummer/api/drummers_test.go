@@ -18,7 +18,8 @@ func TestReplaceIsSafeToRepeat(t *testing.T) {
 	fresh := &fleetpb.Drummer{HostId: "d3", Name: "drummer-3", Api: "new:1", Raft: "new:2"}
 	w := newTown(t, 1)
 	w.service[0].Ready(Cluster{
-		Record: w.record, Supervisor: &boss{w, 0}, Peers: &boss{w, 0}, Members: crew{"d1:1": first, "d2:1": second, "localhost:2": second, "new:1": fresh, "localhost:1": fresh},
+		Record: w.record, Supervisor: &boss{w, 0}, Peers: &boss{w, 0}, Members: crew{"d1:1": first, "d2:1": second, "localhost:2": second, "new:1": fresh, "localhost:1": fresh,
+			"other:1": {HostId: "d4", Name: "drummer-4", Api: "other:1", Raft: "other:2"}},
 	})
 	w.record.do(t, &fleetpb.Command{Op: &fleetpb.Command_FoundDrummers{FoundDrummers: &fleetpb.FoundDrummers{Drummers: []*fleetpb.Drummer{first, second}}}})
 	replace := func(who, address string) (*fleetpb.Drummer, error) {
@@ -58,4 +59,14 @@ func TestReplaceIsSafeToRepeat(t *testing.T) {
 	repeated(3, "drummer-2", "localhost:1")
 	repeated(3, "2", "localhost:1")
 	require.Len(t, w.record.machine.Freeze().Drummers().All, 2)
+
+	// One that is to leave stays when it is added again, by any name of its address.
+	_, err := w.drummer(0).RemoveDrummer(t.Context(), &drummerpb.RemoveDrummerRequest{Drummer: "drummer-3"})
+	require.NoError(t, err)
+	refused(fault.Conflict, "drummer 3 (drummer-3) is leaving: one change at a time; wait for its end, or add it again if it has to stay", "drummer-1", "other:1")
+	refused(fault.Conflict, "the drummer at new:1 is drummer 3, which is to leave", "drummer-3", "new:1")
+	d, err := replace("", "localhost:1")
+	require.NoError(t, err)
+	require.EqualValues(t, 3, d.GetNumber())
+	require.Equal(t, fleetpb.DrummerState_DRUMMER_STATE_JOINING, w.record.machine.Freeze().Drummers().Get(3).GetState())
 }

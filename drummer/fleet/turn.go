@@ -99,7 +99,7 @@ func (t *turn) executeWish(c *fleetpb.Command) *fleetpb.Result {
 
 // executeDrummers is execute of what is about the drummers themselves.
 func (t *turn) executeDrummers(c *fleetpb.Command) *fleetpb.Result {
-	list, result, events, known := t.drummers.Execute(c)
+	list, result, events, known := t.drummers.Execute(c, t.version)
 	if !known {
 		return refuse(fleetpb.Code_CODE_INVALID, "the command says nothing that this version of the record knows")
 	}
@@ -157,8 +157,9 @@ func (t *turn) put(g *fleetpb.Group) {
 	}
 	clear(g.GetReplicas()[len(kept):])
 	g.Replicas = kept
-	if g.GetLead() != 0 && !replica(g, g.GetLead()).GetVoter() {
+	if lead := g.GetLead(); lead != 0 && !replica(g, lead).GetVoter() {
 		g.Lead = 0
+		t.aimless(g, lead)
 	}
 	g.Generation++
 	t.revision++

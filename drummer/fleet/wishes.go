@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/versions"
 	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 	"github.com/drumline/drumline/statemachines"
@@ -238,6 +239,13 @@ func (t *turn) preferLeader(c *fleetpb.PreferLeader) *fleetpb.Result {
 	}
 	t.put(g)
 	return done("")
+}
+
+// aimless ends a transfer to a replica that has no vote any more. Until version 4 it stayed.
+func (t *turn) aimless(g *fleetpb.Group, lead uint64) {
+	if t.version >= versions.AimlessEnd && t.operation(g.GetOperation()).GetKind() == words.KindTransfer {
+		t.end(g, fmt.Sprintf("failed: replica %d is no voter any more", lead))
+	}
 }
 
 // leaderSeen ends a transfer. What was preferred stays so.

@@ -91,11 +91,13 @@ func (w *world) addDrummer(f *Fault) func() {
 	return nil
 }
 
-// removeDrummer wants one less, or that one which is to come does not.
+// removeDrummer wants one less, or that one which is to come does not, or to go stays.
 func (w *world) removeDrummer(f *Fault) func() {
 	w.harass(f, 20*time.Second)
 	list := w.Record.Freeze().Drummers()
-	if p := list.Pending(); p != nil {
+	if p := list.Pending(); p.GetState() == fleetpb.DrummerState_DRUMMER_STATE_LEAVING {
+		w.crew.Keep(p)
+	} else if p != nil {
 		w.crew.Remove(p.GetNumber())
 	} else if len(list.All) > founders {
 		w.crew.Remove(list.All[f.Pick%uint64(len(list.All))].GetNumber())

@@ -96,7 +96,7 @@ func (l *large) launch(t testing.TB, g uint64, said []*drummerpb.Hello, i int) {
 
 func (l *large) apply(t testing.TB, c *fleetpb.Command) {
 	results := make([]statemachines.Result, 1)
-	l.m.Apply([]statemachines.Command{{Data: encode(t, c)}}, results)
+	l.m.Apply([]statemachines.Command{{Version: fleet.AppVersion, Data: encode(t, c)}}, results)
 	require.Equal(t, uint64(fleetpb.Code_CODE_OK), results[0].Value, "%s: %s", c, results[0].Data)
 }
 

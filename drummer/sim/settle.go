@@ -46,11 +46,14 @@ func (w *world) converge() {
 }
 
 // tend is what the operator does once all is healed: recovers what was lost, gives up copies
-// of what is lost, and replaces drummers whose disks were, or takes back one that was to join.
+// of what is lost, and replaces drummers whose disks were, or takes back one that was to join,
+// or a removal that keeps it from that.
 func (w *world) tend() {
 	switch n, p := w.spent(), w.Record.Freeze().Drummers().Pending(); {
 	case n != 0 && p == nil:
 		w.crew.Add(n)
+	case n != 0 && n != p.GetNumber() && p.GetState() == fleetpb.DrummerState_DRUMMER_STATE_LEAVING:
+		w.crew.Keep(p)
 	case p.GetState() == fleetpb.DrummerState_DRUMMER_STATE_JOINING && w.Drummers[p.GetNumber()-1].Spent:
 		w.crew.Remove(p.GetNumber())
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/drumline/drumline/drummer/fleet/rules"
+	"github.com/drumline/drumline/drummer/fleet/versions"
 	"github.com/drumline/drumline/drummer/fleet/words"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
@@ -36,14 +37,15 @@ type Event struct{ Kind, Text string }
 // turn is one command on its way through the list.
 type turn struct {
 	List
-	at     int64
-	events []Event
+	at      int64
+	version uint32
+	events  []Event
 }
 
-// Execute carries a command out and returns the list as it is then; known is false when it
-// is not about drummers. It has changed if there are events.
-func (l List) Execute(c *fleetpb.Command) (next List, result *fleetpb.Result, events []Event, known bool) {
-	t := &turn{List: l, at: c.GetAtUnixMs()}
+// Execute carries a command out by a behaviour version of the record and returns the list as
+// it is then; known is false when it is not about drummers. It has changed if there are events.
+func (l List) Execute(c *fleetpb.Command, version uint32) (next List, result *fleetpb.Result, events []Event, known bool) {
+	t := &turn{List: l, at: c.GetAtUnixMs(), version: version}
 	switch op := c.GetOp().(type) {
 	case *fleetpb.Command_FoundDrummers:
 		result = t.found(op.FoundDrummers)
@@ -150,7 +152,7 @@ func (t *turn) add(c *fleetpb.AddDrummer) *fleetpb.Result {
 	}
 	if known := t.OfHost(d.GetHostId()); known != nil {
 		if known.GetState() == fleetpb.DrummerState_DRUMMER_STATE_LEAVING {
-			return refuse(fleetpb.Code_CODE_CONFLICT, "drummer %d is being removed; to come back it needs an empty data directory, and gets another number", known.GetNumber())
+			return t.takeBack(known, c.GetAuthor())
 		}
 		return numbered(known, "it is a drummer already")
 	}
@@ -173,6 +175,20 @@ func (t *turn) add(c *fleetpb.AddDrummer) *fleetpb.Result {
 	}
 	t.event("drummer-joining", "%s is to join%s%s", who(d), instead, words.AskedBy(c.GetAuthor()))
 	return numbered(d, "")
+}
+
+// takeBack has a drummer stay that was to leave: others may have been lost meanwhile, so that
+// they could neither go on without it nor be replaced before it has left. Whether it has its
+// vote yet, or no longer, its join finds out.
+func (t *turn) takeBack(d *fleetpb.Drummer, author string) *fleetpb.Result {
+	if t.version < versions.TakenBack {
+		return refuse(fleetpb.Code_CODE_CONFLICT, "drummer %d is being removed; to come back it needs an empty data directory, and gets another number", d.GetNumber())
+	}
+	d = proto.CloneOf(d)
+	d.State, d.SinceUnixMs = fleetpb.DrummerState_DRUMMER_STATE_JOINING, t.at
+	t.store(d)
+	t.event("drummer-joining", "%s is to stay%s: its removal is taken back", who(d), words.AskedBy(author))
+	return numbered(d, "its removal is taken back")
 }
 
 // unfit says why a new drummer cannot come now, or nil; old is the one whose place it takes.
@@ -198,7 +214,11 @@ func (t *turn) unfit(d, old *fleetpb.Drummer) *fleetpb.Result {
 // busy refuses a change while another is under way.
 func (t *turn) busy(p *fleetpb.Drummer) *fleetpb.Result {
 	word, _ := words.DrummerState(p.GetState())
-	return refuse(fleetpb.Code_CODE_CONFLICT, "%s is %s: one change at a time; wait for its end, or remove a drummer that can't come", who(p), word)
+	or := "remove a drummer that can't come"
+	if p.GetState() == fleetpb.DrummerState_DRUMMER_STATE_LEAVING {
+		or = "add it again if it has to stay"
+	}
+	return refuse(fleetpb.Code_CODE_CONFLICT, "%s is %s: one change at a time; wait for its end, or %s", who(p), word, or)
 }
 
 // update stores what a drummer says of itself.

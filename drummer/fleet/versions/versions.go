@@ -21,6 +21,10 @@ const (
 	EndsNoted = 3
 	// groupsOfRegions: each region may have a group of a name.
 	groupsOfRegions = 4
+	// AimlessEnd: a transfer ends when its replica loses its vote.
+	AimlessEnd = 4
+	// TakenBack: the removal of a drummer can be taken back.
+	TakenBack = 4
 )
 
 // Knows tells whether programs of a behaviour version know all that a command says. While

@@ -150,7 +150,7 @@ func (s *Scene) drop(n uint64) Step {
 	case len(rest) == 0:
 		return wait(n, "it is the last one that votes")
 	case missing > 0:
-		return wait(n, "of the %d drummers that would be left %d more must answer", len(rest), missing)
+		return wait(n, "of the %d drummers that would be left %d more must answer; add it again if it has to stay", len(rest), missing)
 	case n != s.Self:
 		return Step{Remove, n, "it is removed"}
 	}

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/drumline/drumline/drummer/fleet/drummers"
+	"github.com/drumline/drumline/drummer/fleet/versions"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
 )
 
@@ -87,7 +88,7 @@ type town struct {
 }
 
 func (w *town) execute(c *fleetpb.Command) *fleetpb.Result {
-	next, result, _, _ := w.list.Execute(c)
+	next, result, _, _ := w.list.Execute(c, versions.Newest)
 	w.list = next
 	return result
 }

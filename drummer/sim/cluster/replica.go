@@ -76,6 +76,9 @@ func (h *Host) run(l *Log, r replicas.Record) {
 	}
 	g.Settle()
 	l.up, l.Fell = true, false
+	if g.leader == uint64(l.key.Replica) { // nobody leads again because it led before
+		g.leader = 0
+	}
 	g.look()
 }
 

@@ -174,7 +174,7 @@ func (w *World) apply(c *fleetpb.Command) *fleetpb.Result {
 	before := w.Record.Freeze()
 	w.past = append(w.past, before)
 	w.past = w.past[max(0, len(w.past)-8):]
-	w.Record.Apply([]statemachines.Command{{Data: data}}, results)
+	w.Record.Apply([]statemachines.Command{{Version: fleet.AppVersion, Data: data}}, results)
 	var r fleetpb.Result
 	must.NoError(proto.Unmarshal(results[0].Data, &r), "unmarshal a result")
 	w.Note("record: %s %s", text(c), r.GetCode())

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/drumline/drumline/drummer/members/change"
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -91,6 +93,14 @@ func (c *Crew) Remove(n uint64) bool {
 	}
 	c.manage()
 	return true
+}
+
+// Keep has a drummer stay that was to leave.
+func (c *Crew) Keep(d *fleetpb.Drummer) {
+	d = proto.CloneOf(d)
+	d.Number, d.State, d.Replaces, d.SinceUnixMs = 0, 0, 0, 0
+	c.w.Ask(&fleetpb.Command{Op: &fleetpb.Command_AddDrummer{AddDrummer: &fleetpb.AddDrummer{Drummer: d}}})
+	c.manage()
 }
 
 // manage has the leader of the drummers take one step after the other, until no change of

@@ -148,7 +148,7 @@ func (n *Noun) add() noun.Verb {
 	return noun.Verb{
 		Name: "add", Usage: "let a new drummer join the others", Args: "ADDRESS", Min: 1, Max: 1, Flags: flags(), Waits: true,
 		About: "ADDRESS is the gRPC address of a drummer that was started with --join and an empty data directory. It copies the record without a vote, and gets its vote " +
-			"when it has caught up and most drummers answer. One change at a time. Safe to repeat.",
+			"when it has caught up and most drummers answer. One change at a time. One that is to leave stays when it is added again before it has left. Safe to repeat.",
 		Run: func(ctx context.Context, c *cli.Context) error {
 			return n.join(ctx, c, &drummerpb.AddDrummerRequest{Address: c.Args().First()})
 		},
