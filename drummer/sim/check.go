@@ -100,7 +100,7 @@ func (w *world) checkQuorum(g *cluster.Group, c *drummerpb.Change, after map[uin
 			}
 			continue
 		}
-		if h.Running && !h.Paused || w.Now-h.Changed < slack {
+		if h.Running && !h.Paused || w.Now-w.lately(h) < slack {
 			alive++
 		}
 	}
@@ -234,6 +234,17 @@ func (w *world) CheckProposal(d *cluster.Drummer, c *fleetpb.Command) {
 	if silent := w.silent(d, h); silent < w.DownAfter-w.DownAfter/50 {
 		w.Violate("S9: group %d: replica %d on %s is replaced; the host was silent for %s only", add.GetGroup(), add.GetReplaces(), h.Name, silent)
 	}
+}
+
+// lately is when the leading drummer can have taken a host for alive last: what it said before
+// it stopped may have come late.
+func (w *world) lately(h *cluster.Host) time.Duration {
+	if d := w.Lead(); d != nil {
+		if s := h.Last[d.Index]; s != nil {
+			return max(h.Changed, s.Heard)
+		}
+	}
+	return h.Changed
 }
 
 // silent is for how long a drummer has not heard a host, while it led and ran.

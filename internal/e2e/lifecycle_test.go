@@ -149,7 +149,7 @@ func (w *world) terms() map[string]uint64 {
 	return newest
 }
 
-// handedOver demands that no group changed its leader more than once since, but for one or two
+// handedOver demands that no group changed its leader more than once since, but for a few
 // that held an election of their own because the machine was busy: that is no hand-off.
 func (w *world) handedOver(before map[string]uint64) {
 	w.Helper()
@@ -158,7 +158,7 @@ func (w *world) handedOver(before map[string]uint64) {
 		changes[term-before[name]]++
 	}
 	w.Logf("groups by how often they changed their leader: %v", changes)
-	require.LessOrEqual(w, len(before)-changes[0]-changes[1], 2, "groups changed their leader more than once")
+	require.LessOrEqual(w, len(before)-changes[0]-changes[1], 5, "groups changed their leader more than once")
 }
 
 // nowhere checks that a host that was removed is in none of the lists.
