@@ -18,8 +18,10 @@ func TestReplaceIsSafeToRepeat(t *testing.T) {
 	fresh := &fleetpb.Drummer{HostId: "d3", Name: "drummer-3", Api: "new:1", Raft: "new:2"}
 	w := newTown(t, 1)
 	w.service[0].Ready(Cluster{
-		Record: w.record, Supervisor: &boss{w, 0}, Peers: &boss{w, 0}, Members: crew{"d1:1": first, "d2:1": second, "localhost:2": second, "new:1": fresh, "localhost:1": fresh,
-			"other:1": {HostId: "d4", Name: "drummer-4", Api: "other:1", Raft: "other:2"}},
+		Record: w.record, Supervisor: &boss{w, 0}, Peers: &boss{w, 0}, Members: crew{
+			"d1:1": first, "d2:1": second, "localhost:2": second, "new:1": fresh, "localhost:1": fresh,
+			"other:1": {HostId: "d4", Name: "drummer-4", Api: "other:1", Raft: "other:2"},
+		},
 	})
 	w.record.do(t, &fleetpb.Command{Op: &fleetpb.Command_FoundDrummers{FoundDrummers: &fleetpb.FoundDrummers{Drummers: []*fleetpb.Drummer{first, second}}}})
 	replace := func(who, address string) (*fleetpb.Drummer, error) {
