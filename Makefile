@@ -38,7 +38,7 @@ rrseq: ## run rr_seq's own tests and benchmarks against a cluster in this proces
 sleepers: ## break a fleet of sleeping groups 200 times and see that none is left asleep
 	RAFT_SLEEP_ROUNDS=200 $(GO) test -count=1 -timeout 60m -run TestNoGroupIsLeftAsleep -v ./internal/raft
 
-sim: build ## run 100,000 schedules of the simulated cluster (half an hour)
+sim: build ## run 100,000 schedules of the simulated cluster (about an hour)
 	bin/drummer-cmd simulate --schedules 100000 --coverage
 
 mutations: ## plant each bug of internal/mutant and see that the simulator finds it
