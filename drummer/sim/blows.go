@@ -96,7 +96,7 @@ func (w *world) removeDrummer(f *Fault) func() {
 	w.harass(f, 20*time.Second)
 	list := w.Record.Freeze().Drummers()
 	if p := list.Pending(); p.GetState() == fleetpb.DrummerState_DRUMMER_STATE_LEAVING {
-		w.crew.Keep(p)
+		w.crew.Keep(p.GetNumber())
 	} else if p != nil {
 		w.crew.Remove(p.GetNumber())
 	} else if len(list.All) > founders {

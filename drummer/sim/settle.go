@@ -53,7 +53,7 @@ func (w *world) tend() {
 	case n != 0 && p == nil:
 		w.crew.Add(n)
 	case n != 0 && n != p.GetNumber() && p.GetState() == fleetpb.DrummerState_DRUMMER_STATE_LEAVING:
-		w.crew.Keep(p)
+		w.crew.Keep(p.GetNumber())
 	case p.GetState() == fleetpb.DrummerState_DRUMMER_STATE_JOINING && w.Drummers[p.GetNumber()-1].Spent:
 		w.crew.Remove(p.GetNumber())
 	}

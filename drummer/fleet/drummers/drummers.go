@@ -83,11 +83,6 @@ func (l List) OfHost(id string) *fleetpb.Drummer {
 	return nil
 }
 
-// At tells whether a drummer is listed with that gRPC address.
-func (l List) At(api string) bool {
-	return slices.ContainsFunc(l.All, func(d *fleetpb.Drummer) bool { return d.GetApi() == api })
-}
-
 // Pending returns the drummer whose membership is changing, or nil.
 func (l List) Pending() *fleetpb.Drummer {
 	for _, d := range l.All {

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/drumline/drumline/drummer/members/change"
 	"github.com/drumline/drumline/drummer/sim/cluster"
 	fleetpb "github.com/drumline/drumline/drummerpb/fleet"
@@ -96,9 +94,9 @@ func (c *Crew) Remove(n uint64) bool {
 }
 
 // Keep has a drummer stay that was to leave.
-func (c *Crew) Keep(d *fleetpb.Drummer) {
-	d = proto.CloneOf(d)
-	d.Number, d.State, d.Replaces, d.SinceUnixMs = 0, 0, 0, 0
+func (c *Crew) Keep(n uint64) {
+	d := identity(n)
+	d.Number = 0 // the record knows it by its host
 	c.w.Ask(&fleetpb.Command{Op: &fleetpb.Command_AddDrummer{AddDrummer: &fleetpb.AddDrummer{Drummer: d}}})
 	c.manage()
 }

@@ -60,7 +60,7 @@ func ServerCommand() *cli.Command {
 
 // Web is the yardstick: a server that counts in memory and the callers of it. The server is a
 // process of its own, as the talk's program was when it was measured: one whose callers share
-// its process switches goroutines where that one switched processes, and is a third faster.
+// its process switches goroutines where that one switched processes, which is quicker.
 type Web struct {
 	measure.Setup
 	caller *Caller
